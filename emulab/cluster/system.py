@@ -38,6 +38,9 @@ from emulab.kinds.registry import (
 from emulab.kinds.storage.storageclass import IS_DEFAULT, WAITS
 from emulab.model.objects import Object
 
+_APART = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+"""Where Pods of the ingress controller are as far apart as they can be, so that one zone's end isn't that of all."""
+
 
 def system_objects(cluster: Cluster, ingress: bool = True) -> list[Object]:
     """Namespaces, the API's Service, cluster DNS, the default client and the public balancer; the ingress controller,
@@ -88,13 +91,29 @@ def _deployment(
     replicas: int,
     container: dict[str, Any],
     dns_policy: str,
+    spread_over: tuple[str, ...] = (),
 ) -> Object:
+    """`spread_over`: the labels of nodes whose values shall have as many Pods as the others, as far as that goes."""
+    spread = [
+        {
+            "maxSkew": 1,
+            "topologyKey": label,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": labels},
+        }
+        for label in spread_over
+    ]
     spec = {
         "replicas": replicas,
         "selector": {"matchLabels": labels},
         "template": {
             "metadata": {"labels": labels},
-            "spec": {"containers": [container], "dnsPolicy": dns_policy, "terminationGracePeriodSeconds": 30},
+            "spec": {
+                "containers": [container],
+                "dnsPolicy": dns_policy,
+                "terminationGracePeriodSeconds": 30,
+                **({"topologySpreadConstraints": spread} if spread else {}),
+            },
         },
     }
     return _object(DEPLOYMENT, name, namespace, spec, labels=labels)
@@ -182,7 +201,8 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
     return [
         _object(INGRESS_CLASS, INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
         _deployment(
-            INGRESS_NAME, INGRESS_NAMESPACE, labels, cluster.ingress_replicas, container, "ClusterFirst"
+            *(INGRESS_NAME, INGRESS_NAMESPACE, labels, cluster.ingress_replicas, container, "ClusterFirst"),
+            spread_over=_APART,
         ),
         _object(SERVICE, INGRESS_NAME, INGRESS_NAMESPACE, service, labels=labels, annotations=SERVED_BY),
     ]

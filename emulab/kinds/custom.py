@@ -63,7 +63,7 @@ WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
         "inference.networking.x-k8s.io": "InferencePool",
         "k8s.nginx.org": "TransportServer VirtualServer VirtualServerRoute",
         "networking.internal.knative.dev": "Ingress",
-        "networking.istio.io": "DestinationRule Gateway ServiceEntry VirtualService",
+        "networking.istio.io": "Gateway ServiceEntry VirtualService",
         "projectcontour.io": "HTTPProxy",
         "route.openshift.io": "Route",
         "serving.knative.dev": "DomainMapping Route",

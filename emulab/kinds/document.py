@@ -26,7 +26,7 @@ _JOB_TEMPLATE = "spec.jobTemplate."
 
 def fields() -> str:
     parts = [_HEAD.format(followed=_names([p for p, what in METADATA.items() if what.word == "followed"]))]
-    theirs = [kind for kind in KINDS if kind.is_kubernetes]
+    theirs = [kind for kind in KINDS if kind.is_kubernetes or kind.definition.fields]
     parts += ["\n".join(_section(kind)) for kind in theirs if kind.definition.fields]
     if kept := [kind for kind in theirs if not kind.definition.fields]:
         parts.append("\n".join(_without_fields(kept)))

@@ -23,6 +23,8 @@ PLACE = "place"
 """Kinds of which each object is a place of the lab: a network namespace of the object's name."""
 COUNTED = "counted"
 """Kinds whose number a ResourceQuota limits by their plural alone."""
+BROUGHT = "brought"
+"""Kinds that a cluster has from whoever brings their controller: others of their group may be there, too."""
 ADDRESSED = "addressed"
 """Kinds whose objects have an address outside the cluster in `status.address`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from emulab.kinds.kind import ADDRESSED, ALL, COUNTED, EXPOSED, PLACE, SCALABLE, WORKLOAD, Kind
+from emulab.kinds.kind import ADDRESSED, ALL, BROUGHT, COUNTED, EXPOSED, PLACE, SCALABLE, WORKLOAD, Kind
 from emulab.model.keys import GroupKind
 
 
@@ -54,8 +54,10 @@ class Registry:
 
     def is_own(self, group: str) -> bool:
         """Whether an API group is one of the registry's, or of Kubernetes': those of CustomResourceDefinitions have a
-        dot in them (`ValidateCustomResourceDefinition`)."""
-        return "." not in group or any(kind.group == group for kind in self)
+        dot in them (`ValidateCustomResourceDefinition`). Beside a kind that others bring there may be more."""
+        return "." not in group or any(
+            kind.group == group and BROUGHT not in kind.categories for kind in self
+        )
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds.values())
@@ -122,6 +124,13 @@ INGRESS_CLASS = _add(Kind(_NETWORKING, "IngressClass", "ingressclasses", namespa
 CONFIG_MAP = _add(Kind("v1", "ConfigMap", "configmaps", "cm", categories=(COUNTED,)))
 SECRET = _add(Kind("v1", "Secret", "secrets", categories=(COUNTED,)))
 EVENT = _add(Kind("v1", "Event", "events", "ev", served_as=("events.k8s.io/v1",)))
+DESTINATION_RULE = _add(
+    Kind(
+        *("networking.istio.io/v1", "DestinationRule", "destinationrules", "dr"),
+        categories=(BROUGHT,),
+        also=("networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"),
+    )
+)
 NETWORK_POLICY = _add(Kind(_NETWORKING, "NetworkPolicy", "networkpolicies", "netpol"))
 CLUSTER = _add(Kind(_EMULAB, "Cluster", "clusters", namespaced=False))
 LOAD_BALANCER = _add(

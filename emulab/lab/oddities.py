@@ -17,15 +17,20 @@ from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.plan.l7.annotations.unheeded import unheeded
+from emulab.plan.l7.oddities import oddities as spreading_oddities
+from emulab.plan.l7.unread import unread
 
 
 def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[str]:
     """Of `given`, which are among `objects`; one line each. `loaded`: the images that there are."""
-    classes = IngressClasses.among(objects, cluster_of(objects))
+    cluster = cluster_of(objects)
+    classes = IngressClasses.among(objects, cluster)
     asked = {o.key for o in given}
     return [
         *warnings(given, objects, missing_program, loaded),
-        *unheeded((o for o in given if o.type == INGRESS), classes),
+        *unheeded((o for o in given if o.type == INGRESS), classes, objects=objects),
+        *(finding.line() for finding in unread(given, objects)),
+        *(finding.line() for finding in spreading_oddities(asked, objects, classes, cluster)),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
     ]

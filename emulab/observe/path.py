@@ -121,6 +121,8 @@ REASONS = {
     "no-target": "a load balancer has no healthy target",
     "acl": "the source ranges of a load balancer, or of a Service of that type, leave the sender out",
     "no-ingress-rule": "no Ingress is for that host and path",
+    "not-allowed": "an annotation of the Ingress, or a key of its controller's ConfigMap, lets the client not in",
+    "no-proxy-header": "the ingress speaks the PROXY protocol, and who came to it doesn't",
     "upstream-name": "the name of an ingress's upstream doesn't resolve",
     # TLS
     "certificate-expired": "the server's certificate is too old",

@@ -196,7 +196,7 @@ def _http2(request: RequestToSend, connection: socket.socket, asked: bytes, outc
     from emulab.servers.l7.messages.response import fields_by
 
     both = Http2Response(request.target.protocol)
-    both.begin(request.method == "HEAD", fields_by(ActionTable(HOP_BY_HOP, plain_only=False)))
+    both.begin(request.method == "HEAD", fields_by(ActionTable(HOP_BY_HOP)))
     both.write(asked)
     while not both.complete:
         connection.sendall(both.output())

@@ -15,7 +15,19 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         False,
         "ingress-nginx changes certificates by its own code; nginx has to be reloaded, which closes idle connections",
     ),
+    ("nginx", "who refused a request"): (
+        False,
+        "nginx' access log, which is what there is to tell of it, has the status and not who wished it",
+    ),
+    ("nginx", "the escaped way back from where clients sign in"): (
+        False,
+        "Debian's nginx lacks the directive that escapes it (`set_escape_uri` of a module of OpenResty)",
+    ),
     ("haproxy", "connections that are kept when a certificate changes"): (False, "as nginx"),
+    ("haproxy", "length of a body that came in chunks"): (
+        [],
+        "HAProxy waits for a body, and sends it in chunks again",
+    ),
     ("haproxy", "status of a server whose address nobody has"): (
         502,
         "HAProxy tells what refuses a connection and what doesn't answer by one status",

@@ -34,7 +34,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    # As ingress-nginx writes it by default, but for proxy_request_buffering: emulab's ingress streams.
+    # As ingress-nginx writes it by default.
     client_header_buffer_size 1k;
     large_client_header_buffers 4 8k;
     client_max_body_size 1m;
@@ -46,7 +46,6 @@ http {{
         location / {{
             proxy_pass http://backend;
             proxy_http_version 1.1;
-            proxy_request_buffering off;
             proxy_buffering off;
             proxy_buffer_size 4k;
             proxy_set_header Host $http_host;

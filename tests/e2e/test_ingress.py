@@ -70,6 +70,14 @@ spec:
 ---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
+metadata: {name: streams, annotations: {nginx.ingress.kubernetes.io/proxy-request-buffering: "off"}}
+spec:
+  rules:
+    - host: streams.test
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: one, port: {number: 80}}}}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
 metadata: {name: secure}
 spec:
   tls:
@@ -405,12 +413,33 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return opcode, whole
 
 
-async def test_a_chunked_upload_is_streamed(lab: Lab) -> None:
-    """Each chunk is at the pod before the next one is sent: the ingress doesn't wait for the end."""
+async def test_an_upload_is_gathered(lab: Lab) -> None:
+    """The pod sees nothing of a body in chunks before the last one, and then its length (proxy-request-buffering)."""
     [pod] = await pods(lab, app="one")
     async with capture(lab, f"pod/{name(pod)}", "tcp dst port 8080", "-A") as seen:
         reader, writer = await connect(lab, "client", VIP, 80)
-        writer.write(b"POST /a HTTP/1.1\r\nHost: paths.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"POST /a/whole HTTP/1.1\r\nHost: paths.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for index in range(3):
+            writer.write(b"9\r\nchunk-%03d\r\n" % index)
+            await asyncio.sleep(0.2)
+        assert not seen.matching("POST /a/whole")
+        writer.write(b"0\r\n\r\n")
+        status, _, body = await response(reader)
+        writer.close()
+        await seen.until("chunk-000chunk-001chunk-002")
+    facts = json.loads(body)
+    assert status == 200 and facts["bodyBytes"] == 27
+    measured = expected(lab.engine, "length of a body that came in chunks", ["27"])  # type: ignore[attr-defined]
+    assert facts["headers"].get("Content-Length", []) == measured
+    assert not measured or "Transfer-Encoding" not in facts["headers"]
+
+
+async def test_a_chunked_upload_is_streamed(lab: Lab) -> None:
+    """Where it isn't gathered, each chunk is at the pod before the next one is sent."""
+    [pod] = await pods(lab, app="one")
+    async with capture(lab, f"pod/{name(pod)}", "tcp dst port 8080", "-A") as seen:
+        reader, writer = await connect(lab, "client", VIP, 80)
+        writer.write(b"POST /a HTTP/1.1\r\nHost: streams.test\r\nTransfer-Encoding: chunked\r\n\r\n")
         for index in range(3):
             writer.write(b"11\r\nchunk-number-%04d\r\n" % index)
             await writer.drain()

@@ -43,6 +43,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 URL = "http://shop.example.com/products/42"
 
+HELD = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: held, annotations: {nginx.ingress.kubernetes.io/proxy-request-buffering: "off"}}
+spec:
+  rules:
+    - host: held.example.com
+      http:
+        paths: [{path: /, pathType: Prefix, backend: {service: {name: product-service, port: {number: 80}}}}]
+"""
+"""Whose requests are with the pods before they are whole, so that several can be open at once."""
+
 PAIR = f"""
 apiVersion: v1
 kind: Pod
@@ -114,7 +126,8 @@ async def test_curl_in_the_client_gets_the_answer(shop: Lab) -> None:
 
 async def test_every_pod_answers_on_its_own_node(shop: Lab) -> None:
     """Of many connections from the ingress to the ClusterIP every pod gets some; the pods are on both nodes."""
-    answers = await held_requests(shop, VIP, "shop.example.com", "/products/x", 60)
+    await shop.apply(HELD)
+    answers = await held_requests(shop, VIP, "held.example.com", "/products/x", 60)
     assert {a["pod"] for a in answers} == {name(p) for p in await pods(shop, app="product")}
     assert len({a["pod"] for a in answers}) == 3
     assert {a["node"] for a in answers} == {"node1", "node2"}
@@ -125,10 +138,11 @@ async def test_a_pod_on_the_other_node_is_reached_through_vxlan(shop: Lab) -> No
     """UDP 8472 between the nodes carries ingress ↔ pod both ways; both VXLAN devices count them."""
     ingress, node = await ingress_pod(shop)
     other = "node2" if node == "node1" else "node1"
+    await shop.apply(HELD)
     before, before_other = await counters(shop, node, "flannel.1"), await counters(shop, other, "flannel.1")
     async with capture(shop, node, "udp port 8472", "-T", "vxlan") as seen:
         # That one of the nodes, which has one pod of three, gets none of them happens once in 10^10 times.
-        answers = await held_requests(shop, VIP, "shop.example.com", "/products/vxlan", 60)
+        answers = await held_requests(shop, VIP, "held.example.com", "/products/vxlan", 60)
         remote = [a for a in answers if a["node"] == other]
         assert remote, "no answer came from the other node"
         for answer in remote:

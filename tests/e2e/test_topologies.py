@@ -17,6 +17,7 @@ from pages.blocks import Command
 from pages.walk import run_steps
 
 ANSWERS = re.compile(r"(?:^|, )([\w-]+) answers")
+ALL_ANSWERED = re.compile(r"all (\d+) of \d+ more requests get 200")
 TWO_ADDRESSES = re.compile(r"(\d+\.\d+\.\d+\.\d+).* (\d+\.\d+\.\d+\.\d+)")
 
 
@@ -52,6 +53,12 @@ def said(remark: str) -> str:
         return "curl: ( …"
     if answers := ANSWERS.search(remark):
         return f'… "service": "{answers[1]}", …'
+    if "each of the nodes" in remark:
+        return "\n".join(re.findall(r"node\d+", remark))
+    if "some get 503" in remark:
+        return "503\n…\n200"
+    if count := ALL_ANSWERED.search(remark):
+        return f"{count[1]} 200"
     if "404" in remark:
         return "HTTP/1.1 404 Not Found …"
     if "hello" in remark:

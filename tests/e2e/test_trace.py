@@ -28,6 +28,7 @@ from .tools import (
     all_healthy,
     cluster_ip,
     eventually,
+    is_ready,
     name,
     output,
     pods,
@@ -212,8 +213,27 @@ async def test_the_whole_path_of_the_shop(shop: Lab) -> None:
     assert set(path.totals["container_us"]) == {path.places[-1]}
 
 
-async def test_a_second_request_uses_the_open_connection_again(shop: Lab) -> None:
+async def scaled(shop: Lab, count: int) -> None:
+    await shop.scale("product", count)
+
+    async def settled() -> bool:
+        found = await pods(shop, app="product")
+        return len(found) == count and all(map(is_ready, found))
+
+    await eventually(settled)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def one_pod(shop: Lab) -> AsyncIterator[Lab]:
+    """To several, an ingress opens more connections than are needed, so that requests spread over them."""
+    await scaled(shop, 1)
+    yield shop
+    await scaled(shop, 3)
+
+
+async def test_a_second_request_uses_the_open_connection_again(one_pod: Lab) -> None:
     """The ingress keeps its connections: no handshake, no decision, but conntrack still knows the translation."""
+    shop = one_pod
     before = await traced(shop, URL)
     path = await traced(shop, URL)
     assert_answered(path)

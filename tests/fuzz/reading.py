@@ -59,14 +59,14 @@ def framing(fields: Fields) -> int | None:
     return int(lengths[0].lstrip(b"0") or b"0")
 
 
-def line_of(data: bytes) -> tuple[bytes, bytes]:
-    line, end, rest = data.partition(b"\r\n")
+def line_of(data: bytes, bare: bool = False) -> tuple[bytes, bytes]:
+    line, end, rest = data.partition(b"\n" if bare else b"\r\n")
     if not end:
         raise Short
-    return line, rest
+    return line.removesuffix(b"\r") if bare else line, rest
 
 
-def body_of(data: bytes, framed: int) -> tuple[bytes, bytes]:
+def body_of(data: bytes, framed: int, bare: bool = False) -> tuple[bytes, bytes]:
     """The body and what follows it."""
     if framed >= 0:
         if len(data) < framed:
@@ -74,20 +74,19 @@ def body_of(data: bytes, framed: int) -> tuple[bytes, bytes]:
         return data[:framed], data[framed:]
     body = b""
     while True:
-        line, data = line_of(data)
+        line, data = line_of(data, bare)
         match = _CHUNK.fullmatch(line)
         if match is None or (size := int(match[1], 16)) > 2**63 - 6:
             raise Malformed("chunk size")
         if not size:
             break
-        if len(data) < size + 2:
-            if len(data) > size and data[size:] != b"\r":
-                raise Malformed("chunk end")
-            raise Short
-        if data[size : size + 2] != b"\r\n":
+        after = b"\n" if bare and data[size : size + 1] == b"\n" else b"\r\n"
+        if not data[size:].startswith(after):
+            if after.startswith(data[size:]):
+                raise Short
             raise Malformed("chunk end")
-        body, data = body + data[:size], data[size + 2 :]
-    while (split := line_of(data))[0]:
+        body, data = body + data[:size], data[size + len(after) :]
+    while (split := line_of(data, bare))[0]:
         if re.fullmatch(TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*", split[0]) is None:
             raise Malformed("trailer")
         data = split[1]
@@ -101,18 +100,20 @@ def closes(fields: Fields, minor: int) -> bool:
     return b"close" in options or (minor == 0 and b"keep-alive" not in options)
 
 
-def requests_in(data: bytes, blank: bytes = b" ") -> Reading:
+def requests_in(data: bytes, blank: bytes = b" ", bare: bool = False) -> Reading:
     """The requests that a server may take out of the bytes, unless it refuses one and ends there.
 
     `blank` is what counts as nothing around a value: to nginx a space alone, to RFC 9110 (section 5.6.3) a tab, too.
+    `bare`: an LF alone ends a line, too.
     """
     found = Reading()
     try:
         while data := data.lstrip(b"\r\n"):
-            if b"\r\n\r\n" not in data:
+            end = re.search(rb"\r?\n\r?\n" if bare else rb"\r\n\r\n", data)
+            if end is None:
                 raise Short
-            head, _, data = data.partition(b"\r\n\r\n")
-            start, *lines = head.split(b"\r\n")
+            head, data = data[: end.start()], data[end.end() :]
+            start, *lines = re.split(rb"\r?\n" if bare else rb"\r\n", head)
             match = _LINE.fullmatch(start)
             if match is None:
                 raise Malformed("request line")
@@ -123,7 +124,7 @@ def requests_in(data: bytes, blank: bytes = b" ") -> Reading:
             framed = framing(fields)
             if minor == 0 and framed == -1:
                 raise Malformed("chunks in HTTP/1.0")
-            body, data = body_of(data, framed or 0)
+            body, data = body_of(data, framed or 0, bare)
             found.messages.append((match[1], target, body))
             if closes(fields, minor):
                 break
@@ -136,14 +137,15 @@ def requests_in(data: bytes, blank: bytes = b" ") -> Reading:
 
 
 def answer_in(data: bytes, to_head: bool, ended: bool) -> Reading:
-    """The final answer in what a backend sent, with its status in place of a method."""
+    """The final answer in what a backend sent, with its status in place of a method. An LF alone ends a line, too."""
     found = Reading()
     try:
         while True:
-            if b"\r\n\r\n" not in data:
+            end = re.search(rb"\r?\n\r?\n", data)
+            if end is None:
                 raise Short
-            head, _, data = data.partition(b"\r\n\r\n")
-            start, *lines = head.split(b"\r\n")
+            head, data = data[: end.start()], data[end.end() :]
+            start, *lines = re.split(rb"\r?\n", head)
             match = _STATUS.fullmatch(start)
             if match is None:
                 raise Malformed("status line")
@@ -159,7 +161,7 @@ def answer_in(data: bytes, to_head: bool, ended: bool) -> Reading:
             if not ended:
                 raise Short
             framed = len(data)
-        body, found.rest = body_of(data, framed)
+        body, found.rest = body_of(data, framed, bare=True)
         found.messages.append((match[2], b"", body))
     except Malformed:
         found.rest = b""

@@ -26,6 +26,18 @@ class TLSPair(NamedTuple):
     key: str
 
 
+def texts_of(secret: Object) -> dict[str, str]:
+    """All that a Secret has, by key; `stringData` wins over `data`, as on write to the API server."""
+    data = secret.raw.get("data") or {}
+    found = {key: b64decode(value or "").decode(errors="replace") for key, value in data.items()}
+    return found | {key: str(value) for key, value in (secret.raw.get("stringData") or {}).items()}
+
+
+def text_of(secret: Object, key: str) -> str | None:
+    """What a Secret has under a key."""
+    return texts_of(secret).get(key)
+
+
 def tls_pair(secret: Object) -> TLSPair | None:
     """The pair in a `kubernetes.io/tls` Secret (`data` base64, or `stringData`); None where it has none."""
     text = secret.raw.get("stringData") or {}

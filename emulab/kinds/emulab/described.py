@@ -180,7 +180,7 @@ _CLUSTER = {
         "upstream": OwnField(
             "string",
             "`service`: it asks Services' addresses, so that kube-proxy's rules pick the pod; `endpoints`: it picks "
-            "itself",
+            "itself. An Ingress' annotation service-upstream says it for its own backends",
             "service",
         ),
         "engine": OwnField(

@@ -48,10 +48,22 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
             for unread, why in (unreadable_keys(data) if name == "configmap" else {}).items():
                 what = f"{unread} {data[unread]!r} {why}; the default holds"
                 yield ("args",), f"--{name}: in ConfigMap {namespace}/{key}: {what}"
+            if name == "configmap" and str(data.get("use-proxy-protocol", "")).strip() in (
+                "true",
+                "True",
+                "1",
+            ):
+                yield ("args",), f"--{name}: ConfigMap {namespace}/{key}: {_PROXY}"
             unfollowed = unknown_keys(data) if name == "configmap" else _unread(data)
             if unfollowed:
                 what = f"what ConfigMap {namespace}/{key} says of {', '.join(unfollowed)} isn't followed"
                 yield ("args",), f"--{name}: {what}"
+
+
+_PROXY = (
+    "use-proxy-protocol closes every connection without a PROXY header, and the lab's balancers send none: requests"
+    " through them are cut off"
+)
 
 
 def _unread(data: Mapping[str, Any]) -> list[str]:

@@ -9,8 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from emulab.kinds.networking.accesssettings import ACCESS
+from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN
 from emulab.kinds.networking.logformat import log_format
-from emulab.kinds.networking.nginxvalues import boolean, http_version, integer, seconds, size
+from emulab.kinds.networking.nginxvalues import (
+    boolean,
+    http_version,
+    integer,
+    load_balance,
+    next_upstream,
+    redirect_port,
+    seconds,
+    size,
+    whole_seconds,
+    words,
+)
 
 
 class Setting(NamedTuple):
@@ -24,27 +37,50 @@ def _escape(name: str) -> Callable[[str], str]:
     return lambda text: name if boolean(text) else "default"
 
 
+def _redirect_status(text: str) -> int:
+    status = integer(text)
+    if status not in (301, 302, 307, 308):
+        raise ValueError("is not one of 301, 302, 307, 308")
+    return status
+
+
 SETTINGS: Mapping[str, Setting] = {
+    "allow-backend-server-header": Setting(boolean, "pass_server"),
     "client-body-timeout": Setting(seconds, "body_timeout"),
+    "client-header-buffer-size": Setting(size, "header_buffer"),
     "client-header-timeout": Setting(seconds, "header_timeout"),
     "http2-max-concurrent-streams": Setting(integer, "http2_streams"),
     "log-format-escape-json": Setting(_escape("json"), "log_escape"),
     "log-format-escape-none": Setting(_escape("none"), "log_escape"),
     "log-format-upstream": Setting(log_format, "log_format"),
+    "enable-underscores-in-headers": Setting(boolean, "underscores"),
+    "force-ssl-redirect": Setting(boolean, "force_ssl_redirect"),
+    "ignore-invalid-headers": Setting(lambda text: not boolean(text), "invalid_names"),
+    "http-redirect-code": Setting(_redirect_status, "redirect_status"),
     "keep-alive": Setting(seconds, "keepalive_timeout"),
     "keep-alive-requests": Setting(integer, "keepalive_requests"),
+    "preserve-trailing-slash": Setting(boolean, "keep_slash"),
     "proxy-body-size": Setting(size, "body_max"),
     "proxy-buffer-size": Setting(size, "response_head_max"),
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
+    "load-balance": Setting(load_balance, "load_balance"),
+    "proxy-next-upstream": Setting(next_upstream, "next_upstream"),
+    "proxy-next-upstream-timeout": Setting(whole_seconds, "next_upstream_timeout"),
     "proxy-http-version": Setting(http_version, "http_version"),
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),
     "proxy-send-timeout": Setting(seconds, "send_timeout"),
+    "retry-non-idempotent": Setting(boolean, "retry_non_idempotent"),
+    "service-upstream": Setting(boolean, "service"),
+    "skip-access-log-urls": Setting(words, "unlogged"),
     "ssl-redirect": Setting(boolean, "ssl_redirect"),
     "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
+    "upstream-keepalive-requests": Setting(integer, "upstream_keepalive_requests"),
     "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),
+    "use-port-in-redirects": Setting(redirect_port, "redirect_port"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
     "use-http2": Setting(boolean, "http2"),
+    **{key: Setting(*line) for key, line in ACCESS.items()},
 }
 HSTS = {
     "hsts": "true",
@@ -89,9 +125,10 @@ def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
 def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
     """The keys whose texts say nothing, each with why; the defaults hold."""
     wrong = {}
-    for key, setting in SETTINGS.items():
+    readers = {**{key: setting.read for key, setting in SETTINGS.items()}, **DEFAULTED, **COMPOSED}
+    for key, read in readers.items():
         try:
-            setting.read(str(data.get(key, "")).strip()) if key in data else None
+            read(str(data.get(key, "")).strip()) if key in data else None
         except ValueError as error:
             wrong[key] = str(error)
     return wrong
@@ -99,4 +136,5 @@ def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:
     """The keys that nothing follows."""
-    return [key for key in data if key not in SETTINGS and key not in HSTS and key != STRICT_PATHS]
+    known = SETTINGS.keys() | HSTS.keys() | DEFAULTED.keys() | COMPOSED.keys() | UNSEEN | {STRICT_PATHS}
+    return [key for key in data if key not in known]

@@ -6,6 +6,7 @@ Each raises `ValueError`, which says what is wrong, for a text that says nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _SIZES = {"": 0, "k": 10, "m": 20, "g": 30}
@@ -44,6 +45,11 @@ def seconds(text: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def whole_seconds(text: str) -> float:
+    """Seconds as a plain number."""
+    return float(integer(text))
+
+
 def http_version(text: str) -> str:
     """A version of HTTP that backends are asked in."""
     if text not in ("1.0", "1.1"):
@@ -54,3 +60,149 @@ def http_version(text: str) -> str:
 def words(text: str) -> tuple[str, ...]:
     """What stands between commas, without the spaces around it."""
     return tuple(word for one in text.split(",") if (word := one.strip()))
+
+
+def redirect_port(text: str) -> int:
+    """The port that redirects to TLS say: that of the listener, or none."""
+    return 443 if boolean(text) else 0
+
+
+def on_off(text: str) -> bool:
+    """A switch of nginx."""
+    if text not in ("on", "off"):
+        raise ValueError("is neither on nor off")
+    return text == "on"
+
+
+def one_of(*options: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def read(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"is not one of {', '.join(options)}")
+        return text
+
+    return read
+
+
+def matching(pattern: str, what: str, spaces: bool = False) -> Callable[[str], str]:
+    """A text of which an expression takes all; `what` says what it isn't otherwise, `spaces` are no matter to it."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def read(text: str) -> str:
+        if compiled.fullmatch(text.replace(" ", "") if spaces else text) is None:
+            raise ValueError(f"is no {what}")
+        return text
+
+    return read
+
+
+# As internal/ingress/annotations/parser/validators.go has them.
+_PLAIN = r"\-._~a-zA-Z0-9/:"
+url_text = matching(rf"[{_PLAIN},?&=]+", "URL of letters, digits and -._~/:,?&=", spaces=True)
+path_text = matching(rf"/?[{_PLAIN}$]+", "path of letters, digits and -._~/:, with groups such as $1")
+server_name = matching(
+    rf"[{_PLAIN}^$\[\](){{}}*+?|&=\\]+", "name of a server, or of letters that names can't have"
+)
+
+
+def redirect_url(text: str) -> str:
+    """A URL of http or https."""
+    if not url_text(text).startswith("http") or "://" not in text:
+        raise ValueError("is no URL of http or https")
+    return text
+
+
+def status_between(low: int, high: int) -> Callable[[str], int]:
+    """A status of an answer."""
+
+    def read(text: str) -> int:
+        status = integer(text)
+        if not low <= status <= high:
+            raise ValueError(f"is no status from {low} to {high}")
+        return status
+
+    return read
+
+
+def statuses_from(low: int) -> Callable[[str], tuple[int, ...]]:
+    """Statuses between commas."""
+    status = status_between(low, 599)
+
+    def read(text: str) -> tuple[int, ...]:
+        try:
+            return tuple(status(word) for word in words(text))
+        except ValueError:
+            raise ValueError(f"are no statuses from {low} to 599") from None
+
+    return read
+
+
+def replacement(text: str) -> tuple[str, str] | None:
+    """Two words, of which the second takes the place of the first; or `off`."""
+    if text == "off":
+        return None
+    old, *new = url_text(text).split()
+    if len(new) != 1:
+        raise ValueError("is neither off nor two words: what is replaced, and by what")
+    return old, new[0]
+
+
+def field_names(text: str) -> tuple[str, ...]:
+    """Names of header fields between commas."""
+    names = words(text)
+    for name in names:
+        if re.fullmatch(r"[a-zA-Z\d\-_]+", name) is None:
+            raise ValueError(f"has {name!r}, which is no name of a header field")
+    return names
+
+
+def number_and_size(text: str) -> tuple[int, int]:
+    """A number and a size: `4 8k`."""
+    number, _, each = text.partition(" ")
+    return integer(number), size(each.strip())
+
+
+def expression(text: str) -> str:
+    """A regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+basic_characters = matching(r"[-./~\w:]+", "name: letters, digits and -._~/: are")
+url_characters = matching(r"[-./~\w:,?&=]+", "path or URL: letters, digits and -._~/:,?&= are")
+"""`BasicCharsRegex` and `URLIsValidRegex` of internal/ingress/annotations/parser/validators.go."""
+
+_FAILURES = ("error", "timeout", "invalid_header", "non_idempotent", "off")
+_FAILING = ("500", "502", "503", "504", "403", "404", "429")
+
+
+def next_upstream(text: str) -> tuple[str, ...]:
+    """The failures after which another server is asked, as nginx' `proxy_next_upstream` has them."""
+    found = tuple(text.split())
+    known = (*_FAILURES, *(f"http_{status}" for status in _FAILING))
+    if not found:
+        raise ValueError(f"is none of {', '.join(known)}")
+    for word in found:
+        if word not in known:
+            raise ValueError(f"has {word!r}, which is not one of {', '.join(known)}")
+    return found
+
+
+_ALGORITHMS = ("round_robin", "ewma")
+_BY_OTHER_MEANS = {
+    "chash": "upstream-hash-by",
+    "chashsubset": "upstream-hash-by-subset",
+    "sticky_balanced": "affinity: cookie",
+    "sticky_persistent": "affinity: cookie and affinity-mode: persistent",
+}
+
+
+def load_balance(text: str) -> str:
+    """An algorithm; some are had by other means alone."""
+    if text in _BY_OTHER_MEANS:
+        raise ValueError(f"has no effect by itself; write {_BY_OTHER_MEANS[text]}")
+    return one_of(*_ALGORITHMS)(text)

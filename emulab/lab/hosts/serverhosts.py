@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, count
 from operator import itemgetter
@@ -98,6 +99,9 @@ class ServerHosts:
         self._tasks: set[asyncio.Task[None]] = set()
         self._recordings: dict[int, RecordListener] = {}
         self._numbers = count(1)
+        self._draining: dict[
+            str, Handle | None
+        ] = {}  # servers that are to end, with the namespaces of their pods
         self.restarts: dict[str, int] = {}
         self.exits: dict[str, int] = {}  # how those that were started again had ended
 
@@ -131,6 +135,21 @@ class ServerHosts:
         host = self._hosts.get(name)
         if host is not None and host.process.running:
             host.send("tell", message=message)
+
+    async def drain(self, name: str, before: float, grace: float) -> None:
+        """Has a server end in good order; returns when it has, or time is up.
+
+        For `before` seconds it serves whoever doesn't know yet, then nobody new, and what it has begun by then has
+        `grace` seconds. It is told nothing more until `apply` misses it, or finds it wanted in another namespace.
+        """
+        host = self._hosts.get(name)
+        if host is None or not host.process.running:
+            return
+        self._draining[name] = self._handles.get(host.applied.namespace) if host.applied else None
+        host.send("tell", message={"ending": True})
+        await asyncio.sleep(before)
+        with suppress(KernelError):
+            await host.ask("close", timeout=grace + _RECORDS_ANSWER, grace=grace)
 
     async def record(self, names: Iterable[str] | None = None) -> RecordListener:
         """Has servers keep their records from now on, until `stop_recording`, which must follow.
@@ -207,17 +226,25 @@ class ServerHosts:
         ahead = [
             (self._applied(s.name), s)
             for s in wanted.values()
-            if s.ahead and handles.keys() >= {s.namespace, *s.listen.values()}
+            if s.ahead
+            and s.name not in self._draining
+            and handles.keys() >= {s.namespace, *s.listen.values()}
         ]
         await self._bring_all([(old, s) for old, s in ahead if old is not s], ahead=True)
 
     async def apply(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
-        for name in [n for n in self._hosts if n not in wanted]:
+        for name in [n for n in self._hosts if n not in wanted or self._is_anothers(wanted[n])]:
             self._end(name)
-        told = [(self._applied(n), s) for n, s in wanted.items()]
+        told = [(self._applied(n), s) for n, s in wanted.items() if n not in self._draining]
         await self._bring_all([(old, s) for old, s in told if old is not s])
+
+    def _is_anothers(self, server: PlannedServer) -> bool:
+        """Whether it is wanted for another pod, of the name of that with which it ends."""
+        return server.name in self._draining and self._draining[server.name] is not self._handles.get(
+            server.namespace
+        )
 
     def _applied(self, name: str) -> PlannedServer | None:
         host = self._hosts.get(name)
@@ -307,6 +334,7 @@ class ServerHosts:
 
     def _end(self, name: str) -> None:
         host = self._hosts.pop(name)
+        self._draining.pop(name, None)
         self._logs.of(name).remove()
         host.close()  # the server ends when its control socket does
         host.process.signal(signal.SIGKILL)
@@ -331,7 +359,7 @@ class ServerHosts:
         self._failures[host.name] = failures + 1
         await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
         server = self._wanted.get(host.name)
-        if server is not None and host.name not in self._hosts:
+        if server is not None and host.name not in self._hosts and host.name not in self._draining:
             try:
                 await self._bring(_News(server, await asyncio.to_thread(json_bytes, server.config)))
             except EmulabError as error:

@@ -17,7 +17,7 @@ from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.probes import Aim
 from emulab.lab.kubelet.telling import Said
 
-DRAIN = 1.0  # seconds that a stand-in goes on answering after it was told to end
+DRAIN = 1.0  # seconds that a stand-in, or a server of the lab's, goes on answering after it was told to end
 
 
 class Endable(Protocol):
@@ -29,6 +29,9 @@ class Endable(Protocol):
     def state_of(self, container: Container) -> ContainerState: ...
 
     def stands_in(self, container: Container) -> bool: ...
+
+    async def drain(self, container: Container, before: float, grace: float) -> None:
+        """Ends what stands for a container, which answers for `before` seconds as if nothing was."""
 
     def aim(self, container: Container) -> Aim: ...
 
@@ -97,4 +100,5 @@ async def _stop(
     if container.name in pod.runners:
         await pod.runners[container.name].stop(left)
     elif drains:
-        await asyncio.sleep(min(DRAIN, left))
+        served = min(DRAIN, left)
+        await pod.drain(container, served, left - served)

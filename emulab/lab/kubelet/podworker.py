@@ -322,6 +322,10 @@ class PodWorker:
 
     # the end
 
+    async def drain(self, container: Container, before: float, grace: float) -> None:
+        """See `Endable`."""
+        await self._standing.drain(container, before, grace)
+
     async def _expire(self) -> None:
         """Ends a pod that may not run for longer."""
         if self.terminating:

@@ -174,3 +174,10 @@ class ServedContainers:
     def tell_start(self, container: Container) -> None:
         self._pod.tell(container, telling.created(container.name))
         self._pod.tell(container, telling.started(container.name))
+
+    async def drain(self, container: Container, before: float, grace: float) -> None:
+        """Ends what stands for a container; a stand-in has others to answer for, and nothing of its own to end."""
+        if is_standin(container):
+            await asyncio.sleep(before)
+        else:
+            await self._servers.drain(self.of(container).server, before, grace)

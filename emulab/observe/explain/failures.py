@@ -15,7 +15,7 @@ from emulab.observe.explain.astray import unroutable
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.certificates import tls
 from emulab.observe.explain.names import unresolved
-from emulab.observe.explain.proxied import balancer, cut_off, ingress, waiting
+from emulab.observe.explain.proxied import balancer, cut_off, ingress, proxy_header, waiting
 from emulab.observe.explain.refusals import refused, ruled_out
 from emulab.observe.explain.unreached import icmp, silence
 from emulab.observe.join.decisions import Evidence
@@ -23,7 +23,7 @@ from emulab.observe.join.dissect import end_name
 from emulab.observe.join.flows import Joined
 from emulab.observe.path import Failure
 
-TOLD: tuple[Expert, ...] = (unresolved, balancer, tls, ingress)
+TOLD: tuple[Expert, ...] = (unresolved, balancer, proxy_header, tls, ingress)
 """Who goes by what programs told, asked about the request as a whole, in this order."""
 
 SEEN: tuple[Expert, ...] = (ruled_out, unroutable, refused, icmp, silence, cut_off, waiting)

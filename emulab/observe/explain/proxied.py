@@ -73,6 +73,8 @@ def ingress(case: Case) -> Diagnosis | None:
     beyond = _beyond(case, record)
     if beyond is not None:
         return replace(beyond, failure=replace(beyond.failure, text=f"{beyond.failure.text}; so {said}"))
+    if fields.get("refused_by"):
+        return Diagnosis(_refused(record, said))
     if not fields.get("rule"):
         return Diagnosis(_no_rule(case, record, said))
     service = case.fact("upstream", str(fields.get("upstream_name") or ""))
@@ -87,7 +89,34 @@ def ingress(case: Case) -> Diagnosis | None:
             remedy = f"correct spec.externalName of {service.text}, or publish {external} in a Zone"
             return Diagnosis(Failure(place, "upstream-name", text, remedy, service.text))
     remedy = f"see what {rule} says of it: emulab get ingress -A -o yaml"
+    if service is not None and status == 503:  # there are endpoints, of which it spares itself or them
+        remedy = f"see what a DestinationRule says of {service.text}: emulab get destinationrules -A -o yaml"
     return Diagnosis(Failure(place, f"http-{status}", f"{said}, for {rule}", remedy, rule))
+
+
+def _refused(record: ServerRecord, said: str) -> Failure:
+    """Somebody wished that the client may not in: an annotation, or a key of the controller's ConfigMap."""
+    fields = record.fields
+    rule, source = str(fields.get("rule") or ""), str(fields["refused_by"])
+    whose = f" of {rule}" if rule and "ConfigMap" not in source else ""
+    remedy = f"see {source}{whose}: emulab get ingress -A -o yaml"
+    if fields.get("address"):
+        remedy += f"; {fields['address']} is who asks, as those in front say it"
+    return Failure(record.place, "not-allowed", f"{said}{f', for {rule}' if rule else ''}", remedy, rule)
+
+
+def proxy_header(case: Case) -> Diagnosis | None:
+    """The ingress speaks the PROXY protocol, and whoever came didn't."""
+    record = case.record("proxy-header")
+    if record is None:
+        return None
+    text = (
+        f"{case.named(record.place)} speaks the PROXY protocol (use-proxy-protocol) and closed the connection"
+    )
+    remedy = 'ask through a balancer that speaks it, or set use-proxy-protocol: "false" in the controller\'s ConfigMap'
+    leg = next(leg for leg in case.chain if record in leg.records)
+    failure = Failure(record.place, "no-proxy-header", f"{text}: {record.fields.get('reason')}", remedy)
+    return Diagnosis(failure, leg.arrived, record.time)
 
 
 def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:

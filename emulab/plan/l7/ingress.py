@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
 from emulab.kinds.core.certificates import LeafCertificate, leaf_certificate
@@ -12,6 +13,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
+from emulab.kinds.networking.destinations import DestinationRules
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
 from emulab.kinds.networking.servernames import (
@@ -21,19 +23,25 @@ from emulab.kinds.networking.servernames import (
     is_secured,
     server_names,
 )
-from emulab.kinds.registry import CONFIG_MAP, INGRESS, SECRET, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, DESTINATION_RULE, INGRESS, SECRET, SERVICE
 from emulab.model.objects import Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
+from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
-from emulab.plan.l7.configmap import settings
+from emulab.plan.l7.configmap import defaults, for_all, of_upstreams, settings
+from emulab.plan.l7.hosts import arranged, other_names
+from emulab.plan.l7.spreading import asks_service, spread
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
-from emulab.plan.l7.upstreams import backend_name, external_server, service_servers
+from emulab.plan.l7.upstreams import backend_name, endpoints_behind, external_server, service_servers
+from emulab.plan.l7.verifications import HostVerifications
+from emulab.plan.l7.wishes import IngressWishes
 from emulab.plan.pods import listens_everywhere
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.l7.config import (
     ANY_HOST,
+    Canary,
     Certificate,
     L7Config,
     Match,
@@ -50,19 +58,30 @@ _DEFAULT = Certificate((), "", "")
 
 def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> L7Config:
     """The configuration of every ingress pod with these flags, without its listeners."""
-    builder = _Builder(source, cluster, flags)
     classes = IngressClasses.among(source, cluster)
     there = map(Ingress.of, source.members(INGRESS).values())
-    builder.serve(oldest_first(one for one in there if classes.takes(flags, one)))
+    taken = oldest_first(one for one in there if classes.takes(flags, one))
+    builder = _Builder(source, cluster, flags, taken)
+    builder.serve(builder.wishes.mains)
     builder.serve_all_others()
+    every = builder.every
+    filters = (*every.before, *every.after)
+    arrangement = arranged(builder.drafts, every, builder.default, builder.shown_names)
     return L7Config(
         listen=(),
-        routes=(*(draft.route() for draft in builder.drafts), *builder.rests),
+        routes=(*arrangement, *(replace(rest, filters=filters) for rest in builder.rests)),
         default_upstream=builder.default,
+        default_filters=filters,
         upstreams=builder.upstreams,
         certificates=builder.certificates(),
+        verifications=builder.verifications.told(),
         options=builder.options,
-        policy=replace(builder.policy, ssl_redirect=False),
+        policy=replace(
+            builder.policy,
+            ssl_redirect=False,
+            force_ssl_redirect=False,
+            request_buffer=request_buffer(builder.policy),
+        ),
         notices=tuple(builder.notices),
     )
 
@@ -139,7 +158,9 @@ def ingress_servers(
 
 
 class _Builder:
-    def __init__(self, source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> None:
+    def __init__(
+        self, source: PlanSource, cluster: Cluster, flags: ControllerFlags, ingresses: list[Ingress]
+    ) -> None:
         self._source = source
         self._cluster = cluster
         self._flags = flags
@@ -148,11 +169,36 @@ class _Builder:
         self.upstreams: dict[str, Upstream] = {}
         self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
         self._untaken: list[tuple[Ingress, str]] = []  # secured hosts
+        self.shown_names: set[str] = set()  # other names of hosts that have certificates
         self.notices: list[Notice] = []
         self.default: str | None = None
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
-        self.policy, self.options = settings({key: str(value) for key, value in data.items()})
+        self.settings: Mapping[str, str] = {key: str(value) for key, value in data.items()}
+        self.policy, options = settings(self.settings)
+        self.every, fields = for_all(self.settings, self._texts)
+        self.options = replace(options, fields=fields)
+        self.wishes = IngressWishes(ingresses, flags.annotations_prefix + "/", of_upstreams(self.settings))
+        self._rules = DestinationRules(source.members(DESTINATION_RULE).values(), cluster.cluster_domain)
+        self.defaults = defaults(self.settings)
+        self.verifications = HostVerifications()
+
+    def _texts(self, name: str) -> Mapping[str, str]:
+        """What a ConfigMap has; nothing where there is none."""
+        o = self.named(CONFIG_MAP, name)
+        return {
+            key: str(value) for key, value in ((o.raw.get("data") or {}) if o is not None else {}).items()
+        }
+
+    @cached_property
+    def hosts(self) -> Collection[str]:
+        """See `Beside`."""
+        there = map(Ingress.of, self._source.members(INGRESS).values())
+        return frozenset(rule.host for one in there for rule in one.rules)
+
+    def has_servers(self, upstream: str) -> bool:
+        """See `Beside`."""
+        return bool(self.upstreams[upstream].servers)
 
     def named(self, kind: Kind, text: str, namespace: str = "") -> Object | None:
         """See `Beside`. Flags name objects `NAMESPACE/NAME`."""
@@ -173,10 +219,14 @@ class _Builder:
             elif secured and name.host and not name.has_root:
                 self._untaken.append((name.first, name.host))
         for one in ingresses:
+            self.verifications.add(one, self._flags.annotations_prefix + "/", self)
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
+                if self.wishes.canary(everything := Match("", "/", "Prefix")) is not None:
+                    self._route(one, everything, one.default_backend, secured=False)
+        others = other_names(self.drafts)
         for certificate in certificates_of(names):
-            self._certify(certificate)
+            self._certify(certificate, others.get(certificate.host, ()))
 
     def _route(self, ingress: Ingress, match: Match, to: Backend, secured: bool) -> None:
         """`secured`: whether the host has a certificate, without which nobody is sent to TLS for it."""
@@ -184,7 +234,16 @@ class _Builder:
         draft = self._draft(ingress, match, backends)
         if not secured:
             draft.policy = replace(draft.policy, ssl_redirect=False)
+        draft.canary = self._canary(match)
         self.drafts.append(draft)
+
+    def _canary(self, match: Match) -> Canary | None:
+        """The canary of a route, with its upstream."""
+        canary = self.wishes.canary(match)
+        if canary is not None:
+            namespace, service, port = canary.upstream.split("/")
+            self.upstream(namespace, Backend(service, int(port) if port.isdecimal() else port))
+        return canary
 
     def _draft(
         self, ingress: Ingress, match: Match, backends: tuple[WeightedUpstream, ...] = ()
@@ -226,11 +285,16 @@ class _Builder:
             said = "Error loading custom default certificate, falling back to generated default:"
             self.notices.append(Notice(f"{said} {leaf}"))
 
-    def _certify(self, certificate: HostCertificate) -> None:
+    def _certify(self, certificate: HostCertificate, others: Collection[str]) -> None:
+        """Has a host show its certificate, and its other names, if that is for them, too."""
         if certificate.problem is not None:
             self.notices.append(Notice(certificate.problem.message))
         secret = f"{certificate.ingress.namespace}/{certificate.secret}"
         self._show(certificate.leaf, secret, certificate.host)
+        for other in others:
+            if certificate.leaf is not None and certificate.leaf.covers(other):
+                self._show(certificate.leaf, secret, other)
+                self.shown_names.add(other)
 
     def _show(self, leaf: LeafCertificate | None, secret: str, host: str) -> None:
         """Has a host show a Secret's certificate, or the default one."""
@@ -253,13 +317,19 @@ class _Builder:
         name = backend_name(namespace, backend)
         if name not in self.upstreams:
             o = self._source.get(SERVICE.key(namespace, backend.service))
-            self.upstreams[name] = Upstream(tuple(self._servers(Service.of(o), backend)) if o else ())
+            self.upstreams[name] = self._upstream(Service.of(o), backend, name) if o else Upstream()
         return name
 
-    def _servers(self, service: Service, backend: Backend) -> list[str]:
-        """Whom to ask for a backend; nobody where none is ready (503)."""
+    def _upstream(self, service: Service, backend: Backend, name: str) -> Upstream:
+        """Whom to ask for a backend, and how; nobody where none is ready (503)."""
+        wish, default = self.wishes.of(name), self.wishes.default
+        rule = self._rules.of(service.namespace, service.name)
+        made = spread(wish, default, rule)
         if service.type == "ExternalName":
             server = external_server(service, backend.port) if self._flags.external_names else None
-            return [server] if server is not None else []
+            return replace(made, servers=(server,) if server is not None else ())
+        by_address = asks_service(wish, default, rule, self._cluster.ingress_upstream == "service")
         slices = views(self._source.slices((service.namespace, service.name)))
-        return service_servers(service, backend.port, slices, self._cluster.ingress_upstream == "service")
+        servers = tuple(service_servers(service, backend.port, slices, by_address))
+        behind = endpoints_behind(service, backend.port, slices) if by_address and servers else 0
+        return replace(made, servers=servers, endpoints=behind)

@@ -65,6 +65,16 @@ def service_servers(
     return [socket_name(*target) for target in ordered]
 
 
+def endpoints_behind(service: Service, wanted: int | str, slices: Iterable[EndpointSlice]) -> int:
+    """How many endpoints connections to the cluster IP are with, one each; 0 where all are with a single one."""
+    port = backend_port(service, wanted)
+    if port is None or service.headless or not service.cluster_ips or service.session_affinity == "ClientIP":
+        return 0
+    version = service.cluster_ips[0].version
+    behind = sum(one.address.version == version for one in usable(backends(slices, port)))
+    return behind if behind > 1 else 0
+
+
 def _numbers(view: EndpointSlice, port: ServicePort) -> Iterator[int]:
     """The ports of a slice that are a Service's: those of its name, or its targetPort where none is called so."""
     if view.address_type == "FQDN":

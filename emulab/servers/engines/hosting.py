@@ -31,6 +31,7 @@ from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
+from emulab.servers.l7.shell.tls import fake_certificate
 from emulab.servers.stub import ResolverConfig, resolve
 
 _WORKERS = 1
@@ -132,6 +133,8 @@ class ProgramIngress:
     async def _have_folders(self) -> None:
         if self._private:
             return
+        # What makes certificates may be installed below a folder that is hidden then; the certificate is kept.
+        fake_certificate()
         have_own_folders(
             self._make.folder, STATE
         )  # of the thread that starts others, so before there are any
@@ -247,7 +250,8 @@ class ProgramIngress:
         self._counters["requests"] += 1
         if self._snapshot.measured is not None:
             self._metrics.add_entry(done)
-        if self._journal.takes(OWN):
+        silent = not done.rule.policy.access_log or done.head.target in self._snapshot.unlogged
+        if not silent and self._journal.takes(OWN):
             self._journal.write(OWN, self._snapshot.log_line(done, time.time()))
         if self._emit.wanted:
             for record in records(done, said, self._make.name):

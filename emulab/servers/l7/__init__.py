@@ -17,7 +17,8 @@ at a time, which `messages.http2response` translates, so that exchanges needn't 
 * `messages`: what is in heads, how they are written anew, and what becomes of their fields.
 * `personalities`: what a make of proxy has of its own: its dialect, pages, order of paths, what upstreams are told.
 * `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates for
-  clients and `towards` speaks TLS to servers, `context` is what connections share, `server` listens and reconfigures.
+  clients and `towards` speaks TLS to servers, `clientcertificates` looks at those of clients, `proxied` reads PROXY
+  headers, `asking` what gates want to know, `context` is what connections share, `server` listens and reconfigures.
 
 Records; all but `error` have client and local, the two ends of the client's connection:
 
@@ -28,7 +29,12 @@ Records; all but `error` have client and local, the two ends of the client's con
     upstream-error  the same but for reused; reason, next: `another try`, `a new connection`, `answers 502`, …
     request         method, host, path, version (of HTTP: 1.0, 1.1, 2.0), status, upstream, upstream_name, duration_us,
                     answered_by (`upstream`, `ingress`, or empty: the client left), reason (empty after a plain answer
-                    of the upstream), request_id (as the upstream and the access log have it), the rule
+                    of the upstream, unless that has its server left out for a while), request_id (as the upstream and
+                    the access log have it), the rule; refused_by: whose wish it was, where a client may not in;
+                    address: who asks, where somebody in front says so
+    auth-request    url, status (0: no answer, and reason says why), duration_us: what was asked of another service,
+                    before a request may in
+    proxy-header    reason: a connection was closed, as the PROXY protocol is spoken here and it began otherwise
     error           message: a certificate that can't be used
 
 The rule that the route was made from is in four fields: rule (its origin), rule_host, rule_path, rule_type; all empty

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulab.cli import VERBS
-from emulab.cli.document import documented, with_options
+from emulab.cli.document import documented, with_options, with_tables
 from emulab.kinds.emulab.client import Client, client_spec
 from emulab.kinds.emulab.cluster import cluster_spec
 from emulab.kinds.emulab.clusterview import Cluster
@@ -34,6 +34,12 @@ SPECS = {
 
 def test_the_reference_of_emulabs_kinds_is_current() -> None:
     assert (DOCS / "kinds.md").read_text() == own_kinds(), "run scripts/document"
+
+
+def test_the_tables_of_the_ingress_are_current() -> None:
+    page = (DOCS / "ingress.md").read_text()
+    assert page == with_tables(page), "run scripts/document"
+    assert page.count("| `whitelist-source-range`") <= 1 and "| `rewrite-target` |" in page
 
 
 def test_the_options_are_current() -> None:

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -295,3 +296,27 @@ async def test_a_server_may_have_so_much_memory(lab: Lab) -> None:
     bound, _ = resource.prlimit(lab.processes.started[0].host_pid, resource.RLIMIT_DATA)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert bound == max(memory // 4, 512 << 20)
+
+
+async def test_a_server_that_ends_in_good_order_is_told_nothing_more(lab: Lab) -> None:
+    """It answers for a while, and takes nobody new then; for another pod of its name there is another server."""
+    handle = SimpleNamespace(fd=-1)
+    wanted = {n: replace(s, namespace="pod") for n, s in lab.wanted("c").items()}
+    await lab.hosts.apply(wanted, {"here": handle, "pod": handle})  # type: ignore[dict-item]
+    (first,) = lab.processes.started[2:]
+    ending = asyncio.ensure_future(lab.hosts.drain("c", 0.2, 5.0))
+    await asyncio.sleep(0)
+    await lab.get("c", "still")
+    await soon(ending)
+    with pytest.raises(ConnectionRefusedError):
+        await lab.get("c", "too late")
+    changed = {n: replace(s) for n, s in wanted.items()}
+    await lab.hosts.apply(changed, {"here": handle, "pod": handle})  # type: ignore[dict-item]
+    with pytest.raises(ConnectionRefusedError):
+        await lab.get("c", "too late")
+    assert first.running and lab.processes.started[2:] == [first]
+    another = SimpleNamespace(fd=-1)
+    await lab.hosts.apply(changed, {"here": handle, "pod": another})  # type: ignore[dict-item]
+    await lab.get("c", "to the next")
+    assert not lab.processes.started[2].running or await soon(first.wait()) is not None
+    assert len(lab.processes.started) == 4

@@ -345,6 +345,17 @@ def test_ports_lead_past_ingresses_to_services() -> None:
     assert not any(s.name.endswith("-streams") for s in plan(controller(), APP)[1].servers.values())
 
 
+def test_a_proxy_header_that_nobody_sends_is_told() -> None:
+    def told(value: str) -> list[str]:
+        data = {"use-proxy-protocol": value}
+        conf = document(apiVersion="v1", kind="ConfigMap", metadata={"name": "conf"}, data=data)
+        return [one for one in said(conf, controller("--configmap=default/conf"), APP) if "PROXY" in one]
+
+    assert told("false") == []
+    (line,) = told("true")
+    assert "ConfigMap default/conf: use-proxy-protocol closes every connection without a PROXY header" in line
+
+
 def test_ports_that_are_not_opened_as_they_are_meant_are_named() -> None:
     data = {"9000": "default/web:80", "9001": "default/web:80:PROXY", "x": "default/web:80"}
     found = said(

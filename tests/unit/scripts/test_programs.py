@@ -83,6 +83,7 @@ PACKAGES = {
     "test": "",
     "touch": "",
     "true": "",
+    "tty": "",
     "tshark": "tshark",
     "unshare": "util-linux",
     "webhook": "",

@@ -17,8 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.servers.l7.engine.connection import ConnectionMachine
+from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.response import UpstreamResponse
+from emulab.servers.wire.proxyprotocol import Proxied
 
 CLIENT, LOCAL = ("192.0.2.7", "192.0.2.7:4000"), ("80", "192.0.2.1:80")
 SOURCE = "192.0.2.1:5000"
@@ -48,11 +50,11 @@ class Like:
         return self._what
 
 
-def starts(text: bytes) -> Like:
+def starts(text: str | bytes) -> Like:
     return Like(f"{text!r}…", lambda data: data.startswith(text))
 
 
-def contains(*texts: bytes) -> Like:
+def contains(*texts: str | bytes) -> Like:
     return Like(f"…{texts!r}…", lambda data: all(text in data for text in texts))
 
 
@@ -87,12 +89,25 @@ class Room:
 class Script:
     """One client's connection, driven by hand."""
 
-    def __init__(self, snapshot: Any, *, told: bool = False, scheme: str = "http", lines: int = 0) -> None:
+    def __init__(
+        self,
+        snapshot: Any,
+        *,
+        told: bool = False,
+        scheme: str = "http",
+        lines: int = 0,
+        client: str = CLIENT[0],
+        around: EngineSurroundings | None = None,
+        proxied: Proxied | None = None,
+        secured: ClientIdentity | None = None,
+    ) -> None:
+        """`around`: that of another connection to the same proxy, which it shares."""
         self.now = 0.0
-        self.around = EngineSurroundings(
-            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: NOW
+        self.around = around or EngineSurroundings(
+            snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: NOW, b"secret"
         )
-        self.machine = ConnectionMachine(self.around, scheme, CLIENT, LOCAL)
+        ends = client, f"{client}:4000" if client != CLIENT[0] else CLIENT[1]
+        self.machine = ConnectionMachine(self.around, scheme, ends, LOCAL, proxied, secured)
         self.machine.opened(self.now, 0, None)
 
     @property
@@ -132,6 +147,13 @@ class Script:
         for piece in pieces:
             before = len(self.machine.commands)
             self._note(before, "send", self._exchange.answer(piece, self.now))
+
+    def told(self, answer: Any) -> None:
+        """The answer to the question of a gate."""
+        self._exchange.told(answer, self.now)
+
+    def go_on_sending(self) -> None:
+        self._exchange.go_on_sending(self.now)
 
     def upstream_ended(self, reset: bool = False) -> None:
         self._exchange.upstream_ended(reset, self.now)

@@ -27,6 +27,7 @@ from emulab.servers.l7.config import (
     L7Config,
     Match,
     Options,
+    PeakEwma,
     Policy,
     Reach,
     ReplacePrefixMatch,
@@ -105,7 +106,8 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
         "# Ingress shop/front: a.test /old Prefix",
         "timeout connect 2000ms", "timeout server 7500ms", "retries 0", "option http-buffer-request",
         "http-request deny deny_status 413 if { req.hdr_val(content-length) gt 8388608 }",
-        "http-request redirect location https://%[var(txn.name)]%[pathq] code 308 if { var(txn.scheme) -m str http }",
+        "http-request redirect location https://%[var(txn.name)]%[pathq,regsub(/$,)] code 308 "
+        "if { var(txn.scheme) -m str http }",
         "http-request del-header X-Gone", 'http-request set-header X-A "50%% of it"',
         "http-response add-header X-B b", "http-request set-header Host other.test",
         r'http-request replace-path "^/old/?(.*)\$" /new/\1',
@@ -197,7 +199,7 @@ def test_what_it_cannot_do_is_told() -> None:
         "haproxy doesn't ask in HTTP/1.0",
         "haproxy knows no depth of certificates",
     ]
-    assert list(balance(Upstream(balance="ewma"))) == ["the balance ewma isn't done by haproxy"]
+    assert list(balance(Upstream(balance=PeakEwma()))) == ["PeakEwma isn't done by haproxy"]
     assert list(unable(route())) == [] == list(balance(Upstream()))
 
 

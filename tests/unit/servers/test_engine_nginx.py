@@ -13,24 +13,43 @@ from hypothesis import strategies as st
 from emulab.servers.engines.backendfiles import backend_files
 from emulab.servers.engines.logged import records
 from emulab.servers.engines.nginx.conf import NginxPlace, nginx_conf
-from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.logged import _VARIABLES, FORMAT, entry, told
 from emulab.servers.engines.nginx.text import quoted
 from emulab.servers.engines.nginx.unable import balance, unable
 from emulab.servers.l7.config import (
+    CORS,
+    AnswerFields,
+    Balance,
     Certificate,
+    CookieDomain,
+    CookiePath,
+    DirectResponse,
+    DrawnServer,
+    ErrorPages,
     Field,
     FieldMatch,
+    Filter,
+    Gzip,
+    HashBy,
+    HiddenFields,
+    HostRedirect,
     L7Config,
+    LeastRequest,
+    LocationChange,
     Match,
+    Mirror,
     Options,
+    PeakEwma,
     Policy,
     Reach,
+    RegexRewrite,
     ReplacePrefixMatch,
     RequestHeaderModifier,
     RequestRoute,
     ResponseHeaderModifier,
+    RootRedirect,
     Upstream,
+    UpstreamFields,
     UpstreamTLS,
     URLRewrite,
     WeightedUpstream,
@@ -175,7 +194,7 @@ def test_what_is_decided_for_a_route_is_in_its_location() -> None:
     own = location(server(nginx_conf(config(route(policy=policy)), ENGINE), "a.test"), "/")
     for line in (
         "client_max_body_size 8388608;", "proxy_read_timeout 7500ms;", "proxy_connect_timeout 2s;",
-        "proxy_next_upstream_tries 1;", "proxy_request_buffering on;", "return 308 https://$redirect_host$request_uri;",
+        "proxy_next_upstream_tries 1;", "proxy_request_buffering on;", "return 308 https://$redirect_host$bare_uri;",
     ):  # fmt: skip
         assert line in own
 
@@ -232,8 +251,25 @@ def test_what_it_cannot_do_is_told() -> None:
     asked = route(match=Match("a.test", headers=(FieldMatch("x", "y"),)))
     assert list(unable(asked)) == ["nginx's locations ask for the path alone"]
     assert list(unable(route())) == [] == list(balance(Upstream()))
-    assert list(balance(Upstream(balance="ewma"))) == ["the balance ewma isn't done by nginx"]
-    assert DIRECTIVES
+    assert list(balance(Upstream(balance=PeakEwma()))) == ["PeakEwma isn't done by nginx"]
+    assert list(balance(Upstream(balance=HashBy("$uri", 3)))) == [
+        "nginx hashes to one server, not to a subset"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (HashBy('$host"x'), 'hash "$host\\"x" consistent;'),
+        (DrawnServer(), "random;"),
+        (LeastRequest(), "random two least_conn;"),
+    ],
+)
+def test_algorithms_are_nginx_own(how: Balance, said: str) -> None:
+    told = config(route(), upstreams={"shop/web/80": Upstream(("10.0.0.1:80", "10.0.0.2:80"), balance=how)})
+    upstream = re.search(r"upstream shop-web-80 \{\n(.*?)\}", nginx_conf(told, ENGINE), re.DOTALL)
+    assert upstream is not None and upstream[1].split("\n")[0].strip() == said
+    assert list(balance(told.upstreams["shop/web/80"])) == []
 
 
 SAID = {
@@ -276,3 +312,49 @@ def test_an_answer_of_nginx_own_has_its_reason() -> None:
         "no rule matches",
         "",
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "lines"),
+    [
+        (RegexRewrite("/a/(.*)", "/$1", "/a"), ['rewrite "(?i)/a/(.*)" "/$1" break;', 'X-Forwarded-Prefix "/a";']),
+        (RegexRewrite("/a", "/$x/${host}"), ['"/${x}/${host}" break;']),
+        (DirectResponse(301, "https://b.test"), ["return 301 https://b.test;"]),
+        (DirectResponse(503), ["return 503;"]),
+        (RootRedirect("/app"), ["return 302 $scheme://$best_http_host/app;"]),
+        (HostRedirect("b.test", 308), ["return 308 $scheme://b.test:$server_port$bare_uri;"]),
+        (UpstreamFields((Field("X-A", "$scheme $$"),)), ['X-A "${scheme} ${literal_dollar}${literal_dollar}";']),
+        (AnswerFields((Field("X-A", "1 2"),)), ["proxy_hide_header X-A;", 'add_header X-A "1 2" always;']),
+        (HiddenFields(("X-A",)), ["proxy_hide_header X-A;"]),
+        (CookieDomain("a.test", "b.test"), ['proxy_cookie_domain a.test "b.test";']),
+        (CookiePath("~/a", "/b"), ['proxy_cookie_path "~/a" "/b";']),
+        (LocationChange("http://a/", "/", relative=True), ['proxy_redirect http://a/ "/";', "absolute_redirect off;"]),
+        (Gzip(("text/css",), 5, 9), ["gzip on;", "gzip_comp_level 5;", "gzip_min_length 9;", "gzip_types text/css;"]),
+        (CORS(("https://*.a.test",), "GET", "X-A"), ["if ($http_origin ~* ", "return 204;", "_max_age always;"]),
+        (Mirror("http://m.test", "m.test", "/m", body=False), ["mirror /_mirror_0;", "mirror_request_body off;"]),
+        (ErrorPages((404,), "shop/web/80"), ["error_page 404 = @errors_0_404;", "proxy_intercept_errors on;"]),
+    ],
+)  # fmt: skip
+def test_filters_of_annotations_are_directives(one: Filter, lines: list[str]) -> None:
+    own = location(server(nginx_conf(config(route(filters=(one,))), ENGINE), "a.test"), "/")
+    assert [line for line in lines if line not in own] == []
+    assert [*unable(route(filters=(one,)))] == []
+
+
+def test_who_answers_for_errors_and_mirrors_has_a_location() -> None:
+    pages = ErrorPages((404,), "shop/web/80", (Field("X-Format", "$http_accept"),))
+    filters = (pages, Mirror("http://m.test", "n.test", "/m"))
+    own = server(nginx_conf(config(route(filters=filters)), ENGINE), "a.test")
+    errors, mirror = location(own, "@errors_0_404"), location(own, "= /_mirror_0")
+    assert "proxy_set_header X-Code 404;" in errors and 'X-Format "${http_accept}";' in errors
+    assert "rewrite (.*) / break;" in errors and "proxy_pass http://shop-web-80;" in errors
+    assert 'set $mirror_target "http://m.test/m$is_args$args";' in mirror
+    assert "proxy_set_header Host n.test;" in mirror and "internal;" in mirror
+
+
+def test_redirects_to_tls_come_after_what_nginx_rewrites() -> None:
+    policy = Policy(force_ssl_redirect=True, redirect_status=301, keep_slash=True, redirect_port=443)
+    filters = (RegexRewrite("/a", "/b"),)
+    own = location(server(nginx_conf(config(route(policy=policy, filters=filters)), ENGINE), "a.test"), "/")
+    to_https = "return 301 https://$redirect_host:443$request_uri;"
+    assert own.index("rewrite ") < own.index(to_https)

@@ -110,7 +110,7 @@ async def test_502_when_the_upstream_leaves_early(world: World, reply: bytes) ->
     assert (await world.ask(request("POST", b"x"))).status == 502
     assert len(backend.requests) == 1
     assert (await world.get()).status == 502
-    assert len(backend.requests) == (2 if reply else 4)
+    assert len(backend.requests) == 4  # nginx goes on as long as the head isn't whole
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,6 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
         b"Content-Length: 0\r\nContent-Length: 35\r\n\r\n" + SMUGGLED,
         b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + SMUGGLED,
         b"Transfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n" + SMUGGLED,
-        b"Transfer-Encoding: chunked\r\n\r\n1\nb\n0\n\n" + SMUGGLED,
         b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
         b"Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
     ],

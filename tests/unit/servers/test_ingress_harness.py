@@ -131,6 +131,8 @@ POLICY = {
             "read_timeout",
             "send_timeout",
             "response_head_max",
+            "limit_rate",
+            "limit_rate_after",
             "tries",
         )
     },
@@ -140,11 +142,13 @@ POLICY = {
 def routed(rules: list[dict[str, Any]], options: dict[str, Any], **others: Any) -> dict[str, Any]:
     """The configuration of a proxy by rules, and options of which some are each rule's policy, in one line each."""
     policy = {POLICY[name]: value for name, value in options.items() if name in POLICY}
+    policy.setdefault("request_buffer", 0)  # bodies that are gathered first have tests of their own
     routes = [
         {
             "match": {name: rule[name] for name in ("host", "path", "path_type") if name in rule},
             "backends": [{"upstream": rule["upstream"]}],
             "origin": rule.get("origin", ""),
+            "filters": rule.get("filters", []),
             "policy": {**policy, "ssl_redirect": rule.get("ssl_redirect", False)},
         }
         for rule in rules

@@ -111,6 +111,7 @@ async def test_pipelined_requests_are_answered_in_order(world: World) -> None:
 
 
 async def test_a_deep_pipeline_of_own_answers_does_not_nest(world: World) -> None:
+    await world.configure(options={"keepalive_requests": 4000})
     reader, writer = await world.connect()
     writer.write(GET * 3000)
     for _ in range(3000):

@@ -42,7 +42,7 @@ def script(*servers: str, log_format: str = "", escape: str = "default") -> tupl
     route = RequestRoute(
         Match("a.test", "/shop", "Prefix"), (WeightedUpstream("shop/web/80"),), "Ingress shop/front"
     )
-    options = Options(log_format=log_format, log_escape=escape)
+    options = Options(log_format=log_format, log_escape=escape, keepalive_requests=2 * ROWS)
     config = L7Config((), routes=(route,), upstreams={"shop/web/80": Upstream(servers)}, options=options)
     play = Script(take(config, {}), lines=5)
     metrics = IngressMetrics()

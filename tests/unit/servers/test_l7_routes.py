@@ -95,7 +95,7 @@ def route(**match: Any) -> dict[str, Any]:
         ),
         (
             {"routes": [route(path_type="RegularExpression", path="/a(")]},
-            "config.routes: the path of Ingress d/i: '/a(' is no regular expression: missing )",
+            "config.routes: the path of Ingress d/i: '^/a(' is no regular expression: missing )",
         ),
         (
             {"routes": [route(), route(headers=[{"name": "a", "value": "[", "type": "RegularExpression"}])]},

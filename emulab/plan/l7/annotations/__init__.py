@@ -5,16 +5,36 @@ sets, and what it is for. A theme is a module here and a line of `THEMES`. The t
 personality, because the proxy knows nothing of Kubernetes: it is told routes, whoever wishes them.
 
 * `table`: the shape of a line and of a theme; `unheeded`: what is to be said of annotations that aren't followed.
-* `serving`: sizes, times and tries. `backends`: how backends are reached.
+* `serving`: sizes, times and tries. `backends`: how backends are reached. `buffering`: what is held back.
+* `logs`: what is written. `balancing`: whose turn it is, cookies of affinity, canaries.
+* `cors`, `redirects`: who is answered at once. `rewriting`, `asking`: what upstreams are asked.
+* `answering`, `errors`: what becomes of answers. `naming`: other names of hosts.
+* `refused`: what can't be followed, ever.
+* `limits`: how often clients may come. `access`: who may in. `clientcertificates`: who may by TLS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from emulab.kinds.networking.controllerkeys import DEFAULTED
+from emulab.plan.l7.annotations.access import ACCESS
+from emulab.plan.l7.annotations.answering import ANSWERING
+from emulab.plan.l7.annotations.asking import ASKING
 from emulab.plan.l7.annotations.backends import BACKENDS
+from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
+from emulab.plan.l7.annotations.buffering import BUFFERING
+from emulab.plan.l7.annotations.clientcertificates import CLIENT_CERTIFICATES
+from emulab.plan.l7.annotations.cors import CROSS_ORIGIN
+from emulab.plan.l7.annotations.errors import ERRORS
+from emulab.plan.l7.annotations.limits import LIMITS
+from emulab.plan.l7.annotations.logs import LOGGING
+from emulab.plan.l7.annotations.naming import NAMING
+from emulab.plan.l7.annotations.redirects import REDIRECTS
+from emulab.plan.l7.annotations.rewriting import REWRITING
 from emulab.plan.l7.annotations.serving import SERVING
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.plan.l7.annotations.table import DENIED, Annotation, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import Policy
 
 PREFIX = "nginx.ingress.kubernetes.io/"
@@ -22,7 +42,25 @@ PREFIX = "nginx.ingress.kubernetes.io/"
 DEFAULTS = Policy(ssl_redirect=True)
 """The policy without an annotation: the engine's defaults are ingress-nginx', whose `ssl-redirect` is true besides."""
 
-THEMES: tuple[Theme, ...] = (SERVING, BACKENDS)
+THEMES: tuple[Theme, ...] = (
+    SERVING,
+    BUFFERING,
+    BACKENDS,
+    BALANCING,
+    AFFINITY,
+    CANARY,
+    LOGGING,
+    NAMING,
+    CLIENT_CERTIFICATES,
+    CROSS_ORIGIN,
+    REDIRECTS,
+    LIMITS,
+    ACCESS,
+    REWRITING,
+    ASKING,
+    ANSWERING,
+    ERRORS,
+)
 """In the order in which nginx asks its modules: who answers by itself comes before who does so after it."""
 
 
@@ -31,22 +69,39 @@ def known(themes: tuple[Theme, ...] = THEMES) -> Mapping[str, Annotation]:
     return {one.name: one for theme in themes for one in theme.annotations}
 
 
-def read(theme: Theme, annotations: Mapping[str, str], prefix: str = PREFIX) -> Wishes:
-    """What a theme's annotations say. What can't be read is left, as ingress-nginx does, which logs it."""
-    values = {}
+def read(
+    theme: Theme,
+    annotations: Mapping[str, str],
+    prefix: str = PREFIX,
+    settings: Mapping[str, str] | None = None,
+) -> Wishes:
+    """What a theme's annotations say, and the keys of the controller's ConfigMap where they say nothing.
+
+    What can't be read is left, as ingress-nginx does, which logs it; unless it was to be a lock (`DENIED`).
+    """
+    values: dict[str, Any] = {}
     for one in theme.annotations:
-        text = annotations.get(prefix + one.name)
-        if text is None:
-            continue
-        try:
-            values[one.field] = one.read(text.strip())
-        except ValueError:
-            continue
+        text, key = annotations.get(prefix + one.name), DEFAULTED.get(one.name)
+        default = settings.get(one.name) if settings and key is not None else None
+        for said, how in ((text, one.read), (default, key)):
+            if said is None or how is None or (one.denies and not said):
+                continue
+            try:
+                values[one.field] = how(said.strip())
+                break
+            except ValueError as error:
+                if one.denies:
+                    values.setdefault(DENIED, (one.name, f"{said!r} {error}"))
     return values
 
 
 def follow(draft: RouteDraft, prefix: str = PREFIX, themes: tuple[Theme, ...] = THEMES) -> None:
     """Makes of a route what its Ingress' annotations ask for."""
+    draft.prefix = prefix
+    annotations, settings = draft.ingress.annotations, draft.world.settings
+    quiet = DEFAULTED.keys().isdisjoint(settings) and not any(name.startswith(prefix) for name in annotations)
     for theme in themes:
-        if values := read(theme, draft.ingress.annotations, prefix):
+        if quiet and not theme.always:
+            continue  # as with most, of which there may be ten thousand
+        if (values := {} if quiet else read(theme, annotations, prefix, settings)) or theme.always:
             theme.apply(values, draft)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulab.kinds.networking.nginxvalues import boolean, integer, seconds, size
+from emulab.kinds.networking.nginxvalues import (
+    boolean,
+    integer,
+    next_upstream,
+    redirect_port,
+    seconds,
+    size,
+    whole_seconds,
+)
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
 
 
@@ -17,12 +25,32 @@ SERVING = Theme(
         Annotation(
             "ssl-redirect", boolean, "ssl_redirect", "a host with a certificate sends plain HTTP to HTTPS"
         ),
+        Annotation(
+            "force-ssl-redirect",
+            boolean,
+            "force_ssl_redirect",
+            "every host sends plain HTTP to HTTPS, with a certificate or without",
+        ),
+        Annotation(
+            "preserve-trailing-slash", boolean, "keep_slash", "a slash at the target's end is kept thereby"
+        ),
+        Annotation("use-port-in-redirects", redirect_port, "redirect_port", "and the port of HTTPS is said"),
         Annotation("proxy-body-size", size, "body_max", "the largest body of a request; 0: any"),
         Annotation("proxy-buffer-size", size, "response_head_max", "the largest head of an answer"),
         Annotation("proxy-connect-timeout", seconds, "connect_timeout", "for a connection to a backend"),
         Annotation("proxy-read-timeout", seconds, "read_timeout", "between two pieces of an answer"),
         Annotation("proxy-send-timeout", seconds, "send_timeout", "for which a side may take nothing"),
-        Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried"),
+        Annotation(
+            "proxy-next-upstream",
+            next_upstream,
+            "next_upstream",
+            "after what another server is tried: `error timeout`, `invalid_header`, `http_502`, …, `non_idempotent`, "
+            "`off`",
+        ),
+        Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried; 0: each once"),
+        Annotation(
+            "proxy-next-upstream-timeout", whole_seconds, "next_upstream_timeout", "for how long; 0: for ever"
+        ),
     ),
     _apply,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.model.objects import Object
-from emulab.servers.l7.config import Filter, Match, Policy, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import Canary, Filter, Match, Policy, RequestRoute, WeightedUpstream
 
 
 class Annotation(NamedTuple):
@@ -18,22 +19,64 @@ class Annotation(NamedTuple):
     read: Callable[[str], Any]
     field: str  # under which its theme finds what it says
     doc: str
+    denies: bool = False  # whether a text that says nothing lets nobody in: it was to be a lock
+
+
+DENIED = "denied"
+"""The field under which a theme finds such an annotation: its name, and what is wrong."""
+
+
+Wishes = Mapping[str, Any]
+"""What the annotations of a theme say, by their fields; those that are absent or wrong are not there."""
 
 
 class Beside(Protocol):
     """What there is beside an Ingress."""
 
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What the controller's ConfigMap says."""
+
+    @property
+    def hosts(self) -> Collection[str]:
+        """The hosts of all rules."""
+
     def named(self, kind: Kind, text: str, namespace: str) -> Object | None:
         """The object that a text names: `NAME`, in this namespace, or `NAMESPACE/NAME`."""
+
+    @property
+    def defaults(self) -> Wishes:
+        """What the controller's ConfigMap says beside its policy and options, by the fields of its settings."""
 
     def upstream(self, namespace: str, backend: Backend) -> str:
         """The upstream that leads to a backend; it is among those of the configuration from now on."""
 
+    def has_servers(self, upstream: str) -> bool:
+        """Whether an upstream has anybody to ask."""
+
 
 class RouteDraft:
-    """A route of an Ingress, which the themes make what it is to be."""
+    """A route of an Ingress, which the themes make what it is to be. What is said of its host is arranged later."""
 
-    __slots__ = ("backends", "filters", "ingress", "match", "policy", "world")
+    __slots__ = (
+        "aliases",
+        "backends",
+        "canary",
+        "denied",
+        "error_upstream",
+        "errors",
+        "filters",
+        "gathers",
+        "ingress",
+        "intercepts",
+        "is_regular",
+        "is_www",
+        "match",
+        "policy",
+        "prefix",
+        "root",
+        "world",
+    )
 
     def __init__(
         self,
@@ -48,16 +91,54 @@ class RouteDraft:
         self.backends = backends
         self.policy = policy
         self.filters: list[Filter] = []
+        self.canary: Canary | None = None
         self.world = world
+        self.prefix = ""  # of annotations
+        self.denied = ""  # why all requests are answered with 503
+        self.errors: tuple[int, ...] = ()  # statuses that another upstream answers in the place of
+        self.error_upstream = ""  # which one, if it isn't that of what no route takes
+        self.intercepts = True  # upstreams' errors, too
+        self.gathers = True  # a body is whole before an upstream is asked
+        self.is_regular = False  # all paths of its host are regular expressions
+        self.root = ""  # where `/` of its host leads
+        self.is_www = False  # its host with or without `www.` leads to it
+        self.aliases: tuple[str, ...] = ()  # other names of its host
+
+    def says(self, name: str) -> bool:
+        """Whether the Ingress itself has an annotation."""
+        return self.prefix + name in self.ingress.annotations
+
+    @property
+    def origin(self) -> str:
+        """What the route comes from, in records."""
+        return f"Ingress {self.ingress.namespace}/{self.ingress.name}"
 
     def route(self) -> RequestRoute:
         """The route as it is now."""
-        origin = f"Ingress {self.ingress.namespace}/{self.ingress.name}"
-        return RequestRoute(self.match, self.backends, origin, tuple(self.filters), self.policy)
+        return RequestRoute(
+            self.match, self.backends, self.origin, tuple(self.filters), self.policy, self.canary
+        )
 
 
-Wishes = Mapping[str, Any]
-"""What the annotations of a theme say, by their fields; those that are absent or wrong are not there."""
+def service_of(draft: RouteDraft) -> tuple[str, str]:
+    """Name and port of the Service of a route; empty where it leads to none."""
+    if not draft.backends:
+        return "", ""
+    _, name, port = draft.backends[0].upstream.split("/", 2)
+    return name, port
+
+
+def with_known(text: str, draft: RouteDraft) -> str:
+    """A text with what is known of a route in the place of the variables that name it."""
+    name, port = service_of(draft)
+    known = {
+        "ingress_name": draft.ingress.name,
+        "namespace": draft.ingress.namespace,
+        "proxy_upstream_name": draft.backends[0].upstream.replace("/", "-") if draft.backends else "",
+        "service_name": name,
+        "service_port": port,
+    }
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: known.get(match[1], match[0]), text)
 
 
 def _nothing_wrong(_values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[str, str]]:
@@ -73,3 +154,4 @@ class Theme(NamedTuple):
     annotations: tuple[Annotation, ...]
     apply: Callable[[Wishes, RouteDraft], None]
     wrong: Callable[[Wishes, Ingress, Beside], Iterator[tuple[str, str]]] = _nothing_wrong
+    always: bool = False  # whether it has a say about routes of Ingresses without any of its annotations

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from emulab.dataclass import dataclass
 from emulab.servers.engines.backendfiles import backend_files
-from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
+from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES, locked
 from emulab.servers.engines.haproxy.logged import FORMAT, captures
 from emulab.servers.engines.haproxy.maps import RouteMaps, route_maps
 from emulab.servers.engines.haproxy.pages import STATUSES, page, page_file, whole
@@ -91,7 +91,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
         *[
             section
             for number, route in enumerate(config.routes)
-            for section in _backends(number, route, config.upstreams, place)
+            for section in _backends(number, route, config.upstreams, place, locked(config))
         ],
         _default_backend(config, place),
         [
@@ -151,9 +151,11 @@ def _frontend(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> CfgLine
         if key in place.descriptors and key not in config.pages:
             alpn = "h2,http/1.1" if options.http2 else "http/1.1"
             tls = f" ssl crt-list {CERTIFICATES}/list.txt alpn {alpn}" if key in config.tls_listen else ""
-            lines.append(f"bind fd@{place.descriptors[key]}{tls}")
+            proxied = " accept-proxy" if options.proxy_protocol else ""
+            lines.append(f"bind fd@{place.descriptors[key]}{proxied}{tls}")
     trusted = options.trust_forwarded
     forwarded = "{ req.hdr(x-forwarded-%s) -m found }"
+    believed = "" if options.trusted is None else f" {{ src {' '.join(options.trusted) or '0.0.0.0/32'} }}"
     lines += [
         *captures(),
         "http-request set-var(txn.scheme) str(https) if { ssl_fc }",
@@ -168,7 +170,7 @@ def _frontend(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> CfgLine
             f"http-request set-var(txn.scheme) req.hdr(x-forwarded-proto) if {forwarded % 'proto'}",
             f"http-request set-var(txn.port) req.hdr(x-forwarded-port) if {forwarded % 'port'}",
             f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
-            f"http-request set-src req.hdr(x-forwarded-for,1) if {forwarded % 'for'}",
+            f"http-request set-src req.hdr(x-forwarded-for,1) if {forwarded % 'for'}{believed}",
             "http-request set-var(txn.client) src",
         ]
     lines += [
@@ -222,14 +224,23 @@ def _forwarding() -> CfgLines:
 
 
 def _backends(
-    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], place: HaproxyPlace
+    number: int,
+    route: RequestRoute,
+    upstreams: Mapping[str, Upstream],
+    place: HaproxyPlace,
+    locked: Collection[str] = (),
 ) -> list[CfgLines]:
     lines = [f"backend route-{number}"]
+    if route.match.host.lower() in locked:
+        lines.append("http-request deny deny_status 403")
     if route.origin:
         lines.append(f"# {_comment(route)}")
-    if route.policy.ssl_redirect:
+    if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
+        how = route.policy
+        port = f":{how.redirect_port}" if how.redirect_port else ""
+        target = "%[pathq]" if how.keep_slash else "%[pathq,regsub(/$,)]"
         lines.append(
-            "http-request redirect location https://%[var(txn.name)]%[pathq] code 308 "
+            f"http-request redirect location https://%[var(txn.name)]{port}{target} code {how.redirect_status} "
             "if { var(txn.scheme) -m str http }"
         )
     for one in route.filters:
@@ -265,7 +276,7 @@ def _served(policy: Policy, shares: list[tuple[Upstream, int]], place: HaproxyPl
         return [*lines, _answer(503 if shares else 404)]
     # It says 503 whatever kept it from a server, which nginx says of having none alone.
     lines.append(f"errorfile 503 {UNREACHABLE}")
-    lines.append(f"balance {BALANCES.get(shares[0][0].balance, 'roundrobin')}")
+    lines.append(f"balance {BALANCES.get(type(shares[0][0].balance), 'roundrobin')}")
     for number, (upstream, weight) in enumerate(shares):
         each = max(1, round(weight * 100 / max(1, len(upstream.servers)))) if len(shares) > 1 else 1
         for index, server in enumerate(upstream.servers):

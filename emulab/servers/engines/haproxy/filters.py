@@ -11,9 +11,12 @@ from typing import Any
 
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
 from emulab.servers.l7.config import (
+    AccessControl,
     Filter,
+    L7Config,
     Match,
     PathChange,
+    Refusal,
     ReplaceFullPath,
     RequestHeaderModifier,
     RequestRedirect,
@@ -60,9 +63,38 @@ def _redirect(one: RequestRedirect, match: Match) -> CfgLines:
     return [*lines, f"http-request redirect location {scheme}://{host}{port}%[pathq] code {one.status}"]
 
 
+def _refusal(one: Refusal, _match: Match) -> CfgLines:
+    return [f"http-request deny deny_status {one.status}"]
+
+
+def addresses_alone(one: AccessControl) -> bool:
+    """Whether nothing but addresses decides who may in, which is all that is done here."""
+    return one.basic is None and one.external is None
+
+
+def locked(config: L7Config) -> frozenset[str]:
+    """The hosts that look at certificates of clients, which isn't done here: nobody may in."""
+    wishes = [one for one in config.verifications if one.verify != "off" or one.error or one.match]
+    return frozenset(host for one in wishes for host in one.hosts)
+
+
+def _access(one: AccessControl, _match: Match) -> CfgLines:
+    """What isn't done locks: a lock that isn't there is no lesser service."""
+    if not addresses_alone(one):
+        return ["http-request deny deny_status 503"]
+    lines = []
+    if one.deny is not None:
+        lines.append(f"http-request deny deny_status 403 if {{ src {' '.join(one.deny.cidrs)} }}")
+    if one.allow is not None:
+        lines.append(f"http-request deny deny_status 403 unless {{ src {' '.join(one.allow.cidrs)} }}")
+    return lines
+
+
 CFG_DIRECTIVES: Mapping[type[Filter], CfgDirectives] = {
     RequestHeaderModifier: _request_headers,
     ResponseHeaderModifier: _response_headers,
     URLRewrite: _rewrite,
     RequestRedirect: _redirect,
+    Refusal: _refusal,
+    AccessControl: _access,
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
+from emulab.servers.engines.nginx import access
+from emulab.servers.engines.nginx.balancing import BALANCES
+from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
     HSTS,
@@ -16,9 +19,18 @@ from emulab.servers.engines.nginx.locations import (
 )
 from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.reaching import groups
-from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted, seconds
+from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
-from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, RequestRoute, Upstream
+from emulab.servers.l7.config import (
+    ANY_HOST,
+    Certificate,
+    InTurn,
+    L7Config,
+    Match,
+    Options,
+    RequestRoute,
+    Upstream,
+)
 
 FOLDER = "/etc/nginx"
 
@@ -65,6 +77,7 @@ def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
         *_general(options),
         *_resolver(config.resolv_conf),
         *_maps(options),
+        *access.zones(config),
         "",
         *_upstreams(config, options),
         *_shares(config.routes),
@@ -97,8 +110,11 @@ def _general(options: Options) -> ConfLines:
         directive("keepalive_requests", options.keepalive_requests),
         directive("http2_max_concurrent_streams", options.http2_streams),
         directive("client_header_timeout", seconds(options.header_timeout)),
-        directive("client_header_buffer_size", "1k"),
-        directive("large_client_header_buffers", 4, "8k"),
+        directive("client_header_buffer_size", options.header_buffer),
+        directive("large_client_header_buffers", options.header_buffers, options.header_buffer_max),
+        directive("underscores_in_headers", on(options.underscores)),
+        directive("ignore_invalid_headers", on(not options.invalid_names)),
+        *([directive("proxy_pass_header", "Server")] if options.pass_server else []),
         directive("reset_timedout_connection", "on"),
         directive("tcp_nopush", "on"),
         directive("proxy_http_version", "1.1"),
@@ -108,7 +124,8 @@ def _general(options: Options) -> ConfLines:
         directive("server_names_hash_max_size", 65536),
         directive("server_names_hash_bucket_size", 256),
         directive("variables_hash_max_size", 2048),
-        directive("ssl_protocols", "TLSv1.2", "TLSv1.3"),
+        directive("ssl_protocols", *options.ssl_protocols),
+        *([directive("ssl_ciphers", quoted(options.ssl_ciphers))] if options.ssl_ciphers else []),
         directive("ssl_session_cache", "shared:SSL:10m"),
         directive("ssl_session_tickets", "off"),
     ]
@@ -141,6 +158,10 @@ def _maps(options: Options) -> ConfLines:
         ),
         *block("map $http_host $asked_host", ["default $http_host;", "'' _;"]),
         *block("map $best_http_host $redirect_host", [r'"~^(?<without_port>.*?)(:\d+)?$" $without_port;']),
+        *block(
+            "map $request_uri $bare_uri",
+            ["default $request_uri;", r'"~^(?<without_slash>.*)/$" $without_slash;'],
+        ),
         *block("map $scheme $own_port", ["default $server_port;", "https 443;"]),
         *block(
             "map $http_x_forwarded_port $pass_port",
@@ -151,14 +172,9 @@ def _maps(options: Options) -> ConfLines:
             [f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};", "default '';"],
         ),
         HSTS,
+        *(directive("add_header", quoted(one.name), quoted(one.value), "always") for one in options.fields),
     ]
-    if trusted:
-        lines += [
-            directive("real_ip_header", "X-Forwarded-For"),
-            directive("real_ip_recursive", "on"),
-            directive("set_real_ip_from", "0.0.0.0/0"),
-            directive("set_real_ip_from", "::/0"),
-        ]
+    lines += [*access.real_ip(options), *access.blocked(options)]
     return lines
 
 
@@ -170,11 +186,13 @@ def _upstreams(config: L7Config, options: Options) -> ConfLines:
         servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
-            times = -(-most // len(servers))
+            balanced = BALANCES.get(type(upstream.balance), BALANCES[InTurn])(upstream.balance)
+            times = -(-most // len(servers)) if not balanced else 1
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
             lines += block(
                 f"upstream {upstream_name(name)}{end}",
                 [
+                    *balanced,
                     *(directive("server", one, "max_fails=0") for one in servers * times),
                     *kept,
                     directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
@@ -202,7 +220,8 @@ def _shares(routes: Sequence[RequestRoute]) -> ConfLines:
 def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
     hosts: dict[str, list[tuple[int, RequestRoute]]] = {"": []}
     for number, route in enumerate(config.routes):
-        hosts.setdefault(route.match.host.lower(), []).append((number, route))
+        host = route.match.host
+        hosts.setdefault(host if host.startswith("~") else host.lower(), []).append((number, route))
     certificates = certificate_files(config.certificates)
     lines: ConfLines = []
     for host, routes in sorted(hosts.items()):
@@ -235,6 +254,7 @@ def _server(
         if key not in engine.sockets or key in config.pages:
             continue
         tls = ["ssl", *(["http2"] if config.options.http2 else [])] if key in config.tls_listen else []
+        tls += ["proxy_protocol"] if config.options.proxy_protocol else []
         lines.append(
             directive("listen", engine.sockets[key], *(["default_server"] if not host else []), *tls)
         )
@@ -250,6 +270,7 @@ def _server(
         directive("set", "$ingress_name", '""'),
         directive("set", "$location_path", '""'),
         directive("set", "$route", '""'),
+        *access.of_server(host, config),
         *block("if ($request_method = TRACE)", [directive("return", 405)]),
         *locations(routes, config.upstreams, engine.names),
     ]
@@ -260,7 +281,7 @@ def _server(
 
 def _default(config: L7Config) -> ConfLines:
     """What no path of a host takes."""
-    name = config.default_upstream
+    name, match = config.default_upstream, Match("", "/", "Prefix")
     upstream = config.upstreams.get(name or "", Upstream())
     lines = [
         *policy(config.policy),
@@ -272,7 +293,15 @@ def _default(config: L7Config) -> ConfLines:
             *lines,
             directive("return", 404),
         ]
-    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines]
+    filtered = [
+        line
+        for one in config.default_filters
+        if type(one) in DIRECTIVES
+        for line in DIRECTIVES[type(one)](one, match)
+    ]
+    if any(line.startswith("add_header ") for line in filtered):
+        filtered.append(HSTS)
+    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines, *filtered]
     return [
         *lines,
         directive("proxy_pass", f"http://{upstream_name(name)}")
@@ -283,6 +312,8 @@ def _default(config: L7Config) -> ConfLines:
 
 def _server_name(host: str) -> str:
     """A wildcard stands for one label, which nginx's own doesn't."""
+    if host.startswith("~"):
+        return pattern(host)
     if host.startswith("*."):
         return pattern("~^[^.]+" + host[1:].replace(".", r"\.") + "$")
     return host or "_"

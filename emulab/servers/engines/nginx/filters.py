@@ -9,11 +9,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from emulab.servers.engines.nginx import access
+from emulab.servers.engines.nginx.annotated import ANNOTATED
 from emulab.servers.engines.nginx.text import ConfLines, directive, pattern, quoted
 from emulab.servers.l7.config import (
+    AccessControl,
+    ClientLimits,
     Filter,
     Match,
     PathChange,
+    Refusal,
     ReplaceFullPath,
     RequestHeaderModifier,
     RequestRedirect,
@@ -73,4 +78,8 @@ DIRECTIVES: Mapping[type[Filter], Directives] = {
     ResponseHeaderModifier: _response_headers,
     URLRewrite: _rewrite,
     RequestRedirect: _redirect,
+    Refusal: access.refusal,
+    ClientLimits: access.client_limits,
+    AccessControl: access.access_control,
+    **ANNOTATED,
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from emulab.servers.engines.nginx.access import TOLD, asked_beside, told_variable
+from emulab.servers.engines.nginx.annotated import EARLY, beside
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
@@ -30,6 +32,7 @@ UPSTREAM_FIELDS: Mapping[str, str] = {
     "X-Scheme": "$pass_access_scheme",
     "X-Original-Forwarded-For": "$http_x_forwarded_for",
     "Proxy": '""',
+    **{field: told_variable(field) for field in TOLD},
 }
 """What upstreams are told. nginx takes over such directives from outside only where a place has none of its own, so
 each location has all of them; so it is with `add_header`."""
@@ -51,6 +54,11 @@ def locations(
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
+        for place, asked in asked_beside(route):
+            if place not in taken:
+                taken.add(place)
+                lines += ["", *block(f"location {place}", asked)]
+        lines += beside(number, route, upstreams)[1]
     return lines
 
 
@@ -92,15 +100,13 @@ def _served(
         directive("set", "$route", number),
         directive("set", "$proxy_upstream_name", quoted(first) if first else '""'),
     ]
-    if route.policy.ssl_redirect:
-        lines += block(
-            "if ($pass_access_scheme = http)",
-            [directive("return", 308, "https://$redirect_host$request_uri")],
-        )
-    own: ConfLines = []
-    for one in route.filters:
-        if type(one) in DIRECTIVES:
-            own += DIRECTIVES[type(one)](one, route.match)
+    done = [one for one in route.filters if type(one) in DIRECTIVES]
+    early = [line for one in done if type(one) in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
+    own = [line for one in done if type(one) not in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
+    own += beside(number, route, upstreams)[0]
+    if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
+        early += block("if ($pass_access_scheme = http)", [_to_https(route.policy)])
+    own = early + own
     if any(line.startswith("add_header ") for line in own):
         lines.append(HSTS)
     said = {line.split()[1].lower() for line in own if line.startswith("proxy_set_header ")}
@@ -114,6 +120,12 @@ def _served(
     if not there:
         return [*lines, directive("return", 503 if route.backends else 404)]
     return [*lines, *_passed_on(route, first, upstreams, names)]
+
+
+def _to_https(how: Policy) -> str:
+    port = f":{how.redirect_port}" if how.redirect_port else ""
+    target = "$request_uri" if how.keep_slash else "$bare_uri"
+    return directive("return", how.redirect_status, f"https://$redirect_host{port}{target}")
 
 
 def _passed_on(
@@ -136,6 +148,12 @@ def share_name(route: RequestRoute) -> str:
     return "share_" + "".join(c if c.isalnum() else "_" for c in names)
 
 
+def _next_upstream(one: Policy) -> tuple[str, ...]:
+    """As ingress-nginx writes it (`buildNextUpstream`)."""
+    more = one.retry_non_idempotent and "non_idempotent" not in one.next_upstream
+    return (*one.next_upstream, *(["non_idempotent"] if more else []))
+
+
 def policy(one: Policy) -> ConfLines:
     """What a policy is in directives."""
     return [
@@ -149,5 +167,10 @@ def policy(one: Policy) -> ConfLines:
         directive("proxy_buffers", 4, one.response_head_max),
         directive("proxy_busy_buffers_size", 2 * one.response_head_max),
         directive("proxy_request_buffering", on(bool(one.request_buffer))),
+        directive("proxy_next_upstream", *_next_upstream(one)),
+        directive("proxy_next_upstream_timeout", seconds(one.next_upstream_timeout)),
         directive("proxy_next_upstream_tries", one.tries),
+        *([directive("limit_rate", one.limit_rate)] if one.limit_rate else []),
+        *([directive("limit_rate_after", one.limit_rate_after)] if one.limit_rate_after else []),
+        *([directive("proxy_buffering", "on")] if one.response_buffer else []),
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from emulab.servers.base import Emit, Server, socket_name
 from emulab.servers.engines.backendfiles import backend_files
 from emulab.servers.engines.hosting import EngineSettings, Make, ProgramIngress
+from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.conf import FOLDER, NginxPlace, nginx_conf
 from emulab.servers.engines.nginx.locations import CERTIFICATES
 from emulab.servers.engines.nginx.logged import entry, told
@@ -42,7 +43,7 @@ def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
     files |= {f"{CERTIFICATES}/{name}": text for name, text in backend_files(wanted.routes).items()}
     if wanted.tls_listen:
         files[f"{CERTIFICATES}/{place.fake}.pem"] = "\n".join(fake_certificate())
-    return files
+    return {**files, **access.files(wanted)}
 
 
 def _environment(descriptors: Sequence[int]) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ class FieldMatch:
 class Match:
     """Which requests a route takes: those for which all of it holds. No host, methods, fields or parameters: any."""
 
-    host: str = ""  # `*.foo.com` for exactly one label
+    host: str = ""  # `*.foo.com` for exactly one label; an expression after `~`
     path: str = "/"
     path_type: str = "ImplementationSpecific"
     methods: tuple[str, ...] = ()

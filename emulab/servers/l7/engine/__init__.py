@@ -2,6 +2,7 @@
 
 * `connection`: a client's connection over HTTP/1: requests in order, keep-alive, time-outs, the end.
 * `exchange`: one request and its answer: who gets it, tries, limits, bodies, pages. `records`: what is told of it.
+  `erring`: another upstream's answer in the place of an error. `aside`: who else is asked for a route.
 * `commands`: what both ask of their shell.
 * `surroundings`: what the machines of one proxy share.
 * `routes`: which route a request belongs to; `conditions`: what a route asks besides host and path; `balance`: whose

@@ -6,15 +6,18 @@ is HTTP/1, whoever its client is: a stream makes frames of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from emulab.servers.l7.config import Options, Policy
     from emulab.servers.l7.engine.commands import Command
     from emulab.servers.l7.engine.filters.effect import Page
+    from emulab.servers.l7.engine.secured import ClientIdentity
     from emulab.servers.l7.engine.surroundings import EngineSurroundings
     from emulab.servers.l7.messages.request import RequestHead
     from emulab.servers.l7.personalities import Personality
+    from emulab.servers.l7.personalities.personality import Ends
 
 
 class ClientSide(Protocol):
@@ -26,6 +29,7 @@ class ClientSide(Protocol):
     policy: Policy  # that of the request's route, once it has one
     commands: list[Command]
     deadline: float
+    ahead: int  # bytes that the client hasn't taken, since it took no more
     keep: bool  # whether the connection outlives the answer
 
     address: str  # the client's
@@ -34,6 +38,11 @@ class ClientSide(Protocol):
     scheme: str
     port: str  # as upstreams are told
     forwarding: bytes
+    ends: Ends
+    listener: tuple[str, str]  # what the connection itself speaks, and the port that it was accepted at
+    secured: ClientIdentity | None  # who is at the other end of TLS, where anybody looks
+    shown: str  # the address of who asks, in records
+    leaving: list[Callable[[], None]]  # what is to be done once a tunnel is over
     extra: bytes  # more field lines of every answer
 
     @property

@@ -14,6 +14,7 @@ What becomes of a request between its head and its answer is `exchange.Exchange`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -21,12 +22,15 @@ from emulab.errors import PeerError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, HTTP2, READ, SEND, SETTLE, TELL, Command
 from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.filters.effect import Page
+from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.personalities.personality import Ends
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http1.reader import HeadReader
 from emulab.servers.wire.http2 import PREFACE
+from emulab.servers.wire.proxyprotocol import Proxied
 
 LINGER = 5.0
 """Seconds for which a client that still sends is read from after a final answer (`lingering_timeout`)."""
@@ -45,18 +49,23 @@ class ConnectionMachine:
 
     __slots__ = (
         "_held",
+        "_left",
         "_reader",
         "_state",
         "address",
+        "ahead",
         "around",
         "body",
         "closed",
         "commands",
         "deadline",
+        "ends",
         "exchange",
         "extra",
         "forwarding",
         "keep",
+        "leaving",
+        "listener",
         "local",
         "name",
         "options",
@@ -65,13 +74,25 @@ class ConnectionMachine:
         "port",
         "reading",
         "scheme",
+        "secured",
+        "shown",
         "stalled",
     )
 
     def __init__(
-        self, around: EngineSurroundings, scheme: str, client: tuple[str, str], local: tuple[str, str]
+        self,
+        around: EngineSurroundings,
+        scheme: str,
+        client: tuple[str, str],
+        local: tuple[str, str],
+        proxied: Proxied | None = None,
+        secured: ClientIdentity | None = None,
     ) -> None:
-        """`client` and `local` are the connection's ends: the IP address or port, and both as records have them."""
+        """`client` and `local` are the connection's ends: the IP address or port, and both as records have them.
+
+        `proxied` is what the peer says of its own client by the PROXY protocol, `secured` what is known of who is at
+        the other end of TLS.
+        """
         self.around = around
         snapshot = around.snapshot
         self.personality = personality = snapshot.personality
@@ -79,14 +100,22 @@ class ConnectionMachine:
         self.policy = snapshot.policy  # that of the present request's route, once it has one
         self.scheme = scheme
         self.address, self.name = client
+        self.shown = self.address  # of who asks, in records, once somebody in front is believed
+        self.secured = secured
         port, self.local = local
+        self.listener = scheme, port
         self.port = personality.told_port(scheme, port)
+        self.ends = Ends(self.address, self.port, scheme, proxied)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
-        self.extra = personality.answer_lines(scheme, self.options.hsts)  # more field lines of every answer
+        self.extra = (
+            personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
+        )  # more field lines of every answer
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: Exchange | None = None
-        self._reader = HeadReader(personality.dialect)
+        self._reader = HeadReader(snapshot.dialect)
+        self._left = snapshot.options.keepalive_requests  # requests that may still come
+        self.ahead = 0  # bytes that the client hasn't taken, since it took no more
         self._state = FIRST
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
@@ -94,6 +123,7 @@ class ConnectionMachine:
         self.stalled = False  # whether the client takes no more bytes
         self.keep = True
         self.closed = False
+        self.leaving: list[Callable[[], None]] = []  # what is to be done once the tunnel is over
 
     # --- events -------------------------------------------------------------------------------------------------
 
@@ -129,10 +159,10 @@ class ConnectionMachine:
 
     def filled(self, now: float) -> None:
         """The client takes no more bytes."""
-        self.stalled = True
+        self.stalled, self.ahead = True, 0
         self.deadline = now + self.policy.send_timeout
         if self.exchange is not None:
-            self.exchange.drain(False)
+            self.exchange.stalled()
 
     def drained(self, now: float) -> None:
         """The client takes bytes again."""
@@ -220,9 +250,11 @@ class ConnectionMachine:
         if head.framing == UNFRAMED:
             self.body, self._state = None, WAIT
         else:
-            self.body = body_of(head.framing)
+            self.body = body_of(head.framing, self._reader.bare)
             self._state = WAIT if self.body is None else BODY
-        self.keep = head.keep_alive and not around.closing and options.keepalive_timeout > 0
+        left = self._left = self._left - 1
+        stays = not (around.closing or around.ending) and options.keepalive_timeout > 0
+        self.keep = head.keep_alive and stays and left > 0
         self.exchange = exchange = Exchange(self, head, now)
         return exchange
 

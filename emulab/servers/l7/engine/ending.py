@@ -5,8 +5,8 @@ A machine's part: see `exchange`.
 
 from __future__ import annotations
 
-from emulab.servers.l7.engine.commands import DROP
-from emulab.servers.l7.engine.filters.effect import Asked, Incoming, Page
+from emulab.servers.l7.engine.commands import DROP, UNASK
+from emulab.servers.l7.engine.filters.effect import Incoming, Page
 from emulab.servers.l7.engine.records import Recorded
 from emulab.servers.l7.messages.response import UpstreamResponse
 
@@ -14,10 +14,10 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 class Ending(Recorded):
     """A request that can end."""
 
-    __slots__ = ("_asked", "_reader")
+    __slots__ = ("_asking", "_reader")
 
     # Set once there is somebody to ask for it, or a response, to speak of.
-    _asked: Asked | None  # what filters are told of the request
+    _asking: bool  # whether it waits at a gate for an answer
     _reader: UpstreamResponse
 
     def _let_go(self) -> None:
@@ -25,6 +25,13 @@ class Ending(Recorded):
         if self.linked or self._linking:
             self.linked = self._linking = False
             self._commands.append((DROP, None))
+        elif self._asking:
+            self._asking = False
+            self._commands.append((UNASK, None))
+
+    def _is_replaced(self, page: Page, now: float) -> bool:
+        """Whether another upstream answers in the place of a page; the layer that can ask it says so."""
+        return False
 
     def _end_short(self, why: str, now: float) -> None:
         """Ends a response that can't be completed: the closed connection is what tells the client."""
@@ -37,7 +44,7 @@ class Ending(Recorded):
 
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
-        self.fail(413, f"request body is larger than {self._client.policy.body_limit} bytes", now)
+        self.fail(413, f"request body is larger than {self._client.policy.body_max} bytes", now)
 
     def answer_page(self, page: Page, now: float) -> None:
         """Answers with a page of our own, if there is still a place for it."""
@@ -48,12 +55,18 @@ class Ending(Recorded):
         if self._head_sent:
             self._end_short(page.why, now)
             return
+        if self._is_replaced(page, now):
+            return
+        if self._turn is not None and self._turn.lines:
+            page = page._replace(lines=(*page.lines, *self._turn.lines))
         filters, asked = self._rule.filters if self._rule is not None else None, self._asked
         if filters is not None and asked is not None and filters.changes_pages:
-            lines = filters.page(Incoming(asked, page.status, list(page.lines), ""))
+            lines = filters.page(Incoming(asked, page.status, list(page.lines), "", bodiless=True))
             page = page._replace(lines=tuple(lines))
         close, written = client.send_page(page, head)
         self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4
         self._around.counters.errors += 1
-        self._record(page.status, now, "ingress", page.why)
+        if page.source:
+            self._log_refusal(page)
+        self._record(page.status, now, "ingress", page.why, page.source)
         client.go_on(page.status, close, now)

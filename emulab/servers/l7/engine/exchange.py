@@ -2,45 +2,52 @@
 
 A machine: events are its methods, with the time as an argument; what it wants done is in its connection's `commands`.
 It is made of layers, each of a module: `records` (what is told of it), `ending` (pages of our own), `trying` (the way
-to an upstream), `answering` (the response), and here the request.
+to an upstream), `erring` (another one, for the pages of errors), `answering` (the response), `admitting` (gates in its
+way), and here the request.
 
 Rules:
 
 * Body bytes go on as they come. What has gone upstream is also kept while it is at most `KEEP_MAX`, so
   that the request can be sent again; beyond that it can't. A policy may have the body whole first, and
-  then all of it is kept (nginx: `proxy_request_buffering`, with memory alone to hold it).
+  then all of it is kept (nginx: `proxy_request_buffering`). It is held in memory alone, so of a body that is
+  larger than the policy's buffer as much is gathered, and then it goes on as it comes.
 * Who can't take more bytes stops the one who sends them: both sides pause the other's reading.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from emulab.errors import PeerError
-from emulab.servers.l7.engine.answering import Answered
-from emulab.servers.l7.engine.commands import FORWARD, SEND
+from emulab.servers.l7.engine.admitting import Admitting
+from emulab.servers.l7.engine.aside import MirrorTarget
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.turn import Turn
+from emulab.servers.l7.engine.commands import FORWARD, MIRROR, SEND
 from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
-from emulab.servers.l7.engine.trying import KEEP_MAX
+from emulab.servers.l7.engine.routes import ReadyRoute
+from emulab.servers.l7.engine.trying import KEEP_MAX, TIMEOUT
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.targets import normalise_host
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.clientside import ClientSide
+    from emulab.servers.l7.engine.servers import HostRules
     from emulab.servers.l7.engine.ways import UpstreamWay
 
 
-class Exchange(Answered):
+class Exchange(Admitting):
     """One request of a connection."""
 
-    __slots__ = ("_buffer", "_wanted", "way")
+    __slots__ = ("_buffer", "way")
 
     way: UpstreamWay | None  # how its servers are reached, if not by plain HTTP/1.1
 
-    # Set once it is known that the body has to be whole first.
-    _buffer: bytearray  # what has come of it
-    _wanted: tuple[bytes, bytes]  # host and forwarding lines of a request that waits for its body
+    _buffer: bytearray | None  # what has come of a body that has to be whole first
 
     def __init__(self, client: ClientSide, head: RequestHead, now: float) -> None:
         self._client = client
@@ -50,10 +57,11 @@ class Exchange(Answered):
         self._started = now
         self._rule = self.way = None
         self._asked = None
+        self._turn = None
         self._name = self._server = ""
         self._received = 0  # bytes of the request's body
-        self._kept = None
-        self._linking = self.linked = False
+        self._kept = self._pace = None
+        self._linking = self.linked = self._asking = False
         self._head_sent = self.answered = False
         self._id = head.request_id
         self._sent = self._head_size = self._size = 0
@@ -66,9 +74,12 @@ class Exchange(Answered):
         personality = client.personality
         if head.method in personality.refused_methods:
             return self.fail(405, "method not allowed", now)
+        snapshot = self._around.snapshot
         try:
             host = head.host if head.host is not None else personality.host
-            rule = self._rule = self._around.snapshot.routes.match(host, head)
+            if snapshot.host_rules is not None and self._is_refused_by(snapshot.host_rules, host, now):
+                return None
+            rule = self._rule = snapshot.routes.match(host, head)
         except PeerError as error:
             return self.fail(400, str(error), now)
         if rule is not None:
@@ -77,20 +88,47 @@ class Exchange(Answered):
                 self.way = rule.ways[client.scheme]
         policy = client.policy
         forwarding, scheme, address = client.forwarding, client.scheme, client.address
-        if client.options.trust_forwarded:
-            front = personality.trusted(head, address, client.port, scheme)
+        chain = b""
+        if (read := snapshot.front) is not None:
+            front = read(head, client.ends)
             host = front.host or host
-            forwarding, scheme, address = front.forwarding, front.scheme, front.address
-        if head.framing > 0 and 0 < policy.body_limit < head.framing:
+            forwarding, scheme, chain = front.forwarding, front.scheme, front.chain
+            address = client.shown = front.address
+            head.forwarded_for = front.original
+        if head.framing > 0 and 0 < policy.body_max < head.framing:
+            if rule is not None and rule.filtered:
+                self._filtered_as(scheme, host, address, now)
             return self.fail_too_large(now)
         if rule is None:
             return self.fail(404, "no rule matches", now)
         if rule.filtered:
-            port = client.port if scheme == client.scheme else ""
-            asked = self._asked = Asked(scheme, host, port, head.target, head=head, address=address, now=now)
+            asked = self._filtered_as(scheme, host, address, now)
+            asked.forwarded_for = chain
             if (own := rule.answer(asked)) is not None:
                 return self.answer_page(own, now)
-        group = rule.pick()
+            if rule.gated:
+                self._wanted, self._buffer = (host, forwarding), bytearray()
+                return self._stop_at(rule, asked, now)
+        return self._go_in(host, forwarding, now)
+
+    def _is_refused_by(self, servers: HostRules, host: bytes, now: float) -> bool:
+        """Whether the host itself has the request not be, or another one in its place."""
+        head, client = self._head, self._client
+        page = servers.refuse(normalise_host(host), head, client.scheme, client.secured)
+        if page is not None and page.instead:
+            head.method, head.target = b"GET", page.instead
+            return False
+        if page is not None:
+            self.answer_page(page, now)
+        return page is not None
+
+    def _go_in(self, host: bytes, forwarding: bytes, now: float) -> None:
+        """On to the upstream, now or once the body is whole."""
+        head, client, rule = self._head, self._client, self._rule
+        assert rule is not None
+        if (mirror := rule.mirror) is not None and not (self._has_body and mirror.body):
+            self._mirror(mirror, None)
+        group = self._by_turn(rule) if rule.by_turns else rule.pick()
         self._name = rule.upstream if group is None else group.name
         if group is None and not rule.route.backends:
             return self.fail(404, "no rule matches", now)
@@ -100,14 +138,52 @@ class Exchange(Answered):
             self._commands.append((SEND, CONTINUE))
             head.expect = False
         self._group = group
-        self._tries, self._attempt, self._freshened = policy.tries, 1, False
-        self._kept_size = 0
-        if policy.request_buffer and client.body is not None:
-            self._buffer, self._wanted = bytearray(), (host, forwarding)
-        else:
-            self._kept = [self._compose(host, forwarding)]
-            self._select(now)
+        policy = client.policy
+        self._tries, self._attempt, self._freshened = policy.tries or len(group.servers), 1, False
+        if rule.gated and client.body is not None:
+            client.deadline = now + policy.body_timeout
+        if policy.request_buffer and (client.body is not None or (rule.gated and self._has_body)):
+            self._kept, self._kept_size = None, 0
+            self._wanted = host, forwarding
+            if rule.gated:
+                self._released(client.body is None, now)
+            else:
+                self._buffer = bytearray()
+            return None
+        come = self._kept
+        if come is None:
+            self._kept, self._kept_size = [self._compose(host, forwarding)], 0
+        else:  # while it waited at a gate
+            self._kept = [self._compose(host, forwarding), *come]
+        self._begin_tries(now)
         return None
+
+    @property
+    def _has_body(self) -> bool:
+        return self._head.framing > 0 or self._head.framing == CHUNKED
+
+    def _filtered_as(self, scheme: str, host: bytes, address: str, now: float) -> Asked:
+        """What filters are told of the request, whose own state begins here."""
+        client, head = self._client, self._head
+        port = client.port if scheme == client.scheme else ""
+        self._id = self._id or self._around.request_id()
+        self._replaced, self._encoder = False, None
+        asked = self._asked = Asked(
+            scheme, host, port, head.target, head=head, address=address, now=now,
+            listener=client.listener, request_id=self._id,
+        )  # fmt: skip
+        return asked
+
+    def _by_turn(self, rule: ReadyRoute) -> Group | None:
+        """Who gets the request: the canary of its route, maybe. What is to be known for that, and later, is kept."""
+        assert self._asked is not None
+        around, group = self._around, rule.pick()
+        turn = Turn(self._asked, rule.route, around.draw, around.date)
+        if rule.canary is not None and rule.canary.takes(turn, group):
+            group = rule.canary.group
+        if group is not None and not group.plain:
+            self._group, self._turn = group, turn
+        return group
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
@@ -122,12 +198,15 @@ class Exchange(Answered):
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
         self._received += size
-        limit = self._client.policy.body_limit
-        return not limit or self._received + remaining <= limit
+        limit = self._client.policy.body_max
+        fits = not limit or self._received + remaining <= limit
+        return fits or (self._asked is not None and self._replaced)
 
     def body(self, piece: bytes, last: bool, now: float) -> None:
         """A piece of the request's body came, which may be empty when it is the last."""
-        if self._client.policy.request_buffer:
+        if self._asked is not None and self._replaced:
+            return  # who answers for an error has been asked without it
+        if self._client.policy.request_buffer and self._buffer is not None:
             self._hold_back(piece, last, now)
             return
         if self._head.framing == CHUNKED:
@@ -146,12 +225,33 @@ class Exchange(Answered):
 
     def _hold_back(self, piece: bytes, last: bool, now: float) -> None:
         """Keeps a piece of the body; once all of it is there an upstream is asked, which is told the length."""
+        assert self._buffer is not None
         self._buffer += piece
+        if not self._asking:
+            self._released(last, now)
+
+    def _released(self, last: bool, now: float) -> None:
+        """Nothing but its body keeps the request back: all of it, if that is the last piece."""
+        assert self._buffer is not None
+        if not last and len(self._buffer) <= self._client.policy.request_buffer:
+            return
+        body, self._buffer = bytes(self._buffer), None
         if last:
             self._head.framing = self._received
-            self._kept = [self._compose(*self._wanted), bytes(self._buffer)]
-            self._buffer.clear()
-            self._select(now)
+            if self._rule is not None and (mirror := self._rule.mirror) is not None and mirror.body:
+                self._mirror(mirror, body)
+            self._kept = [self._compose(*self._wanted), body]
+            self._begin_tries(now)
+            return
+        # It is too large to be held: it goes on as it comes.
+        self._kept_size = len(body)
+        self._kept = [self._compose(*self._wanted), chunk(body) if self._head.framing == CHUNKED else body]
+        self._begin_tries(now)
+        self._client.flow(now)
+
+    def _mirror(self, mirror: MirrorTarget, body: bytes | None) -> None:
+        if self._asked is not None and (mirrored := mirror.request(self._asked, body)) is not None:
+            self._commands.append((MIRROR, mirrored))
 
     @property
     def takes_body(self) -> bool:
@@ -168,10 +268,14 @@ class Exchange(Answered):
 
     def expired(self, now: float) -> None:
         """Nothing has come for too long from the one whose turn it is."""
-        if self._client.body is not None and not (self.linked and self._full):
+        if self._asking:
+            self._client.deadline = inf
+        elif self._client.body is not None and not (self.linked and self._full):
             why = f"client sent no more of the body for {self._client.policy.body_timeout:g} s"
             self.fail(408, why, now)
         elif self.linked:
             self._let_go()
             why = f"upstream timed out: no answer within {self._client.policy.read_timeout:g} s"
-            self._try_failed(504, why, now, untouched=not self._touched)
+            self._try_failed(TIMEOUT, why, now)
+        elif self._linking:  # a connection that is being opened has a deadline of the shell's
+            self.fail(504, "it waited too long for a connection that is free", now)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from emulab.servers.accesslog import OWN
-from emulab.servers.l7.engine.commands import LOG, Command
+from emulab.servers.accesslog import OWN, escaped
+from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.turn import Turn
+from emulab.servers.l7.engine.commands import LOG, WAKE, Command
 from emulab.servers.l7.engine.entry import UNKNOWN, Measured, RequestEntry, Try
+from emulab.servers.l7.engine.filters.basic import credentials
+from emulab.servers.l7.engine.filters.effect import Asked, Page
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
@@ -20,9 +25,11 @@ class Recorded:
 
     __slots__ = (
         "_around",
+        "_asked",
         "_attempt",
         "_client",
         "_commands",
+        "_group",
         "_head",
         "_head_sent",
         "_head_size",
@@ -41,14 +48,17 @@ class Recorded:
         "_try_began",
         "_try_connected",
         "_try_headed",
+        "_turn",
         "answered",
         "linked",
     )  # fmt: skip
 
     _around: EngineSurroundings
+    _asked: Asked | None  # what filters are told of the request, where it has any
     _attempt: int  # number of the present try, stale connections included
     _client: ClientSide
     _commands: list[Command]
+    _group: Group
     _head: RequestHead
     _head_sent: bool  # whether the answer has begun
     _head_size: int  # bytes of the answer's head
@@ -67,14 +77,23 @@ class Recorded:
     _try_began: float
     _try_connected: float
     _try_headed: float
+    _turn: Turn | None  # what the upstream's balancer knows of the request, where that isn't plain
     answered: bool  # whether the answer is over, and told
     linked: bool  # whether an upstream has the request
 
-    def _record(self, status: int, now: float, answered_by: str = "upstream", reason: str = "") -> None:
+    def _record(
+        self, status: int, now: float, answered_by: str = "upstream", reason: str = "", refused_by: str = ""
+    ) -> None:
         """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
         self.answered = True
+        if self._turn is not None:
+            self._leave(now)
+        if self._asked is not None:
+            self._asked.over()
         around = self._around
-        measure, logs = around.measure, around.log.takes(OWN)
+        measure, unlogged = around.measure, around.snapshot.unlogged
+        silent = not self._client.policy.access_log or (unlogged and self._head.target in unlogged)
+        logs = not silent and around.log.takes(OWN)
         if not self._id and (logs or around.audience.wanted):
             self._id = around.request_id()  # no upstream was told one
         if measure is not None:
@@ -99,6 +118,8 @@ class Recorded:
             answered_by=answered_by,
             reason=reason,
             request_id=self._id.decode("latin-1"),
+            **({"refused_by": refused_by} if refused_by else {}),
+            **({"address": client.shown} if client.shown != client.address else {}),
         )
 
     def _measured(self, status: int, now: float) -> Measured:
@@ -126,6 +147,17 @@ class Recorded:
             self._sent,
         )
 
+    def _leave(self, now: float) -> None:
+        """The upstream has no more to do with the request."""
+        turn, group, self._turn = self._turn, self._group, None
+        if turn is None:
+            return
+        group.through(turn, now, False)
+        if turn.waiting is not None:
+            group.give_up(turn, turn.waiting)
+        if (wake := group.leave(turn)) is not None:
+            self._commands.append((WAKE, wake))
+
     def _entry(self, status: int, now: float) -> RequestEntry:
         """What is known of the request, now that it is over."""
         client, head, past = self._client, self._head, self._past
@@ -133,7 +165,7 @@ class Recorded:
         if self._try_began != UNKNOWN and (self._head_sent or self.linked or self._linking):
             past = (*past, self._this_try(status, now))
         return RequestEntry(
-            client=(client.address, client.name),
+            client=(client.shown, client.name),
             local=client.local,
             scheme=client.scheme,
             version="HTTP/1.0" if head.old else f"HTTP/{head.version}",
@@ -147,6 +179,7 @@ class Recorded:
             body_sent=self._sent - self._head_size,
             seconds=now - self._started,
             tries=past,
+            user=self._user,
         )
 
     def _this_try(self, status: int, now: float) -> Try:
@@ -159,6 +192,25 @@ class Recorded:
             now - began,
             self._size,
         )
+
+    def _log_refusal(self, page: Page) -> None:
+        """A line as of nginx's error log, in words that operators know: why somebody may not in."""
+        around, head = self._around, self._head
+        if not around.log.takes(OWN):
+            return
+        when = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(around.unix_time()))
+        host, version = (head.host or b"").decode("latin-1"), "1.0" if head.old else "1.1"
+        asked = escaped(f"{head.method.decode('latin-1')} {head.target.decode('latin-1')} HTTP/{version}")
+        told = f'client: {self._client.shown}, server: {host}, request: "{asked}", host: "{host}"'
+        self._commands.append((LOG, f"{when} [error] {page.why}, {told}"))
+
+    @property
+    def _user(self) -> str:
+        """Who says it is the one who asks, where somebody wanted to know."""
+        if self._asked is None:
+            return ""
+        given = credentials(self._head.field(b"authorization"))
+        return given[0].encode("utf-8", "replace").decode() if given is not None else ""
 
     def _tell_try(self, event: str, **fields: Any) -> None:
         told = {"upstream_source": self._source, "upstream": self._server, "upstream_name": self._name}

@@ -2,9 +2,9 @@
 
 Rules:
 
-* The host decides first: an exact one, then a wildcard (`*.foo.com` stands for exactly one label), then
-  the routes without a host. Once a host is found its paths alone are looked at; a request that none of
-  them takes goes to the default backend, never to a less specific host.
+* The host decides first: an exact one, then a wildcard (`*.foo.com` stands for exactly one label), then the first
+  expression (after `~`) that is found in it, then the routes without a host. Once a host is found its paths alone are
+  looked at; a request that none of them takes goes to the default backend, never to a less specific host.
 * In which order the paths of a host are looked at is the personality's matter (`Locations`).
 * Of the routes of one place that have conditions (method, header fields, query) those with most are asked first; the
   first without any takes the rest.
@@ -13,21 +13,33 @@ Rules:
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import Match, Policy, RequestRedirect, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import (
+    GRPC,
+    GRPCS,
+    Filter,
+    Match,
+    Policy,
+    RequestRoute,
+    Upstream,
+    WeightedUpstream,
+    as_python,
+)
+from emulab.servers.l7.engine.aside import ErrorUpstream, MirrorTarget, error_upstream, mirror_target
 from emulab.servers.l7.engine.balance import Group, Shares
-from emulab.servers.l7.engine.conditions import Conditions
+from emulab.servers.l7.engine.balance.canaries import CanaryChoice
+from emulab.servers.l7.engine.conditions import Conditions, pattern
 from emulab.servers.l7.engine.filters import Filters
 from emulab.servers.l7.engine.filters.effect import Asked, Page
-from emulab.servers.l7.engine.filters.places import redirect
 from emulab.servers.l7.engine.ways import ways_of
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.messages.targets import normalise_host, normalise_path
+from emulab.servers.l7.messages.targets import normalise_host, normalise_path, without_port
 
 VERSIONS = frozenset({"1.0", "1.1"})
 MEMO_MAX, ASKED_MAX = 16384, 512
@@ -38,8 +50,13 @@ strangers: those that are longer together aren't remembered."""
 DEFAULT_BACKEND = "default backend"
 """The origin of the route of what no other takes."""
 
-_TO_HTTPS = redirect(RequestRedirect(scheme="https", status=308), Match())
-"""What `ssl_redirect` answers."""
+
+def _to_https(asked: Asked, policy: Policy) -> Page:
+    """What plain HTTP is answered where the policy wants TLS: without a slash at the target's end, unless kept."""
+    port = b":%d" % policy.redirect_port if policy.redirect_port else b""
+    target = asked.target if policy.keep_slash else asked.target.removesuffix(b"/")
+    location = b"https://%b%b%b" % (without_port(asked.host), port, target)
+    return Page(policy.redirect_status, "the rule redirects to https", location)
 
 
 class ReadyRoute:
@@ -47,10 +64,16 @@ class ReadyRoute:
 
     __slots__ = (
         "_group",
+        "_secure",
         "_shares",
+        "by_turns",
+        "canary",
         "conditions",
+        "errors",
         "filtered",
         "filters",
+        "gated",
+        "mirror",
         "old",
         "policy",
         "route",
@@ -70,15 +93,27 @@ class ReadyRoute:
             self.old and not policy.request_buffer
         ):  # it has no chunks, so that a body's length has to be known
             self.policy = replace(policy, request_buffer=policy.body_max or sys.maxsize)
+        if policy.reach.protocol in (GRPC, GRPCS) and policy.request_buffer:
+            self.policy = replace(
+                policy, request_buffer=0
+            )  # messages are answered before the last one has come
         self.ways = ways_of(route.policy.reach)
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
-        self.filtered = route.policy.ssl_redirect or self.filters is not None
+        self._secure = route.policy.ssl_redirect or route.policy.force_ssl_redirect
+        self.gated = self.filters is not None and self.filters.gated
+        self.errors: ErrorUpstream | None = error_upstream(route.filters, groups)
+        self.mirror: MirrorTarget | None = mirror_target(route.filters)
         first = route.backends[0].upstream if route.backends else ""
         self.upstream = first  # in records of requests that came to none
         single = len(route.backends) == 1 and route.backends[0].weight > 0
         self._group = groups.get(first) if single else None
         self._shares = None if single else Shares(route.backends, groups)
+        self.canary = _canary(route, groups)
+        used = [groups[one.upstream] for one in route.backends if one.upstream in groups]
+        # Whether it needs a `Turn` to find who gets a request.
+        self.by_turns = self.canary is not None or not all(group.plain for group in used)
+        self.filtered = self._secure or self.filters is not None or self.by_turns
         match = route.match
         self.told: dict[str, Any] = {
             "rule": route.origin,
@@ -89,21 +124,31 @@ class ReadyRoute:
 
     def answer(self, asked: Asked) -> Page | None:
         """What is answered without an upstream, if anything is; `filtered` tells whether it is worth asking."""
-        if self.policy.ssl_redirect and asked.scheme == "http":
-            return _TO_HTTPS(asked)
-        return self.filters.answer(asked) if self.filters is not None else None
+        filters = self.filters
+        if filters is not None and (early := filters.early_answer(asked)) is not None:
+            return early
+        if self._secure and asked.scheme == "http":
+            return _to_https(asked, self.policy)
+        return filters.answer(asked) if filters is not None else None
 
     def pick(self) -> Group | None:
         """The upstream that the next request goes to, if there is one."""
         return self._group if self._shares is None else self._shares.pick()
 
 
-def default_route(upstream: str, groups: Mapping[str, Group], policy: Policy) -> ReadyRoute:
+def _canary(route: RequestRoute, groups: Mapping[str, Group]) -> CanaryChoice | None:
+    if route.canary is None:
+        return None
+    name = route.canary.upstream
+    return CanaryChoice(route.canary, groups.get(name) or Group(name, Upstream()))
+
+
+def default_route(
+    upstream: str, groups: Mapping[str, Group], policy: Policy, filters: tuple[Filter, ...] = ()
+) -> ReadyRoute:
     """The route of what no other takes."""
-    match = Match(path="", path_type="")
-    return ReadyRoute(
-        RequestRoute(match, (WeightedUpstream(upstream),), DEFAULT_BACKEND, policy=policy), groups
-    )
+    match, backends = Match(path="", path_type=""), (WeightedUpstream(upstream),)
+    return ReadyRoute(RequestRoute(match, backends, DEFAULT_BACKEND, filters, policy), groups)
 
 
 NO_ROUTE = ReadyRoute(RequestRoute(Match(path="", path_type=""), ()), {})
@@ -130,13 +175,19 @@ class RouteTable:
         are."""
         hosts: dict[str, list[ReadyRoute]] = {}
         for rule in rules:
-            hosts.setdefault(rule.route.match.host.lower(), []).append(rule)
+            host = rule.route.match.host
+            hosts.setdefault(host if host.startswith("~") else host.lower(), []).append(rule)
         self._rules, self._locations = hosts, locations
         known = before if before is not None and before._locations is locations else None
         self._hosts = {
             host: (known._paths(host, rules) if known is not None else None) or locations(rules)
             for host, rules in hosts.items()
         }
+        self._expressions = [
+            (pattern(as_python(host.lstrip("~").encode()), re.IGNORECASE), paths)
+            for host, paths in self._hosts.items()
+            if host.startswith("~")
+        ]
         self._default = default
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
@@ -182,6 +233,9 @@ class RouteTable:
             label, dot, parent = host.partition(".")
             if label and dot:
                 paths = self._hosts.get("*." + parent)
+        if paths is None and self._expressions:
+            name = host.encode("latin-1")
+            paths = next((paths for one, paths in self._expressions if one.search(name) is not None), None)
         if paths is None:
             paths = self._hosts.get("")
         candidates: list[ReadyRoute | None] = []

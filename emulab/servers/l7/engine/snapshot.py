@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import (
     Certificate,
+    ClientLimits,
     L7Config,
     MeasuredAs,
     Options,
@@ -17,8 +19,27 @@ from emulab.servers.l7.config import (
 )
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.entry import RequestEntry
+from emulab.servers.l7.engine.filters.fields import check_fields
+from emulab.servers.l7.engine.filters.limits import zones
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
+from emulab.servers.l7.engine.servers import HostRules, servers_of
+from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.personalities import Personality, personality_of
+from emulab.servers.l7.personalities.personality import FrontReader
+from emulab.servers.wire.http1.reader import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class KeptServer:
+    """What a pool of connections has to know of a server."""
+
+    endpoints: int = 0  # behind its address
+    requests: int = 0  # of one connection; 0: what holds for all
+    connections: int | None = None  # to all servers of `beside`, at most
+    beside: tuple[str, ...] = ()
+
+
+_SERVER = KeptServer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +54,9 @@ class Snapshot:
     hosts: frozenset[str]  # that routes name
     origins: frozenset[str]  # of routes
     personality: Personality
+    dialect: Dialect[RequestHead]
+    unlogged: frozenset[bytes]  # targets whose requests have no line in the access log
+    answer_lines: bytes  # of every answer, besides those of the personality
     options: Options
     policy: Policy
     ready: tuple[ReadyRoute, ...]  # in the configuration's order
@@ -41,11 +65,26 @@ class Snapshot:
     certificates: tuple[Certificate, ...]
     log_line: Callable[[RequestEntry, float], str]
     shortest: float  # of all times that are watched
+    front: FrontReader | None  # what reads of a request who asks; None: the peer
+    host_rules: HostRules | None  # what is decided of a host before a route is looked for, where anything is
+    zones: frozenset[str]  # in which clients are counted
 
     @property
-    def addresses(self) -> frozenset[str]:
-        """Every server of every upstream."""
-        return frozenset(server for group in self.groups.values() for server in group.servers)
+    def servers(self) -> dict[str, KeptServer]:
+        """Every server of every upstream, with what is to be known of connections to it."""
+        found: dict[str, KeptServer] = {}
+        for group in self.groups.values():
+            limits = group.limits
+            for server in group.servers:
+                kept = found.get(server, _SERVER)
+                if group.upstream.endpoints:
+                    kept = replace(kept, endpoints=max(kept.endpoints, group.upstream.endpoints))
+                if limits.connections is not None:
+                    kept = replace(kept, connections=limits.connections, beside=group.servers)
+                if limits.requests_per_connection:
+                    kept = replace(kept, requests=limits.requests_per_connection)
+                found[server] = kept
+        return found
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -56,23 +95,31 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def take(config: L7Config, old: Mapping[str, Group], *, before: Snapshot | None = None) -> Snapshot:
+def take(
+    config: L7Config, old: Mapping[str, Group], now: float = 0.0, *, before: Snapshot | None = None
+) -> Snapshot:
     """Raises `ValueError` for a configuration that can't be followed.
 
-    Upstreams that are as they were in `old` keep their turn. The very routes that were in `before` needn't be made
-    ready anew: one changes, and there may be ten thousand.
+    What the upstreams in `old` know of their servers those of their names go on from, where the servers stay. The very
+    routes that were in `before` needn't be made ready anew: one changes, and there may be ten thousand.
     """
     listen, tls_listen = frozenset(config.listen), frozenset(config.tls_listen)
     if missing := tls_listen - listen:
         raise ValueError(f"tls_listen names what listen doesn't: {', '.join(sorted(missing))}")
-    groups = _groups(config.upstreams, old)
+    groups = _groups(config.upstreams, old, now)
     if before is not None and before.groups != groups:
         before = None  # routes know the upstreams themselves
     known = {id(rule.route): rule for rule in before.ready} if before is not None else {}
     rules = [known.get(id(route)) or _rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
-    default = default_route(upstream, groups, config.policy) if upstream is not None else None
-    personality = personality_of(config.personality)
+    default = (
+        default_route(upstream, groups, config.policy, config.default_filters)
+        if upstream is not None
+        else None
+    )
+    personality, options = personality_of(config.personality), config.options
+    if options.pass_server:
+        personality = replace(personality, response_fields=personality.with_server)
     return Snapshot(
         listen=listen,
         tls_listen=tls_listen,
@@ -82,7 +129,10 @@ def take(config: L7Config, old: Mapping[str, Group], *, before: Snapshot | None 
         hosts=frozenset(route.match.host.lower() for route in config.routes),
         origins=frozenset(route.origin for route in config.routes),
         personality=personality,
-        options=config.options,
+        dialect=personality.dialect(options),
+        unlogged=frozenset(target.encode() for target in options.unlogged),
+        answer_lines=_answer_lines(options),
+        options=options,
         policy=config.policy,
         ready=tuple(rules),
         routes=RouteTable(rules, default, personality.locations, before.routes if before else None),
@@ -90,7 +140,21 @@ def take(config: L7Config, old: Mapping[str, Group], *, before: Snapshot | None 
         certificates=config.certificates,
         log_line=personality.log_format(config.options.log_format, config.options.log_escape),
         shortest=min(_times(config)),
+        front=personality.front(config.options),
+        host_rules=servers_of(config),
+        zones=frozenset(
+            zone
+            for route in config.routes
+            for one in route.filters
+            if isinstance(one, ClientLimits)
+            for zone in zones(one)
+        ),
     )
+
+
+def _answer_lines(options: Options) -> bytes:
+    check_fields(options.fields, "config.options.fields")
+    return b"".join(f"{field.name}: {field.value}\r\n".encode() for field in options.fields if field.value)
 
 
 def _rule(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> ReadyRoute:
@@ -100,16 +164,18 @@ def _rule(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> Ready
         raise BadConfiguration(f"config.routes[{index}].{wrong}") from None
 
 
-def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group]) -> dict[str, Group]:
+def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group], now: float) -> dict[str, Group]:
     groups = {}
     for name, upstream in given.items():
-        if upstream.balance != "roundrobin":
-            raise ValueError(f"unknown balance {upstream.balance!r} of upstream {name}")
+        known = old.get(name)
+        if known is not None and known.upstream == upstream:
+            groups[name] = known
+            continue
         for server in upstream.servers:
             split_address(server)
-        known = old.get(name)
-        unchanged = known is not None and known.servers == upstream.servers
-        groups[name] = known if known is not None and unchanged else Group(name, upstream.servers)
+        group = groups[name] = Group(name, upstream)
+        if known is not None:
+            group.inherit(known, now)
     return groups
 
 

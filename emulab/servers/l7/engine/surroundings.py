@@ -12,6 +12,7 @@ from typing import Protocol
 
 from emulab.dataclass import dataclass
 from emulab.servers.l7.engine.entry import Measured
+from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.snapshot import Snapshot
 
 
@@ -64,11 +65,12 @@ class EngineSurroundings:
         request_id: Callable[[], bytes],
         log: AccessLog,
         unix_time: Callable[[], float],
+        secret: bytes = b"",
     ) -> None:
         """`audience` is asked for `wanted` alone: what there is to tell is a command.
 
         `date` makes the Date line for now, `request_id` 32 random hexadecimal digits, `unix_time` the seconds
-        since 1970.
+        since 1970. `secret` is random, and of this process alone.
         """
         self.snapshot = snapshot
         self.audience = audience
@@ -78,4 +80,10 @@ class EngineSurroundings:
         self.unix_time = unix_time
         self.measure: Callable[[Measured], None] | None = None  # who counts the requests that are over
         self.counters = Counters()
+        self.draw: Callable[[int], int] = self._drawn  # one of so many, from 0
+        self.ending = False  # whether it will close soon, so that clients had better go elsewhere
+        self.kept = EngineMemory(secret)
         self.closing = False  # whether no connection is to outlive its request
+
+    def _drawn(self, among: int) -> int:
+        return int(self.request_id()[:12], 16) % among

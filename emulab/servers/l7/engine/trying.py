@@ -1,16 +1,16 @@
 """The way to an upstream: which server, a connection to it, and another try where that fails.
 
-A machine's part: see `exchange`. A try that fails before a byte of the response came is made again as nginx does it
-(`proxy_next_upstream error timeout`) while the policy has tries left: on the next server, unless the method isn't
-idempotent and the request had been sent. A kept connection that turns out to be closed costs no try.
+A machine's part: see `exchange`. A try that fails before the head of the response is whole is made again as nginx does
+it (`ngx_http_upstream_next`): on the next server, if the policy has this failure among those after which that is done,
+and tries and time left, unless the method isn't idempotent and the request had been sent. A status may be such a
+failure, too; on the last try it is passed on. A kept connection that turns out to be closed costs no try.
 """
 
 from __future__ import annotations
 
 from math import inf
 
-from emulab.servers.l7.engine.balance import Group
-from emulab.servers.l7.engine.commands import DRAIN, OPEN, SELECT
+from emulab.servers.l7.engine.commands import DRAIN, OPEN, SELECT, WAIT
 from emulab.servers.l7.engine.ending import Ending
 from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.messages.response import UpstreamResponse
@@ -18,25 +18,70 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 KEEP_MAX = 65536
 """Bytes of a request that are kept for another try."""
 
+ERROR, TIMEOUT, INVALID_HEADER = "error", "timeout", "invalid_header"
+_STATUS = {ERROR: 502, TIMEOUT: 504, INVALID_HEADER: 502}
+"""What goes wrong with a try, in the words of `proxy_next_upstream`, and what is answered if it was the last."""
+NON_IDEMPOTENT = "non_idempotent"
+PASSED_OVER = frozenset({403, 404, 429, 500, 502, 503, 504})
+"""Statuses that may be failures."""
+
 
 class Trying(Ending):
     """A request that is on its way to an upstream."""
 
-    __slots__ = ("_freshened", "_full", "_group", "_kept", "_kept_size", "_touched", "_tries")
+    __slots__ = ("_first_try", "_freshened", "_full", "_kept", "_kept_size", "_touched", "_tries")
+
+    _first_try: float  # when that was
 
     _freshened: bool  # whether a closed idle connection was replaced already
     _full: bool  # whether the upstream takes no more bytes
-    _group: Group
     _kept: list[bytes] | None  # what was or will be sent upstream, for another try
     _kept_size: int
     _touched: bool  # whether a byte of the response has come
     _tries: int
 
+    def _begin_tries(self, now: float) -> None:
+        """The request is there to be sent."""
+        self._first_try = now
+        self._select(now)
+
     def _select(self, now: float) -> None:
         self._linking = True
         self._try_began, self._try_connected, self._try_headed = now, UNKNOWN, UNKNOWN
+        if self._turn is not None:
+            self._select_by_turn(now)
+            return
         self._server = server = self._group.pick()
         self._commands.append((SELECT, server))
+
+    def _select_by_turn(self, now: float) -> None:
+        turn, group = self._turn, self._group
+        assert turn is not None
+        if not turn.entered:
+            said = group.enter(turn)
+            if isinstance(said, str):
+                self._linking, self._server, self._try_began = False, "", UNKNOWN
+                self.fail(503, said, now)
+                return
+            if said is not None:
+                turn.waiting, self._try_began = said, UNKNOWN
+                self._commands.append((WAIT, said))
+                self._client.deadline = now + self._client.policy.read_timeout
+                return
+        server = group.choose(turn, now)
+        if server is None:
+            self._linking = False
+            self.fail(503, "every endpoint is left out for a while, as it failed too often", now)
+            return
+        self._server, self._try_began = server, now
+        self._commands.append((SELECT, server))
+
+    def woken(self, now: float) -> None:
+        """The time of a request that waited has come."""
+        turn = self._turn
+        if turn is not None and turn.waiting is not None:
+            turn.waiting, turn.entered = None, True
+            self._select_by_turn(now)
 
     def vacant(self, now: float) -> None:
         """No connection to the server is kept."""
@@ -48,7 +93,8 @@ class Trying(Ending):
         self._linking, self._source, self._reused = True, "", False
         if self._around.audience.wanted:
             self._tell_try("proxy-try")
-        self._commands.append((OPEN, (self._server, self._client.policy.connect_timeout)))
+        seconds = self._group.limits.connect_timeout or client.policy.connect_timeout
+        self._commands.append((OPEN, (self._server, seconds)))
         if client.waits:
             client.deadline = inf  # the shell watches the time that connecting takes
         elif not client.reading:
@@ -86,39 +132,79 @@ class Trying(Ending):
         """There is no connection to be had."""
         if self._linking:
             self._linking = False
-            self._try_failed(504 if timed_out else 502, why, now, untouched=True, sent=False)
+            self._try_failed(TIMEOUT if timed_out else ERROR, why, now, sent=False)
 
     def upstream_filled(self, full: bool, now: float) -> None:
         """The upstream takes no more bytes, or takes them again."""
         self._full = full
         self._client.flow(now)
 
-    def _try_failed(self, status: int, why: str, now: float, *, untouched: bool, sent: bool = True) -> None:
+    def _try_failed(self, failure: str, why: str, now: float, *, sent: bool = True) -> None:
+        """The server hasn't answered; `sent`: it may have got the request."""
         if self.answered:
             return
+        stale = failure == ERROR and self._reused and not self._touched
+        if not stale:
+            self._tell_server(0, now)
         if self._head_sent:
             self._tell_error(why, "the answer stays cut")
             self._end_short(why, now)
             return
+        status = _STATUS[failure]
         self._past = (*self._past, self._this_try(status, now))
-        repeatable = self._kept is not None and untouched
-        if sent and self._head.method in self._client.personality.not_idempotent:
-            repeatable = False
-        if repeatable and status == 502 and self._reused and not self._freshened:
+        repeatable = self._may_repeat(failure, sent, now)
+        if repeatable and stale and not self._freshened:
             self._tell_error(why, "a new connection")
             self._freshened, self._past = True, self._past[:-1]  # nobody would call it a try
             self._attempt += 1
             self._around.counters.retries += 1
             self._open(now)
-        elif repeatable and self._tries > 1:
-            self._tell_error(why, "another try")
-            self._tries -= 1
-            self._attempt += 1
-            self._around.counters.retries += 1
-            self._select(now)
+        elif repeatable and self._tries > 1 and self._may_retry():
+            self._try_again(why, now)
         else:
             self._tell_error(why, f"answers {status}")
             self.fail(status, why, now)
+
+    def _may_repeat(self, failure: str, sent: bool, now: float) -> bool:
+        policy = self._client.policy
+        if self._kept is None or failure not in policy.next_upstream or "off" in policy.next_upstream:
+            return False
+        if policy.next_upstream_timeout and now - self._first_try >= policy.next_upstream_timeout:
+            return False
+        if not sent or self._head.method not in self._client.personality.not_idempotent:
+            return True
+        return policy.retry_non_idempotent or NON_IDEMPOTENT in policy.next_upstream
+
+    def _may_retry(self) -> bool:
+        """Whether the upstream's limits have room for another try."""
+        return self._turn is None or self._group.may_retry(self._turn)
+
+    def _try_again(self, why: str, now: float) -> None:
+        self._tell_error(why, "another try")
+        self._tries -= 1
+        self._attempt += 1
+        self._around.counters.retries += 1
+        if self._turn is not None:
+            self._group.through(self._turn, now, False)
+        self._select(now)
+
+    def _passes_over(self, status: int, now: float) -> bool:
+        """Whether this answer isn't for the client, as another server is asked instead."""
+        if self._tries < 2 or not self._may_repeat(f"http_{status}", True, now) or not self._may_retry():
+            return False
+        self._tell_server(status, now)
+        self._past = (*self._past, self._this_try(status, now))
+        self._let_go()
+        if self._turn is not None:
+            self._turn.failed = True
+        self._try_again(f"upstream answered {status}", now)
+        return True
+
+    def _tell_server(self, status: int, now: float) -> None:
+        """Tells the balancer, if that wants to know, what the server has answered, or 0 for a failure."""
+        turn = self._turn
+        if turn is not None and turn.asking and self._group.told(turn, status, now):
+            turn.note = f"{self._server} is left out for a while"
 
     def drain(self, reading: bool) -> None:
         """Whether the client has room for the response."""

@@ -12,15 +12,15 @@ _KEPT, _CLOSED = b"Connection: keep-alive\r\n", b"Connection: close\r\n"
 
 
 def client_response(
-    reader: UpstreamResponse, *, date: bytes, extra: bytes, old: bool, keep: bool
+    reader: UpstreamResponse, framing: int, *, date: bytes, extra: bytes, old: bool, keep: bool
 ) -> tuple[bytes, bool, bool]:
     """The head of the response as it goes to the client: `(head, chunked, keep)`.
 
-    `chunked` says how body bytes are to be framed, the returned `keep` whether the connection outlives
-    the response: a client of HTTP/1.0 (`old`) learns the end of an unmeasured body from the end of the
-    connection alone. `extra` are more header lines.
+    `framing` is the body's: the reader's, unless another body is made of it. `chunked` says how body bytes are to be
+    framed, the returned `keep` whether the connection outlives the response: a client of HTTP/1.0 (`old`) learns the
+    end of an unmeasured body from the end of the connection alone. `extra` are more header lines.
     """
-    framing, bodiless = reader.framing, reader.bodiless
+    bodiless = reader.bodiless
     if framing >= 0:
         chunked = False
     elif bodiless or old:

@@ -18,8 +18,6 @@ from email.utils import formatdate
 NAMES_MAX = 4096
 """Distinct spellings of field names that a table remembers."""
 
-_PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
-
 
 # What to do with a field; everything but PASS and DROP is looked at by the reader. From HOST to SINGLE a request
 # may have the field but once. Plain numbers, not an enumeration: looking up a member costs more than all else
@@ -39,21 +37,29 @@ _PLAIN_NAME = re.compile(rb"[A-Za-z0-9-]+")
     FORWARDED_HOST,
     FORWARDED_PORT,
     FORWARDED_PROTO,
-) = range(14)
+    REAL_IP,
+) = range(15)
+FIRST = 1 << 8
+"""From here on: fields of a response of which the first counts, each with a bit of its own."""
+
+
+def firsts(*names: bytes) -> dict[bytes, int]:
+    """The actions of fields of which the first counts."""
+    return {name: FIRST << index for index, name in enumerate(names)}
 
 
 class ActionTable(dict[bytes, int]):
     """Actions by field name in whatever case it came; unknown spellings are classified once."""
 
-    def __init__(self, known: dict[bytes, int], plain_only: bool) -> None:
-        """`known`: those of names in lower case, of which the others are passed on. `plain_only`: but only where their
-        names are of letters, digits and `-`."""
+    def __init__(self, known: dict[bytes, int], plain: bytes | None = None) -> None:
+        """`known`: those of names in lower case, of which the others are passed on. `plain`: but only where their names
+        are of letters, digits and these characters."""
         super().__init__()
         self._known = known
-        self._plain_only = plain_only
+        self._plain = re.compile(rb"[A-Za-z0-9%b]+" % plain) if plain is not None else None
 
     def __missing__(self, name: bytes) -> int:
-        if self._plain_only and _PLAIN_NAME.fullmatch(name) is None:
+        if self._plain is not None and self._plain.fullmatch(name) is None:
             action = DROP
         else:
             action = self._known.get(name.lower(), PASS)

@@ -23,7 +23,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 
 from emulab.errors import PeerError
-from emulab.servers.l7.messages.headers import CODING, LENGTH, PASS
+from emulab.servers.l7.messages.headers import CODING, FIRST, LENGTH, PASS
 from emulab.servers.l7.messages.response import ResponseFields, UpstreamResponse
 from emulab.servers.wire.http1.framing import UNTIL_CLOSE, Body, ChunkedBody, LengthBody, parse_length
 from emulab.servers.wire.http1.head import END
@@ -136,7 +136,11 @@ class Http2Response(UpstreamResponse):
                 if event.data:
                     self.pieces.append(event.data)
             case TrailersReceived():
-                self.trailers = [line for action, _, line in self._known(event.headers) if action == PASS]
+                self.trailers = [
+                    line
+                    for action, _, line in self._known(event.headers)
+                    if action == PASS or action >= FIRST
+                ]
             case StreamEnded():
                 self.complete = True
             case StreamReset():
@@ -164,9 +168,10 @@ class Http2Response(UpstreamResponse):
         self.status = int(text)
         self.reason = _PHRASES.get(self.status, b"")
         self.start = b"HTTP/1.1 %b %b\r\n" % (text, self.reason)
-        self.framing = UNTIL_CLOSE
+        self.framing, seen = UNTIL_CLOSE, 0
         for action, value, line in self._known(fields):
-            if action == PASS:
+            if action == PASS or (action >= FIRST and not seen & action):
+                seen |= action if action >= FIRST else 0
                 self.lines.append(line)
             elif action == LENGTH:
                 self.framing = parse_length(value)

@@ -52,6 +52,7 @@ class RequestHead:
     forwarded_host = b""
     forwarded_port = b""
     forwarded_proto = b""
+    real_ip = b""
 
     def field(self, name: bytes) -> str:
         """A field that is passed on, by its name in lower case; "" where there is none. For records and logs."""
@@ -158,3 +159,5 @@ def _take(head: RequestHead, action: int, value: bytes) -> None:
         head.forwarded_port = value
     elif action == headers.FORWARDED_PROTO:
         head.forwarded_proto = value
+    elif action == headers.REAL_IP:
+        head.real_ip = value

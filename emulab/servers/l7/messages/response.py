@@ -5,8 +5,10 @@ that status and fields are there, body bytes collect in `pieces` decoded from wh
 `complete` says that the response ended. Interim responses (1xx) are swallowed, as they are nobody's who didn't ask
 for them, except a 101, after which `tunnel` holds the first bytes of the new protocol.
 
-What follows a complete response isn't part of it: nothing of it comes out of the reader, and the connection it
-came over carries no other request (`excess`).
+Lines may end in LF alone, as for nginx: what goes to the client is written anew.
+
+What follows a complete response isn't part of it: nothing of it comes out of the reader, and the connection it came
+over carries no other request (`excess`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from emulab.errors import PeerError
 from emulab.servers.l7.messages import headers
-from emulab.servers.l7.messages.headers import LENGTH, ActionTable, without_listed
+from emulab.servers.l7.messages.headers import FIRST, LENGTH, ActionTable, without_listed
 from emulab.servers.wire.http1.framing import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -33,6 +35,7 @@ from emulab.servers.wire.http1.head import (
     parse_status_line,
     tokens,
 )
+from emulab.servers.wire.http1.reader import with_whole_ends
 
 
 def _parse_start(line: bytes) -> tuple[int, bytes, bool, bytes]:
@@ -150,6 +153,8 @@ class UpstreamResponse:
                 end = data.find(END, known)
             else:
                 end = data.find(END)
+            if end < 0 and (mended := with_whole_ends(data)) is not None:
+                data, end = mended, mended.find(END)
             if (end + 4 if end >= 0 else len(data)) > head_max:
                 raise PeerError("the response's head is too large")
             if end < 0:
@@ -157,7 +162,15 @@ class UpstreamResponse:
                 if data:
                     self._checked = check_begun_response(data, self._checked)
                 return
-            self._take_head(data[:end])
+            try:
+                self._take_head(data[:end])
+            except PeerError:
+                mended = with_whole_ends(data)
+                if mended is None:
+                    raise
+                data, end = mended, mended.find(END)
+                self.connection, self.upgrade = None, b""
+                self._take_head(data[:end])
             data = data[end + 4 :]
             if self.head_done:
                 if self.status == 101:
@@ -169,7 +182,7 @@ class UpstreamResponse:
                     self.pieces.append(data)
                     self.complete = True
                     return
-                self._body = body_of(self.framing)
+                self._body = body_of(self.framing, bare=True)
             self._checked = 0
         if data:
             self._take_body(data)
@@ -209,11 +222,15 @@ class UpstreamResponse:
         status, self.reason, self.old, self.start = _STARTS[start]
         self.status = status
         lines: list[bytes] = []
-        length, coding, known = None, None, self._fields
+        length, coding, known, seen = None, None, self._fields, 0
         for field in fields:
             action, value, line = known[field]
             if not action:  # PASS
                 lines.append(line)
+            elif action >= FIRST:
+                if not seen & action:
+                    seen |= action
+                    lines.append(line)
             elif action == LENGTH:
                 if length is not None:
                     raise PeerError("two Content-Length fields")

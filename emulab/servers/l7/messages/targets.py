@@ -70,3 +70,11 @@ def normalise_path(target: bytes) -> bytes:
 def escaped(path: bytes) -> bytes:
     """A path that is decoded, as a target can have it: percent-encoded as nginx does it (`ngx_escape_uri`)."""
     return _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], path)
+
+
+_ARGUMENT = re.compile(rb"[^-.0-9A-Z_a-z~]")
+
+
+def argument(text: bytes) -> bytes:
+    """A text as a parameter of a query has it: all but what is never reserved is percent-encoded (`set_escape_uri`)."""
+    return _ARGUMENT.sub(lambda match: b"%%%02X" % match[0][0], text)

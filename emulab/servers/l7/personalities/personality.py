@@ -6,15 +6,25 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emulab.dataclass import dataclass
-from emulab.servers.l7.config import Certificate, MeasuredAs
+from emulab.servers.l7.config import Certificate, MeasuredAs, Options
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseFields
 from emulab.servers.wire.http1.reader import Dialect
+from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.entry import Measured, RequestEntry
     from emulab.servers.l7.engine.filters.effect import Page
     from emulab.servers.l7.engine.routes import Locations
+
+
+class Ends(NamedTuple):
+    """The ends of a client's connection."""
+
+    address: str  # the peer's, which may be somebody in front of the client
+    port: str  # that upstreams are told
+    scheme: str
+    proxied: Proxied | None = None  # what the peer says of its own client by the PROXY protocol
 
 
 class Front(NamedTuple):
@@ -24,6 +34,11 @@ class Front(NamedTuple):
     forwarding: bytes  # lines for upstreams
     scheme: str
     address: str  # the client's
+    chain: bytes  # all addresses, where upstreams are told of them
+    original: bytes  # the field that the address was looked for in
+
+
+FrontReader = Callable[[RequestHead, Ends], Front]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +89,9 @@ class Personality:
 
     name: str
     host: bytes  # stands in for a Host that HTTP/1.0 needn't send
-    dialect: Dialect[RequestHead]  # what it takes for the head of a request
+    dialect: Callable[[Options], Dialect[RequestHead]]  # what it takes for the head of a request
     response_fields: ResponseFields  # what of a response is passed on
+    with_server: ResponseFields  # … where its Server is, too
     refused_methods: frozenset[bytes]  # are answered with 405
     not_idempotent: frozenset[bytes]  # aren't sent to a second server once they were sent
     closing: frozenset[int]  # statuses of our own after which the connection ends
@@ -86,7 +102,7 @@ class Personality:
     told_port: Callable[[str, str], str]  # scheme and port → the port that upstreams are told
     answer_lines: Callable[[str, str], bytes]  # scheme, hsts → field lines of every answer
     forwarding: Callable[[str, str, str], bytes]  # client's address, told port, scheme → lines for upstreams
-    trusted: Callable[[RequestHead, str, str, str], Front]  # … whose front is believed
+    front: Callable[[Options], FrontReader | None]  # what reads who asks; None: the peer itself
     log_format: Callable[[str, str], Callable[[RequestEntry, float], str]]
     """Format (empty: its own), escape → what writes a line of the access log, of an entry and the time."""
     metrics: Callable[[], RequestMetrics]

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, cast
 from emulab.servers.base import socket_name
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, HTTP2, READ, SEND, SETTLE, TUNNEL
 from emulab.servers.l7.engine.connection import ConnectionMachine
+from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
+from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
     from emulab.servers.l7.shell.http2 import Http2Client
 
 ALPN = "h2"
 
-Ends = tuple[tuple[str, str], tuple[str, str]]
-"""Of a connection: the client's address and port, ours; each as machines take it."""
+ClientEnds = tuple[tuple[str, str], tuple[str, str], Proxied | None, ClientIdentity | None]
+"""Of a connection: the client's address and port, ours, what the one in front and TLS tell; as machines take it."""
 
 
 def set_reading(transport: asyncio.Transport, reading: bool) -> None:
@@ -34,7 +36,7 @@ def set_reading(transport: asyncio.Transport, reading: bool) -> None:
 
 
 def end_ours(transport: asyncio.Transport) -> None:
-    """Ends our side of a connection, where that can be done."""
+    """ClientEnds our side of a connection, where that can be done."""
     if transport.can_write_eof():
         transport.write_eof()
 
@@ -42,12 +44,14 @@ def end_ours(transport: asyncio.Transport) -> None:
 class ClientConnection(UpstreamSide, asyncio.Protocol):
     """A client's connection over HTTP/1, and the upstream's that serves it at the moment."""
 
-    __slots__ = ("_accepted", "_scheme")
+    __slots__ = ("_accepted", "_proxied", "_scheme")
 
     machine: ConnectionMachine
 
-    def __init__(self, context: Context, tls: bool) -> None:
+    def __init__(self, context: Context, tls: bool, proxied: Proxied | None = None) -> None:
+        """`proxied`: what the one in front says of its client by the PROXY protocol."""
         super().__init__(context)
+        self._proxied = proxied
         self._scheme = "https" if tls else "http"
         # The loop makes the protocol when it accepts, and tells of the connection after the TLS handshake.
         self._accepted = time_ns() if context.emit.wanted else 0
@@ -68,11 +72,13 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         context = self._context
         self.transport = cast(asyncio.Transport, transport)
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        secure = transport.get_extra_info("ssl_object")
         ends = (
             (peer[0] if peer else "", socket_name(peer)),
             (str(local[1] if local else 80), socket_name(local)),
+            self._proxied,
+            context.certificates.secured(secure) if secure is not None else None,
         )
-        secure = transport.get_extra_info("ssl_object")
         told = context.certificates.told(secure) if secure is not None and context.emit.wanted else None
         if secure is not None and secure.selected_alpn_protocol() == ALPN:
             http2 = self._in_http2(ends)
@@ -116,14 +122,14 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         self._carry_out()
 
     def abort(self) -> None:
-        """Ends the connection at once."""
+        """ClientEnds the connection at once."""
         self.transport.abort()
 
     def _settle_now(self) -> None:
         self.machine.settle(self._clock())
         self._carry_out()
 
-    def _in_http2(self, ends: Ends) -> Http2Client:
+    def _in_http2(self, ends: ClientEnds) -> Http2Client:
         """Who has the connection from now on."""
         from emulab.servers.l7.shell.http2 import Http2Client  # takes a while to load
 
@@ -134,7 +140,8 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
     def _go_on_in_http2(self, begun: bytes) -> None:
         machine, context = self.machine, self._context
         context.clients.discard(self)
-        http2 = self._in_http2(((machine.address, machine.name), (machine.port, machine.local)))
+        port, proxied, secured = machine.listener[1], machine.ends.proxied, machine.secured
+        http2 = self._in_http2(((machine.address, machine.name), (port, machine.local), proxied, secured))
         http2.machine.taken_over(self._clock())
         http2.data_received(begun)
 
@@ -163,7 +170,14 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         assert upstream is not None
         upstream.owner = None
         context.clients.discard(self)
-        Tunnel(context, self.transport, upstream.transport, timeout, lambda: context.pool.forget(upstream))
+        leaving = self.machine.leaving
+
+        def over() -> None:
+            context.pool.forget(upstream)
+            for one in leaving:
+                one()
+
+        Tunnel(context, self.transport, upstream.transport, timeout, over)
 
 
 _CLIENT_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {

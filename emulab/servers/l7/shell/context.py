@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
-from emulab.servers.base import Emit
+from emulab.servers.accesslog import OWN
+from emulab.servers.base import Emit, socket_name
 from emulab.servers.journal import Journal
 from emulab.servers.l7.engine.snapshot import Snapshot
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.headers import DateLine
+from emulab.servers.l7.shell.mirrors import Mirrors
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
 
@@ -50,11 +54,12 @@ class Context:
         self.emit = emit
         self.journal = Journal(single=True)
         self.surroundings = EngineSurroundings(
-            snapshot, emit, self._date_line, self._request_id, self.journal, time.time
+            snapshot, emit, self._date_line, self._request_id, self.journal, time.time, os.urandom(32)
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
-        self.pool = Pool()
+        self.pool = Pool(lambda: self.clock())
+        self.mirrors = Mirrors()
         self.clients: set[Accepted] = set()
         self.tunnels: set[Tunnelled] = set()
         self.empty = asyncio.Event()
@@ -70,6 +75,18 @@ class Context:
             digits = os.urandom(16 * IDS).hex().encode()
             self._ids = [digits[start : start + 32] for start in range(0, len(digits), 32)]
         return self._ids.pop()
+
+    def refused(self, client: socket.socket, why: str) -> None:
+        """A connection is closed before anything was read of it: it had no PROXY header."""
+        with suppress(OSError):
+            ends = client.getpeername(), client.getsockname()
+            names = [socket_name(end) for end in ends]
+            if self.journal.takes(OWN):
+                when = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime())
+                line = f"{when} [error] broken header: {why}, client: {ends[0][0]}, server: {names[1]}"
+                self.journal.write(OWN, line)
+            if self.emit.wanted:
+                self.emit({"event": "proxy-header", "client": names[0], "local": names[1], "reason": why})
 
     def left(self) -> None:
         """A client or a tunnel is gone."""

@@ -9,7 +9,7 @@ from typing import Any
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL
 from emulab.servers.l7.engine.http2.connection import Http2Machine
 from emulab.servers.l7.engine.http2.stream import Http2Stream
-from emulab.servers.l7.shell.client import Ends, end_ours, set_reading
+from emulab.servers.l7.shell.client import ClientEnds, end_ours, set_reading
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
 
@@ -68,7 +68,7 @@ class Http2Client(asyncio.Protocol):
 
     __slots__ = ("_busy", "_clock", "_context", "_sides", "machine", "transport")
 
-    def __init__(self, context: Context, transport: asyncio.Transport, scheme: str, ends: Ends) -> None:
+    def __init__(self, context: Context, transport: asyncio.Transport, scheme: str, ends: ClientEnds) -> None:
         """Takes the connection over, of which its machine is to be told."""
         self._context = context
         self._clock = context.clock
@@ -120,7 +120,7 @@ class Http2Client(asyncio.Protocol):
         self.carry_out()
 
     def abort(self) -> None:
-        """Ends the connection at once."""
+        """ClientEnds the connection at once."""
         self.transport.abort()
 
     def _settle_now(self) -> None:

@@ -10,14 +10,18 @@ from emulab.servers.wire.http1.requests import Request, RequestReader
 from emulab.servers.wire.http1.writing import head_bytes
 
 PLAIN = "text/plain; charset=utf-8"
+_FAILED = "healthz check failed\n"  # of Kubernetes' healthz
 _NOT_FOUND = "404 page not found\n"  # of Go's net/http
 
 
 class PageReader(asyncio.Protocol):
-    """A connection of who reads `pages`: by path, each with its content type."""
+    """A connection of who reads `pages`: by path, each with its content type. One that is `failing` says that alone."""
 
-    def __init__(self, pages: Callable[[str], tuple[str, str] | None]) -> None:
+    def __init__(
+        self, pages: Callable[[str], tuple[str, str] | None], failing: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._pages = pages
+        self._failing = failing
         self._reader = RequestReader()
         self._transport: asyncio.Transport
 
@@ -41,11 +45,13 @@ class PageReader(asyncio.Protocol):
     def _answer(self, request: Request) -> None:
         page = self._pages(request.path)
         kind, text = page or (PLAIN, _NOT_FOUND)
+        start = "HTTP/1.1 404 Not Found" if page is None else "HTTP/1.1 200 OK"
+        if page is not None and self._failing(request.path):
+            start, text = "HTTP/1.1 500 Internal Server Error", _FAILED
         body = text.encode()
         fields = [("Content-Type", kind), ("Content-Length", str(len(body)))]
         if not request.keep_alive:
             fields.append(("Connection", "close"))
-        start = "HTTP/1.1 404 Not Found" if page is None else "HTTP/1.1 200 OK"
         self._transport.write(head_bytes(start, fields) + (b"" if request.method == "HEAD" else body))
         if not request.keep_alive:
             self._transport.close()

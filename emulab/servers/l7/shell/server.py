@@ -25,6 +25,7 @@ from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
+from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.patches import spliced
 from emulab.servers.stub import ResolverConfig
 
@@ -44,7 +45,8 @@ class Listener:
     socket: socket.socket
     tls: bool
     pages: bool
-    server: asyncio.Server
+    server: asyncio.Server | ProxiedListener
+    proxied: bool = False  # whether a PROXY header is in front of its connections
 
 
 class L7Server:
@@ -64,7 +66,7 @@ class L7Server:
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
         told = from_json(L7Config, config)
-        snapshot = take(told, self._snapshot.groups, before=self._snapshot)
+        snapshot = take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
@@ -77,13 +79,16 @@ class L7Server:
         if "routes" in changes:
             routes = spliced(RequestRoute, routes, changes["routes"], "routes")
         told = replace(self._told, routes=routes)
-        self._follow(told, take(told, self._snapshot.groups, before=self._snapshot))
+        self._follow(told, take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot))
 
     def _follow(self, told: L7Config, snapshot: Snapshot) -> None:
         """Requests go by this from now on."""
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
+        self._context.certificates.configure_handshakes(
+            snapshot.options, told.verifications, {route.match.host.lower() for route in told.routes}
+        )
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
@@ -91,7 +96,9 @@ class L7Server:
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
         self._configured = time.time()
         self._context.surroundings.snapshot = snapshot
-        self._context.pool.configure(snapshot.options, snapshot.addresses, resolver)
+        self._context.surroundings.kept.forget_zones(snapshot.zones)
+        self._context.pool.configure(snapshot.options, snapshot.servers, resolver)
+        self._context.mirrors.resolver = resolver
         self._told = told
         self._schedule()
         if len(snapshot.ready) >= MANY:  # the collector would stop everything to look at all of them again
@@ -106,7 +113,9 @@ class L7Server:
             known = self._listeners.get(key)
             fresh = sockets.get(key)
             if known is not None:
-                if fresh is None and (known.tls, known.pages) == (tls, key in snapshot.pages):
+                pages = key in snapshot.pages
+                proxied = snapshot.options.proxy_protocol and not pages
+                if fresh is None and (known.tls, known.pages, known.proxied) == (tls, pages, proxied):
                     continue
                 fresh = fresh or known.socket.dup()
                 self._stop(key)
@@ -115,6 +124,8 @@ class L7Server:
 
     async def _start(self, key: str, sock: socket.socket, tls: bool) -> Listener:
         context, pages = self._context, key in self._snapshot.pages
+        if self._snapshot.options.proxy_protocol and not pages:
+            return Listener(sock, tls, False, self._behind_proxy(sock.dup(), tls), proxied=True)
         secrets = (context.certificates.own() if pages else context.certificates.base) if tls else None
         server = await asyncio.get_running_loop().create_server(
             self._page_reader(key) if pages else lambda: ClientConnection(context, tls),
@@ -124,8 +135,28 @@ class L7Server:
         )
         return Listener(sock, tls, pages, server)
 
+    def _behind_proxy(self, sock: socket.socket, tls: bool) -> ProxiedListener:
+        context = self._context
+        return ProxiedListener(
+            sock,
+            BACKLOG,
+            lambda proxied: ClientConnection(context, tls, proxied),
+            context.certificates.base if tls else None,
+            lambda: self._snapshot.options.header_timeout,
+            context.refused,
+        )
+
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
-        return lambda: PageReader(partial(self._page, key))
+        return lambda: PageReader(partial(self._page, key), self._fails)
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """See `base.Informed`: that it will be closed, so that health pages fail and no connection is kept."""
+        if message.get("ending"):
+            self._context.surroundings.ending = True
+
+    def _fails(self, path: str) -> bool:
+        """Whether a page says that it fails: that of the controller's health, once it is to end."""
+        return self._context.surroundings.ending and path != "/metrics"
 
     def _page(self, key: str, path: str) -> tuple[str, str] | None:
         """The content type and the text of a page; None where there is none."""
@@ -178,6 +209,7 @@ class L7Server:
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()
+        context.mirrors.close()
         self._notices.close()
         context.journal.flush()
         if self._sweep is not None:
@@ -194,6 +226,11 @@ class L7Server:
             "tunnels": len(context.tunnels),
             "listen": sorted(self._listeners),
             "upstreams": context.pool.sizes(),
+            "balanced": {
+                group.name: group.status(context.clock())
+                for group in self._snapshot.groups.values()
+                if not group.plain
+            },
         }
 
 

@@ -9,12 +9,14 @@ of a name whose own can't be used: a wildcard has no say there. Letters' case an
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from emulab.servers.l7.config import ANY_HOST, Certificate
+from emulab.servers.l7.config import ANY_HOST, Certificate, ClientVerification, Options
+from emulab.servers.l7.engine.secured import ClientIdentity
+from emulab.servers.l7.shell.clientcertificates import ClientCertificates
 from emulab.servers.selfsigned import make_context, self_signed
 
 FAKE_NAME = "Kubernetes Ingress Controller Fake Certificate"
@@ -24,6 +26,26 @@ FAKE_NAME = "Kubernetes Ingress Controller Fake Certificate"
 def fake_certificate() -> tuple[str, str]:
     """Certificate and key, PEM, made once a process."""
     return self_signed("Acme Co", FAKE_NAME, ["ingress.local"])
+
+
+_VERSIONS = {
+    "TLSv1": ssl.TLSVersion.TLSv1,
+    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+"""By nginx's names; what is older isn't in OpenSSL any more."""
+
+
+def versions(protocols: Iterable[str]) -> tuple[ssl.TLSVersion, ssl.TLSVersion]:
+    """The oldest and the newest version that is spoken."""
+    known = [_VERSIONS[name] for name in protocols if name in _VERSIONS] or [ssl.TLSVersion.TLSv1_2]
+    return min(known), max(known)
+
+
+def _is_among(name: str, hosts: Collection[str]) -> bool:
+    name = name.lower()
+    return bool(name) and (name in hosts or "*." + name.partition(".")[2] in hosts)
 
 
 class CertificateStore:
@@ -37,6 +59,9 @@ class CertificateStore:
         self._base: ssl.SSLContext | None = None
         # Servers aren't told it otherwise: `server_hostname` is for clients.
         self._asked: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        self.clients = ClientCertificates(on_error)
+        self._options = Options()
+        self._hosts: Collection[str] | None = None  # those that get a handshake, where not everybody does
 
     def configure(self, certificates: Iterable[Certificate]) -> None:
         """Replaces all certificates. Contexts of those that stay are kept, and their sessions with them."""
@@ -79,17 +104,47 @@ class CertificateStore:
         if self._base is None:
             self._base = make_context(*fake_certificate())
             self._base.sni_callback = self._choose
+            self._speak(self._base)
         return self._base
 
     def own(self) -> ssl.SSLContext:
         """A context for what the proxy answers by itself, which speaks HTTP/1.1 alone."""
         return make_context(*fake_certificate())
 
-    def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> None:
+    def configure_handshakes(
+        self, options: Options, verifications: Iterable[ClientVerification], hosts: Collection[str]
+    ) -> None:
+        """What is spoken, whose certificates are looked at, and for which hosts; `hosts` are all that there are."""
+        self.clients.configure(verifications, hosts)
+        self._hosts = hosts if options.reject_handshake else None
+        self._options = options
+        if self._base is not None:
+            self._speak(self._base)
+
+    def _speak(self, base: ssl.SSLContext) -> None:
+        options = self._options
+        base.minimum_version, base.maximum_version = versions(options.ssl_protocols)
+        try:
+            base.set_ciphers(options.ssl_ciphers or "DEFAULT")
+        except ssl.SSLError as error:
+            self._on_error(f"ssl-ciphers {options.ssl_ciphers!r} can't be used: {error}")
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> int | None:
+        if self._hosts is not None and not _is_among(name or "", self._hosts):
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         if name:
             self._asked[connection] = name
         if (context := self.find(name or "")) is not None:
             connection.context = context
+        if self.clients.wanted:
+            self.clients.ask(connection, name or "")
+        return None
+
+    def secured(self, connection: ssl.SSLObject) -> ClientIdentity | None:
+        """What is known of who is at the other end, where anybody looks at certificates."""
+        if not self.clients.wanted:
+            return None
+        return self.clients.secured(connection, self._asked.get(connection, "").lower())
 
     def told(self, connection: ssl.SSLObject) -> dict[str, Any]:
         """What records tell of a handshake; the certificate by the names it is for."""

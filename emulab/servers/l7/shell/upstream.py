@@ -3,7 +3,7 @@
 Rules:
 
 * A connection serves one request at a time and belongs to its `owner` meanwhile; idle ones wait in the
-  pool, the one used last goes out first.
+  pool, the one used last goes out first; to an address of several endpoints that used least recently (see `spread`).
 * Whatever an idle connection receives ends it: an end of stream, or bytes that nobody asked for. What the kernel
   has received and the loop hasn't told yet counts too: read after the next request was sent, it would be taken
   for the answer.
@@ -18,15 +18,17 @@ import os
 import select
 import socket
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from emulab.errors import EmulabError
 from emulab.servers.base import socket_name
 from emulab.servers.l7.config import Options
-from emulab.servers.l7.engine.snapshot import split_address
+from emulab.servers.l7.engine.snapshot import KeptServer, split_address
 from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.response import UpstreamResponse
+from emulab.servers.l7.shell.spread import Spread
 from emulab.servers.l7.shell.towards import BadCertificate, check_server, client_context
 from emulab.servers.stub import ResolverConfig, resolve
 
@@ -60,6 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
         "owner",
         "pool",
         "reader",
+        "served",
         "source",
         "transport",
         "where",
@@ -77,6 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.owner: UpstreamUser | None = None
         self.reader = UpstreamResponse()
         self.idle_until = 0.0
+        self.served = 0  # requests
         self.source = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -122,29 +126,51 @@ class UpstreamConnection(asyncio.Protocol):
 class Pool:
     """The upstream connections of one proxy, idle ones by server address."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.options = Options()
+        self._clock = clock
+        self._spreads: dict[str, Spread] = {}
         self.connections: set[UpstreamConnection] = set()  # idle ones and busy ones
         self.opened = 0
-        self._addresses: frozenset[str] = frozenset()
-        self._resolver = ResolverConfig((), (), 1, {})
+        self._servers: Mapping[str, KeptServer] = {}
+        self.resolver = ResolverConfig((), (), 1, {})
         self._idle: dict[Where, list[UpstreamConnection]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
-    def configure(self, options: Options, addresses: frozenset[str], resolver: ResolverConfig) -> None:
-        """Takes new options; servers that are not in `addresses` drain. `resolver` is for those that are names."""
+    def configure(
+        self, options: Options, servers: Mapping[str, KeptServer], resolver: ResolverConfig
+    ) -> None:
+        """Takes new options; servers that are not in `servers` drain. `resolver` is for those that are names."""
         self.options = options
-        self._resolver = resolver
-        self._addresses = addresses
-        for where in [where for where in self._idle if address_of(where) not in addresses]:
+        self.resolver = resolver
+        self._servers = servers
+        for where in [where for where in self._idle if address_of(where) not in servers]:
             for upstream in self._idle.pop(where):
                 upstream.transport.close()
+        spread = {address: server for address, server in servers.items() if server.endpoints > 1}
+        for address in self._spreads.keys() - spread.keys():
+            del self._spreads[address]
+        for address, server in spread.items():
+            if address not in self._spreads:
+                self._spreads[address] = Spread()
+                there = sum(one.address == address for one in self.connections)
+                self._spreads[address].connections = there
+            most = options.upstream_keepalive
+            if server.connections is not None:
+                most = min(most, server.connections)
+            self._spreads[address].configure(server.endpoints, most)
 
     def take(self, where: Where) -> UpstreamConnection | None:
         """An idle connection, if there is one."""
         idle = self._idle.get(where)
+        spread = self._spreads.get(address_of(where)) if self._spreads else None
+        if spread is not None and spread.grows:
+            return None
+        if spread is not None and idle and spread.replaces(self._clock()):
+            idle.pop(0).transport.close()
+            return None
         while idle:
-            upstream = idle.pop()
+            upstream = idle.pop() if spread is None else idle.pop(0)
             if upstream.silent:
                 return upstream
             upstream.transport.abort()
@@ -152,23 +178,39 @@ class Pool:
 
     def open(self, where: Where, seconds: float, owner: UpstreamUser) -> asyncio.Task[None]:
         """Starts a fresh connection, which may take so long; `owner` hears of it, unless the task is cancelled."""
-        task = asyncio.get_running_loop().create_task(self._open(where, seconds, owner))
+        address = address_of(where)
+        server = self._servers.get(address)
+        if server is not None and server.connections is not None:
+            self._make_room(server.connections, server.beside)
+        if (spread := self._spreads.get(address)) is not None:
+            spread.connections += 1
+        task = asyncio.get_running_loop().create_task(self._open(where, seconds, owner, spread))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
 
-    async def _open(self, where: Where, seconds: float, owner: UpstreamUser) -> None:
+    def _make_room(self, most: int, servers: tuple[str, ...]) -> None:
+        """Closes idle connections so that one more may be opened to one of these servers."""
+        there = sum(one.address in servers for one in self.connections)
+        for where, idle in self._idle.items():
+            while idle and there >= most and address_of(where) in servers:
+                idle.pop(0).transport.close()
+                there -= 1
+
+    async def _open(self, where: Where, seconds: float, owner: UpstreamUser, spread: Spread | None) -> None:
         host, port = split_address(address_of(where))
         loop = asyncio.get_running_loop()
+        opened = False
         try:
             async with asyncio.timeout(seconds):
-                found = await resolve(host, self._resolver, _open_socket)
+                found = await resolve(host, self.resolver, open_socket)
                 if isinstance(where, str):
                     _, upstream = await loop.create_connection(
                         lambda: UpstreamConnection(self, where), found, port
                     )
                 else:
                     upstream = await connect_otherwise(self, where, found, port)
+            opened = True
         except TimeoutError:
             owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
         except ConnectionRefusedError:
@@ -184,17 +226,23 @@ class Pool:
         else:
             self.opened += 1
             owner.connected(upstream)
+        finally:
+            if spread is not None and not opened:
+                spread.connections -= 1
 
     def release(self, upstream: UpstreamConnection, now: float) -> None:
         """Takes back a connection whose response ended in good order."""
         upstream.owner = None
+        upstream.served += 1
         where, options = upstream.where, self.options
+        server = self._servers.get(upstream.address)
         idle = self._idle.get(where)
         if idle is None:
             idle = self._idle[where] = []
         if (
             len(idle) >= options.upstream_keepalive
-            or upstream.address not in self._addresses
+            or server is None
+            or upstream.served >= (server.requests or options.upstream_keepalive_requests)
             or upstream.transport.is_closing()
         ):
             upstream.transport.close()
@@ -204,7 +252,10 @@ class Pool:
 
     def forget(self, upstream: UpstreamConnection) -> None:
         """A connection that ended, or became something else."""
-        self.connections.discard(upstream)
+        if upstream in self.connections:
+            self.connections.discard(upstream)
+            if (spread := self._spreads.get(upstream.address)) is not None:
+                spread.connections -= 1
         idle = self._idle.get(upstream.where)
         if idle and upstream in idle:
             idle.remove(upstream)
@@ -231,7 +282,8 @@ class Pool:
         return sizes
 
 
-async def _open_socket(family: int, kind: int) -> socket.socket:
+async def open_socket(family: int, kind: int) -> socket.socket:
+    """A socket in the proxy's own namespace, for who looks names up."""
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock

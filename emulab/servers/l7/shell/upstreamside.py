@@ -7,8 +7,27 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from emulab.servers.accesslog import OWN
-from emulab.servers.l7.engine.commands import DRAIN, DROP, FORWARD, LOG, OPEN, RELEASE, SELECT, TELL, Command
+from emulab.servers.l7.engine.aside import MirroredRequest
+from emulab.servers.l7.engine.balance.limits import QueuedRequest, Wake
+from emulab.servers.l7.engine.commands import (
+    ASK,
+    DRAIN,
+    DROP,
+    FORWARD,
+    LOG,
+    MIRROR,
+    OPEN,
+    PACE,
+    RELEASE,
+    SELECT,
+    TELL,
+    UNASK,
+    WAIT,
+    WAKE,
+    Command,
+)
 from emulab.servers.l7.engine.exchange import Exchange
+from emulab.servers.l7.shell.asking import answer
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.upstream import UpstreamConnection
 
@@ -25,7 +44,7 @@ class RequestMachine(Protocol):
 class UpstreamSide:
     """Serves the requests of a machine with a connection to an upstream at a time."""
 
-    __slots__ = ("_busy", "_clock", "_connecting", "_context", "machine", "transport", "upstream")
+    __slots__ = ("_asking", "_busy", "_clock", "_connecting", "_context", "machine", "transport", "upstream")
 
     CARRY_OUT: ClassVar[Mapping[str, Callable[[Any, Any], None]]]
     """How each command is carried out."""
@@ -38,6 +57,7 @@ class UpstreamSide:
         self._clock = context.clock
         self._busy = False
         self._connecting: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self.upstream: UpstreamConnection | None = None
 
     # --- what happens at the upstream's side ------------------------------------------------------------------------
@@ -117,6 +137,19 @@ class UpstreamSide:
             where = address if way is None else (address, way)
             self._connecting = self._context.pool.open(where, seconds, self)
 
+    def _wait(self, waiting: QueuedRequest) -> None:
+        exchange = self.machine.exchange
+
+        def wake() -> None:
+            if exchange is not None and exchange is self.machine.exchange:
+                exchange.woken(self._clock())
+                self._carry_out()
+
+        waiting.wake = wake
+
+    def _wake(self, wake: Wake) -> None:
+        asyncio.get_running_loop().call_soon(wake)
+
     def _forward(self, data: bytes) -> None:
         if self.upstream is not None:
             self.upstream.write(data)
@@ -143,6 +176,32 @@ class UpstreamSide:
         if upstream is not None:
             upstream.drop()
 
+    def _ask(self, question: Any) -> None:
+        self._asking = asyncio.get_running_loop().create_task(self._asked(question))
+
+    async def _asked(self, question: Any) -> None:
+        told = await answer(question, self._context.pool.resolver)
+        self._asking = None
+        if (exchange := self.machine.exchange) is not None:
+            exchange.told(told, self._clock())
+            self._carry_out()
+
+    def _unask(self, _: None) -> None:
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+
+    def _pace(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._go_on_sending, self.machine.exchange)
+
+    def _go_on_sending(self, exchange: Exchange | None) -> None:
+        if exchange is not None and self.machine.exchange is exchange:
+            exchange.go_on_sending(self._clock())
+            self._carry_out()
+
+    def _mirror(self, request: MirroredRequest) -> None:
+        self._context.mirrors.send(request)
+
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
@@ -156,8 +215,14 @@ UPSTREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
     FORWARD: UpstreamSide._forward,
     DRAIN: UpstreamSide._drain,
     RELEASE: UpstreamSide._release,
+    MIRROR: UpstreamSide._mirror,
     DROP: UpstreamSide._drop,
+    ASK: UpstreamSide._ask,
+    UNASK: UpstreamSide._unask,
+    PACE: UpstreamSide._pace,
     TELL: UpstreamSide._tell,
     LOG: UpstreamSide._log,
+    WAIT: UpstreamSide._wait,
+    WAKE: UpstreamSide._wake,
 }
 UpstreamSide.CARRY_OUT = UPSTREAM_COMMANDS

@@ -6,7 +6,8 @@ bytes are announced and haven't come.
 
 Rules for chunks, strict on purpose, because a lenient reader in front of a different lenient reader is
 how requests are smuggled: the size is hexadecimal digits and nothing else before `;` or CRLF, every
-line ends in CRLF, extensions and trailers are bounded and dropped.
+line ends in CRLF, extensions and trailers are bounded and dropped. Who writes the body anew may take
+lines that end in LF alone (`bare`), as nginx does.
 """
 
 from __future__ import annotations
@@ -110,10 +111,11 @@ class LengthBody:
 class ChunkedBody:
     """A body in chunks; `feed` returns it decoded and raises `BadMessage` on a malformed one."""
 
-    __slots__ = ("_buffer", "_state", "_trailers", "done", "remaining")
+    __slots__ = ("_bare", "_buffer", "_state", "_trailers", "done", "remaining")
 
-    def __init__(self) -> None:
+    def __init__(self, bare: bool = False) -> None:
         self.done = False
+        self._bare = bare
         self._buffer = b""  # an incomplete line, never chunk data
         self.remaining = 0
         self._state = "size"
@@ -134,13 +136,18 @@ class ChunkedBody:
                 if self.remaining:
                     return b"".join(pieces), b""
                 self._state = "data-end"
-            end = data.find(b"\r\n", position)
+            end = data.find(b"\n", position)
             if end < 0:
                 self._buffer = data[position:]
                 self._check_partial()
                 return b"".join(pieces), b""
-            self._line(data[position:end])
-            position = end + 2
+            line = data[position:end]
+            if line.endswith(b"\r"):
+                line = line[:-1]
+            elif not self._bare:
+                raise BadMessage(400, "a chunk line does not end in CRLF")
+            self._line(line)
+            position = end + 1
         return b"".join(pieces), data[position:]
 
     def _check_partial(self) -> None:
@@ -148,7 +155,7 @@ class ChunkedBody:
         partial = self._buffer
         if len(partial) > LINE_MAX:
             raise BadMessage(400, "a chunk line is too long")
-        if b"\n" in partial or b"\r" in partial[:-1]:
+        if b"\r" in partial[:-1]:
             raise BadMessage(400, "a chunk line does not end in CRLF")
         if self._state == "size" and _BEGUN_SIZE.fullmatch(partial) is None:
             raise BadMessage(400, "a chunk size is malformed")
@@ -183,11 +190,11 @@ class ChunkedBody:
 Body = LengthBody | ChunkedBody
 
 
-def body_of(framing: int) -> Body | None:
+def body_of(framing: int, bare: bool = False) -> Body | None:
     """The reader of a body that is framed by length or in chunks, None where nothing is to be read."""
     if framing > 0:
         return LengthBody(framing)
-    return ChunkedBody() if framing == CHUNKED else None
+    return ChunkedBody(bare) if framing == CHUNKED else None
 
 
 def chunk(data: bytes) -> bytes:

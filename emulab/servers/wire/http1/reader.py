@@ -5,6 +5,8 @@ Where a body ends is told by `framing`; whoever reads heads feeds the body first
 
 Rules:
 
+* Where a dialect takes lines that end in LF alone, a head that has some is read again with CRLF in their place; one
+  that hasn't never pays for it.
 * Empty lines before a request are no request (RFC 9112, section 2.2).
 * A beginning that no continuation can mend is refused at once, and of what is too large a mistake at the beginning
   outranks the size.
@@ -12,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
@@ -32,6 +35,19 @@ class Dialect(NamedTuple, Generic[Head]):
     """Bytes at the beginning of one that is too large in which a mistake outranks its size."""
     parse: Callable[[bytes], Head]
     """A head without `END` → what is in it. Raises `BadMessage`."""
+    bare: bool = False
+    """Whether an LF alone ends a line, too (RFC 9112, section 2.2, allows it)."""
+
+
+_BARE = re.compile(rb"(?<!\r)\n")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+
+
+def with_whole_ends(data: bytes) -> bytes | None:
+    """What has come of a head, or a head and what follows it, with CRLF for the LFs alone in it; None where none is."""
+    end = _EMPTY_LINE.search(data)
+    head = data if end is None else data[: end.end()]
+    return _BARE.sub(b"\r\n", head) + data[len(head) :] if _BARE.search(head) is not None else None
 
 
 class HeadReader(Generic[Head]):
@@ -46,6 +62,11 @@ class HeadReader(Generic[Head]):
         self.partial = b""  # what has come of a head
         self._checked = 0  # how much of it is known to be good
         self._blank = 0  # bytes of empty lines before it
+
+    @property
+    def bare(self) -> bool:
+        """Whether an LF alone ends a line, too."""
+        return self._dialect.bare
 
     @property
     def to_head(self) -> bool:
@@ -66,12 +87,21 @@ class HeadReader(Generic[Head]):
             end = data.find(END)
         if len(data) + self._blank > self._room:
             self._check_size(data[: end + 4] if end >= 0 else data)
+        if end < 0 and self._dialect.bare and (mended := with_whole_ends(data)) is not None:
+            data, end = mended, mended.find(END)
         self.partial = data
         if end < 0:
             if data:
                 self._checked = check_begun_request(data, self._checked)
             return None
-        head = self._dialect.parse(data[:end])
+        try:
+            head = self._dialect.parse(data[:end])
+        except BadMessage:
+            mended = with_whole_ends(data) if self._dialect.bare else None
+            if mended is None:
+                raise
+            data, end = mended, mended.find(END)
+            head = self._dialect.parse(data[:end])
         self.partial = b""
         self._checked = self._blank = 0
         self.rest = data[end + 4 :]

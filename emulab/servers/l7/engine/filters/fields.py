@@ -6,10 +6,16 @@ How a message ends, whom it is for and how long a connection lives is nothing th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from emulab.servers.configuration import BadConfiguration
-from emulab.servers.l7.config import HeaderModifier, Match, RequestHeaderModifier, ResponseHeaderModifier
+from emulab.servers.l7.config import (
+    Field,
+    HeaderModifier,
+    Match,
+    RequestHeaderModifier,
+    ResponseHeaderModifier,
+)
 from emulab.servers.l7.engine.filters.effect import Incoming, Outgoing, RequestChange, ResponseChange
 from emulab.servers.l7.messages.headers import replaced_lines
 
@@ -24,16 +30,19 @@ _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 def _change(one: HeaderModifier) -> Callable[[list[bytes]], list[bytes]]:
     for index, name in enumerate(one.remove):
         _check_name(name, f"remove[{index}]")
-    for place, fields in (("set", one.set), ("add", one.add)):
-        for index, field in enumerate(fields):
-            _check_name(field.name, f"{place}[{index}].name")
-            if _VALUE.fullmatch(field.value) is None:
-                raise BadConfiguration(
-                    f"{place}[{index}].value: {field.value!r} is no value of a header field"
-                )
+    check_fields(one.set, "set")
+    check_fields(one.add, "add")
     gone = frozenset(name.lower().encode() for name in (*one.remove, *(field.name for field in one.set)))
     new = [f"{field.name}: {field.value}\r\n".encode() for field in (*one.set, *one.add)]
     return lambda lines: replaced_lines(lines, gone, new)
+
+
+def check_fields(fields: Iterable[Field], place: str) -> None:
+    """Raises `BadConfiguration` for a field that can't be, or isn't anybody's to write."""
+    for index, field in enumerate(fields):
+        _check_name(field.name, f"{place}[{index}].name")
+        if _VALUE.fullmatch(field.value) is None:
+            raise BadConfiguration(f"{place}[{index}].value: {field.value!r} is no value of a header field")
 
 
 def _check_name(name: str, place: str) -> None:

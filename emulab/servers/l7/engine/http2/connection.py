@@ -38,13 +38,16 @@ from h2.exceptions import ProtocolError
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL, Command
 from emulab.servers.l7.engine.http2.stream import Http2Stream
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.personalities.personality import Ends
 from emulab.servers.wire.http1.framing import CHUNKED, UNFRAMED
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http2.fields import FieldList, request_text, size
 from emulab.servers.wire.http2.frames import ServerEnd
+from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.surroundings import EngineSurroundings
+    from emulab.servers.l7.engine.secured import ClientIdentity
+from emulab.servers.l7.engine.surroundings import EngineSurroundings
 
 LINGER = 5.0
 """Seconds for which a client that still sends is read from after an error."""
@@ -53,7 +56,6 @@ SLICE = 1 << 12
 """Bytes that the library reads before what is in them is looked at: whoever asks for too much is stopped then."""
 OWED = 1 << 16
 """Bytes for a client that reads nothing, besides bodies, beyond which we read nothing, too."""
-FIELD_MAX, HEAD_MAX = 8192, 4 * 8192  # large_client_header_buffers 4 8k
 FLOOD = 1 << 18
 """An eighth of all bytes may be above those of heads and bodies by so much; nginx, which is quicker, takes 1 MiB."""
 
@@ -62,7 +64,13 @@ class Http2Machine:
     """What becomes of one client's connection, without its socket."""
 
     def __init__(
-        self, around: EngineSurroundings, scheme: str, client: tuple[str, str], local: tuple[str, str]
+        self,
+        around: EngineSurroundings,
+        scheme: str,
+        client: tuple[str, str],
+        local: tuple[str, str],
+        proxied: Proxied | None = None,
+        secured: ClientIdentity | None = None,
     ) -> None:
         """See `ConnectionMachine`."""
         self.around = around
@@ -72,9 +80,11 @@ class Http2Machine:
         self.scheme = scheme
         self.address, self.name = client
         port, self.local = local
+        self.listener, self.secured = (scheme, port), secured
         self.port = personality.told_port(scheme, port)
+        self.ends = Ends(self.address, self.port, scheme, proxied)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
-        self.extra = personality.answer_lines(scheme, self.options.hsts)
+        self.extra = personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
         self.commands: list[Command] = []
         self.frames = ServerEnd(self.options.http2_streams)
         self.streams: dict[int, Http2Stream] = {}
@@ -271,8 +281,10 @@ class Http2Machine:
             else:
                 self.reset(number, ErrorCodes.REFUSED_STREAM)
             return
-        total = size(fields)
-        if total > HEAD_MAX or any(len(name) > FIELD_MAX or len(value) > FIELD_MAX for name, value in fields):
+        total, most = size(fields), options.header_buffer_max
+        if total > options.header_buffers * most or any(
+            len(name) > most or len(value) > most for name, value in fields
+        ):
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM, now)
             return
         self.paid += total
@@ -304,7 +316,7 @@ class Http2Machine:
     def _head(self, fields: FieldList, whole: bool) -> RequestHead:
         """What a request says, read as a head of HTTP/1.1. Raises `BadMessage`."""
         text, trailers = request_text(fields)
-        head = self.personality.dialect.parse(text)
+        head = self.around.snapshot.dialect.parse(text)
         head.version, head.trailers, head.size = "2.0", trailers, size(fields)
         head.expect = False  # nginx doesn't answer it in HTTP/2
         if not whole and head.framing == UNFRAMED:

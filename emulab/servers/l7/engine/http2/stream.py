@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +35,10 @@ class Http2Stream:
     """The client of one request."""
 
     __slots__ = (
-        "_begun", "_connection", "_done", "_framed", "_head", "_last", "_length", "_unacknowledged", "address",
-        "around", "body", "closed", "commands", "deadline", "exchange", "extra", "forwarding", "keep", "local", "name",
-        "number", "options", "pending", "personality", "policy", "port", "reading", "scheme", "stalled",
-        "trailers", "waits",
+        "_begun", "_connection", "_done", "_framed", "_head", "_last", "_length", "_unacknowledged", "address", "ahead",
+        "around", "body", "closed", "commands", "deadline", "ends", "exchange", "extra", "forwarding", "keep",
+        "leaving", "listener", "local", "name", "number", "options", "pending", "personality", "policy", "port",
+        "reading", "scheme", "secured", "shown", "stalled", "trailers", "waits",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Machine, number: int, whole: bool) -> None:
@@ -51,7 +51,9 @@ class Http2Stream:
         self.personality, self.scheme, self.port = connection.personality, connection.scheme, connection.port
         self.name, self.local = connection.name, connection.local
         self.address, self.extra = connection.address, connection.extra
-        self.forwarding = connection.forwarding
+        self.forwarding, self.ends, self.shown = connection.forwarding, connection.ends, connection.address
+        self.listener, self.secured = connection.listener, connection.secured
+        self.leaving: list[Callable[[], None]] = []
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: StreamExchange | None = None
@@ -59,6 +61,7 @@ class Http2Stream:
         self.waits = whole
         self.keep = self.reading = True
         self.stalled = self.closed = False
+        self.ahead = 0  # bytes that the client hasn't taken, since it took no more
         self._unacknowledged = 0
         self._length = UNFRAMED  # what of a body that is measured hasn't come
         self._head: FieldList | None = None  # of the answer, while it isn't out
@@ -208,11 +211,11 @@ class Http2Stream:
         if self._done:
             self._over(now)
         elif self.pending and not self.stalled:
-            self.stalled = True
+            self.stalled, self.ahead = True, 0
             self.deadline = now + self.policy.send_timeout
             connection.blocked[self.number] = self
             if self.exchange is not None:
-                self.exchange.drain(False)
+                self.exchange.stalled()
 
     def step(self) -> bool:
         """Sends one frame of what waits, if there is a window. Whether there may be another one to send."""

@@ -5,7 +5,7 @@
 * `pages`: the answers of its own.
 * `paths`: what Kubernetes' path types mean to it.
 * `accesslines`: the format of its access log; `metrics`: what it counts.
-* `forwarding`: what upstreams are told of clients.
+* `forwarding`: what upstreams are told of clients; `front`: what those in front are believed.
 
 How annotations become a route's policy is planned, in `emulab.plan.l7.annotations`.
 """
@@ -17,6 +17,7 @@ from emulab.servers.l7.personalities.ingress_nginx import (
     accesslines,
     fields,
     forwarding,
+    front,
     heads,
     metrics,
     pages,
@@ -27,8 +28,9 @@ from emulab.servers.l7.personalities.personality import Personality
 PERSONALITY = Personality(
     name="ingress-nginx",
     host=b"_",  # the name of its default server
-    dialect=heads.DIALECT,
+    dialect=heads.dialect_of,
     response_fields=fields_by(fields.RESPONSE),
+    with_server=fields_by(fields.WITH_SERVER),
     refused_methods=frozenset({b"CONNECT", b"TRACE"}),
     not_idempotent=frozenset({b"POST", b"LOCK", b"PATCH"}),
     closing=pages.CLOSING,
@@ -39,7 +41,7 @@ PERSONALITY = Personality(
     told_port=forwarding.told_port,
     answer_lines=pages.answer_lines,
     forwarding=forwarding.forwarding_lines,
-    trusted=forwarding.trusted,
+    front=front.front,
     log_format=accesslines.log_format,
     metrics=metrics.IngressMetrics,
     request=forwarding.upstream_request,

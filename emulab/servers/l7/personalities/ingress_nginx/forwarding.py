@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.personalities.personality import Front
 from emulab.servers.wire.http1.framing import UNFRAMED, framing_line
 
 
@@ -12,29 +11,16 @@ def told_port(scheme: str, port: str) -> str:
     return "443" if scheme == "https" else port
 
 
-def forwarding_lines(address: str, port: str, scheme: str) -> bytes:
+def forwarding_lines(address: str, port: str, scheme: str, chain: str = "") -> bytes:
     """The fields that tell the upstream who asked and how: the same for a whole connection.
 
-    `address` is the client's, `port` the one that it connected to.
+    `address` is the client's, `port` the one that it connected to; `chain` are all who were in front, where upstreams
+    are told of them.
     """
     return (
-        f"X-Real-IP: {address}\r\nX-Forwarded-For: {address}\r\nX-Forwarded-Port: {port}\r\n"
+        f"X-Real-IP: {address}\r\nX-Forwarded-For: {chain or address}\r\nX-Forwarded-Port: {port}\r\n"
         f"X-Forwarded-Proto: {scheme}\r\nX-Forwarded-Scheme: {scheme}\r\nX-Scheme: {scheme}\r\n"
     ).encode("latin-1")
-
-
-def trusted(head: RequestHead, address: str, port: str, scheme: str) -> Front:
-    """What the one in front says, when it is trusted.
-
-    That is `use-forwarded-headers: true`; with the default of trusting every address, the client is the first of
-    X-Forwarded-For.
-    """
-    first = head.forwarded_for.split(b",")[0].strip()
-    scheme = head.forwarded_proto.decode("latin-1") or scheme
-    port = head.forwarded_port.decode("latin-1") or port
-    client = first.decode("latin-1") or address
-    lines = forwarding_lines(client, port, scheme)
-    return Front(head.forwarded_host.split(b",")[0].strip(), lines, scheme, client)
 
 
 def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_id: bytes) -> bytes:

@@ -16,11 +16,22 @@ from emulab.servers.l7.personalities.ingress_nginx.heads import HEADER_TOO_LARGE
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.filters.effect import Page
 
-CLOSING = frozenset({400, 405, 408, 413, 414, HEADER_TOO_LARGE, 500, 501, 505})
+_NOTES = {
+    HEADER_TOO_LARGE: "Request Header Or Cookie Too Large",
+    495: "The SSL certificate error",
+    496: "No required SSL certificate was sent",
+}
+"""nginx's own numbers, each for a 400 with a word of its own."""
+
+CLOSING = frozenset({400, 405, 408, 413, 414, *_NOTES, 500, 501, 505})
 """Statuses after which the connection ends (nginx: `ngx_http_special_response_handler`, or because the request is
 refused before nginx has looked at its Connection field)."""
 
+_TITLES = {302: "Found", 401: "Authorization Required"}
+"""Words of pages that aren't those of the status line."""
+
 _REASONS = {
+    302: "Moved Temporarily",
     405: "Not Allowed",
     408: "Request Time-out",
     413: "Request Entity Too Large",
@@ -31,24 +42,25 @@ _REASONS = {
 
 
 def wire_status(status: int) -> int:
-    """The status that goes over the wire: 494 is a 400 to the client."""
-    return 400 if status == HEADER_TOO_LARGE else status
+    """The status that goes over the wire: 494, say, is a 400 to the client."""
+    return 400 if status in _NOTES else status
 
 
 def reason(status: int) -> str:
     """The reason phrase that nginx uses for `status`."""
-    return _REASONS.get(status) or HTTPStatus(status).phrase
+    try:
+        return _REASONS.get(status) or HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 @lru_cache(maxsize=64)
 def html(status: int) -> bytes:
     """The HTML body for `status`, CRLF-separated."""
     code = wire_status(status)
-    heading = f"{code} {reason(code)}"
-    title, note = heading, ""
-    if status == HEADER_TOO_LARGE:
-        note = "Request Header Or Cookie Too Large"
-        title = f"{code} {note}"
+    heading = f"{code} {_TITLES.get(code) or reason(code)}"
+    note = _NOTES.get(status, "")
+    title = f"{code} {note}" if note else heading
     lines = ["<html>", f"<head><title>{title}</title></head>", "<body>"]
     lines.append(f"<center><h1>{heading}</h1></center>")
     if note:

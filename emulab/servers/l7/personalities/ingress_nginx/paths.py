@@ -2,8 +2,9 @@
 
 * An exact path wins, then the longest prefix. A `Prefix` path compares whole path elements and its
   trailing slash means nothing; between `Exact` and `Prefix` of one path `Exact` wins.
-* A regular expression comes after an exact path and before every prefix, the longest one first, and takes from the
-  beginning of the path as far as it does, whatever the case: nginx's `~* "^EXPRESSION"` (`use-regex`).
+* A regular expression comes after an exact path and before every prefix, the longest one first, of several the first,
+  and takes from the beginning of the path as far as it does, whatever the case: nginx's `~* "^EXPRESSION"`
+  (`use-regex`), where the `^` is that of the first alternative alone.
 * `ImplementationSpecific` is an ordinary nginx `location`: a prefix of characters, `/foo` takes `/foobar`.
 * Of two routes with the same host, type and path and without conditions the first one stays, as in ingress-nginx.
 * Paths are compared as nginx normalises them (`targets.normalise_path`).
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import REGULAR_EXPRESSION
+from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.routes import Paths, ReadyRoute
 
@@ -46,7 +48,7 @@ def locations(rules: Sequence[ReadyRoute]) -> Paths:
     def paths(path: bytes) -> list[ReadyRoute]:
         taking = list(exact.get(path, ()))
         for expression, taken in expressions:
-            if expression.match(path):
+            if expression.search(path):
                 taking += taken
         for length in lengths:
             if length <= len(path) and (below := found.get(path[:length])):
@@ -62,7 +64,7 @@ def _longest_first(places: dict[bytes, list[ReadyRoute]]) -> list[tuple[bytes, l
 
 def _expression(path: bytes, rules: Sequence[ReadyRoute]) -> re.Pattern[bytes]:
     try:
-        return pattern(path, re.IGNORECASE)
+        return pattern(as_python(b"^" + path), re.IGNORECASE)
     except BadConfiguration as wrong:
         raise BadConfiguration(
             f"config.routes: the path of {rules[0].route.origin or 'a route'}: {wrong}"

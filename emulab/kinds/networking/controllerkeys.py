@@ -1,0 +1,91 @@
+"""Keys of the controller's ConfigMap that are more than a field of the proxy's policy or options. Pure.
+
+* `DEFAULTED`: what holds where an Ingress has no annotation of the name.
+* `COMPOSED`: what the planner makes filters and options of, each with how its text is read.
+* `UNSEEN`: what nobody outside could tell: sizes of tables, workers, where nginx's files are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from emulab.kinds.networking.nginxvalues import (
+    boolean,
+    expression,
+    field_names,
+    integer,
+    number_and_size,
+    on_off,
+    replacement,
+    size,
+    statuses_from,
+    url_text,
+    words,
+)
+
+_Read = Callable[[str], Any]
+
+DEFAULTED: Mapping[str, _Read] = {
+    "client-body-buffer-size": size,
+    "custom-http-errors": statuses_from(300),
+    "disable-proxy-intercept-errors": boolean,
+    "proxy-buffering": on_off,
+    "proxy-buffers-number": integer,
+    "proxy-busy-buffers-size": size,
+    "proxy-cookie-domain": replacement,
+    "proxy-cookie-path": replacement,
+    "proxy-max-temp-file-size": size,
+    "proxy-redirect-from": url_text,
+    "proxy-redirect-to": url_text,
+    "proxy-request-buffering": on_off,
+    "relative-redirects": boolean,
+}
+
+
+def _level(text: str) -> int:
+    level = integer(text)
+    if not 1 <= level <= 9:
+        raise ValueError("is no level from 1 to 9")
+    return level
+
+
+COMPOSED: Mapping[str, _Read] = {
+    "add-headers": str,
+    "disable-access-log": boolean,
+    "disable-http-access-log": boolean,
+    "global-allowed-response-headers": field_names,
+    "gzip-disable": expression,
+    "gzip-level": _level,
+    "gzip-min-length": integer,
+    "gzip-types": str.split,
+    "hide-headers": field_names,
+    "large-client-header-buffers": number_and_size,
+    "no-tls-redirect-locations": words,
+    "proxy-add-original-uri-header": boolean,
+    "proxy-set-headers": str,
+    "server-tokens": boolean,
+    "use-gzip": boolean,
+}
+
+_UNSEEN = """
+access-log-params access-log-path debug-connections default-type disable-ipv6-dns disable-stream-access-log
+enable-aio-write enable-multi-accept
+enable-serial-reloads error-log-level error-log-path grpc-buffer-size-kb http-access-log-path lua-shared-dicts
+map-hash-bucket-size max-worker-connections max-worker-open-files nginx-status-ipv4-whitelist
+nginx-status-ipv6-whitelist proxy-headers-hash-bucket-size proxy-headers-hash-max-size reuse-port
+server-name-hash-bucket-size server-name-hash-max-size ssl-buffer-size stream-access-log-path
+variables-hash-bucket-size variables-hash-max-size worker-cpu-affinity worker-processes worker-shutdown-timeout
+"""
+UNSEEN = frozenset(_UNSEEN.split())
+
+
+def composed(data: Mapping[str, str]) -> dict[str, Any]:
+    """What the keys of `COMPOSED` say; those that are absent or wrong are not there."""
+    said = {}
+    for key, read in COMPOSED.items():
+        try:
+            said[key] = read(data[key].strip()) if key in data else None
+        except ValueError:
+            continue
+    return {key: value for key, value in said.items() if value is not None}

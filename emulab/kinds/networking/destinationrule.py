@@ -1,0 +1,214 @@
+"""DestinationRules: what a Service is spared by those who call it, as users of Istio write it.
+
+In a mesh the callers' sidecars heed them; here it is the ingress. What of one is followed is without subsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from emulab.kinds import cells
+from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.checks import whole
+from emulab.kinds.definition import Definition
+from emulab.kinds.following import kind_table, table
+from emulab.kinds.networking.destinations import SIMPLE, DestinationRule, duration
+from emulab.kinds.registry import DESTINATION_RULE, SERVICE
+from emulab.model.checks import (
+    LARGEST,
+    Problems,
+    anything,
+    boolean,
+    dns_subdomain,
+    integer,
+    mapping,
+    one_of,
+    sequence,
+    show,
+    string,
+    wrong,
+)
+from emulab.model.findings import Finding
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.objects import Object
+
+_count = integer(0, LARGEST)
+_percent = integer(0, 100, "a percentage")
+
+
+def _duration(value: Any) -> Problems:
+    if type(value) is not str:
+        return string(value)
+    try:
+        seconds = duration(value)
+    except ValueError:
+        return wrong(f"{show(value)} is not a duration such as 30s, 1m30s or 500ms")
+    return () if seconds >= 0.001 else wrong(f"{show(value)} is shorter than 1ms")
+
+
+_tcp = mapping(
+    {
+        "maxConnections": _count,
+        "connectTimeout": _duration,
+        "tcpKeepalive": mapping({"probes": _count, "time": _duration, "interval": _duration}, closed=True),
+        "maxConnectionDuration": _duration,
+        "idleTimeout": _duration,
+    },
+    closed=True,
+)
+
+_http = mapping(
+    {
+        "http1MaxPendingRequests": _count,
+        "http2MaxRequests": _count,
+        "maxRequestsPerConnection": _count,
+        "maxRetries": _count,
+        "idleTimeout": _duration,
+        "h2UpgradePolicy": one_of("DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"),
+        "useClientProtocol": boolean,
+        "maxConcurrentStreams": _count,
+    },
+    closed=True,
+)
+
+_pool = mapping({"tcp": _tcp, "http": _http}, closed=True)
+
+_outliers = mapping(
+    {
+        "splitExternalLocalOriginErrors": boolean,
+        "consecutiveLocalOriginFailures": _count,
+        "consecutiveErrors": _count,
+        "consecutiveGatewayErrors": _count,
+        "consecutive5xxErrors": _count,
+        "interval": _duration,
+        "baseEjectionTime": _duration,
+        "maxEjectionPercent": _percent,
+        "minHealthPercent": _percent,
+    },
+    closed=True,
+)
+
+_balancer = mapping(
+    {
+        "simple": one_of("UNSPECIFIED", *SIMPLE),
+        "consistentHash": anything,
+        "localityLbSetting": anything,
+        "warmup": anything,
+        "warmupDurationSecs": _duration,
+    },
+    closed=True,
+)
+
+_settings = {
+    "connectionPool": _pool,
+    "loadBalancer": _balancer,
+    "outlierDetection": _outliers,
+    "tls": anything,
+}
+
+_policy = mapping(
+    {
+        **_settings,
+        "portLevelSettings": sequence(
+            mapping({**_settings, "port": mapping({"number": integer(1, 65535, "a port")})}, closed=True)
+        ),
+        "tunnel": anything,
+        "proxyProtocol": anything,
+        "retryBudget": anything,
+    },
+    closed=True,
+)
+
+_spec = mapping(
+    {
+        "host": string,
+        "trafficPolicy": _policy,
+        "subsets": sequence(
+            mapping({"name": string, "labels": anything, "trafficPolicy": _policy}, required=("name",))
+        ),
+        "exportTo": sequence(string),
+        "workloadSelector": anything,
+    },
+    required=("host",),
+    closed=True,
+)
+
+_FIELDS = table(
+    "host",
+    ignored={
+        "subsets": "the ingress knows no subsets of a Service",
+        "exportTo": "the ingress heeds the rule, wherever that is",
+        "workloadSelector": "the ingress heeds the rule",
+    },
+    trafficPolicy=table(
+        ignored={
+            "portLevelSettings": "what holds for the Service holds for each of its ports",
+            "tls": "how a backend is spoken to an Ingress' annotation backend-protocol says",
+            "tunnel": "requests go to the Service",
+            "proxyProtocol": "a backend isn't told of the client in this way",
+            "retryBudget": "retries are as the Ingress has them, and at most maxRetries at once",
+        },
+        loadBalancer=table(
+            "simple",
+            ignored={
+                "consistentHash": "an Ingress' annotation upstream-hash-by does that",
+                "localityLbSetting": "endpoints of all zones are alike",
+                "warmup": "an endpoint that is new gets its whole share",
+                "warmupDurationSecs": "an endpoint that is new gets its whole share",
+            },
+        ),
+        connectionPool=table(
+            tcp=table(
+                "maxConnections connectTimeout",
+                ignored={
+                    "tcpKeepalive": "connections are as the kernel keeps them",
+                    "maxConnectionDuration": "a connection lives until it is idle",
+                    "idleTimeout": "it is the key upstream-keepalive-timeout of the controller's ConfigMap",
+                },
+            ),
+            http=table(
+                "http1MaxPendingRequests http2MaxRequests maxRequestsPerConnection maxRetries",
+                ignored={
+                    "idleTimeout": "it is the key upstream-keepalive-timeout of the controller's ConfigMap",
+                    "h2UpgradePolicy": "backends are asked by HTTP/1.1",
+                    "useClientProtocol": "backends are asked by HTTP/1.1",
+                    "maxConcurrentStreams": "backends are asked by HTTP/1.1",
+                },
+            ),
+        ),
+        outlierDetection=table(
+            "consecutiveErrors consecutiveGatewayErrors consecutive5xxErrors interval baseEjectionTime"
+            " maxEjectionPercent minHealthPercent",
+            ignored={
+                "splitExternalLocalOriginErrors": "a failure to connect counts as a 5xx",
+                "consecutiveLocalOriginFailures": "a failure to connect counts as a 5xx",
+            },
+        ),
+    ),
+)
+
+
+def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
+    rule = DestinationRule.of(o)
+    if rule.service is not None and not world.has(SERVICE.key(*rule.service)):
+        namespace, name = rule.service
+        yield Finding(o, ("spec", "host"), f"there is no Service {namespace}/{name}")
+    elif rule.service is None and "*" not in rule.host:
+        yield Finding(
+            o, ("spec", "host"), f"{show(rule.host)} is no name of a Service, so nothing heeds the rule"
+        )
+
+
+def _cells(o: Raw, now: float) -> Cells:
+    return [cells.name(o), str(cells.spec(o).get("host") or ""), cells.age(o, now)], []
+
+
+DEFINITION = Definition(
+    check=whole(DESTINATION_RULE, dns_subdomain, _spec),
+    fields=kind_table(_FIELDS),
+    warnings=_warnings,
+    columns=Columns(("NAME", "HOST", "AGE"), (), _cells),
+)

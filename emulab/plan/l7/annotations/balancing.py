@@ -1,0 +1,153 @@
+"""Annotations that say whose turn it is: among a Service's endpoints, and whether those are asked at all.
+
+They are about an upstream and not about a route, and an upstream is one for all Ingresses that lead to a Service's
+port: as in ingress-nginx, the oldest Ingress decides (`createUpstreams`). What the texts come to is in
+`emulab.plan.l7.wishes`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from emulab.kinds.networking.nginxvalues import (
+    basic_characters,
+    boolean,
+    integer,
+    load_balance,
+    matching,
+    one_of,
+    url_characters,
+)
+from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.servers.l7.config import VARIABLE_PREFIXES, VARIABLES
+
+
+def _hash_by(text: str) -> str:
+    if not text or not re.fullmatch(r"[-\w${}]*", text, re.ASCII):
+        raise ValueError("is no key: nginx' variables, letters, digits and -_ are")
+    for name in re.findall(r"\$\{?(\w+)", text, re.ASCII):
+        if name not in VARIABLES and not name.startswith(VARIABLE_PREFIXES):
+            raise ValueError(
+                f"has ${name}, which isn't known here; known: {', '.join(sorted(VARIABLES))}, "
+                + ", ".join(f"{prefix}NAME" for prefix in VARIABLE_PREFIXES)
+            )
+    return text
+
+
+def _subset_size(text: str) -> int:
+    return integer(text) or 3
+
+
+def _seconds(text: str) -> int:
+    if not re.fullmatch(r"0|-?[1-9]\d*", text, re.ASCII):
+        raise ValueError("is no number of seconds")
+    return int(text)
+
+
+def _same_site(text: str) -> str:
+    if text not in ("None", "Lax", "Strict"):
+        word = text.capitalize()
+        meant = f"; write {word}" if word in ("None", "Lax", "Strict") else " but None, Lax or Strict"
+        raise ValueError(f"is no attribute that the controller sets{meant}")
+    return text
+
+
+def _nothing(_values: Wishes, _draft: RouteDraft) -> None:
+    """The route is as it is: the upstream has been made for it."""
+
+
+def _give_cookie(values: Wishes, draft: RouteDraft) -> None:
+    if values.get("affinity"):
+        draft.policy = replace(draft.policy, affinity_cookie=True)
+
+
+BALANCING = Theme(
+    (
+        Annotation(
+            "load-balance", load_balance, "load_balance", "`round_robin`, or `ewma`: who answers faster"
+        ),
+        Annotation(
+            "service-upstream",
+            boolean,
+            "service",
+            "`true`: through the Service's cluster IP; `false`: its endpoints. Without it as the Cluster's "
+            "`spec.ingress.upstream` says; where another annotation decides whose turn it is, the endpoints",
+        ),
+        Annotation(
+            "upstream-hash-by", _hash_by, "hash_by", "the key that leads to an endpoint: `$request_uri`"
+        ),
+        Annotation(
+            "upstream-hash-by-subset", boolean, "hash_subset", "a key leads to any of several endpoints"
+        ),
+        Annotation("upstream-hash-by-subset-size", _subset_size, "hash_size", "how many those are; 3"),
+    ),
+    _nothing,
+)
+
+AFFINITY = Theme(
+    (
+        Annotation("affinity", one_of("cookie"), "affinity", "`cookie`: a client stays with an endpoint"),
+        Annotation(
+            "affinity-mode",
+            one_of("balanced", "persistent"),
+            "mode",
+            "`balanced`: endpoints that come take over their share of clients; `persistent`: none",
+        ),
+        Annotation(
+            "affinity-canary-behavior",
+            one_of("sticky", "legacy"),
+            "canary_behavior",
+            "of a canary. `sticky`: who was served by it stays with it; `legacy`: it knows no affinity",
+        ),
+        Annotation("session-cookie-name", basic_characters, "cookie", "the cookie's name; `INGRESSCOOKIE`"),
+        Annotation("session-cookie-path", url_characters, "path", "its Path; the location's"),
+        Annotation("session-cookie-domain", basic_characters, "domain", "its Domain"),
+        Annotation(
+            "session-cookie-samesite", _same_site, "same_site", "its SameSite: `None`, `Lax`, `Strict`"
+        ),
+        Annotation(
+            "session-cookie-conditional-samesite-none",
+            boolean,
+            "unless_incompatible",
+            "no `SameSite=None` for browsers that take it for `Strict`",
+        ),
+        Annotation("session-cookie-secure", boolean, "secure", "Secure over plain HTTP, too"),
+        Annotation("session-cookie-expires", _seconds, "expires", "its Expires: so many seconds from now"),
+        Annotation("session-cookie-max-age", _seconds, "max_age", "its Max-Age in seconds"),
+        Annotation(
+            "session-cookie-change-on-failure",
+            boolean,
+            "change_on_failure",
+            "after a failure it leads to another endpoint, and else to the same",
+        ),
+    ),
+    _give_cookie,
+)
+
+_header = matching(r"[-\w.~/:]+", "name of a header field")
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+CANARY = Theme(
+    (
+        Annotation(
+            "canary", boolean, "canary", "the Ingress' backends take some of another Ingress' requests"
+        ),
+        Annotation("canary-weight", integer, "weight", "so many of `canary-weight-total`"),
+        Annotation("canary-weight-total", integer, "weight_total", "100, and no less"),
+        Annotation("canary-by-header", _header, "header", "the header that decides first: `always`, `never`"),
+        Annotation("canary-by-header-value", basic_characters, "header_value", "instead of `always`"),
+        Annotation("canary-by-header-pattern", _pattern, "header_pattern", "instead of a value"),
+        Annotation("canary-by-cookie", basic_characters, "cookie", "the cookie that decides next"),
+    ),
+    _nothing,
+)
+"""What becomes of it is in `emulab.plan.l7.wishes`, too: a canary has no routes of its own."""

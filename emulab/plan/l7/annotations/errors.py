@@ -1,0 +1,94 @@
+"""Annotations that have another Service answer for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.networking.ingressview import Backend, Ingress
+from emulab.kinds.networking.nginxvalues import boolean, matching, statuses_from
+from emulab.kinds.registry import SERVICE
+from emulab.model.objects import Object
+from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes, service_of
+from emulab.servers.l7.config import ErrorPages, Field, UpstreamFields, WeightedUpstream
+
+_TOLD = (("X-Format", "$http_accept"), ("X-Request-ID", "$req_id"))
+
+
+def told_of(draft: RouteDraft) -> tuple[Field, ...]:
+    """What whoever answers for an error is told of the request that failed."""
+    service, port = service_of(draft)
+    known = [
+        ("X-Namespace", draft.ingress.namespace),
+        ("X-Ingress-Name", draft.ingress.name),
+        ("X-Service-Name", service),
+        ("X-Service-Port", port),
+    ]
+    return tuple(Field(name, value) for name, value in (*known, *_TOLD))
+
+
+def error_pages(draft: RouteDraft, default: str | None) -> ErrorPages | None:
+    """Who answers for the errors of a route; `default` is the upstream of what no route takes."""
+    if not draft.errors:
+        return None
+    fields = (*told_of(draft), Field("X-Original-URI", "$request_uri"))
+    return ErrorPages(draft.errors, draft.error_upstream or default or "", fields, draft.intercepts)
+
+
+def _apply(values: Wishes, draft: RouteDraft) -> None:
+    draft.errors = values.get("statuses", ())
+    draft.intercepts = not values.get("own_alone", False)
+    is_empty = bool(draft.backends) and not draft.world.has_servers(draft.backends[0].upstream)
+    is_own = "statuses" in values and draft.says("custom-http-errors")
+    if "backend" not in values or not (is_empty or is_own):
+        return
+    backend = _backend(values["backend"], draft.ingress, draft.world)
+    if backend is None:
+        return
+    upstream = draft.world.upstream(draft.ingress.namespace, backend)
+    if not draft.world.has_servers(upstream):
+        return
+    if is_own:
+        draft.error_upstream = upstream
+    if is_empty:
+        draft.filters.append(UpstreamFields((Field("X-Code", "503"), *told_of(draft))))
+        draft.backends = (WeightedUpstream(upstream),)
+
+
+def _backend(name: str, ingress: Ingress, world: Beside) -> Backend | None:
+    """A Service by its name, at the first of its ports."""
+    o: Object | None = world.named(SERVICE, name, ingress.namespace)
+    ports = Service.of(o).ports if o is not None else ()
+    return Backend(name, ports[0].port) if ports else None
+
+
+def _wrong(values: Wishes, ingress: Ingress, world: Beside) -> Iterator[tuple[str, str]]:
+    if "backend" in values and _backend(values["backend"], ingress, world) is None:
+        name = f"{ingress.namespace}/{values['backend']}"
+        yield "default-backend", f"there is no Service {name} with a port; requests are served as without it"
+
+
+ERRORS = Theme(
+    (
+        Annotation(
+            "default-backend",
+            matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "name of a Service"),
+            "backend",
+            "the Service that answers where the rule's has no endpoint, and for custom-http-errors",
+        ),
+        Annotation(
+            "custom-http-errors",
+            statuses_from(400),
+            "statuses",
+            "statuses that the default backend answers in the place of",
+        ),
+        Annotation(
+            "disable-proxy-intercept-errors",
+            boolean,
+            "own_alone",
+            "custom-http-errors are those of the ingress alone",
+        ),
+    ),
+    _apply,
+    _wrong,
+)

@@ -1,0 +1,95 @@
+"""Who of an upstream's servers is left out for a while: Envoy's outlier detection, as a DestinationRule asks for it.
+
+A server is left out as soon as it has failed so many times in a row, unless too many are already. It is for the base
+time, times the number of times that this happened of late; who may come back does so at the next of the regular looks.
+A count that was reached begins anew, whether the server was left out or not (Envoy's
+source/common/upstream/outlier_detection_impl.cc).
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, inf
+
+from emulab.servers.l7.config import OutlierDetection
+
+GATEWAY_ERRORS = frozenset({502, 503, 504})
+
+
+class FailureCount:
+    """What is known of one server."""
+
+    __slots__ = ("errors", "gateway_errors", "returned", "times", "until")
+
+    def __init__(self) -> None:
+        self.errors = self.gateway_errors = 0  # in a row
+        self.until = 0.0  # when it comes back, or came
+        self.returned = 0.0
+        self.times = 0  # that it was left out, of late
+
+
+class Outliers:
+    """The servers of one upstream that are watched. What is known of them is one for all who watch them in turn."""
+
+    def __init__(self, wanted: OutlierDetection, servers: tuple[str, ...]) -> None:
+        self._wanted = wanted
+        self._servers = servers
+        self._known: dict[str, FailureCount] = {}
+        self._looks_since: float | None = None
+        self.next_change = inf  # when somebody comes back
+
+    def inherit(self, old: Outliers) -> None:
+        self._known = {server: old._known[server] for server in self._servers if server in old._known}
+        self._looks_since = old._looks_since
+        self.next_change = 0.0  # whoever is left out has to be found
+
+    def available(self, now: float) -> tuple[str, ...]:
+        """Who may be asked. With too few of them all are, which is a proxy's panic."""
+        out = {server for server in self._servers if self.is_out(server, now)}
+        self.next_change = min((self._known[server].until for server in out), default=inf)
+        left = tuple(server for server in self._servers if server not in out)
+        share = 100 * len(left) / len(self._servers) if self._servers else 100
+        return self._servers if share < self._wanted.min_health_percent else left
+
+    def is_out(self, server: str, now: float) -> bool:
+        """Whether a server is left out now."""
+        health = self._known.get(server)
+        return health is not None and health.until > now
+
+    def told(self, server: str, status: int, now: float) -> bool:
+        """A server has answered so, or 0 where it hasn't. Whether it is left out from now on."""
+        health = self._known.get(server)
+        if health is None:
+            if 0 < status < 500:
+                return False
+            health = self._known[server] = FailureCount()
+        if 0 < status < 500:
+            health.errors = health.gateway_errors = 0
+            return False
+        wanted = self._wanted
+        health.errors += 1
+        health.gateway_errors = health.gateway_errors + 1 if not status or status in GATEWAY_ERRORS else 0
+        too_many = 0 < wanted.consecutive_5xx <= health.errors
+        if not too_many and not 0 < wanted.consecutive_gateway_errors <= health.gateway_errors:
+            return False
+        health.errors = health.gateway_errors = 0
+        return self._leave_out(server, health, now)
+
+    def _leave_out(self, server: str, health: FailureCount, now: float) -> bool:
+        wanted = self._wanted
+        out = sum(self.is_out(one, now) for one in self._servers)
+        if self.is_out(server, now) or 100 * (out + 1) / len(self._servers) > wanted.max_ejection_percent:
+            return False
+        if health.times:  # each look at which it was there and well has taken one off
+            health.times = max(0, health.times - floor((now - health.until) / wanted.interval))
+        health.times += 1
+        longest = max(wanted.base_ejection_time, wanted.max_ejection_time)
+        due = now + min(wanted.base_ejection_time * health.times, longest)
+        health.until = self._look_after(due, now)
+        self.next_change = min(self.next_change, health.until)
+        return True
+
+    def _look_after(self, due: float, now: float) -> float:
+        if self._looks_since is None:
+            self._looks_since = now
+        looks = ceil((due - self._looks_since) / self._wanted.interval)
+        return self._looks_since + looks * self._wanted.interval

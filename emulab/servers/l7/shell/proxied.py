@@ -1,0 +1,108 @@
+"""Listeners at which the PROXY protocol is spoken: its header is read before anything else is, TLS included.
+
+Nothing but the header is taken from the socket, so that whoever speaks after it (TLS, HTTP) has all of its own. Who
+sends anything else, or nothing for too long, is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from emulab.errors import PeerError
+from emulab.servers.wire.proxyprotocol import Proxied, ProxyHeaderReader
+
+_PEEK = 4096 + 16
+_AT_ONCE = 64
+"""Connections that are accepted before anything else has its turn."""
+
+ClosedEarly = Callable[[socket.socket, str], None]
+"""Who hears of a connection that is closed, and why."""
+
+
+class ProxiedListener:
+    """A listening socket; `close` ends it and who hasn't sent a header yet."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        backlog: int,
+        connection: Callable[[Proxied | None], asyncio.Protocol],
+        secure: ssl.SSLContext | None,
+        seconds: Callable[[], float],
+        refused: ClosedEarly,
+    ) -> None:
+        """`seconds`: how long a header may take."""
+        self._socket = sock
+        self._connection = connection
+        self._secure = secure
+        self._seconds = seconds
+        self._refused = refused
+        self._reading: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        sock.listen(backlog)
+        self._loop.add_reader(sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accepts nobody any more."""
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        for task in list(self._reading):
+            task.cancel()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                client, _ = self._socket.accept()
+            except OSError:  # nobody is left, or has gone meanwhile
+                return
+            client.setblocking(False)
+            task = self._loop.create_task(self._begin(client))
+            self._reading.add(task)
+            task.add_done_callback(self._reading.discard)
+
+    async def _begin(self, client: socket.socket) -> None:
+        try:
+            async with asyncio.timeout(self._seconds()):
+                proxied = await self._header(client)
+        except (PeerError, OSError) as error:  # TimeoutError is one
+            self._refused(client, str(error) or "no PROXY header came in time")
+            client.close()
+        except asyncio.CancelledError:
+            client.close()
+            raise
+        else:
+            with suppress(OSError):  # a handshake that fails is nobody's business here
+                await self._loop.connect_accepted_socket(
+                    lambda: self._connection(proxied), client, ssl=self._secure
+                )
+
+    async def _header(self, client: socket.socket) -> Proxied | None:
+        reader = ProxyHeaderReader()
+        while not reader.done:
+            await self._readable(client)
+            try:
+                peeked = client.recv(_PEEK, socket.MSG_PEEK)
+            except BlockingIOError:
+                continue
+            if not peeked:
+                raise PeerError("the connection ended before a PROXY header")
+            client.recv(reader.feed(peeked))
+        return reader.proxied
+
+    async def _readable(self, client: socket.socket) -> None:
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(client.fileno(), _settle, ready)
+        try:
+            await ready
+        finally:
+            self._loop.remove_reader(client.fileno())
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

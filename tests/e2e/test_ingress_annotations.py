@@ -1,0 +1,266 @@
+"""What annotations of Ingresses and keys of the controller's ConfigMap do to real requests, one host for each."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+
+from .tools import VIP, capture, connect, emulab, output, response
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+
+
+def document(kind: str, name: str, version: str = "v1", **fields: Any) -> str:
+    metadata = {"name": name, **fields.pop("metadata", {})}
+    return json.dumps({"apiVersion": version, "kind": kind, "metadata": metadata, **fields})
+
+
+def pod(name: str) -> list[str]:
+    """A stand-in with a Service of its name."""
+    container = {"name": name, "image": name, "ports": [{"containerPort": 8080}]}
+    return [
+        document("Pod", name, metadata={"labels": {"app": name}}, spec={"containers": [container]}),
+        service(name),
+    ]
+
+
+def service(name: str) -> str:
+    return document(
+        "Service", name, spec={"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
+    )
+
+
+def ingress(host: str, *paths: tuple[str, str], kind: str = "Prefix", **annotations: str) -> str:
+    texts = {PREFIX + key.replace("_", "-"): text for key, text in annotations.items()}
+    found = [
+        {"path": path, "pathType": kind, "backend": {"service": {"name": to, "port": {"number": 80}}}}
+        for path, to in paths or (("/", "web"),)
+    ]
+    return document(
+        "Ingress",
+        host.replace(".", "-"),
+        "networking.k8s.io/v1",
+        metadata={"annotations": texts},
+        spec={"rules": [{"host": host, "http": {"paths": found}}]},
+    )
+
+
+WORLD = [
+    *pod("web"),
+    *pod("other"),
+    service("none"),
+    ingress(
+        "rewrite.test",
+        ("/shop(/|$)(.*)", "web"),
+        ("/[a-z]+/static", "other"),
+        kind="ImplementationSpecific",
+        rewrite_target="/$2",
+        x_forwarded_prefix="/shop",
+    ),
+    ingress("moved.test", permanent_redirect="https://else.test/x"),
+    ingress("root.test", app_root="/start", from_to_www_redirect="true"),
+    ingress("forced.test", force_ssl_redirect="true"),
+    ingress("alias.test", server_alias="named.test"),
+    ingress(
+        "cors.test",
+        enable_cors="true",
+        cors_allow_origin="https://*.front.test",
+        cors_max_age="60",
+        upstream_vhost="inner.test",
+        connection_proxy_header="close",
+    ),
+    ingress("errors.test", custom_http_errors="404,503", default_backend="other"),
+    ingress("empty.test", ("/", "none"), default_backend="other"),
+    ingress("mirror.test", mirror_target="http://other.default.svc.cluster.local$request_uri"),
+    ingress("quiet.test", enable_access_log="false", custom_headers="default/fields"),
+    document("ConfigMap", "fields", data={"X-Frame-Options": "DENY"}),
+    document("ConfigMap", "added", data={"X-Served-By": "the lab"}),
+    document(
+        "ConfigMap",
+        "ingress-nginx-controller",
+        metadata={"namespace": "ingress-nginx"},
+        data={
+            "use-gzip": "true",
+            "add-headers": "default/added",
+            "global-allowed-response-headers": "X-Frame-Options",
+            "keep-alive-requests": "3",
+        },
+    ),
+]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx"])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    engine = {"ingress": {"engine": request.param}}
+    cluster = document("Cluster", "lab", "emulab.dev/v1", spec=engine)
+    async with Lab.from_text("\n---\n".join([cluster, *WORLD])) as made:
+        yield made
+
+
+async def curl(lab: Lab, *arguments: str) -> tuple[str, dict[str, list[str]], str]:
+    """What curl in the client gets: the status, the fields by their names in lower case, and the body."""
+    text = await output(lab, "client", "curl", "-sSi", *arguments)
+    head, _, body = text.partition("\r\n\r\n")
+    start, *lines = head.split("\r\n")
+    fields: dict[str, list[str]] = {}
+    for line in lines:
+        field, _, value = line.partition(": ")
+        fields.setdefault(field.lower(), []).append(value)
+    return start.split()[1], fields, body
+
+
+async def test_paths_are_rewritten(lab: Lab) -> None:
+    answer = await lab.request("http://rewrite.test/shop/items/7?q=1")
+    facts = answer.json()
+    assert (facts["service"], facts["path"]) == ("web", "/items/7?q=1")
+    assert facts["headers"]["X-Forwarded-Prefix"] == ["/shop"]
+    assert (await lab.request("http://rewrite.test/SHOP")).json()["path"] == "/"
+    static = (await lab.request("http://rewrite.test/any/static/x")).json()
+    assert (static["service"], static["path"]) == ("other", "/"), "there is no second group"
+    assert (await lab.request("http://rewrite.test/other")).status == 404
+
+
+async def test_clients_are_sent_elsewhere(lab: Lab) -> None:
+    answer = await lab.request("http://moved.test/y")
+    assert (answer.status, answer.headers["location"]) == (301, "https://else.test/x")
+    answer = await lab.request("http://root.test/")
+    assert (answer.status, answer.headers["location"]) == (302, "http://root.test/start")
+    assert (await lab.request("http://root.test/start")).json()["path"] == "/start"
+    answer = await lab.request(f"http://{VIP}/x/", headers={"Host": "www.root.test"})
+    assert (answer.status, answer.headers["location"]) == (308, "http://root.test:80/x")
+    answer = await lab.request("http://forced.test/x/")
+    assert (answer.status, answer.headers["location"]) == (308, "https://forced.test/x")
+    status, _, body = await curl(lab, "-k", "https://forced.test/x/")
+    assert status == "200" and json.loads(body)["service"] == "web"
+
+
+async def test_a_host_answers_to_its_other_name(lab: Lab) -> None:
+    answer = await lab.request(f"http://{VIP}/", headers={"Host": "named.test"})
+    assert answer.status == 200 and answer.json()["service"] == "web"
+
+
+async def test_cross_origin_requests(lab: Lab) -> None:
+    origin = "Origin: https://a.front.test"
+    status, fields, _ = await curl(lab, "-XOPTIONS", "-H", origin, "http://cors.test/")
+    assert status == "204" and fields["access-control-max-age"] == ["60"]
+    assert fields["access-control-allow-origin"] == ["https://a.front.test"]
+    status, fields, body = await curl(lab, "-H", origin, "http://cors.test/")
+    assert status == "200" and fields["access-control-allow-credentials"] == ["true"]
+    facts = json.loads(body)
+    assert facts["host"] == "inner.test" and facts["headers"]["X-Forwarded-Host"] == ["cors.test"]
+    assert facts["headers"]["Connection"] == ["close"]
+    _, fields, _ = await curl(lab, "-H", "Origin: https://evil.test", "http://cors.test/")
+    assert "access-control-allow-origin" not in fields
+
+
+async def test_another_service_answers_for_errors(lab: Lab) -> None:
+    answer = await lab.request("http://errors.test/status/404?q=1", headers={"Accept": "text/plain"})
+    facts = answer.json()
+    assert (answer.status, facts["service"], facts["path"]) == (200, "other", "/?q=1")
+    told = {name: facts["headers"][name] for name in facts["headers"] if name.startswith("X-")}
+    assert told["X-Code"] == ["404"] and told["X-Format"] == ["text/plain"]
+    assert told["X-Original-Uri"] == ["/status/404?q=1"] and told["X-Namespace"] == ["default"]
+    assert told["X-Ingress-Name"] == ["errors-test"]
+    assert (told["X-Service-Name"], told["X-Service-Port"]) == (["web"], ["80"])
+    assert (await lab.request("http://errors.test/status/500")).status == 500
+    facts = (await lab.request("http://empty.test/x")).json()
+    assert (facts["service"], facts["path"]) == ("other", "/x") and facts["headers"]["X-Code"] == ["503"]
+
+
+async def test_a_mirror_gets_every_request(lab: Lab) -> None:
+    """Its answer is dropped, and a mirror that isn't there holds nobody up."""
+    async with capture(lab, "pod/other", "tcp dst port 8080", "-A") as seen:
+        reader, writer = await connect(lab, "client", VIP, 80)
+        writer.write(
+            b"POST /mirrored?q=1 HTTP/1.1\r\nHost: mirror.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"9\r\na body of\r\n8\r\n letters\r\n0\r\n\r\n"
+        )
+        status, _, body = await response(reader)
+        writer.close()
+        assert status == 200 and json.loads(body)["service"] == "web"
+        await seen.until(r"POST /mirrored\?q=1 HTTP/1.1")
+        await seen.until("Host: other.default.svc.cluster.local")
+        await seen.until("a body of letters")
+    await lab.delete("Pod", "other")
+    answers = await asyncio.gather(*(lab.request("http://mirror.test/again") for _ in range(20)))
+    assert {answer.json()["service"] for answer in answers} == {"web"}
+    await lab.apply(pod("other")[0])
+
+
+async def test_fields_of_config_maps_and_what_leaves_no_line(lab: Lab) -> None:
+    answer = await lab.request("http://quiet.test/silently")
+    assert answer.headers["x-frame-options"] == "DENY" and answer.headers["x-served-by"] == "the lab"
+    missing = await lab.request(f"http://{VIP}/", headers={"Host": "nobody.test"})
+    assert missing.status == 404 and missing.headers["x-served-by"] == "the lab"
+    await lab.request("http://alias.test/loudly")
+    deployment = "deployment/ingress-nginx-controller"
+
+    async def written() -> str:
+        return (await emulab("-l", lab.name, "logs", deployment, "-n", "ingress-nginx")).text
+
+    for _ in range(200):
+        if "/loudly" in (text := await written()):
+            break
+        await asyncio.sleep(0.05)
+    assert "/loudly" in text and "/silently" not in text
+
+
+async def test_answers_are_compressed(lab: Lab) -> None:
+    status, _, _ = await curl(lab, "--compressed", "http://alias.test/")
+    assert status == "200"
+    reader, writer = await connect(lab, "client", VIP, 80)
+    fields = b"Accept-Encoding: gzip\r\nX-Long: " + b"x" * 300 + b"\r\nConnection: close\r\n\r\n"
+    writer.write(b"GET / HTTP/1.1\r\nHost: alias.test\r\n" + fields)
+    head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"Content-Encoding: gzip" in head and b"Vary: Accept-Encoding" in head
+    data = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        data, rest = data + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    assert json.loads(gzip.decompress(data))["service"] == "web"
+
+
+async def test_a_connection_serves_so_many_requests(lab: Lab) -> None:
+    urls = ["http://alias.test/"] * 4
+    text = await output(lab, "client", "curl", "-sS", "-w", "\n%{num_connects} %{http_code}\n", *urls)
+    assert [line for line in text.splitlines() if line.endswith(" 200")] == [
+        "1 200",
+        "0 200",
+        "0 200",
+        "1 200",
+    ]
+
+
+async def test_lines_may_end_in_lf_alone_and_methods_be_anybodys(lab: Lab) -> None:
+    reader, writer = await connect(lab, "client", VIP, 80)
+    writer.write(b"BAN /x HTTP/1.1\nHost: alias.test\nConnection: close\n\n")
+    status, _, body = await response(reader)
+    writer.close()
+    assert status == 200 and json.loads(body)["method"] == "BAN"
+
+
+async def test_what_cannot_be_followed_is_told(lab: Lab) -> None:
+    wrong = ingress(
+        "wrong.test",
+        ("/a", "web"),
+        configuration_snippet="return 200;",
+        rewrite_target="/a?b",
+        enable_cors="yes",
+    )
+    done = await emulab("-l", lab.name, "apply", "-f", "-", stdin=wrong.encode())
+    assert done.status == 0 and done.stderr.count(b"metadata.annotations") == 3, done.stderr
+    for words in (b"allow-snippet-annotations", b"'/a?b' is no path", b"'yes' is neither true nor false"):
+        assert words in done.stderr
+    answer = await lab.request(f"http://{VIP}/a", headers={"Host": "wrong.test"})
+    assert answer.status == 200 and answer.json()["path"] == "/a", "it stays served"

@@ -1,0 +1,123 @@
+"""DestinationRules as users have them: every version and field, what is refused, and what is said of the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulab.cluster.admission.crosscheck import warnings
+from emulab.cluster.admission.loader import load
+from emulab.errors import ManifestError
+from emulab.kinds.networking.destinations import DestinationRule, DestinationRules, duration
+from emulab.kinds.registry import DESTINATION_RULE, KINDS
+from emulab.model.collection import Objects
+from emulab.model.objects import Object
+from emulab.model.sources import Source
+
+RULE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews.prod.svc.cluster.local
+  trafficPolicy:
+    loadBalancer: {simple: LEAST_REQUEST}
+    connectionPool:
+      tcp: {maxConnections: 100, connectTimeout: 30ms, tcpKeepalive: {time: 7200s, interval: 75s}}
+      http: {http1MaxPendingRequests: 1, http2MaxRequests: 1000, maxRequestsPerConnection: 10, maxRetries: 3}
+    outlierDetection:
+      consecutive5xxErrors: 7
+      interval: 5m
+      baseEjectionTime: 15m
+      maxEjectionPercent: 100
+  subsets:
+    - {name: v1, labels: {version: v1}}
+"""
+SERVICE = (
+    "apiVersion: v1\nkind: Service\nmetadata: {name: reviews, namespace: prod}\nspec: {ports: [{port: 80}]}\n"
+)
+
+
+def one(text: str) -> Object:
+    (o,) = load([Source("r.yaml", text)]).objects
+    return o
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3"])
+def test_every_version_is_taken(version: str) -> None:
+    o = one(RULE.replace("networking.istio.io/v1", f"networking.istio.io/{version}"))
+    assert o.key == DESTINATION_RULE.key("default", "reviews")
+    rule = DestinationRule.of(o)
+    assert (rule.service, rule.simple) == (("prod", "reviews"), "LEAST_REQUEST")
+    assert rule.tcp["maxConnections"] == 100 and rule.outliers is not None
+
+
+def test_what_is_not_followed_is_a_warning() -> None:
+    loaded = load([Source("r.yaml", RULE)])
+    assert [line for line in loaded.warnings if "followed" in line] == [
+        "r.yaml:10: DestinationRule/reviews spec.trafficPolicy.connectionPool.tcp.tcpKeepalive: isn't followed: "
+        "connections are as the kernel keeps them",
+        "r.yaml:17: DestinationRule/reviews spec.subsets: isn't followed: the ingress knows no subsets of a Service",
+    ]
+    assert warnings(loaded.objects) == [
+        "r.yaml:2: DestinationRule/reviews spec.host: there is no Service prod/reviews"
+    ]
+    assert warnings(loaded.objects, Objects([*loaded.objects, one(SERVICE)])) == []
+    elsewhere = one(RULE.replace("reviews.prod.svc.cluster.local", "api.example.com.eu"))
+    assert warnings([elsewhere]) == [
+        'r.yaml:2: DestinationRule/reviews spec.host: "api.example.com.eu" is no name of a Service, so nothing'
+        " heeds the rule"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "why"),
+    [
+        (
+            "maxConnections",
+            "maxConnection",
+            'unknown field "spec.trafficPolicy.connectionPool.tcp.maxConnection"',
+        ),
+        ("interval: 5m", "interval: 5", "5 is not a string"),
+        ("interval: 5m", "interval: 5 minutes", "is not a duration such as 30s"),
+        ("interval: 5m", "interval: 0s", "is shorter than 1ms"),
+        ("maxEjectionPercent: 100", "maxEjectionPercent: 101", "is not a percentage"),
+        ("LEAST_REQUEST", "FASTEST", "is not one of"),
+        ("  host: reviews.prod.svc.cluster.local\n", "", "host: is required"),
+    ],
+)
+def test_what_is_wrong_is_refused(right: str, wrong: str, why: str) -> None:
+    with pytest.raises(ManifestError) as raised:
+        one(RULE.replace(right, wrong))
+    assert why in raised.value.problems[0]
+
+
+def test_other_kinds_of_its_group_are_somebody_elses_as_before() -> None:
+    other = one(RULE.replace("DestinationRule", "VirtualService"))
+    assert KINDS[other.type].definition.standing.name == "custom"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10s", 10), ("1m30s", 90), ("1.5h", 5400), ("250ms", 0.25), ("100us", 0.0001)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration(text) == pytest.approx(seconds)
+
+
+def test_of_several_the_oldest_counts_and_a_pattern_last() -> None:
+    def rule(name: str, host: str) -> Object:
+        return one(
+            RULE.replace("{name: reviews}", f"{{name: {name}}}").replace(
+                "reviews.prod.svc.cluster.local", host
+            )
+        )
+
+    rules = DestinationRules(
+        [rule("all", '"*"'), rule("most", '"*.prod.svc.cluster.local"'), rule("first", "reviews.prod"),
+         rule("second", "reviews.prod.svc"), rule("short", "reviews")],
+        "cluster.local",
+    )  # fmt: skip
+    names = {
+        service: found.name if (found := rules.of(*service)) else None
+        for service in (("prod", "reviews"), ("prod", "other"), ("default", "reviews"), ("default", "x"))
+    }
+    assert list(names.values()) == ["first", "most", "short", "all"]
