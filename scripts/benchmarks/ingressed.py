@@ -93,9 +93,9 @@ def _loaded(
     return measure
 
 
-def _h2(side: Side, seconds: int) -> dict[str, float]:
+def _h2(side: Side, _seconds: int) -> dict[str, float]:
     before = cpu_of(side.pid)
-    loaded = h2load(HOST, f"{side.address}:443", H2_CONNECTIONS, H2_STREAMS, seconds)
+    loaded = h2load(HOST, f"{side.address}:443", H2_CONNECTIONS, H2_STREAMS)
     if loaded.protocol != HTTP2:
         return {}
     return {"h2": loaded.rate, "h2 CPU": (cpu_of(side.pid) - before) / loaded.requests}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 DECIMAL = {"us": 1, "ms": 1e3, "s": 1e6}
 HTTP2 = "h2"
+CARRIED = 900  # requests of a connection, which both sides end after a thousand (`keepalive_requests`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,10 @@ def wrk(url: str, connections: int, seconds: int, *fields: str, script: str = ""
     return Loaded(rate, float(tail[1]) * DECIMAL[tail[2]], int(total))
 
 
-def h2load(host: str, address: str, connections: int, streams: int, seconds: int) -> Loaded:
-    """Exits when a request isn't answered with 200. Which protocol was agreed upon is in the result."""
-    load = [f"-c{connections}", f"-m{streams}", f"-D{seconds}", "--warm-up-time=0"]
+def h2load(host: str, address: str, connections: int, streams: int) -> Loaded:
+    """As many requests as all connections may carry. Exits when one isn't answered with 200. Which protocol was agreed
+    upon is in the result."""
+    load = [f"-c{connections}", f"-m{streams}", f"-n{CARRIED * connections}"]
     output = run(["h2load", *load, f"--connect-to={address}", f"https://{host}/"])
     protocol = re.search(r"Application protocol: (\S+)", output)
     rate, total = _found(r"finished in [^,]*, ([0-9.]+) req/s", output), _found(r"([0-9]+) succeeded", output)
