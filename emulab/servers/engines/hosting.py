@@ -20,7 +20,7 @@ from emulab.servers.accesslog import OWN
 from emulab.servers.base import Config, Emit, vital
 from emulab.servers.configuration import from_json
 from emulab.servers.engines.logged import LoggedRequest, records
-from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
+from emulab.servers.engines.shared import is_named, places
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
 from emulab.servers.l7.config import L7Config, MeasuredAs
@@ -31,7 +31,6 @@ from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
-from emulab.servers.l7.shell.tls import fake_certificate
 from emulab.servers.stub import ResolverConfig, resolve
 
 _WORKERS = 1
@@ -133,15 +132,12 @@ class ProgramIngress:
     async def _have_folders(self) -> None:
         if self._private:
             return
-        # What makes certificates may be installed below a folder that is hidden then; the certificate is kept.
-        fake_certificate()
-        have_own_folders(
-            self._make.folder, STATE
-        )  # of the thread that starts others, so before there are any
+        have_own_folders(self._make.folder)  # of the thread that starts others, so before there are any
+        os.mkdir(places(self._make.folder).state, 0o755)
         self._private = True
         loop = asyncio.get_running_loop()
         self._log, _ = await loop.create_datagram_endpoint(
-            lambda: _LogReader(self._logged), sock=_log_socket()
+            lambda: _LogReader(self._logged), sock=_log_socket(places(self._make.folder).log)
         )
 
     # --- the program ------------------------------------------------------------------------------------------------
@@ -169,18 +165,21 @@ class ProgramIngress:
         """Starts it with these sockets, in the place of one that has others, which leaves when its work is done."""
         before, self._program = self._program, EngineProgram(*self._make.command)
         with suppress(FileNotFoundError):
-            os.unlink(STATUS)
+            os.unlink(places(self._make.folder).status)
         descriptors = [sock.fileno() for sock in listeners.values()]
         await self._program.start({**os.environ, **self._make.environment(descriptors)}, descriptors)
         before.signal(self._make.leave)
 
     async def _until(self, generation: int, listeners: Mapping[str, socket.socket]) -> None:
         """Until that configuration alone is in use. Raises ValueError, with the program's words, if it is refused."""
+        status = places(self._make.folder).status
         clock, name = asyncio.get_running_loop().time, self._make.name
         doubt, end = clock() + _DOUBT, clock() + _RELOAD
         inodes = {str(os.fstat(sock.fileno()).st_ino) for sock in listeners.values()}
         late = self._make.leaves_late
-        while await _asked(b"/generation") != str(generation) or (late and _listening(inodes) > _WORKERS):
+        while await _asked(status, b"/generation") != str(generation) or (
+            late and _listening(inodes) > _WORKERS
+        ):
             now = clock()
             if now > doubt or not self._program.running:
                 doubt = now + _DOUBT * 4
@@ -289,11 +288,11 @@ class _LogReader(asyncio.DatagramProtocol):
         self._take(data)
 
 
-def _log_socket() -> socket.socket:
+def _log_socket(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.setblocking(False)
-    sock.bind(LOG)
-    os.chmod(LOG, 0o666)  # workers may be nobody
+    sock.bind(path)
+    os.chmod(path, 0o666)  # workers may be nobody
     return sock
 
 
@@ -350,11 +349,11 @@ async def _open_socket(family: int, kind: int) -> socket.socket:
     return sock
 
 
-async def _asked(path: bytes) -> str:
+async def _asked(socket_path: str, path: bytes) -> str:
     """What the program answers at its own socket; "" where it doesn't."""
     try:
         async with asyncio.timeout(1.0):
-            reader, writer = await asyncio.open_unix_connection(STATUS)
+            reader, writer = await asyncio.open_unix_connection(socket_path)
             writer.write(b"GET %b HTTP/1.0\r\n\r\n" % path)
             answer = await reader.read()
             writer.close()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-STATE = "/tmp"
-"""The folder in which programs write, which is their own."""
-LOG, STATUS = f"{STATE}/log.sock", f"{STATE}/status.sock"
-"""Where a program sends what it logs, and where it tells which configuration it uses."""
+from typing import NamedTuple
+
+
+class Places(NamedTuple):
+    """Where a program has what: below the folder of its configuration, which is covered by one of its own."""
+
+    state: str  # what it writes
+    log: str  # where it sends what it logs
+    status: str  # where it tells which configuration it uses
+
+
+def places(folder: str) -> Places:
+    """Those of a program."""
+    state = f"{folder}/run"
+    return Places(state, f"{state}/log.sock", f"{state}/status.sock")
 
 
 def is_named(server: str) -> bool:

@@ -181,6 +181,7 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
                 f"fd@{null.fileno() if not null.closed else ''}", "fd@"
             )
         )
+    (tmp_path / conf.PLACES.state.removeprefix("/")).mkdir()
     cfg = tmp_path / conf.CFG.removeprefix("/")
     cfg.write_text(re.sub(r"bind fd@\d*", "bind 127.0.0.1:1", cfg.read_text()))
     done = subprocess.run(

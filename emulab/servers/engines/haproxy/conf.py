@@ -13,10 +13,11 @@ from emulab.servers.engines.haproxy.pages import STATUSES, page, page_file, whol
 from emulab.servers.engines.haproxy.reaching import parameters
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, milliseconds, quoted
 from emulab.servers.engines.haproxy.unable import BALANCES
-from emulab.servers.engines.shared import LOG, STATUS, is_named
+from emulab.servers.engines.shared import is_named, places
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config, Options, Policy, RequestRoute, Upstream
 
 FOLDER = "/etc/haproxy"
+PLACES = places(FOLDER)
 CFG = f"{FOLDER}/haproxy.cfg"
 CERTIFICATES, MAPS, PAGES = f"{FOLDER}/ssl", f"{FOLDER}/maps", f"{FOLDER}/pages"
 UNREACHABLE = f"{PAGES}/unreachable.http"
@@ -79,7 +80,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
         [f"# Configuration {place.generation}, of the Ingresses of the lab"],
         [
             "global",
-            f"log {LOG} len 16384 format raw local0",
+            f"log {PLACES.log} len 16384 format raw local0",
             "tune.bufsize 32768",
             "tune.maxrewrite 8192",
             f"tune.h2.max-concurrent-streams {config.options.http2_streams}",
@@ -96,7 +97,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
         _default_backend(config, place),
         [
             "frontend generation",
-            f"bind unix@{STATUS}",
+            f"bind unix@{PLACES.status}",
             "no log",
             f"http-request return status 200 content-type text/plain string {place.generation}",
         ],

@@ -20,7 +20,7 @@ from emulab.servers.engines.nginx.locations import (
 from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
-from emulab.servers.engines.shared import LOG, STATE, STATUS, is_named
+from emulab.servers.engines.shared import is_named, places
 from emulab.servers.l7.config import (
     ANY_HOST,
     Certificate,
@@ -33,6 +33,7 @@ from emulab.servers.l7.config import (
 )
 
 FOLDER = "/etc/nginx"
+PLACES = places(FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def nginx_conf(config: L7Config, engine: NginxPlace) -> str:
         f"# Configuration {engine.generation}, of the Ingresses of the lab",
         directive("daemon", "off"),
         directive("user", engine.user),
-        directive("pid", f"{STATE}/nginx.pid"),
+        directive("pid", f"{PLACES.state}/nginx.pid"),
         directive("worker_processes", engine.workers),
         directive("worker_shutdown_timeout", "240s"),
         directive("error_log", "stderr", "error"),
@@ -86,7 +87,7 @@ def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
         *block(
             "server",
             [
-                directive("listen", f"unix:{STATUS}"),
+                directive("listen", f"unix:{PLACES.status}"),
                 directive("access_log", "off"),
                 *block("location = /generation", [directive("return", 200, engine.generation)]),
                 *block("location = /status", [directive("stub_status")]),
@@ -97,13 +98,13 @@ def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
 
 def _general(options: Options) -> ConfLines:
     temporary = [
-        directive(f"{name}_temp_path", f"{STATE}/{name}")
+        directive(f"{name}_temp_path", f"{PLACES.state}/{name}")
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     ]
     return [
         *temporary,
         directive("log_format", "lab", "escape=json", FORMAT),
-        directive("access_log", f"syslog:server=unix:{LOG},nohostname", "lab"),
+        directive("access_log", f"syslog:server=unix:{PLACES.log},nohostname", "lab"),
         directive("default_type", "text/html"),
         directive("server_tokens", "off"),
         directive("keepalive_timeout", seconds(options.keepalive_timeout)),
