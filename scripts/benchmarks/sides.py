@@ -21,7 +21,6 @@ from typing import Any
 from benchmarks.proxied import UPSTREAM, configure, pin, serve_ingress, tell
 from emulab.servers.configuration import from_json, json_bytes
 from emulab.servers.engines.nginx.conf import FOLDER, NginxPlace, nginx_conf
-from emulab.servers.engines.shared import STATE
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.shell.tls import fake_certificate
 from emulab.servers.patches import patch_between
@@ -152,8 +151,9 @@ def _write_conf(config: dict[str, Any], folder: Path, number: int) -> None:
     text = re.sub(r"access_log syslog[^;]*;", "access_log off;", text)
     if "http2" not in text:
         text = re.sub(r"(listen [^;]* ssl);", r"\1 http2;", text)
-    text = re.sub(rf"(?<![\w/]){STATE}/", f"{folder}/", text).replace(f"{FOLDER}/", f"{folder}/")
-    (folder / "ssl").mkdir(exist_ok=True)
+    text = text.replace(f"{FOLDER}/", f"{folder}/")
+    for name in ("ssl", "run"):
+        (folder / name).mkdir(exist_ok=True)
     (folder / "ssl" / f"{place.fake}.pem").write_text("\n".join(fake_certificate()))
     (folder / "nginx.conf").write_text(text)
 
