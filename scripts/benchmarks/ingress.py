@@ -99,6 +99,8 @@ def _of_rules(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
     for way in ("hosts", "paths"):
         if many := figures.get(f"{way} {MANY}"):
             rows.append(ratio(f"look-up among {MANY} {way}", many[EMULAB], figures[f"{way} 10"][EMULAB], FLAT))
+    if taken := figures.get("change CPU", {}).get(EMULAB):
+        rows.append(Row(f"changed rule of {MANY}, CPU", tuple(1e3 * t for t in taken), "ms", LIVE))
     for side, taken in figures.get("change", {}).items():
         goal = LIVE if side == EMULAB else None
         rows.append(Row(f"changed rule of {MANY} live, {side}", tuple(1e3 * t for t in taken), "ms", goal))

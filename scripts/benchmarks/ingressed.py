@@ -22,7 +22,7 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 from benchmarks.loads import HTTP2, h2load, wrk
-from benchmarks.proxied import HOST, cpu_of, idle_bytes
+from benchmarks.proxied import HOST, cpu_nanoseconds, cpu_of, idle_bytes
 from benchmarks.sides import BIG, EMULAB, SMALL, Side, Stage
 
 SMALL_CONNECTIONS, NEW_CONNECTIONS, BIG_CONNECTIONS, TLS_CONNECTIONS = 32, 16, 16, 16
@@ -148,8 +148,13 @@ def _rules(
             before = cpu_of(own.pid)
             loaded = wrk(_url(own), SMALL_CONNECTIONS, seconds, script=str(script))
             figures[f"{way} {number}"][own.name].append((cpu_of(own.pid) - before) / loaded.requests)
+    many = many_rules(config, HOSTS, MANY)
+    for number in range(CHANGES + 1):  # the first one makes them many
+        spent = cpu_nanoseconds(own.pid)
+        _use(own, many, f"quiet{number}")
+        if number:
+            figures["change CPU"][own.name].append((cpu_nanoseconds(own.pid) - spent) / 1e9)
     for side in sides:
-        many = many_rules(config, HOSTS, MANY)
         _use(side, many, "many")
         time.sleep(SETTLED)
         _changes(side, many, figures)

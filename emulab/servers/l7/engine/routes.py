@@ -73,6 +73,7 @@ class ReadyRoute:
         "filtered",
         "filters",
         "gated",
+        "host",
         "mirror",
         "old",
         "policy",
@@ -85,6 +86,8 @@ class ReadyRoute:
     def __init__(self, route: RequestRoute, groups: Mapping[str, Group]) -> None:
         """Raises `BadConfiguration`, which names the field of the route."""
         self.route = route
+        host = route.match.host
+        self.host = host if host.startswith("~") else host.lower()  # an expression, or a name
         self.policy = policy = route.policy
         if policy.http_version not in VERSIONS:
             raise BadConfiguration(f"policy.http_version: {policy.http_version!r} is neither 1.0 nor 1.1")
@@ -175,8 +178,7 @@ class RouteTable:
         are."""
         hosts: dict[str, list[ReadyRoute]] = {}
         for rule in rules:
-            host = rule.route.match.host
-            hosts.setdefault(host if host.startswith("~") else host.lower(), []).append(rule)
+            hosts.setdefault(rule.host, []).append(rule)
         self._rules, self._locations = hosts, locations
         known = before if before is not None and before._locations is locations else None
         self._hosts = {

@@ -86,9 +86,7 @@ class L7Server:
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
-        self._context.certificates.configure_handshakes(
-            snapshot.options, told.verifications, {route.match.host.lower() for route in told.routes}
-        )
+        self._context.certificates.configure_handshakes(snapshot.options, told.verifications, snapshot.hosts)
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
