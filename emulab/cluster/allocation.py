@@ -10,41 +10,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from emulab.cluster.balanceraddresses import balancer_addresses
+from emulab.cluster.freeaddresses import first_free, service_families, underlay_taken, unplaced
 from emulab.errors import UserError
 from emulab.kinds.core.hostnames import unfit_hostname
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, needs_node_ports
-from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.loadbalancerview import LoadBalancer
-from emulab.kinds.kind import ADDRESSED
-from emulab.kinds.networking.ingressview import PUBLIC_LOAD_BALANCER
-from emulab.kinds.registry import CLIENT, KINDS, LOAD_BALANCER, NODE, POD, SERVICE
+from emulab.kinds.registry import CLIENT, NODE, POD, SERVICE
 from emulab.kinds.underlay import (
-    Underlay,
-    underlay_address,
     underlay_addresses,
-    virtual_addresses,
     with_addresses,
-    with_virtual,
 )
 from emulab.model.addresses import IPAddress, IPNetwork, spread
 from emulab.model.collection import WARNING, Change, Objects, Put, PutStatus, Tell
-from emulab.model.families import Families, Family, family_of
+from emulab.model.families import Family
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
 _MOST = 1 << 16  # addresses of a network that are given out of
 _NO_SANDBOX = "FailedCreatePodSandBox"
 LAST_POD = "emulab.dev/last-pod-address"
-
-
-def _first_free(network: IPNetwork, start: int, used: Collection[IPAddress], who: str) -> IPAddress:
-    for index in range(start, min(network.num_addresses, _MOST) - 1):
-        address = network[index]
-        if address not in used:
-            return address
-    raise UserError(f"{who}: no address is left in {network}")
 
 
 def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -> tuple[IPNetwork, ...]:
@@ -75,7 +61,7 @@ def allocate(objects: Objects, cluster: Cluster) -> list[Change]:
     """The addresses that are missing, written into the objects that lack them. Raises UserError."""
     return [
         *_clients(objects, cluster),
-        *_balancers(objects, cluster),
+        *balancer_addresses(objects, cluster),
         *_services(objects, cluster),
         *_pods(objects, cluster),
     ]
@@ -90,26 +76,14 @@ def node_addresses(
     for underlay in cluster.underlays:
         start = underlay.first_node
         for name in nodes:
-            address = _first_free(underlay.vpc, start, used, f"node {name}")
+            address = first_free(underlay.vpc, start, used, f"node {name}")
             start = int(address) - int(underlay.vpc.network_address) + 1
             given[name] += (address,)
     return given
 
 
-def underlay_taken(objects: Objects, cluster: Cluster) -> set[IPAddress]:
-    """Every underlay address that somebody has or asks for."""
-    used = {address for underlay in cluster.underlays for address in underlay.fixed}
-    for kind in KINDS.of(ADDRESSED):
-        used.update(a for o in objects.kind(kind) for a in underlay_addresses(o))
-    for o in objects.kind(LOAD_BALANCER):
-        asked = LoadBalancer.of(o).address
-        if asked is not None:
-            used.add(asked)
-    return used
-
-
 def _clients(objects: Objects, cluster: Cluster) -> list[Change]:
-    missing = objects.facts(CLIENT, _unplaced)
+    missing = objects.facts(CLIENT, unplaced)
     if not missing:
         return []
     used = underlay_taken(objects, cluster)
@@ -119,106 +93,10 @@ def _clients(objects: Objects, cluster: Cluster) -> list[Change]:
         for u in cluster.underlays:
             inside = o.spec.get("network") == "vpc"
             network, start = (u.vpc, u.first_vpc_client) if inside else (u.internet, u.first_client)
-            given.append(_first_free(network, start, used, str(o.key)))
+            given.append(first_free(network, start, used, str(o.key)))
         used.update(given)
         changes.append(PutStatus(o.key, {**o.status, **with_addresses(given)}))
     return changes
-
-
-def _vips(objects: Objects, cluster: Cluster) -> set[IPAddress]:
-    used = {address for u in cluster.underlays for address in (u.nat, u.public_lb)}
-    for o in objects.kind(LOAD_BALANCER):
-        asked = LoadBalancer.of(o).address
-        if asked is not None:
-            used.add(asked)
-        used.update(virtual_addresses(o))
-    for o in objects.kind(SERVICE):
-        used.update(map(ip_address, ingress_ips(o)))
-    return used
-
-
-def _balancers(objects: Objects, cluster: Cluster) -> list[Change]:
-    """Underlay addresses and virtual ones of the balancers outside, and of Services of type LoadBalancer."""
-    balancers, services = objects.facts(LOAD_BALANCER, _unplaced), objects.facts(SERVICE, _unbalanced)
-    if not balancers and not services:
-        return []
-    used, vips = underlay_taken(objects, cluster), _vips(objects, cluster)
-    changes: list[Change] = []
-    for o in balancers.values():
-        taken = {a for b in objects.kind(LOAD_BALANCER) for a in underlay_addresses(b)}
-        pairs = [_balancer(o, u, used, vips, taken) for u in cluster.underlays]
-        own, virtual = zip(*pairs, strict=True)
-        status = {**o.status, **with_addresses(own), **with_virtual(virtual)}
-        changes.append(PutStatus(o.key, status))
-    wanted = {
-        ip_address(o.spec["loadBalancerIP"]) for o in objects.kind(SERVICE) if o.spec.get("loadBalancerIP")
-    }
-    wanted -= {a for a in wanted if any(a in network for network in cluster.own_networks)}
-    for o in services.values():
-        families = service_families(o.spec, cluster)
-        underlays = [u for u in cluster.underlays if u.family in families]
-        pairs = [_service_balancer(o, u, used, vips, wanted) for u in underlays]
-        own, virtual = zip(*pairs, strict=True)
-        entries = [{"ip": str(vip), "ipMode": "VIP"} for vip in virtual]
-        status = {**o.status, **with_addresses(own), "loadBalancer": {"ingress": entries}}
-        changes.append(PutStatus(o.key, status))
-    return changes
-
-
-def _balancer(
-    o: Object, u: Underlay, used: set[IPAddress], vips: set[IPAddress], taken: Collection[IPAddress]
-) -> tuple[IPAddress, IPAddress]:
-    """A LoadBalancer's own address and its virtual one, of one family. Notes them in `used` and `vips`."""
-    balancer, is_public = LoadBalancer.of(o), o.name == PUBLIC_LOAD_BALANCER
-    asked = balancer.address if balancer.address and family_of(balancer.address) is u.family else None
-    if balancer.network == "vpc":
-        address = vip = asked or _first_free(u.vpc, u.first_balancer, used, str(o.key))
-    else:
-        fixed = is_public and u.public_lb_vpc not in taken
-        address = u.public_lb_vpc if fixed else _first_free(u.vpc, u.first_balancer, used, str(o.key))
-        fallback = u.public_lb if is_public else _first_free(u.public, u.first_vip, vips, str(o.key))
-        vip = asked or fallback
-    used.add(address)
-    vips.add(vip)
-    return address, vip
-
-
-def _service_balancer(
-    o: Object, u: Underlay, used: set[IPAddress], vips: set[IPAddress], wanted: Collection[IPAddress]
-) -> tuple[IPAddress, IPAddress]:
-    """Address and virtual address of a Service's balancer; `wanted` are the virtual addresses that Services ask for."""
-    address = _first_free(u.vpc, u.first_balancer, used, str(o.key))
-    text = o.spec.get("loadBalancerIP")
-    asked = ip_address(text) if text else None
-    if asked in wanted and asked is not None and family_of(asked) is u.family and asked not in vips:
-        vip = asked
-    else:
-        vip = _first_free(u.public, u.first_vip, vips | {*wanted}, str(o.key))
-    used.add(address)
-    vips.add(vip)
-    return address, vip
-
-
-def service_families(spec: Mapping[str, Any], cluster: Cluster) -> Families:
-    """The families of a Service: those asked for, then the cluster's, as many as its `ipFamilyPolicy` says (KEP-563).
-
-    One that the cluster hasn't is left out; admission tells of it.
-    """
-    asked = [f for name in spec.get("ipFamilies") or () for f in cluster.families if f.name == name]
-    both = tuple(dict.fromkeys((*asked, *cluster.families)))
-    dual = len(asked) > 1 or spec.get("ipFamilyPolicy") in ("PreferDualStack", "RequireDualStack")
-    return both if dual else both[:1]
-
-
-def _unplaced(o: Object) -> Object | None:
-    """A Client or LoadBalancer that has no address yet."""
-    return o if underlay_address(o) is None else None
-
-
-def _unbalanced(o: Object) -> Object | None:
-    """A Service that waits for a balancer."""
-    waits = o.spec.get("type") == "LoadBalancer" and not o.status.get("address") and not is_internal(o)
-    return o if waits else None
 
 
 def _incomplete(o: Object) -> Object | None:

@@ -16,7 +16,7 @@ from emulab.kinds.images import INGRESS_IMAGE
 from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME, INGRESS_NAME, INGRESS_NAMESPACE
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingresscontrollers import controller_of
-from emulab.kinds.registry import CLUSTER, DEPLOYMENT, INGRESS_CLASS, KINDS, POD, SERVICE
+from emulab.kinds.registry import CLUSTER, CONFIG_MAP, DEPLOYMENT, INGRESS_CLASS, KINDS, POD, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.keys import Key
@@ -24,7 +24,14 @@ from emulab.model.objects import NOWHERE, Object
 
 _OWN = DEPLOYMENT.key(INGRESS_NAMESPACE, INGRESS_NAME)
 OWN_INGRESS = frozenset(
-    (_OWN, SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME), INGRESS_CLASS.key("", INGRESS_CLASS_NAME))
+    (
+        *(
+            _OWN,
+            SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME),
+            CONFIG_MAP.key(INGRESS_NAMESPACE, INGRESS_NAME),
+        ),
+        INGRESS_CLASS.key("", INGRESS_CLASS_NAME),
+    )
 )
 """The keys of a lab's own ingress controller."""
 

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from emulab.cluster import allocation as at
+from emulab.cluster.freeaddresses import underlay_taken
 from emulab.kinds.core.capacity import capacity
 from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.registry import NODE, POD
@@ -25,12 +26,13 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     """Node objects that are missing or no longer asked for. Raises UserError."""
     there = {o.name: o for o in objects.kind(NODE)}
     new = [n.name for n in cluster.nodes if n.name not in there]
-    changed = [
+    changed: list[Change] = [
         PutStatus(o.key, status) for n in cluster.nodes for o, status in _resized(n, there.get(n.name))
     ]
+    changed += [Put(o) for n in cluster.nodes for o in _labelled(n, there.get(n.name))]
     if not new and len(there) == len(cluster.nodes):
-        return [*changed]
-    addresses = at.node_addresses(new, cluster, at.underlay_taken(objects, cluster))
+        return changed
+    addresses = at.node_addresses(new, cluster, underlay_taken(objects, cluster))
     wanted = {n.name for n in cluster.nodes}
     # Those of nodes that go are free: their pods go with them.
     taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}
@@ -77,6 +79,16 @@ def _resized(spec: NodeSpec, node: Object | None) -> Iterator[tuple[Object, Mapp
     room = capacity(spec.capacity, _addresses(ip_network(node.spec["podCIDRs"][0])))
     if node.status.get("capacity") != room:
         yield node, {**node.status, "allocatable": room, "capacity": room}
+
+
+def _labelled(spec: NodeSpec, node: Object | None) -> Iterator[Object]:
+    """A node that is there, where the Cluster labels it otherwise; what kubelet and cloud say of it stays."""
+    if node is None:
+        return
+    theirs = (*_own_labels(spec.name), REGION, ZONE)
+    labels = {**{name: node.labels[name] for name in theirs if name in node.labels}, **spec.labels}
+    if labels != dict(node.labels):
+        yield node.replace(metadata={**node.metadata, "labels": labels})
 
 
 def _addresses(pods: IPNetwork) -> int:

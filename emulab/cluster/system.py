@@ -28,6 +28,7 @@ from emulab.kinds.installed import (
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import (
     CLIENT,
+    CONFIG_MAP,
     DEPLOYMENT,
     INGRESS_CLASS,
     LOAD_BALANCER,
@@ -198,7 +199,11 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
             {"name": "https", "protocol": "TCP", "port": 443, "targetPort": "https"},
         ],
     }
+    # The balancers in front of it tell it who clients are.
+    settings = {**_object(CONFIG_MAP, INGRESS_NAME, INGRESS_NAMESPACE, labels=labels).raw}
+    settings["data"] = {"use-proxy-protocol": "true"}
     return [
+        Object(settings),
         _object(INGRESS_CLASS, INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),
         _deployment(
             *(INGRESS_NAME, INGRESS_NAMESPACE, labels, cluster.ingress_replicas, container, "ClusterFirst"),

@@ -340,14 +340,14 @@ class _Teller:
             *(packet.place, packet.interface, event, packet.flow, detail),
         )
         outer = packet.encapsulation
-        route = None
+        route = ""
         if packet.outgoing:
             destination = outer.outer_destination if outer else packet.flow.destination
-            route = self.evidence.route(packet.place, destination)
+            route = self.evidence.route_taken(packet.place, destination, transit.after(packet))
         return replace(
             hop,
             encapsulation=outer,
-            route=route.text if route else "",
+            route=route,
             flight=transit.flight,
             packets=1,
             frames=(packet.frame,),

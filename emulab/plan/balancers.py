@@ -1,30 +1,43 @@
 """The L4 balancers outside the cluster: those asked for, and one for each Service of type LoadBalancer.
 
-A balancer sends to a node port of every node. A Service that has none (`allocateLoadBalancerNodePorts: false`) is for
-balancers that know the way to pods, as those of VPC-native clusters do: its balancer has routes to the pods by
-their nodes, and the endpoints themselves as targets. That way nodes translate nothing and traffic policies don't count.
+A balancer sends to a node port of every node, but for those labelled node.kubernetes.io/exclude-from-external-load-
+balancers. A Service that has none (`allocateLoadBalancerNodePorts: false`) is for balancers that know the way to pods,
+as those of VPC-native clusters do: its balancer has routes to the pods by their nodes, and the endpoints themselves as
+targets. That way nodes translate nothing and traffic policies don't count.
 
 Nodes are checked by connecting to the node port; for a Service with `externalTrafficPolicy: Local` by asking its
 healthCheckNodePort, which tells at once that a node has no endpoint (and is the only check that UDP can have).
+
+Of mode proxy, a server ends connections; of mode nat, rules forward packets (`balancing`), and the server only checks
+the targets. What it finds comes back as the status of the object, by which the rules leave out who isn't healthy.
+Services that share an address (`sharing`) are served at one place, that of the first of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
+from emulab.kinds.emulab.balancingview import Balancing, health_annotated
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
+from emulab.kinds.emulab.servicebalancing import service_balancing
+from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
-from emulab.kinds.registry import ENDPOINT_SLICE, LOAD_BALANCER, SERVICE
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.registry import CONFIG_MAP, ENDPOINT_SLICE, INGRESS, LOAD_BALANCER, NODE, SERVICE
 from emulab.kinds.underlay import underlay_addresses, virtual_addresses
-from emulab.model.addresses import IPAddress, IPNetwork, parse_address
+from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, Family, families_of, family_of
 from emulab.model.objects import Object
+from emulab.plan.balancing.isolation import plan_isolation
+from emulab.plan.balancing.placing import BalancerPlan, place_balancer
+from emulab.plan.balancing.returning import Returning, plan_returning
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName, views
@@ -32,57 +45,97 @@ from emulab.plan.kept import PlanSource
 from emulab.plan.links import Route
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import PlannedServer
-from emulab.plan.topology import plug_balancer
-from emulab.servers.l4.config import FrontendConfig, HealthPolicy, L4Config, TargetConfig
+from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
+PROXY_KEY = "use-proxy-protocol"
+"""Of the ConfigMap of an ingress controller."""
+EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+"""The label of nodes that balancers leave out, whatever its value (cloud-provider's service controller)."""
 
 
 def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: list[Node]) -> None:
     """Places and configurations of all balancers."""
-    for o in source.members(LOAD_BALANCER).values():
-        addresses, vips = underlay_addresses(o), virtual_addresses(o)
-        if not addresses:
-            continue
-        balancer = LoadBalancer.of(o)
-        plug_balancer(draft, o.name, addresses, vips, cluster)
-        service, forwarded = _target(source, balancer)
-        frontends = {
-            f"tcp/{vip}/{port}": _frontend(vip, node_port, balancer.source_ranges, nodes, service)
-            for vip in vips
-            for port, node_port in forwarded
-        }
-        _add_server(draft, o.name, frontends)
-    for o in source.facts(SERVICE, _balanced).values():
-        _plan_service(draft, source, o, cluster, nodes)
+    excluded = {o.name for o in source.facts(NODE, _excluded).values()}
+    taking = [node for node in nodes if node.name not in excluded]
+    plans = [
+        *(
+            _asked_for(source, o, taking)
+            for o in source.members(LOAD_BALANCER).values()
+            if underlay_addresses(o)
+        ),
+        *_of_services(draft, source, taking),
+    ]
+    for plan in plans:
+        place_balancer(draft, plan, cluster)
+    clients_own = [Returning(p.addresses) for p in plans if p.balancing.preserve_client_ip]
+    plan_returning(draft, nodes, clients_own, cluster)
+    plan_isolation(draft, [vip for plan in plans for vip in plan.vips], cluster)
 
 
-def _balanced(o: Object) -> Object | None:
+def _excluded(o: Object) -> Object | None:
+    return o if EXCLUDED in o.labels else None
+
+
+def _asked_for(source: PlanSource, o: Object, nodes: Sequence[Node]) -> BalancerPlan:
+    """A LoadBalancer."""
+    balancer, vips = LoadBalancer.of(o), virtual_addresses(o)
+    service, forwarded = _target(source, balancer)
+    balancing = balancer.balancing
+    if balancer.target.ingress and not o.spec.get("proxyProtocol") and balancing.mode == "proxy":
+        balancing = replace(balancing, proxy_protocol=2 if _takes_headers(source) else 0)
+    health = _health(service, balancing, _of_ingresses(source, o.name) if balancer.target.ingress else {})
+    like = _frontend(balancing, tuple(map(str, balancer.source_ranges)), health)
+    frontends = {
+        f"{protocol.lower()}/{vip}/{port}": replace(like, targets=_nodes(vip, node_port, nodes, balancing))
+        for vip in vips
+        for (protocol, port), node_port in forwarded
+    }
+    return BalancerPlan(o.name, str(o.key), underlay_addresses(o), vips, frontends, balancing, unhealthy(o))
+
+
+def balanced(o: Object) -> Object | None:
     """A Service that has a balancer of its own."""
     own = o.spec.get("type") == "LoadBalancer" and o.status.get("address") and not is_internal(o)
     return o if own else None
 
 
-def _plan_service(draft: Draft, source: PlanSource, o: Object, cluster: Cluster, nodes: list[Node]) -> None:
+def _of_services(draft: Draft, source: PlanSource, nodes: Sequence[Node]) -> Iterator[BalancerPlan]:
+    """The balancers of Services of type LoadBalancer, one for all that share an address."""
+    sharing: dict[str, list[Object]] = {}
+    for o in source.facts(SERVICE, balanced).values():
+        sharing.setdefault(str(o.status["address"]), []).append(o)
+    for services in sharing.values():
+        first, *others = services
+        plan = _of_service(draft, source, first, nodes)
+        for other in others:
+            more = _of_service(draft, source, other, nodes)
+            plan = plan._replace(
+                frontends={**more.frontends, **plan.frontends}, unhealthy=plan.unhealthy | more.unhealthy
+            )
+        yield plan
+
+
+def _of_service(draft: Draft, source: PlanSource, o: Object, nodes: Sequence[Node]) -> BalancerPlan:
     """The balancer of a Service of type LoadBalancer."""
-    service, place = Service.of(o), service_place(o)
+    service, place, balancing = Service.of(o), service_place(o), service_balancing(o)
     addresses = underlay_addresses(o)
-    vips = [parse_address(ip) for ip in ingress_ips(o)[: len(addresses)]]
-    plug_balancer(draft, place, addresses, vips, cluster)
+    vips = tuple(parse_address(ip) for ip in ingress_ips(o)[: len(addresses)])
     ports = [p for p in service.ports if p.protocol in ("TCP", "UDP")]
+    ranges = tuple(map(str, service.load_balancer_source_ranges))
+    like = _frontend(balancing, ranges, _health(service, balancing, {}))
     frontends: dict[str, FrontendConfig] = {}
     for vip in vips:
         for p in ports:
-            ranges = service.load_balancer_source_ranges
-            frontend = _frontend(vip, p.node_port, ranges, nodes, service)
+            frontend = replace(like, targets=_nodes(vip, p.node_port, nodes, balancing))
             if not p.node_port:
                 targets = _pods(source, service, p, family_of(vip))
-                frontend = replace(frontend, targets=targets, health=HEALTH)
+                frontend = replace(like, targets=targets, health=_asked(HEALTH, balancing, {}))
             frontends[f"{p.protocol.lower()}/{vip}/{p.port}"] = frontend
     if not all(p.node_port for p in ports):
         families = families_of(addresses)
         draft.add(*(Route(place, n.pod_range(f), "eth0", n.address(f)) for f in families for n in nodes))
-    _add_server(draft, place, frontends)
+    return BalancerPlan(place, str(o.key), addresses, vips, frontends, balancing, unhealthy(o))
 
 
 def _pods(
@@ -103,38 +156,95 @@ def service_place(service: Object) -> str:
     return name[:54] + "-" + hashlib.sha256(str(service.key).encode()).hexdigest()[:8]
 
 
-def _target(source: PlanSource, balancer: LoadBalancer) -> tuple[Service | None, list[tuple[int, int]]]:
-    """The Service that a balancer sends to, and its ports with the node port behind each; 0 leads nowhere."""
+def unhealthy(o: Object) -> frozenset[tuple[str, str]]:
+    """The targets that a balancer's object says not to be healthy, by frontend and address."""
+    found = o.status.get("unhealthyBackends") or ()
+    return frozenset((str(b["frontend"]), str(b["address"])) for b in found)
+
+
+Forwarded = tuple[Service | None, list[tuple[tuple[str, int], int]]]
+"""The Service that a balancer sends to, and its ports with the node port behind each; 0 leads nowhere."""
+
+
+def _target(source: PlanSource, balancer: LoadBalancer) -> Forwarded:
     if balancer.target.ingress:
         return _ingress(source, balancer)
     o = source.get(SERVICE.key(balancer.target.namespace, balancer.target.service))
-    service = Service.of(o) if o else None
-    wanted = balancer.target.port
-    match = next((p for p in service.ports if wanted in (p.port, p.name)), None) if service else None
-    return service, [(port, match.node_port if match else 0) for port in balancer.ports]
+    service, wanted = Service.of(o) if o else None, balancer.target.port
+
+    def node_port(protocol: str) -> int:
+        own = (p for p in service.ports if p.protocol == protocol) if service else ()
+        return next((p.node_port for p in own if wanted in (p.port, p.name)), 0)
+
+    return service, [((protocol, port), node_port(protocol)) for protocol, port in balancer.sockets]
 
 
-def _ingress(source: PlanSource, balancer: LoadBalancer) -> tuple[Service | None, list[tuple[int, int]]]:
+def _ingress(source: PlanSource, balancer: LoadBalancer) -> Forwarded:
     """The Service of the lab's ingress and its node ports; where it has none, ports of nodes that lead to its pods."""
     controller, o = the_labs_ingress(source)
     service = Service.of(o) if o is not None else None
-    by_port = {p.port: p.node_port for p in service.ports if p.node_port} if service else {}
-    if by_port or controller is None:
-        return service, [(port, by_port.get(port, 0)) for port in balancer.ports]
-    return None, [(port, controller.node_port(port)) for port in balancer.ports]
+    own = {(p.protocol, p.port): p.node_port for p in service.ports if p.node_port} if service else {}
+    if own or controller is None:
+        return service, [(port, own.get(port, 0)) for port in balancer.sockets]
+    tcp = [(p, controller.node_port(p[1]) if p[0] == "TCP" else 0) for p in balancer.sockets]
+    return None, tcp
+
+
+def _takes_headers(source: PlanSource) -> bool:
+    """Whether the lab's ingress speaks the PROXY protocol: balancers in front of it speak it, too, then."""
+    controller, _ = the_labs_ingress(source)
+    namespace, _, name = controller.flags.config_map.partition("/") if controller else ("", "", "")
+    o = source.get(CONFIG_MAP.key(namespace, name)) if name else None
+    said = str(((o.raw.get("data") or {}) if o else {}).get(PROXY_KEY, ""))
+    try:
+        return bool(said and ACCESS[PROXY_KEY][0](said.strip()))
+    except ValueError:
+        return False
+
+
+def _of_ingresses(source: PlanSource, balancer: str) -> Mapping[str, Any]:
+    """What annotations of the Ingresses of a balancer say of its checks; of several that say a thing, the first."""
+    found: dict[str, Any] = {}
+    for ingress, said in source.facts(INGRESS, _checked).values():
+        if ingress.load_balancer == balancer:
+            hosts = [rule.host for rule in ingress.rules if rule.host and not rule.host.startswith("*")]
+            by_http = said.get("path") or said.get("protocol") in ("HTTP", "HTTPS")
+            named = {"host": hosts[0]} if hosts and by_http else {}
+            found = {**named, **said, **found}
+    return found
+
+
+def _checked(o: Object) -> tuple[Ingress, dict[str, Any]] | None:
+    said = health_annotated(o.annotations)
+    return (Ingress.of(o), said) if said else None
 
 
 def expected_frontends(objects: Objects, servers: Mapping[str, PlannedServer]) -> dict[str, set[str]]:
     """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
-    balancers = {name: s.config.frontends for name, s in servers.items() if isinstance(s.config, L4Config)}
+    configs = {name: s.config for name, s in servers.items() if isinstance(s.config, L4Config)}
+    balancers = {name: {**config.frontends, **config.watched} for name, config in configs.items()}
     ports = {t.port for frontends in balancers.values() for f in frontends.values() for t in f.targets}
     served = _served(objects, ports) if ports else set()
     found: dict[str, set[str]] = {}
     for name, frontends in balancers.items():
-        expected = {key for key, f in frontends.items() if any(t.port in served for t in f.targets)}
+        expected = {
+            key
+            for key, f in frontends.items()
+            if not _asks_the_application(f) and any(t.port in served and t.weight for t in f.targets)
+        }
         if expected:
             found[name] = expected
     return found
+
+
+def _asks_the_application(frontend: FrontendConfig) -> bool:
+    """Whether targets are checked by what answers requests, too: whether it answers as asked is for it to know."""
+    health = frontend.health
+    return (
+        health is not None
+        and health.port is None
+        and bool(health.path or health.protocol in ("http", "https"))
+    )
 
 
 def _served(objects: Objects, ports: Set[int]) -> set[int]:
@@ -158,29 +268,53 @@ def _node_ports(o: Object) -> tuple[Object, frozenset[int]] | None:
     return (o, found) if found else None
 
 
-def _frontend(
-    vip: IPAddress,
-    node_port: int,
-    sources: tuple[IPNetwork, ...],
-    nodes: list[Node],
-    service: Service | None,
-) -> FrontendConfig:
-    own = [(n.name, str(n.address(family_of(vip)))) for n in nodes] if node_port else []
-    return FrontendConfig(
-        balance="roundrobin",
-        targets=tuple(TargetConfig(name, address, node_port) for name, address in own),
-        health=_health(service),
-        source_ranges=tuple(map(str, sources)),
+def _nodes(
+    vip: IPAddress, node_port: int, nodes: Iterable[Node], balancing: Balancing
+) -> tuple[TargetConfig, ...]:
+    if not node_port:
+        return ()
+    family, weights = family_of(vip), balancing.weights
+    return tuple(
+        TargetConfig(n.name, str(n.address(family)), node_port, weights.get(n.name, 1)) for n in nodes
     )
 
 
-def _health(service: Service | None) -> HealthPolicy:
-    if service is None or not service.health_check_node_port:
-        return HEALTH
-    # The node itself says so: once is enough.
-    return replace(HEALTH, port=service.health_check_node_port, path="/healthz", fall=1)
+def _frontend(balancing: Balancing, ranges: tuple[str, ...], health: HealthPolicy) -> FrontendConfig:
+    """A frontend, but for its targets."""
+    return FrontendConfig(
+        balance=balancing.algorithm,
+        targets=(),
+        health=health,
+        source_ranges=ranges,
+        idle_timeout=balancing.idle_timeout,
+        affinity=balancing.stickiness,
+        fail_open=balancing.fail_open,
+        drain=balancing.draining,
+        proxy_protocol=balancing.proxy_protocol,
+        limits=FrontendLimits(balancing.connections, balancing.connections_per_source, balancing.rate),
+    )
 
 
-def _add_server(draft: Draft, place: str, frontends: Mapping[str, FrontendConfig]) -> None:
-    config = L4Config.at(frontends)
-    draft.servers[place] = PlannedServer(place, "l4", place, config, dict.fromkeys(config.listen, place))
+def _health(service: Service | None, balancing: Balancing, annotated: Mapping[str, Any]) -> HealthPolicy:
+    policy = HEALTH
+    if service is not None and service.health_check_node_port:
+        # The node itself says so: once is enough.
+        policy = replace(HEALTH, port=service.health_check_node_port, path="/healthz", fall=1)
+    return _asked(policy, balancing, annotated)
+
+
+def _asked(policy: HealthPolicy, balancing: Balancing, annotated: Mapping[str, Any]) -> HealthPolicy:
+    """The policy with what is asked for: by Ingresses first, as annotations are there to override a balancer's."""
+    health = balancing.health.overridden(annotated)
+    found: dict[str, Any] = {
+        field: value
+        for field in ("path", "host", "port", "codes", "interval", "timeout", "rise", "fall")
+        if (value := getattr(health, field))
+    }
+    if health.protocol:
+        found["protocol"] = health.protocol.lower()
+        if health.protocol == "TCP":
+            found["path"] = ""
+    if health.protocol and not health.port:
+        found["port"] = None  # the healthCheckNodePort is left for who asks otherwise
+    return replace(policy, **found)

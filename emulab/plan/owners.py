@@ -231,7 +231,7 @@ class _Index:
             name, text = o.name, f"LoadBalancer {o.name}" + (f" port {port}" if port else "")
             details = {
                 "source_ranges": [str(r) for r in balancer.source_ranges],
-                "ports": list(balancer.ports),
+                "ports": [*balancer.ports, *balancer.udp_ports],
             }
             target = balancer.target
             key = (target.namespace, target.service)

@@ -164,7 +164,9 @@ async def test_the_whole_path_of_the_shop(shop: Lab) -> None:
     # It starts another, with the reason for its pick.
     connect = path.first(event="proxy-connect", place="public-lb")
     assert connect.connection == 2 and host(connect.source) == PUBLIC_LB
-    picked = re.fullmatch(r"picked (node[12]) \(\w+, 2 of 2 targets healthy\)", connect.detail)
+    picked = re.fullmatch(
+        r"picked (node[12]) \(\w+, 2 of 2 targets healthy, PROXY protocol v2\)", connect.detail
+    )
     assert picked and picked[1] == path.places[3]
     assert connect.object.startswith(
         "Service ingress-nginx/ingress-nginx-controller port 80 (http) (node port "

@@ -13,8 +13,19 @@ from emulab.cli.output.description import describe
 from emulab.cli.selection import EVERY_NAMESPACE, Selection, fetch, namespace_of, nothing_found
 from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
+from emulab.kinds.emulab.backendtext import STATUS
 from emulab.kinds.kind import WORKLOAD, Kind
-from emulab.kinds.registry import DEPLOYMENT, ENDPOINT_SLICE, EVENT, INGRESS, KINDS, NODE, POD, SECRET
+from emulab.kinds.registry import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    EVENT,
+    INGRESS,
+    KINDS,
+    LOAD_BALANCER,
+    NODE,
+    POD,
+    SECRET,
+)
 from emulab.lab.client.client import LabClient, connect
 from emulab.model.objects import Object
 
@@ -83,12 +94,16 @@ class _Around:
         # Of what is in no Namespace, Events are in the default one.
         namespace = o["metadata"].get("namespace") or "default"
         events = None if self._events is None else self._events.get(namespace, [])
-        text = describe(kind, o, self._beside(kind, namespace), events, time.time())
+        text = describe(kind, o, self._beside(kind, o, namespace), events, time.time())
         remark = _remark(kind, o)
         return f"{text}\nNote:  {remark}" if remark else text
 
-    def _beside(self, kind: Kind, namespace: str) -> Sequence[Raw]:
-        """What a description looks at beside its object: a Node's at Pods, an Ingress' at Secrets."""
+    def _beside(self, kind: Kind, o: Raw, namespace: str) -> Sequence[Raw]:
+        """What a description looks at beside its object: a Node's at Pods, an Ingress' at Secrets, a LoadBalancer's at
+        the counters of the server at its place."""
+        if kind == LOAD_BALANCER:
+            counters = self._client.request("server-status", name=o["metadata"]["name"])
+            return [{"kind": STATUS, **counters}]
         if kind == NODE:
             return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)
         slices = self._slices.get(namespace, [])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from emulab.kinds.emulab.balancingview import CLASSES, annotation_problems
+from emulab.kinds.emulab.servicebalancing import is_of_known_class
+from emulab.model.checks import show
 from emulab.model.findings import Finding
 
 if TYPE_CHECKING:
@@ -22,28 +25,18 @@ _INTERNAL: Mapping[str, tuple[str, ...]] = {
 }
 """Annotations with the values that ask for a balancer within the cloud's own network."""
 
-_PROXY: Mapping[str, tuple[str, ...]] = {
-    "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": ("*",),
-    "service.beta.kubernetes.io/do-loadbalancer-enable-proxy-protocol": ("true",),
-    "service.beta.kubernetes.io/scw-loadbalancer-proxy-protocol-v1": ("true", "*"),
-    "service.beta.kubernetes.io/scw-loadbalancer-proxy-protocol-v2": ("true", "*"),
-    "load-balancer.hetzner.cloud/uses-proxyprotocol": ("true",),
-    "loadbalancer.openstack.org/proxy-protocol": ("true",),
-}
-"""Those that have it send a PROXY header before what clients send."""
+_OUTSIDE = "the balancer is on the internet; a LoadBalancer of emulab with network: vpc is a private one"
 
 
 def oddities(o: Object) -> Iterator[Finding]:
-    """Annotations by which packets would go another way, or be others."""
+    """A class and annotations that no balancer follows, or by which packets would go another way."""
     if o.spec.get("type") != "LoadBalancer":
         return
-    for values, why in (
-        (
-            _INTERNAL,
-            "the balancer is on the internet; a LoadBalancer of emulab with network: vpc is a private one",
-        ),
-        (_PROXY, "the balancer sends no PROXY header"),
-    ):
-        for name in values.keys() & o.annotations.keys():
-            if o.annotations[name].lower() in values[name]:
-                yield Finding(o, ("metadata", "annotations", name), f"isn't followed: {why}")
+    if not is_of_known_class(o):
+        what = f"nobody here serves {show(o.spec['loadBalancerClass'])}; known are {', '.join(CLASSES)}"
+        yield Finding(o, ("spec", "loadBalancerClass"), what)
+    for name, problem in annotation_problems(o.annotations):
+        yield Finding(o, ("metadata", "annotations", name), problem)
+    for name in _INTERNAL.keys() & o.annotations.keys():
+        if o.annotations[name].lower() in _INTERNAL[name]:
+            yield Finding(o, ("metadata", "annotations", name), f"isn't followed: {_OUTSIDE}")

@@ -37,6 +37,13 @@ def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
                 f" {spec['type']}; delete the Service first"
             )
         spec.update({f: old.spec[f] for f in ("clusterIP", "clusterIPs") if f in old.spec})
+    known = old.spec.get("loadBalancerClass")
+    if old.spec.get("type") == spec.get("type") == "LoadBalancer" and known != spec.get("loadBalancerClass"):
+        is_now = f"it is {known}" if known else "it has none"
+        raise UserError(
+            f"{new.position}: {new.key} spec.loadBalancerClass: may not change once set; {is_now}:"
+            " change the type, or delete the Service first"
+        )
     if spec.get("type") in ("NodePort", "LoadBalancer"):
         spec["ports"] = _node_ports(old.spec.get("ports") or (), spec.get("ports") or ())
     if needs_health_check(old.spec) and needs_health_check(spec):
@@ -67,8 +74,11 @@ def _node_ports(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any
     return ports
 
 
-def _outdated(_old: Object, new: Object) -> tuple[str, ...]:
-    return () if new.spec.get("type") == "LoadBalancer" else ("address", "addresses", "loadBalancer")
+def _outdated(old: Object, new: Object) -> tuple[str, ...]:
+    kept = new.spec.get("type") == "LoadBalancer" and all(
+        old.spec.get(field) == new.spec.get(field) for field in ("loadBalancerIP", "loadBalancerClass")
+    )
+    return () if kept else ("address", "addresses", "loadBalancer", "unhealthyBackends")
 
 
 def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
@@ -93,10 +103,9 @@ DEFINITION = Definition(
     fields=kind_table(
         spec=table(
             "allocateLoadBalancerNodePorts clusterIP clusterIPs externalIPs externalName externalTrafficPolicy"
-            " healthCheckNodePort internalTrafficPolicy ipFamilies ipFamilyPolicy loadBalancerIP"
+            " healthCheckNodePort internalTrafficPolicy ipFamilies ipFamilyPolicy loadBalancerClass loadBalancerIP"
             " loadBalancerSourceRanges ports publishNotReadyAddresses selector sessionAffinity sessionAffinityConfig"
             " trafficDistribution type",
-            ignored={"loadBalancerClass": "the lab's own balancer serves it"},
         )
     ),
     columns=servicetext.COLUMNS,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
+from emulab.kinds.emulab.servicebalancing import may_share
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
+from emulab.kinds.registry import SERVICE
 from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
@@ -58,8 +60,8 @@ def _given_another(o: Object, world: Lookup) -> Iterator[Finding]:
         yield Finding(o, ("spec", "loadBalancerIP"), what)
         return
     owner = world.asked_by(parse_address(asked))
-    if owner is not None and owner.key != o.key:
-        what = f"{asked} is that of {owner.key}: the balancer gets another address"
+    if owner is not None and owner.key != o.key and not (owner.type == SERVICE and may_share(owner, o)):
+        what = f"{asked} is that of {owner.key}: it waits for the address, or both say emulab.dev/allow-shared-ip"
         yield Finding(o, ("spec", "loadBalancerIP"), what)
 
 

@@ -241,6 +241,7 @@ cluster_spec = mapping(
                 "mode": one_of(*MODES["network.mode"]),
                 "mtu": integer(576, 9216, "an MTU"),
                 "underlay": _underlay,
+                "isolated": boolean,
                 "plugin": plugin_name,
                 "cni": conflist,
             },

@@ -63,6 +63,7 @@ class Cluster:
     vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
     network_mode: str = "vxlan"  # vxlan | routed
     mtu: int = 1500  # of the underlay, bytes
+    isolated: bool = False  # whether the internet reaches balancers alone
     chain: str = ""  # of CNI plug-ins that make pods' networks, as JSON; "" where the lab makes them itself
     proxy_mode: str = "nftables"
     scheduler: str = "rr"  # of ipvs
@@ -95,6 +96,7 @@ class Cluster:
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
             network_mode=network.get("mode") or default.network_mode,
             mtu=network.get("mtu") or default.mtu,
+            isolated=bool(network.get("isolated")),
             chain=chain_of(network),
             proxy_mode=proxy.get("mode") or default.proxy_mode,
             scheduler=proxy.get("scheduler") or default.scheduler,

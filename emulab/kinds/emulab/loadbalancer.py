@@ -9,6 +9,7 @@ from emulab.kinds import cells
 from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import port_or_name, whole
 from emulab.kinds.definition import Definition
+from emulab.kinds.emulab.balancing import BALANCING, balancer_port, modes_agree
 from emulab.kinds.emulab.networks import network
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.lookup import leads_nowhere
@@ -22,7 +23,6 @@ from emulab.model.checks import (
     exactly_one,
     ip,
     mapping,
-    port,
     sequence,
     show,
     wrong,
@@ -55,7 +55,7 @@ load_balancer_spec = mapping(
     {
         "network": network,
         "address": ip,
-        "ports": sequence(port, rules=(_distinct,), least=1),
+        "ports": sequence(balancer_port, rules=(_distinct,), least=1),
         "target": mapping(
             {
                 "ingress": lambda value: (
@@ -67,7 +67,9 @@ load_balancer_spec = mapping(
             closed=True,
         ),
         "sourceRanges": sequence(cidr),
+        **BALANCING,
     },
+    rules=(modes_agree,),
     closed=True,
 )
 
@@ -84,6 +86,9 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
         LoadBalancer,  # here: who lists LoadBalancers needs no view of them
     )
 
+    for name in LoadBalancer.of(o).balancing.weights:
+        if name not in world.nodes:
+            yield Finding(o, ("spec", "weights", name), "there is no node of that name")
     target = LoadBalancer.of(o).target
     if target.ingress:
         return
@@ -120,15 +125,42 @@ def _cells(o: Raw, now: float) -> Cells:
     return narrow, [ranges, str(status.get("address") or NONE)]
 
 
-def _describe(o: Raw, _: Slices) -> Fields:
+def _describe(o: Raw, beside: Slices) -> Fields:
+    from emulab.kinds.emulab.backendtext import backends, counted  # here: who lists LoadBalancers needs none
+
     spec, status = o.get("spec") or {}, o.get("status") or {}
+    mode = str(spec.get("mode") or "proxy")
     return [
         ("Network", str(spec.get("network") or "vpc")),
         ("Address", str(status.get("vip") or spec.get("address") or "<pending>")),
         ("Ports", ",".join(str(p) for p in spec.get("ports") or (80, 443))),
         ("Target", balancer_target(o)),
         ("Source Ranges", [str(r) for r in spec.get("sourceRanges") or ()] or ["everyone"]),
+        ("Mode", mode),
+        ("Algorithm", str(spec.get("algorithm") or "roundrobin")),
+        *((name, _told(spec[field])) for field, name in _ASKED.items() if spec.get(field) is not None),
+        *backends(counted(beside), mode == "nat"),
     ]
+
+
+_ASKED = {
+    "preserveClientIP": "Preserve Client IP",
+    "proxyProtocol": "PROXY Protocol",
+    "weights": "Weights",
+    "stickiness": "Stickiness",
+    "healthCheck": "Health Check",
+    "failOpen": "Fail Open",
+    "draining": "Draining",
+    "deny": "Deny",
+    "limits": "Limits",
+    "idleTimeout": "Idle Timeout",
+}
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={one}" for name, one in value.items()) or NONE
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 DEFINITION = Definition(

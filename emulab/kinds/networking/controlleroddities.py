@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core.podspec import Container
+from emulab.kinds.core.serviceview import is_internal
+from emulab.kinds.emulab.servicebalancing import service_balancing
 from emulab.kinds.networking.controllerflags import oddities as odd_flags
 from emulab.kinds.networking.controllersettings import streams, unknown_keys, unreadable_keys
 from emulab.kinds.networking.ingresscontrollers import controller_of, is_controller
@@ -48,11 +50,8 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
             for unread, why in (unreadable_keys(data) if name == "configmap" else {}).items():
                 what = f"{unread} {data[unread]!r} {why}; the default holds"
                 yield ("args",), f"--{name}: in ConfigMap {namespace}/{key}: {what}"
-            if name == "configmap" and str(data.get("use-proxy-protocol", "")).strip() in (
-                "true",
-                "True",
-                "1",
-            ):
+            asked = name == "configmap" and str(data.get("use-proxy-protocol", "")).strip() in _YES
+            if asked and _sends_none(controller.flags.publish_service, world):
                 yield ("args",), f"--{name}: ConfigMap {namespace}/{key}: {_PROXY}"
             unfollowed = unknown_keys(data) if name == "configmap" else _unread(data)
             if unfollowed:
@@ -60,10 +59,19 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
                 yield ("args",), f"--{name}: {what}"
 
 
+_YES = ("true", "True", "1")
 _PROXY = (
-    "use-proxy-protocol closes every connection without a PROXY header, and the lab's balancers send none: requests"
-    " through them are cut off"
+    "use-proxy-protocol closes every connection without a PROXY header, and the balancer of the controller's Service"
+    " sends none: annotate that with balancer.emulab.dev/proxyProtocol: v2"
 )
+
+
+def _sends_none(published: str, world: Lookup) -> bool:
+    """Whether the Service of a controller has a balancer that sends no header; the lab's own ones send it by itself."""
+    namespace, _, name = published.partition("/")
+    o = world.get(SERVICE.key(namespace, name)) if name else None
+    own = o is not None and o.spec.get("type") == "LoadBalancer" and not is_internal(o)
+    return own and o is not None and not service_balancing(o).proxy_protocol
 
 
 def _unread(data: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from emulab.kernel.network import KernelNetwork
 from emulab.kinds.registry import NODE
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.programs import missing_program
+from emulab.lab.supervisor.balancernews import BalancerNews
 from emulab.lab.supervisor.ingressnews import IngressNews
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
@@ -60,6 +61,7 @@ class Reconciler:
         self._publisher = publisher
         self._syncs = ProxySyncs(around.store)
         self._news = IngressNews(around, self.poke)
+        self.balancers = BalancerNews(around, self.poke)
         self._planner = Planner()
         self.lock = asyncio.Lock()
         self._closing = False
@@ -189,6 +191,7 @@ class Reconciler:
         self._kubelet.sync(world)
         self.spent["kubelet"] += time.perf_counter() - begun
         await self._news.tell()
+        await self.balancers.tell()
 
     async def _plan(self, work: Work | None) -> _Planned:
         """The world of the objects after `work`, if any, once controllers and allocation have come to rest.

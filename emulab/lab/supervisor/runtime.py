@@ -54,7 +54,9 @@ async def run(
     processes = Processes(spawned)
     reconciler: Reconciler  # assigned below; the servers may poke it only after that
     logs = Logs(processes, folder / "logs")
-    servers = ServerHosts(processes, logs, lambda: reconciler.poke(), lambda *told: _heard(kubelet, *told))
+    servers = ServerHosts(
+        processes, logs, lambda: reconciler.poke(), lambda *told: _heard(kubelet, reconciler, *told)
+    )
     store = Store()
     around = Surroundings(
         *(info.name, folder, store, processes, logs, servers, network.handles),
@@ -138,10 +140,11 @@ async def _until_gone(presence: Presence, stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _heard(kubelet: Kubelet, server: str, record: dict[str, Any]) -> None:
+def _heard(kubelet: Kubelet, reconciler: Reconciler, server: str, record: dict[str, Any]) -> None:
     if record["event"] == "exit":
         kubelet.exited(record)
         return
+    reconciler.balancers.heard(server, record)
     print(f"{server}: {record}", flush=True)
 
 

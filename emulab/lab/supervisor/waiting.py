@@ -89,6 +89,7 @@ class Waiting:
                     # A look takes no more than a third of the time, which others need to get healthy.
                     await asyncio.sleep(max(0.02, 2 * (loop.time() - begun)))
                     begun = loop.time()
+                await self._reconciler.rest()  # what their health meant for rules
         except TimeoutError:
             reasons = why_not_ready(store.objects()) or await self._unhealthy_balancers()
             reasons = reasons or ["programs have run for too short a time"]

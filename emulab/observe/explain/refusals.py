@@ -37,7 +37,11 @@ def ruled_out(case: Case) -> Diagnosis | None:
             continue
         packet = _refused_packet(leg, place, refusal)
         drop = case.drop(packet.time, _FIREWALL) if packet else None
-        failure = _by_service(case, place, refusal) or _by_rule(case, leg, place, refusal)
+        failure = (
+            _by_service(case, place, refusal)
+            or _by_asking(case, place, refusal)
+            or _by_rule(case, leg, place, refusal)
+        )
         failure = case.with_drop(failure, drop) if drop else failure
         time = packet.time if packet else max((t.last.time for t in leg.transits), default=case.sending.begun)
         forward = _forward(leg, refusal)
@@ -80,6 +84,23 @@ def _by_service(case: Case, place: str, refusal: Decision) -> Failure | None:
         remedy = "see which there are: emulab get svc -A"
         return Failure(place, "no-such-service", text, remedy, flow.destination)
     return None
+
+
+def _by_asking(case: Case, place: str, refusal: Decision) -> Failure | None:
+    """A refusal by a rule that says which field of which object asks for it, or how it is mended."""
+    step, flow = refusal.step, refusal.before
+    if step is None or step.meaning is None or step.meaning.component == KUBE_PROXY:
+        return None
+    component, _, field, owner, remedy = step.meaning
+    if not owner or not (field or remedy):
+        return None
+    did = "rejected" if is_rejection(step) else "dropped"
+    why = f"{field} of {owner} asks for it" if field else remedy
+    who, whom = case.named_address(flow.source), _end(case, flow)
+    text = f"the {component} {place} {did} the packet from {who} to {whom}: {why}"
+    reason = "acl" if field.endswith("sourceRanges") else "rule"
+    change = f"change {field} of {owner}" if field else f"see why: emulab describe {owner}"
+    return Failure(place, reason, text, remedy if field and remedy else change, owner)
 
 
 def shut_out(case: Case, place: str, client: str, name: str, ranges: Iterable[object]) -> Failure:

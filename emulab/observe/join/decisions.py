@@ -36,6 +36,7 @@ class Evidence:
 
     def __init__(self, recording: Recording) -> None:
         self._owners = recording.owners
+        self._balancers = {tap.place for tap in recording.taps if tap.kind == "balancer"}
         self._rules: dict[str, list[list[RuleTrace]]] = defaultdict(list)  # the steps of each packet
         for packet in _packets(recording.rules):
             self._rules[packet[0].place].append(packet)
@@ -60,6 +61,20 @@ class Evidence:
 
     def route(self, place: str, destination: str) -> RouteAnswer | None:
         return self._routes.get((place, destination))
+
+    def route_taken(self, place: str, destination: str, after: Packet | None) -> str:
+        """The route by which a packet left, in words, "" where none is known.
+
+        What is asked for is the way of packets without a mark. One that was seen at another balancer than that leads to
+        went by a mark of its connection (`plan.balancing.returning`), of which is told what was seen.
+        """
+        route = self.route(place, destination)
+        if route is None or after is None or after.place not in self._balancers:
+            return route.text if route else ""
+        owner = self.owner("", route.gateway or destination, 0)
+        if owner is None or owner.name == after.place or owner.kind in ("LoadBalancer", "Service"):
+            return route.text
+        return f"by its connection's mark, to {after.place}"
 
     def translation(self, place: str, flow: Flow) -> Translation | None:
         """The conntrack entry of a flow as it comes to a place or as it leaves it."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from emulab.model.addresses import socket_name
 from emulab.observe.events import Flow
 from emulab.observe.join.packets import ACK, FIN, RST, SYN, Packet
+from emulab.observe.join.proxyheaders import split_header
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _METHOD = re.compile(rb"([A-Z]{3,10}) (\S{1,2000}) HTTP/1\.[01]\r\n")
@@ -51,7 +52,11 @@ def _carried(packet: Packet) -> str:
         found = describe_dns(packet.payload[2:])
         if found:
             return f"{found} (TCP)"
-    return describe_http(packet.payload) or describe_tls(packet.payload) or f"TCP, {packet.size} bytes"
+    header, payload = split_header(packet.payload)
+    carried = describe_http(payload) or describe_tls(payload)
+    if header:
+        return f"{carried}, {header}" if carried else header
+    return carried or f"TCP, {packet.size} bytes"
 
 
 def _flags(packet: Packet) -> str:

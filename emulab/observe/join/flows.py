@@ -49,6 +49,11 @@ class Transit:
     def last(self) -> Packet:
         return self.packets[-1]
 
+    def after(self, packet: Packet) -> Packet | None:
+        """Where a packet was seen next."""
+        place = next((i for i, one in enumerate(self.packets) if one is packet), len(self.packets))
+        return self.packets[place + 1] if place + 1 < len(self.packets) else None
+
 
 @dataclass(slots=True)
 class Leg:

@@ -24,7 +24,7 @@ from emulab.kinds.networking.servernames import (
     server_names,
 )
 from emulab.kinds.registry import CONFIG_MAP, DESTINATION_RULE, INGRESS, SECRET, SERVICE
-from emulab.model.objects import Object
+from emulab.model.objects import NOWHERE, Object
 from emulab.plan.endpoints import views
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations import follow
@@ -177,7 +177,9 @@ class _Builder:
         self.settings: Mapping[str, str] = {key: str(value) for key, value in data.items()}
         self.policy, options = settings(self.settings)
         self.every, fields = for_all(self.settings, self._texts)
-        self.options = replace(options, fields=fields)
+        # The lab's own says so for the lab's own balancers; who asks the ingress otherwise is heard, too.
+        optional = config_map is not None and config_map.position == NOWHERE
+        self.options = replace(options, fields=fields, proxy_optional=options.proxy_protocol and optional)
         self.wishes = IngressWishes(ingresses, flags.annotations_prefix + "/", of_upstreams(self.settings))
         self._rules = DestinationRules(source.members(DESTINATION_RULE).values(), cluster.cluster_domain)
         self.defaults = defaults(self.settings)

@@ -1,11 +1,10 @@
-"""Targets, their health and the strategies that order them: pure, time is an argument."""
+"""Targets, their health, and what orders them (`algorithms`): pure, time is an argument."""
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from emulab.servers.base import socket_name
 from emulab.servers.l4.config import HealthPolicy
@@ -46,20 +45,68 @@ class Health:
         return True
 
 
+class CheckResult(NamedTuple):
+    """What came of a check: HAProxy's word for it (L4OK, L7STS, …), more of it, and the seconds that it took."""
+
+    passed: bool
+    word: str
+    detail: str = ""
+    seconds: float = 0.0
+
+
+class CheckCounts:
+    """What has come of a target's checks so far."""
+
+    __slots__ = ("failures", "flips", "last")
+
+    def __init__(self) -> None:
+        self.last: CheckResult | None = None
+        self.failures = 0
+        self.flips = 0  # from healthy to not
+
+    def add(self, result: CheckResult) -> None:
+        """Takes note of a check."""
+        self.last = result
+        self.failures += not result.passed
+
+
 class BalancedTarget:
     """One target of a frontend, with what has gone through it."""
 
-    __slots__ = ("address", "bytes_in", "bytes_out", "health", "name", "open", "port", "total")
+    __slots__ = (
+        *(
+            "address",
+            "bytes_in",
+            "bytes_out",
+            "checked",
+            "errors",
+            "forced",
+            "health",
+            "name",
+            "open",
+            "port",
+        ),
+        *("total", "weight"),
+    )
 
-    def __init__(self, name: str, address: str, port: int) -> None:
+    def __init__(self, name: str, address: str, port: int, weight: int = 1) -> None:
         self.name = name
         self.address = address
         self.port = port
+        self.weight = weight  # 0: nothing new goes there
         self.health = Health()
+        self.checked = CheckCounts()
+        self.forced = False  # is used although it isn't healthy, as nobody is
+        self.errors = 0  # connections that it didn't take
         self.open = 0  # connections, or UDP flows
         self.total = 0
         self.bytes_in = 0  # from clients to the target
         self.bytes_out = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether something new may go there."""
+        return self.weight > 0 and (self.health.healthy or self.forced)
 
     @property
     def identity(self) -> tuple[str, str, int]:
@@ -73,44 +120,10 @@ class BalancedTarget:
 
 
 class Strategy(Protocol):
-    """Orders the healthy targets for one client: the first is tried first, the others if it fails."""
+    """Orders the usable targets for one client: the first is tried first, the others if it fails."""
 
     def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
-        """The healthy ones of `targets`, in the order to try them for the client's address."""
-
-
-class RoundRobin:
-    """Each healthy target in turn."""
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
-        count = len(targets)
-        ring = [(self._next + step) % count for step in range(count)]
-        healthy = [place for place in ring if targets[place].health.healthy]
-        if healthy:
-            self._next = healthy[0] + 1
-        return [targets[place] for place in healthy]
-
-
-class LeastConnections:
-    """The target with the fewest open connections; among equals, in turn."""
-
-    def __init__(self) -> None:
-        self._turns = RoundRobin()
-
-    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
-        return sorted(self._turns.order(targets, client), key=lambda target: target.open)
-
-
-class SourceHash:
-    """By a hash of the client's address: the same client, the same target, while health doesn't change."""
-
-    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
-        healthy = [target for target in targets if target.health.healthy]
-        first = zlib.crc32(client.encode()) % len(healthy) if healthy else 0
-        return healthy[first:] + healthy[:first]
+        """The usable ones of `targets`, in the order to try them for the client's address."""
 
 
 class Affinity:
@@ -136,11 +149,3 @@ class Affinity:
         self._kept.move_to_end(client)
         while now - next(iter(self._kept.values()))[1] >= self.seconds:
             self._kept.popitem(last=False)
-
-
-# HAProxy's names.
-STRATEGIES: dict[str, Callable[[], Strategy]] = {
-    "roundrobin": RoundRobin,
-    "leastconn": LeastConnections,
-    "source": SourceHash,
-}

@@ -10,11 +10,12 @@ from emulab.servers.configuration import Configuration
 
 @dataclass(frozen=True, slots=True)
 class TargetConfig:
-    """Whom a frontend may send to. Names are unique in a frontend."""
+    """Whom a frontend may send to. Names are unique in a frontend. Nothing new goes to one of weight 0."""
 
     name: str
     address: str
     port: int
+    weight: int = 1
 
     @classmethod
     def nameless(cls, address: str, port: int) -> TargetConfig:
@@ -28,7 +29,8 @@ class HealthPolicy:
 
     `down_interval` is the time between checks of a target that isn't healthy (HAProxy's `downinter`); of one that
     hasn't been for long it is a tenth of how long, up to `interval`: who is back soon is noticed soon, and nobody is
-    asked ten times a second for good. With a `path` the target is asked by HTTP, and has to answer with status 200.
+    asked ten times a second for good. With a `path` the target is asked by HTTP, or HTTPS without a look at its
+    certificate, and has to answer with one of the `codes`.
     """
 
     interval: float
@@ -38,32 +40,61 @@ class HealthPolicy:
     down_interval: float | None = None  # as `interval` if None
     port: int | None = None  # where to connect; the target's own port if None
     path: str = ""
+    protocol: str = ""  # one of `checks.CHECKS`; "": http with a path, else tcp
+    host: str = ""  # of the request; the target's address if ""
+    codes: str = "200"  # 200, 200-399, 200,301-302
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendLimits:
+    """What a frontend takes at most; 0: any number."""
+
+    connections: int = 0  # at a time
+    connections_per_source: int = 0  # at a time, of one address
+    rate: int = 0  # new ones a second
+
+    @property
+    def any(self) -> bool:
+        return bool(self.connections or self.connections_per_source or self.rate)
+
+
+UNLIMITED = FrontendLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class FrontendConfig:
     """Who is behind a listening socket."""
 
-    balance: str  # one of `balance.STRATEGIES`
+    balance: str  # one of `algorithms.STRATEGIES`
     targets: tuple[TargetConfig, ...]
     health: HealthPolicy | None = None  # None: no checks
     source_ranges: tuple[str, ...] = ()  # CIDRs; none: everyone
     idle_timeout: float | None = None  # seconds without a byte; None: for ever (UDP: 30)
     affinity: float = 0.0  # seconds for which a client that doesn't come keeps its target; 0: no affinity
+    fail_open: bool = False  # without any healthy target, whether all are used
+    drain: float | None = (
+        None  # seconds after which connections to removed targets are reset; None: they go on
+    )
+    proxy_protocol: int = 0  # version of the header that targets are sent first; 0: none
+    limits: FrontendLimits = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
 class L4Config(Configuration):
     """The configuration of a balancer: frontends by the keys of their sockets.
 
-    A socket that is listed without a frontend resets its clients.
+    A socket that is listed without a frontend resets its clients. Frontends that are `watched` have no sockets: their
+    packets are the kernel's business, and what is told of their targets is their health. At the sockets of `metrics`
+    numbers are answered by HTTP.
     """
 
     PATCHED = frozenset({"frontends"})
 
     frontends: Mapping[str, FrontendConfig] = field(default_factory=dict)
+    watched: Mapping[str, FrontendConfig] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, frontends: Mapping[str, FrontendConfig]) -> L4Config:
+    def at(cls, frontends: Mapping[str, FrontendConfig], metrics: tuple[str, ...] = ()) -> L4Config:
         """A configuration that listens at its frontends' sockets."""
-        return cls(tuple(sorted(frontends)), frontends)
+        return cls((*sorted(frontends), *metrics), frontends, metrics=metrics)

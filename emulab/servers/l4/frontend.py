@@ -8,8 +8,12 @@ from typing import Any
 from emulab.dataclass import dataclass
 from emulab.servers.base import parse_socket_key, socket_name
 from emulab.servers.l4.acl import Acl
-from emulab.servers.l4.balance import STRATEGIES, Affinity, BalancedTarget, Strategy
-from emulab.servers.l4.config import FrontendConfig, HealthPolicy, TargetConfig
+from emulab.servers.l4.algorithms import STRATEGIES
+from emulab.servers.l4.balance import Affinity, BalancedTarget, Strategy
+from emulab.servers.l4.checks import CHECKS, kind_of
+from emulab.servers.l4.checks.http import ranges_of
+from emulab.servers.l4.config import UNLIMITED, FrontendConfig, FrontendLimits, HealthPolicy, TargetConfig
+from emulab.servers.l4.limits import ConnectionCount
 
 NOT_ALLOWED = "source address not allowed"
 
@@ -25,6 +29,10 @@ class Spec:
     policy: HealthPolicy | None = None
     idle_timeout: float | None = None  # seconds without a byte; None: for ever (UDP: 30)
     affinity: float = 0.0  # seconds for which a client that doesn't come keeps its target; 0: no affinity
+    fail_open: bool = False
+    drain: float | None = None
+    proxy_protocol: int = 0
+    limits: FrontendLimits = UNLIMITED
 
 
 def checked_spec(key: str, given: FrontendConfig) -> Spec:
@@ -35,10 +43,20 @@ def checked_spec(key: str, given: FrontendConfig) -> Spec:
         raise ValueError(f"{key}: unknown balance {balance!r}, known are {', '.join(sorted(STRATEGIES))}")
     if len({target.name for target in given.targets}) < len(given.targets):
         raise ValueError(f"{key}: two targets of one name")
+    if given.proxy_protocol not in (0, 1, 2):
+        raise ValueError(f"{key}: there is no version {given.proxy_protocol} of the PROXY protocol")
+    if policy is not None:
+        ranges_of(policy.codes)
+        if kind_of(policy) not in CHECKS:
+            raise ValueError(
+                f"{key}: unknown check {kind_of(policy)!r}, known are {', '.join(sorted(CHECKS))}"
+            )
     if protocol == "udp" and policy is not None and policy.port is None:
         policy = None  # checks connect by TCP; a UDP port says nothing to them
-    acl = Acl(given.source_ranges)
-    return Spec(key, acl, balance, given.targets, policy, given.idle_timeout, given.affinity)
+    return Spec(
+        *(key, Acl(given.source_ranges), balance, given.targets, policy, given.idle_timeout, given.affinity),
+        *(given.fail_open, given.drain, given.proxy_protocol, given.limits),
+    )
 
 
 class Frontend:
@@ -48,7 +66,11 @@ class Frontend:
         _, address, port = parse_socket_key(spec.key)
         self.key = spec.key
         self.local = socket_name((address, port))
-        self.dropped = 0  # clients refused: by the ACL, or for want of a target
+        self.dropped = 0  # clients refused: by the ACL or a limit, or for want of a target
+        self.denied = 0  # of these, those that the ACL or a limit refused
+        self.total = 0  # clients that were let in
+        self.bytes_in = self.bytes_out = 0  # also of targets that are gone
+        self.gate = ConnectionCount(spec.limits)
         self.targets: list[BalancedTarget] = []
         self._strategy: Strategy = STRATEGIES[spec.balance]()
         self._affinity = Affinity(spec.affinity) if spec.affinity else None
@@ -62,8 +84,13 @@ class Frontend:
         if spec.affinity != self.spec.affinity:
             self._affinity = Affinity(spec.affinity) if spec.affinity else None
         known = {target.identity: target for target in self.targets}
-        wanted = ((target.name, target.address, target.port) for target in spec.targets)
-        self.targets = [known.get(identity) or BalancedTarget(*identity) for identity in wanted]
+        self.targets = []
+        for wanted in spec.targets:
+            target = BalancedTarget(wanted.name, wanted.address, wanted.port, wanted.weight)
+            target = known.get(target.identity) or target
+            target.weight = wanted.weight
+            self.targets.append(target)
+        self.gate.change(spec.limits)
         if spec.policy is None:
             for target in self.targets:
                 target.health.healthy = True  # nobody checks it any more
@@ -74,9 +101,18 @@ class Frontend:
         return self.spec.acl.allows(address)
 
     def order(self, client: str, now: float) -> list[BalancedTarget]:
-        """The healthy targets in the order to try them for a client's address."""
+        """The usable targets in the order to try them for a client's address."""
+        if self.spec.fail_open:
+            forced = not any(target.health.healthy for target in self.targets)
+            for target in self.targets:
+                target.forced = forced
         ordered = self._strategy.order(self.targets, client)
         return self._affinity.order(ordered, client, now) if self._affinity else ordered
+
+    @property
+    def healthy(self) -> int:
+        """How many targets are healthy."""
+        return sum(target.health.healthy for target in self.targets)
 
     def chosen(self, target: BalancedTarget, client: str, now: float) -> None:
         """The client has been joined with this target."""
@@ -86,7 +122,11 @@ class Frontend:
     def explain(self, healthy: int, failed: Sequence[str] = ()) -> str:
         """Why a target was picked, in words: one of `healthy`, after others `failed`."""
         how = f"{self.spec.balance}, client affinity" if self._affinity else self.spec.balance
+        if self.spec.fail_open and self.targets and self.targets[0].forced:
+            how, healthy = f"{how}, failing open", 0
         reason = f"{how}, {healthy} of {len(self.targets)} targets healthy"
+        if self.spec.proxy_protocol:
+            reason += f", PROXY protocol v{self.spec.proxy_protocol}"
         return f"{reason}, after {', '.join(failed)}" if failed else reason
 
     def lament(self, failed: Sequence[str] = ()) -> str:
@@ -101,11 +141,19 @@ class Frontend:
         return {
             "balance": self.spec.balance,
             "dropped": self.dropped,
+            "denied": self.denied,
+            "open": self.gate.open,
+            "total": self.total,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
             "targets": {
                 target.name: {
                     "address": target.address,
                     "port": target.port,
                     "healthy": target.health.healthy,
+                    "weight": target.weight,
+                    "errors": target.errors,
+                    "check": _check(target),
                     "open": target.open,
                     "total": target.total,
                     "bytes_in": target.bytes_in,
@@ -114,3 +162,12 @@ class Frontend:
                 for target in self.targets
             },
         }
+
+
+def _check(target: BalancedTarget) -> dict[str, Any] | None:
+    """The last check of a target, and how many there were; None where there was none."""
+    last, counts = target.checked.last, target.checked
+    if last is None:
+        return None
+    told = {"word": last.word, "detail": last.detail, "seconds": last.seconds}
+    return {**told, "failures": counts.failures, "flips": counts.flips}

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
+from emulab.servers.exposition import CONTENT_TYPE
+from emulab.servers.journal import Journal
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
 from emulab.servers.l4.health import Checker
+from emulab.servers.l4.metrics import exposition
 from emulab.servers.l4.tcp import Half, Session
 from emulab.servers.l4.udp import UdpProxy
+from emulab.servers.l7.shell.pages import PageReader
 from emulab.servers.patches import read_changes
 
 _BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
@@ -28,11 +35,12 @@ def create(emit: Emit) -> Server:
 class _Listener:
     """One open socket with its frontend."""
 
-    def __init__(self, frontend: Frontend, emit: Emit, sessions: set[Session]) -> None:
+    def __init__(self, frontend: Frontend, emit: Emit, sessions: set[Session], journal: Journal) -> None:
         self.frontend = frontend
         self.checker = Checker(frontend, emit)
         self._emit = emit
         self._sessions = sessions
+        self._journal = journal
         self._server: asyncio.Server | None = None
         self._datagrams: UdpProxy | None = None
 
@@ -44,14 +52,23 @@ class _Listener:
         self._server = await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
 
     def _accept(self) -> Half:
-        session = Session(self.frontend, self._emit, self._sessions.discard)
+        session = Session(self.frontend, self._emit, self._sessions.discard, self._journal)
         self._sessions.add(session)
         return session.client
 
     def update(self, spec: Spec) -> None:
         self.frontend.update(spec)
+        if spec.drain is not None:
+            self._drain(spec.drain)
         if self._datagrams is not None:
             self._datagrams.follow()
+
+    def _drain(self, seconds: float) -> None:
+        """Connections to targets that are configured no more may go on for so long."""
+        there = set(self.frontend.targets)
+        for session in self._sessions:
+            if session.frontend is self.frontend and session.target and session.target not in there:
+                session.drain(seconds)
 
     def close(self) -> None:
         """Accepts no more connections; sessions go on."""
@@ -74,6 +91,10 @@ class L4Server:
         self._emit = emit
         self._listeners: dict[str, _Listener] = {}
         self._sessions: set[Session] = set()
+        self._watched: dict[str, _Listener] = {}
+        self._pages: dict[str, asyncio.Server] = {}
+        self._begun = 0.0
+        self._journal = Journal(single=True)
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Makes the balancer equal to `config`. Established connections go on, also through removed targets.
@@ -81,7 +102,10 @@ class L4Server:
         Raises:
             ValueError: the configuration is wrong, or a listed socket was not given. Nothing is changed then.
         """
-        wanted = self._wanted(from_json(L4Config, config), sockets)
+        asked = from_json(L4Config, config)
+        wanted = self._wanted(asked, sockets)
+        watched = {key: checked_spec(key, given) for key, given in asked.watched.items()}
+        self._begin()
         # All frontends change before the first await, so no connection sees half of a change.
         for key in [key for key in self._listeners if key not in wanted]:
             self._listeners.pop(key).close()
@@ -89,24 +113,64 @@ class L4Server:
         for key, spec in wanted.items():
             listener = self._listeners.get(key)
             if listener is None:
-                listener = _Listener(Frontend(spec), self._emit, self._sessions)
-                self._listeners[key] = listener
+                listener = self._listeners[key] = self._listener(spec)
             else:
                 listener.update(spec)
             listener.checker.follow()
             if key in sockets:
                 listener.close_socket()
                 fresh.append(listener)
+        self._watch(watched)
         for key, sock in sockets.items():
-            if key not in wanted:
+            if key not in wanted and key not in asked.metrics:
                 sock.close()
         for listener in fresh:
             await listener.open(sockets[listener.frontend.key])
+        await self._serve_pages(asked.metrics, sockets)
+
+    def _begin(self) -> None:
+        """Takes the log, which is where the process prints."""
+        if self._begun:
+            return
+        self._begun = time.time()
+        with suppress(OSError):  # without /proc there is no log
+            self._journal.open(os.open("/proc/self/fd/1", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+
+    def _listener(self, spec: Spec) -> _Listener:
+        return _Listener(Frontend(spec), self._emit, self._sessions, self._journal)
+
+    def _watch(self, wanted: Mapping[str, Spec]) -> None:
+        """Checks the targets of frontends whose packets the kernel forwards."""
+        for key in [key for key in self._watched if key not in wanted]:
+            self._watched.pop(key).close()
+        for key, spec in wanted.items():
+            watched = self._watched.get(key)
+            if watched is None:
+                watched = self._watched[key] = self._listener(spec)
+            else:
+                watched.update(spec)
+            watched.checker.follow()
+
+    async def _serve_pages(self, keys: Sequence[str], sockets: Mapping[str, socket.socket]) -> None:
+        for key in [key for key in self._pages if key not in keys or key in sockets]:
+            self._pages.pop(key).close()
+        loop = asyncio.get_running_loop()
+        for key in keys:
+            if key in sockets:
+                self._pages[key] = await loop.create_server(lambda: PageReader(self._page), sock=sockets[key])
+
+    def _page(self, path: str) -> tuple[str, str] | None:
+        if path != "/metrics":
+            return None
+        frontends = [one.frontend for one in (*self._listeners.values(), *self._watched.values())]
+        return CONTENT_TYPE, exposition(frontends, time.time() - self._begun)
 
     def _wanted(self, config: L4Config, sockets: Mapping[str, socket.socket]) -> dict[str, Spec]:
         specs = {key: checked_spec(key, given) for key, given in config.frontends.items()}
         wanted: dict[str, Spec] = {}
         for key in config.listen:
+            if key in config.metrics:
+                continue
             if parse_socket_key(key)[0] not in ("tcp", "udp"):
                 raise ValueError(f"not a socket's key: {key}")
             if key not in sockets and key not in self._listeners:
@@ -129,9 +193,12 @@ class L4Server:
 
     async def close(self, grace: float = 0.0) -> None:
         """Stops accepting, waits up to `grace` seconds for connections to end, then resets them."""
-        for listener in self._listeners.values():
+        for listener in (*self._listeners.values(), *self._watched.values()):
             listener.close()
+        for page in self._pages.values():
+            page.close()
         self._listeners.clear()
+        self._watched.clear()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
         while self._sessions and loop.time() < deadline:
@@ -139,10 +206,14 @@ class L4Server:
         for session in list(self._sessions):
             session.reset()
         await asyncio.sleep(0)  # the loop tells the protocols of their end in its next turn
+        self._journal.flush()
 
     def status(self) -> dict[str, Any]:
         """Health, connections and bytes by frontend and target."""
         return {
             "connections": len(self._sessions),
-            "frontends": {key: listener.frontend.status() for key, listener in self._listeners.items()},
+            "frontends": {
+                key: listener.frontend.status()
+                for key, listener in (*self._listeners.items(), *self._watched.items())
+            },
         }

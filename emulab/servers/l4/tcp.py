@@ -20,10 +20,14 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any, cast
 
+from emulab.servers.accesslog import OWN
 from emulab.servers.base import Emit, socket_name
+from emulab.servers.journal import Journal
 from emulab.servers.l4.balance import BalancedTarget
+from emulab.servers.l4.checks import RESET_ON_CLOSE
 from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
-from emulab.servers.l4.health import RESET_ON_CLOSE
+from emulab.servers.l4.tcplog import EndedConnection, ended_line
+from emulab.servers.wire.proxyheader import proxy_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +116,9 @@ class Half(asyncio.Protocol):
 class Session:
     """One client's connection, and the one made for it."""
 
-    def __init__(self, frontend: Frontend, emit: Emit, forget: Callable[[Session], None]) -> None:
+    def __init__(
+        self, frontend: Frontend, emit: Emit, forget: Callable[[Session], None], journal: Journal
+    ) -> None:
         self.number = next(_numbers)  # joins the records of both sides
         self.client = Half(self)
         self._upstream: Half | None = None
@@ -126,6 +132,32 @@ class Session:
         self._idle = frontend.spec.idle_timeout
         self._last = 0.0
         self._who = ""
+        self._journal = journal
+        self._source = ""  # the client's address, once it is let in
+        self._begun = self._loop.time()
+        self._connected = 0.0  # when it was joined
+        self._failures = 0
+        self._bytes_in = self._bytes_out = 0
+        self._how = ""  # how it ended, where that was of our own making (HAProxy's termination state)
+        self._drain: asyncio.TimerHandle | None = None
+
+    @property
+    def frontend(self) -> Frontend:
+        return self._frontend
+
+    @property
+    def target(self) -> BalancedTarget | None:
+        """The one that it is joined with."""
+        return self._target
+
+    def drain(self, seconds: float) -> None:
+        """Its target is gone: it may go on for so long."""
+        if self._drain is None:
+            self._drain = self._loop.call_later(seconds, self._drained)
+
+    def _drained(self) -> None:
+        self._how = "KD"
+        self.reset()
 
     def accepted(self) -> None:
         """The client is there: lets it in and begins to connect, or resets it."""
@@ -133,19 +165,32 @@ class Session:
         self._who = socket_name(peer)
         if not peer[0] or not self._frontend.allows(peer[0]):
             # The kernel has answered its SYN already; no byte is read or sent.
-            self._drop(NOT_ALLOWED, acl=self._frontend.spec.acl.ranges)
+            self._frontend.denied += 1
+            self._drop(NOT_ALLOWED, "PR", acl=self._frontend.spec.acl.ranges)
             return
+        gate = self._frontend.gate
+        if gate.limits.any and (reason := gate.refusal(peer[0], self._loop.time())):
+            self._frontend.denied += 1
+            self._drop(reason, "PR")
+            return
+        self._source = peer[0]
+        gate.enter(peer[0])
+        self._frontend.total += 1
         if self._emit.wanted:
             self._emit({"event": "proxy-accept", **self._common()})
         self._connecting = self._loop.create_task(self._connect(peer[0]))
 
     def count(self, half: Half, size: int) -> None:
         """Takes note of bytes that came from `half`."""
-        if self._target is not None:
-            if half is self.client:
-                self._target.bytes_in += size
-            else:
-                self._target.bytes_out += size
+        target = self._target
+        if half is self.client:
+            self._bytes_in += size
+            if target is not None:
+                target.bytes_in += size
+        else:
+            self._bytes_out += size
+            if target is not None:
+                target.bytes_out += size
         if self._idle:
             self._last = self._loop.time()
 
@@ -204,10 +249,12 @@ class Session:
             self._join(half, target, len(healthy), failed)
             return
         self._connecting = None
-        self._drop(self._frontend.lament(failed))
+        self._drop(self._frontend.lament(failed), "SC")
 
     def _fault(self, target: BalancedTarget, error: OSError) -> str:
         """Tells that a target couldn't be reached, and says it for those who come after it."""
+        target.errors += 1
+        self._failures += 1
         why = "timed out" if isinstance(error, TimeoutError) else str(error)
         if error.errno:
             why = os.strerror(error.errno)
@@ -241,7 +288,10 @@ class Session:
                     "reason": self._frontend.explain(healthy, failed),
                 }
             )
-        self._last = self._loop.time()
+        self._last = self._connected = self._loop.time()
+        if version := self._frontend.spec.proxy_protocol:
+            ends = (self.client.transport.get_extra_info(name) for name in ("peername", "sockname"))
+            half.transport.write(proxy_header(version, *ends))
         # Both know their peer before a byte moves: writing can pause the other half at once.
         self.client.peer, half.peer = half, self.client
         self.client.join(half)
@@ -252,8 +302,9 @@ class Session:
         if self._idle:
             self._schedule()
 
-    def _drop(self, reason: str, **more: Any) -> None:
+    def _drop(self, reason: str, how: str, **more: Any) -> None:
         self._frontend.dropped += 1
+        self._how = how
         if self._emit.wanted:
             self._emit({"event": "drop", **self._common(), "reason": reason, **more})
         self.client.reset()
@@ -282,6 +333,7 @@ class Session:
         if any(half.eof and half.is_dead() for half in halves):
             self.reset()
         elif self._idle and self._loop.time() >= self._last + self._idle:
+            self._how = "cD"
             for half in halves:
                 # No RST, as HAProxy ends what is idle: `eof` tells `ended` that this is in order. What
                 # the peer hasn't read for so long is not waited for.
@@ -291,9 +343,38 @@ class Session:
             self._schedule()
 
     def _over(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._target is not None:
-            self._target.open -= 1
+        for timer in (self._timer, self._drain):
+            if timer is not None:
+                timer.cancel()
+        target, frontend = self._target, self._frontend
+        if self._journal.takes(OWN):
+            self._journal.write(OWN, ended_line(self._summary()))
+        frontend.bytes_in += self._bytes_in
+        frontend.bytes_out += self._bytes_out
+        if target is not None:
+            target.open -= 1
             self._target = None
+        if self._source:
+            frontend.gate.leave(self._source)
+            self._source = ""
         self._forget(self)
+
+    def _summary(self) -> EndedConnection:
+        now = self._loop.time()
+        return EndedConnection(
+            *(self._who, self._frontend, self._target),
+            connecting=self._connected - self._begun if self._connected else -1.0,
+            seconds=now - self._begun,
+            size=self._bytes_out,
+            how=self._how or self._side(),
+            failures=self._failures,
+        )
+
+    def _side(self) -> str:
+        """Who ended it before its time: the client or the server, while connecting or with data; nobody."""
+        upstream = self._upstream
+        if self.client.eof and (upstream is None or upstream.eof):
+            return "--"
+        if upstream is None:
+            return "CC"
+        return "--" if self.client.eof or upstream.eof else "CD"

@@ -83,7 +83,9 @@ class UdpProxy:
         """Sends one datagram, or loses it."""
         for _ in range(2):
             try:
-                flow.target.bytes_in += flow.sock.send(data)
+                size = flow.sock.send(data)
+                flow.target.bytes_in += size
+                self._frontend.bytes_in += size
             except BlockingIOError:
                 return
             except OSError:
@@ -108,6 +110,7 @@ class UdpProxy:
             except OSError:
                 continue
             flow.target.bytes_out += size
+            self._frontend.bytes_out += size
 
     def _begin(self, client: Any) -> _Flow | None:
         frontend = self._frontend
@@ -118,7 +121,13 @@ class UdpProxy:
             "local": frontend.local,
         }
         if not frontend.allows(client[0]):
+            frontend.denied += 1
             self._drop(common, NOT_ALLOWED, acl=frontend.spec.acl.ranges)
+            return None
+        gate = frontend.gate
+        if gate.limits.any and (reason := gate.refusal(client[0], self._loop.time())):
+            frontend.denied += 1
+            self._drop(common, reason)
             return None
         failed: list[str] = []
         healthy = frontend.order(client[0], self._loop.time())
@@ -131,6 +140,7 @@ class UdpProxy:
                 sock.connect((target.address, target.port))
             except OSError as error:  # no route to it
                 sock.close()
+                target.errors += 1
                 failed.append(f"{target.name} {os.strerror(error.errno or 0)}")
                 continue
             break
@@ -140,6 +150,8 @@ class UdpProxy:
         while len(self._flows) >= FLOW_LIMIT:
             self._end(next(iter(self._flows)))
         flow = self._flows[client] = _Flow(sock, target, self._loop.time())
+        gate.enter(client[0])
+        frontend.total += 1
         target.open += 1
         target.total += 1
         frontend.chosen(target, client[0], flow.last)
@@ -190,3 +202,4 @@ class UdpProxy:
         self._loop.remove_reader(flow.sock)
         flow.sock.close()
         flow.target.open -= 1
+        self._frontend.gate.leave(client[0])

@@ -38,6 +38,11 @@ class ProxyHeaderReader:
         self.done = False
         self.proxied: Proxied | None = None
 
+    def begins(self, peeked: bytes) -> bool:
+        """Whether what has come, with these bytes, may be a header, or the beginning of one."""
+        known = self._taken + peeked
+        return known[: len(SIGNATURE)] == SIGNATURE[: len(known)] or known[:6] == b"PROXY "[: len(known)]
+
     def feed(self, peeked: bytes) -> int:
         """How many of these bytes belong to the header; they are taken, and not given again."""
         known = self._taken + peeked

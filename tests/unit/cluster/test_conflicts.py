@@ -310,14 +310,14 @@ def test_a_balancers_address_that_another_asks_for() -> None:
         for name in ("first", "second")
     )
     assert warned(first, second) == [
-        "Service/second spec.loadBalancerIP: 203.0.113.77 is that of Service/default/first: the balancer gets another"
-        " address"
+        "Service/second spec.loadBalancerIP: 203.0.113.77 is that of Service/default/first: it waits for the address,"
+        " or both say emulab.dev/allow-shared-ip"
     ]
     balancer = described(
         "LoadBalancer", {"network": "internet", "address": "203.0.113.77", "target": {"ingress": True}}
     )
     assert [line.partition(": ")[2] for line in warned(first, balancer)] == [
-        "203.0.113.77 is that of LoadBalancer/web: the balancer gets another address"
+        "203.0.113.77 is that of LoadBalancer/web: it waits for the address, or both say emulab.dev/allow-shared-ip"
     ]
 
 
@@ -400,11 +400,7 @@ def test_warnings_of_objects_without_their_text() -> None:
     ("name", "value", "why"),
     [
         ("networking.gke.io/load-balancer-type", "Internal", "the balancer is on the internet"),
-        (
-            "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol",
-            "*",
-            "the balancer sends no PROXY header",
-        ),
+        ("service.beta.kubernetes.io/aws-load-balancer-proxy-protocol", "*", ""),
         ("service.beta.kubernetes.io/azure-load-balancer-internal", "false", ""),
         ("service.beta.kubernetes.io/aws-load-balancer-type", "nlb", ""),
     ],

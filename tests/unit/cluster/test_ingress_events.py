@@ -12,7 +12,8 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects, Tell
 from emulab.model.objects import Object
 
-SYSTEM = system_objects(Cluster())
+# What is told of the controller's own ConfigMap is another matter, below.
+SYSTEM = [o for o in system_objects(Cluster()) if o.kind != "ConfigMap"]
 
 
 def ingress(name: str = "i", host: str = "a.test", **spec: Any) -> Object:

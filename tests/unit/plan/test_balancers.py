@@ -43,7 +43,7 @@ def frontends(built: World, place: str) -> dict[str, dict[str, Any]]:
     config = to_json(server.config)
     found: dict[str, dict[str, Any]] = config["frontends"]
     assert server.kind == "l4" and server.namespace == place
-    assert sorted(found) == config["listen"] == list(server.listen)
+    assert [*sorted(found), *config["metrics"]] == config["listen"] == list(server.listen)
     for key, frontend in found.items():
         assert checked_spec(key, from_json(FrontendConfig, frontend)).key == key
     return found

@@ -346,13 +346,17 @@ def test_ports_lead_past_ingresses_to_services() -> None:
 
 
 def test_a_proxy_header_that_nobody_sends_is_told() -> None:
-    def told(value: str) -> list[str]:
+    def told(value: str, *more: str) -> list[str]:
         data = {"use-proxy-protocol": value}
         conf = document(apiVersion="v1", kind="ConfigMap", metadata={"name": "conf"}, data=data)
-        return [one for one in said(conf, controller("--configmap=default/conf"), APP) if "PROXY" in one]
+        flags = ("--configmap=default/conf", "--publish-service=default/own")
+        return [one for one in said(conf, controller(*flags), *more, APP) if "PROXY" in one]
 
-    assert told("false") == []
-    (line,) = told("true")
+    assert told("false", front()) == [] and told("true") == [], "before the lab's own balancers"
+    says = '"annotations": {"balancer.emulab.dev/proxyProtocol": "v2"}'
+    annotated = front().replace('"name": "own"', f'"name": "own", {says}', 1)
+    assert told("true", annotated) == []
+    (line,) = told("true", front())
     assert "ConfigMap default/conf: use-proxy-protocol closes every connection without a PROXY header" in line
 
 

@@ -86,6 +86,7 @@ class Options:
     trust_forwarded: bool = False  # fields of those in front (`use-forwarded-headers`)
     real_ip: bool = False  # of their fields, the address alone (`enable-real-ip`)
     proxy_protocol: bool = False  # a PROXY header is in front of every connection
+    proxy_optional: bool = False  # which those may leave out who speak for themselves
     trusted: tuple[str, ...] | None = None  # who is believed about addresses; None: as the make has it
     forwarded_for_header: str = "X-Forwarded-For"
     full_forwarded_for: bool = False  # upstreams are told of all who were in front

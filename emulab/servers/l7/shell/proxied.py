@@ -34,13 +34,15 @@ class ProxiedListener:
         secure: ssl.SSLContext | None,
         seconds: Callable[[], float],
         refused: ClosedEarly,
+        optional: Callable[[], bool],
     ) -> None:
-        """`seconds`: how long a header may take."""
+        """`seconds`: how long a header may take. `optional`: who begins otherwise is who it seems to be."""
         self._socket = sock
         self._connection = connection
         self._secure = secure
         self._seconds = seconds
         self._refused = refused
+        self._optional = optional
         self._reading: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
@@ -91,6 +93,8 @@ class ProxiedListener:
                 continue
             if not peeked:
                 raise PeerError("the connection ended before a PROXY header")
+            if self._optional() and not reader.begins(peeked):
+                return None
             client.recv(reader.feed(peeked))
         return reader.proxied
 

@@ -142,6 +142,7 @@ class L7Server:
             context.certificates.base if tls else None,
             lambda: self._snapshot.options.header_timeout,
             context.refused,
+            lambda: self._snapshot.options.proxy_optional,
         )
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:

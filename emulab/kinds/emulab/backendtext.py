@@ -1,0 +1,55 @@
+"""What `describe` says of a balancer's backends, by what the balancer itself says of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.fields import Fields, LinesBelow, aligned
+
+STATUS = "ServerStatus"
+"""The kind of what stands beside a LoadBalancer that is described: the counters of its server."""
+
+
+def counted(beside: Sequence[Raw]) -> Mapping[str, Any]:
+    """The balancer's counters by frontend; none where it isn't up."""
+    found = (one.get("frontends") or {} for one in beside if one.get("kind") == STATUS)
+    return next(found, {})
+
+
+def backends(frontends: Mapping[str, Any], forwards: bool) -> Fields:
+    """A table of all backends, and what went through each frontend. Of what the kernel forwards nothing is counted."""
+    rows = [row for key, frontend in frontends.items() for row in _rows(key, frontend, forwards)]
+    if not rows:
+        return [("Backends", NONE)]
+    titles = ["Frontend", "Backend", "Address", "Weight", "State", "Last check", "Open", "Total", "Errors"]
+    fields: Fields = [("Backends", LinesBelow("", aligned(titles, rows)))]
+    if not forwards:
+        fields.append(("Connections", [_sum(key, one) for key, one in frontends.items()]))
+    return fields
+
+
+def _rows(key: str, frontend: Mapping[str, Any], forwards: bool) -> Iterator[list[str]]:
+    for name, target in frontend["targets"].items():
+        state = "healthy" if target["healthy"] else "unhealthy"
+        counts = ["-"] * 3 if forwards else [str(target[field]) for field in ("open", "total", "errors")]
+        address = f"{target['address']}:{target['port']}"
+        if ":" in target["address"]:
+            address = f"[{target['address']}]:{target['port']}"
+        state = state if target["weight"] else f"{state}, drained"
+        yield [key, name, address, str(target["weight"]), state, _check(target.get("check")), *counts]
+
+
+def _check(check: Mapping[str, Any] | None) -> str:
+    if check is None:
+        return NONE
+    detail = f": {check['detail']}" if check["detail"] else ""
+    return f"{check['word']}{detail} in {check['seconds'] * 1000:.1f}ms"
+
+
+def _sum(key: str, frontend: Mapping[str, Any]) -> str:
+    return (
+        f"{key}: {frontend['open']} open, {frontend['total']} in all, {frontend['dropped']} refused,"
+        f" {frontend['bytes_in']} bytes in, {frontend['bytes_out']} bytes out"
+    )

@@ -1,0 +1,130 @@
+"""How a balancer balances, whatever asked for it: fields of a LoadBalancer's spec, and a Service's annotations."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from emulab.model.checks import (
+    Check,
+    Problems,
+    boolean,
+    count,
+    integer,
+    mapping,
+    one_of,
+    pattern,
+    port,
+    show,
+    wrong,
+)
+
+MODES = ("proxy", "nat")
+ALGORITHMS = ("roundrobin", "leastconn", "source")
+"""HAProxy's names."""
+PROXY_PROTOCOLS = ("none", "v1", "v2")
+
+_MOST_SECONDS = 86400
+_CODES = re.compile(r"\s*[1-5]\d\d(-[1-5]\d\d)?\s*(,\s*[1-5]\d\d(-[1-5]\d\d)?\s*)*")
+
+
+def _seconds(value: Any) -> Problems:
+    if type(value) in (int, float) and 0.05 <= value <= _MOST_SECONDS:
+        return ()
+    return wrong(f"{show(value)} is not a number of seconds (0.05-{_MOST_SECONDS})")
+
+
+def _codes(value: Any) -> Problems:
+    if (type(value) is int and 100 <= value <= 599) or (type(value) is str and _CODES.fullmatch(value)):
+        return ()
+    return wrong(
+        f"{show(value)} is not a status of HTTP, a range such as 200-399, or several of them with commas"
+    )
+
+
+def _weights(value: Any) -> Problems:
+    if type(value) is not dict:
+        return wrong(f"{show(value)} is not a mapping")
+    weight = integer(0, 256, "a weight")
+    found: list[Any] = []
+    for name, number in value.items():
+        found += [((name, *path), text) for path, text in weight(number)]
+    return found
+
+
+def _asks(spec: dict[str, Any]) -> Problems:
+    if spec.get("protocol") == "TCP":
+        for field in ("path", "host", "codes"):
+            if field in spec:
+                return wrong("needs protocol: HTTP or HTTPS", field)
+    return ()
+
+
+health_check = mapping(
+    {
+        "protocol": one_of("TCP", "HTTP", "HTTPS"),
+        "path": pattern(r"/[!-~]*", "a path that begins with /", 1024),
+        "host": pattern(r"[!-~]+", "a host", 255),
+        "port": port,
+        "codes": _codes,
+        "interval": _seconds,
+        "timeout": _seconds,
+        "rise": integer(1, 100, "a number of checks"),
+        "fall": integer(1, 100, "a number of checks"),
+    },
+    rules=(_asks,),
+    closed=True,
+)
+
+BALANCING: dict[str, Check] = {
+    "mode": one_of(*MODES),
+    "preserveClientIP": boolean,
+    "algorithm": one_of(*ALGORITHMS),
+    "weights": _weights,
+    "stickiness": integer(0, _MOST_SECONDS, "a number of seconds"),
+    "healthCheck": health_check,
+    "failOpen": boolean,
+    "draining": integer(0, _MOST_SECONDS, "a number of seconds"),
+    "deny": one_of("reject", "drop"),
+    "proxyProtocol": one_of(*PROXY_PROTOCOLS),
+    "limits": mapping(
+        {"connections": count, "connectionsPerSource": count, "rate": count},
+        closed=True,
+    ),
+    "idleTimeout": integer(1, _MOST_SECONDS, "a number of seconds"),
+}
+"""The fields, each with what it may say."""
+
+_PROXYS_ALONE = {
+    "algorithm": ("leastconn", "the kernel doesn't count connections by target"),
+    "proxyProtocol": (None, "no bytes are added to what is forwarded"),
+    "limits.connectionsPerSource": (None, "the kernel's limits here are of all clients together"),
+}
+
+
+def modes_agree(spec: dict[str, Any]) -> Problems:
+    """What only one of the modes can do."""
+    if spec.get("mode") != "nat":
+        return (
+            wrong("needs mode: nat; a proxy has PROXY headers for it (proxyProtocol)", "preserveClientIP")
+            if (spec.get("preserveClientIP"))
+            else ()
+        )
+    for path, (value, why) in _PROXYS_ALONE.items():
+        outer, _, inner = path.partition(".")
+        given = spec.get(outer)
+        if inner:
+            given = (given or {}).get(inner)
+        if given and given != "none" and value in (None, given):
+            return wrong(f"{show(given)} needs mode: proxy: {why}", *path.split("."))
+    return ()
+
+
+def balancer_port(value: Any) -> Problems:
+    """`443`, or `53/UDP`."""
+    if type(value) is not str:
+        return port(value)
+    number, _, protocol = value.partition("/")
+    if protocol not in ("TCP", "UDP") or not number.isdecimal():
+        return wrong(f'{show(value)} is not a port (443, or "53/UDP")')
+    return port(int(number))

@@ -1,0 +1,50 @@
+"""How the balancer of a Service balances, by its class and annotations, and with whom it may share an address."""
+
+from __future__ import annotations
+
+from emulab.kinds.emulab.balancingview import CLASSES, IP_MODE, Balancing, annotated
+from emulab.model.objects import Object
+
+SHARING_KEYS = (
+    "emulab.dev/allow-shared-ip",
+    "metallb.io/allow-shared-ip",
+    "metallb.universe.tf/allow-shared-ip",
+    "lbipam.cilium.io/sharing-key",
+)
+"""Annotations by which Services of one value agree to share an address (MetalLB's, Cilium's)."""
+
+
+def service_balancing(o: Object) -> Balancing:
+    """How the balancer of a Service of type LoadBalancer balances."""
+    own = CLASSES.get(o.spec.get("loadBalancerClass") or "", {})
+    return Balancing.of({**own, **annotated(o.annotations)})
+
+
+def is_of_known_class(o: Object) -> bool:
+    """Whether somebody here serves a Service's loadBalancerClass: one without is everybody's (KEP-1959)."""
+    return not o.spec.get("loadBalancerClass") or o.spec["loadBalancerClass"] in CLASSES
+
+
+def ip_mode(o: Object) -> str:
+    """What a Service's status says of its addresses (KEP-1860): VIP, that nodes may serve these themselves, or Proxy,
+    that they have to leave them to the balancer, which adds something to what is sent: a PROXY header."""
+    asked = o.annotations.get(IP_MODE)
+    if asked in ("VIP", "Proxy"):
+        return asked
+    return "Proxy" if service_balancing(o).proxy_protocol else "VIP"
+
+
+def may_share(one: Object, other: Object) -> bool:
+    """Whether two Services may have one address: both say so, and no port is both's (MetalLB's rules)."""
+    keys = {o.annotations.get(name) for o in (one, other) for name in SHARING_KEYS if name in o.annotations}
+    said = all(any(name in o.annotations for name in SHARING_KEYS) for o in (one, other))
+    if len(keys) != 1 or not said:
+        return False
+    if _ports(one) & _ports(other):
+        return False
+    policies = {o.spec.get("externalTrafficPolicy") or "Cluster" for o in (one, other)}
+    return policies == {"Cluster"} or one.spec.get("selector") == other.spec.get("selector")
+
+
+def _ports(o: Object) -> set[tuple[str, int]]:
+    return {(p.get("protocol") or "TCP", p["port"]) for p in o.spec.get("ports") or ()}

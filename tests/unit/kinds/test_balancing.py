@@ -1,0 +1,159 @@
+"""What balancers may be told, in a LoadBalancer and by annotations of Services and Ingresses."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from controllers_store import make
+from manifest_texts import accepted, described, refused
+
+from emulab.kinds.emulab.balancingview import Balancing, annotated, annotation_problems, health_annotated
+from emulab.kinds.emulab.loadbalancerview import LoadBalancer
+from emulab.kinds.emulab.servicebalancing import ip_mode, is_of_known_class, may_share, service_balancing
+from emulab.model.objects import Object
+
+ALB, NLB = "alb.ingress.kubernetes.io/", "service.beta.kubernetes.io/aws-load-balancer-"
+
+
+def test_all_that_a_balancer_may_be_told() -> None:
+    spec = {
+        "mode": "proxy",
+        "ports": [443, "53/UDP"],
+        "algorithm": "leastconn",
+        "weights": {"node1": 3, "node2": 0},
+        "stickiness": 60,
+        "healthCheck": {"protocol": "HTTPS", "path": "/x", "codes": 204, "interval": 0.5, "rise": 3},
+        "failOpen": True,
+        "draining": 0,
+        "deny": "drop",
+        "proxyProtocol": "v2",
+        "limits": {"connections": 10, "connectionsPerSource": 2, "rate": 5},
+        "idleTimeout": 350,
+    }
+    accepted(described("LoadBalancer", spec, "lb"))
+    balancer = LoadBalancer.of(make("LoadBalancer", "lb", "", spec=spec))
+    assert (balancer.ports, balancer.udp_ports) == ((443,), (53,))
+    told = balancer.balancing
+    assert (told.algorithm, told.weights, told.stickiness, told.draining) == (
+        "leastconn",
+        spec["weights"],
+        60,
+        0,
+    )
+    assert (told.proxy_protocol, told.connections, told.rate, told.idle_timeout) == (2, 10, 5, 350)
+    assert (told.health.codes, told.health.interval, told.health.fall) == ("204", 0.5, None)
+    assert Balancing.of({"mode": "nat"}).preserve_client_ip
+    assert not Balancing.of({"mode": "nat", "preserveClientIP": False}).preserve_client_ip
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"mode": "dsr"}, 'spec.mode: "dsr" is not one of proxy, nat'),
+        ({"mode": "nat", "algorithm": "leastconn"}, "spec.algorithm: .*needs mode: proxy"),
+        ({"mode": "nat", "proxyProtocol": "v1"}, "spec.proxyProtocol: .*needs mode: proxy"),
+        (
+            {"mode": "nat", "limits": {"connectionsPerSource": 1}},
+            "spec.limits.connectionsPerSource: .*needs mode",
+        ),
+        ({"preserveClientIP": True}, "spec.preserveClientIP: needs mode: nat"),
+        ({"ports": ["53/SCTP"]}, r"spec.ports\[0\]: .*is not a port"),
+        ({"weights": {"node1": 300}}, "spec.weights.node1: 300 is not a weight"),
+        ({"healthCheck": {"protocol": "TCP", "path": "/"}}, "spec.healthCheck.path: needs protocol"),
+        ({"healthCheck": {"codes": "abc"}}, "spec.healthCheck.codes: .*is not a status"),
+        ({"healthCheck": {"interval": 0}}, "spec.healthCheck.interval: 0 is not a number of seconds"),
+        ({"healthCheck": {"intervall": 1}}, "spec.healthCheck.intervall.*did you mean interval"),
+        ({"algoritm": "source"}, "algoritm"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_path(spec: dict[str, Any], problem: str) -> None:
+    (found,) = refused(described("LoadBalancer", spec, "lb"))
+    assert re.search(problem, found), found
+
+
+def service(annotations: dict[str, str] | None = None, **spec: Any) -> Object:
+    metadata = {"annotations": annotations or {}}
+    given = {"type": "LoadBalancer", "ports": [{"port": 80}], **spec}
+    return make("Service", "s", metadata=metadata, spec=given)
+
+
+def test_annotations_of_a_service() -> None:
+    told = service_balancing(
+        service(
+            {
+                "balancer.emulab.dev/algorithm": "source",
+                "balancer.emulab.dev/weights": "node1=3,node2=1",
+                "balancer.emulab.dev/limits": '{"rate": 5}',
+                "balancer.emulab.dev/failOpen": "true",
+                f"{NLB}proxy-protocol": "*",
+                f"{NLB}healthcheck-path": "/ready",
+                f"{NLB}healthcheck-port": "traffic-port",
+                f"{NLB}healthcheck-protocol": "http",
+                f"{ALB}healthy-threshold-count": "5",
+            }
+        )
+    )
+    assert (told.algorithm, told.weights, told.rate) == ("source", {"node1": 3, "node2": 1}, 5)
+    assert told.fail_open and told.proxy_protocol == 2
+    assert (told.health.path, told.health.protocol, told.health.port, told.health.rise) == (
+        "/ready",
+        "HTTP",
+        None,
+        5,
+    )
+
+
+def test_a_wrong_annotation_says_nothing_and_is_told_of() -> None:
+    given = {
+        "balancer.emulab.dev/algorithm": "magic",
+        "balancer.emulab.dev/magic": "x",
+        f"{ALB}healthcheck-interval-seconds": "soon",
+        f"{NLB}type": "external",
+    }
+    assert annotated(given) == {}
+    said = dict(annotation_problems(given))
+    assert sorted(said) == sorted([*given][:3])
+    assert "is not one of roundrobin, leastconn, source" in said["balancer.emulab.dev/algorithm"]
+    both = {"balancer.emulab.dev/mode": "nat", f"{NLB}proxy-protocol": "*"}
+    assert "needs mode: proxy" in dict(annotation_problems(both))["balancer.emulab.dev/proxyProtocol"]
+    assert annotated(both)["mode"] == "proxy"
+
+
+def test_an_ingress_speaks_of_checks_alone() -> None:
+    given = {
+        f"{ALB}healthcheck-path": "/x",
+        f"{ALB}success-codes": "200,302",
+        "balancer.emulab.dev/mode": "nat",
+    }
+    assert health_annotated(given) == {"path": "/x", "codes": "200,302"}
+
+
+def test_classes() -> None:
+    assert is_of_known_class(service()) and is_of_known_class(service(loadBalancerClass="emulab.dev/nat"))
+    assert not is_of_known_class(service(loadBalancerClass="acme.io/x"))
+    assert service_balancing(service(loadBalancerClass="service.k8s.aws/nlb")).preserve_client_ip
+    assert service_balancing(service(loadBalancerClass="emulab.dev/proxy")).mode == "proxy"
+
+
+def test_ip_mode() -> None:
+    assert ip_mode(service()) == "VIP"
+    assert ip_mode(service({f"{NLB}proxy-protocol": "*"})) == "Proxy"
+    assert ip_mode(service({f"{NLB}proxy-protocol": "*", "balancer.emulab.dev/ip-mode": "VIP"})) == "VIP"
+    assert ip_mode(service({"balancer.emulab.dev/ip-mode": "Proxy"})) == "Proxy"
+
+
+def test_who_may_share_an_address() -> None:
+    key = {"metallb.io/allow-shared-ip": "k"}
+    http, https = service(key), service(key, ports=[{"port": 443}])
+    assert may_share(http, https)
+    assert may_share(
+        http, service({"emulab.dev/allow-shared-ip": "k"}, ports=[{"port": 80, "protocol": "UDP"}])
+    )
+    assert not may_share(http, service(key)), "one port"
+    assert not may_share(service(), https) and not may_share(https, service())
+    assert not may_share(http, service({"metallb.io/allow-shared-ip": "other"}, ports=[{"port": 443}]))
+    local = {"externalTrafficPolicy": "Local", "ports": [{"port": 443}]}
+    assert not may_share(http, service(key, **local, selector={"app": "x"}))
+    assert may_share(service(key, selector={"app": "x"}), service(key, **local, selector={"app": "x"}))
