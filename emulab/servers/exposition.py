@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from math import inf
 
@@ -27,12 +27,20 @@ class Histogram:
         self.counts[bisect_left(self._bounds, value)] += times
         self.sum += value * times
 
-    def observe_all(self, values: Iterable[float]) -> None:
-        """Takes many values together."""
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Takes many values together: in their order, each bound is looked for instead of each value."""
         counts, bounds = self.counts, self._bounds
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
-            self.sum += value
+        if len(values) < len(bounds):
+            for value in values:
+                counts[bisect_left(bounds, value)] += 1
+        else:
+            ordered, before = sorted(values), 0
+            for index, bound in enumerate(bounds):
+                upto = bisect_right(ordered, bound)
+                counts[index] += upto - before
+                before = upto
+            counts[-1] += len(ordered) - before
+        self.sum += sum(values)
 
     def lines(self, name: str, labels: Labels) -> Iterator[str]:
         total = 0

@@ -59,6 +59,9 @@ SERVERS = {
 JOURNALING = frozenset({"echo"})
 """Kinds of servers that write into logs of others (`base.Journaling`)."""
 
+TOLD_WHOLE = frozenset({"ingress-by-haproxy", "ingress-by-nginx"})
+"""Kinds that aren't `base.Patchable` though others with the same configuration are."""
+
 LOGS = "emulab.servers.logs.keeper"
 """The process of the logs, which has no event loop."""
 

@@ -1,10 +1,11 @@
 """Benchmarks: one module a verb of `scripts/bench`, and what they share.
 
-* `bringup`, `path`, `trace`, `services`, `l7`: the verbs.
+* `bringup`, `path`, `trace`, `services`, `l7`, `ingress`: the verbs.
 * `report`: samples, rows with ratios, the table and its JSON.
 * `labs`: labs started with the real command line, in a run directory of their own.
 * `many`, `chains`: many Services as manifests, and as kube-proxy's own nftables rules.
 * `changes`, `latency`, `plot`: parts of `services`.
+* `ingressed`, `sides`, `loads`: parts of `ingress`.
 * `floor`, `mininet_build`, `handmade`, `pingpong`, `fullsync`, `connects`, `proxied`: programs of their own, run beside
   the labs, or without one.
 """

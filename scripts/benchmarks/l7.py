@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
         sys.exit("bench: wrk is not installed (apt install wrk)")
     rounds, seconds = (2, 2) if options.quick else (options.rounds, options.seconds)
     checkouts = {"now": ROOT, **({"before": options.against.resolve()} if options.against else {})}
-    plans = {name: _plan(checkout) for name, checkout in checkouts.items()}
+    plans = {name: planned(checkout) for name, checkout in checkouts.items()}
     samples: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(rounds):
         for name in sorted(checkouts, reverse=bool(number % 2)):
@@ -97,7 +97,7 @@ def _rows(samples: dict[tuple[str, str], list[float]], names: list[str]) -> list
     return rows
 
 
-def _plan(checkout: Path) -> str:
+def planned(checkout: Path) -> str:
     """What a checkout's `emulab plan` says of the manifest."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(MANIFEST)

@@ -46,27 +46,28 @@ def main(seconds: int, connections: int, idle: int) -> None:
     upstream = context.Process(target=_upstream, args=(listener,), daemon=True)
     upstream.start()
     control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    server = context.Process(target=_serve, args=(theirs, control), daemon=True)
+    server = context.Process(target=serve_ingress, args=(theirs, control), daemon=True)
     server.start()
     theirs.close()
     assert server.pid is not None
-    _configure(control, config, keys)
+    configure(control, config, keys)
     _load(address, port, 1, connections)  # memos are filled, connections to the upstream are there
-    before, requests = _cpu(server.pid), 0
+    before, requests = cpu_of(server.pid), 0
     rate, latency, requests = _load(address, port, seconds, connections)
-    cpu = (_cpu(server.pid) - before) / requests
-    print(rate, latency, cpu, _idle_bytes(server.pid, (address, int(port)), idle), flush=True)
+    cpu = (cpu_of(server.pid) - before) / requests
+    print(rate, latency, cpu, idle_bytes(server.pid, (address, int(port)), idle), flush=True)
     control.close()  # which ends the server
     server.join()
     upstream.terminate()
 
 
-def _serve(control: socket.socket, parents: socket.socket) -> None:
+def serve_ingress(control: socket.socket, parents: socket.socket) -> None:
+    """Is the server, on the first CPU, until `control` closes."""
     from emulab.servers.host import serve
 
     parents.close()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # its log of requests is no figure
-    _pin(0)
+    pin(0)
     serve("ingress", control)
 
 
@@ -89,33 +90,43 @@ def _upstream(listener: socket.socket) -> None:
         server = await asyncio.get_running_loop().create_server(_Constant, sock=listener)
         await server.serve_forever()
 
-    _pin(-1)
+    pin(-1)
     uvloop.run(run())
 
 
-def _pin(end: int) -> None:
+def pin(end: int) -> None:
     """Keeps this process to the first (0) or last (-1) CPU that it may use."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[end]})
 
 
-def _configure(control: socket.socket, config: dict[str, Any], keys: list[str]) -> None:
-    """Says to the server what a lab would (see `emulab.servers.host`)."""
-    numbers = count()
+_NUMBERS = count()
 
-    def ask(op: str, descriptors: list[int], **arguments: Any) -> None:
-        message = json.dumps({"id": next(numbers), "op": op, **arguments}).encode()
-        socket.send_fds(control, [message], descriptors)
-        answer = json.loads(control.recv(1 << 16))
-        if "error" in answer:
-            sys.exit(f"{op}: {answer['error']}")
 
+def ask(control: socket.socket, op: str, descriptors: list[int], **arguments: Any) -> None:
+    """Gives the server a command, and waits for it (see `emulab.servers.host`)."""
+    message = json.dumps({"id": next(_NUMBERS), "op": op, **arguments}).encode()
+    socket.send_fds(control, [message], descriptors)
+    answer = json.loads(control.recv(1 << 16))
+    if "error" in answer:
+        sys.exit(f"{op}: {answer['error']}")
+
+
+def configure(control: socket.socket, config: dict[str, Any], keys: list[str]) -> None:
+    """Says to the server what a lab would; `keys` are its new listeners."""
     listeners = [socket.create_server((key.split("/")[1], int(key.split("/")[2]))) for key in keys]
     for listener in listeners:
         listener.setblocking(False)
-    memory = os.memfd_create("config")
-    os.write(memory, json.dumps(config).encode())
-    ask("sockets", [listener.fileno() for listener in listeners], keys=keys)
-    ask("configure", [memory])
+    if keys:
+        ask(control, "sockets", [listener.fileno() for listener in listeners], keys=keys)
+    tell(control, "configure", json.dumps(config).encode())
+
+
+def tell(control: socket.socket, op: str, content: bytes) -> None:
+    """Gives the server a command with a memory file."""
+    with open(os.memfd_create("config"), "wb") as file:
+        file.write(content)
+        file.flush()
+        ask(control, op, [file.fileno()])
 
 
 def _load(address: str, port: str, seconds: int, connections: int) -> tuple[float, float, int]:
@@ -138,15 +149,20 @@ def _load(address: str, port: str, seconds: int, connections: int) -> tuple[floa
     return float(rate[1]), float(tail[1]) * DECIMAL[tail[2]], int(total[1])
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """CPU time that a process has taken, in µs."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS * 1e6
 
 
-def _idle_bytes(pid: int, address: tuple[str, int], number: int) -> float:
+def cpu_nanoseconds(pid: int) -> int:
+    """CPU time of a process' first thread, to the nanosecond."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
+
+def idle_bytes(pid: int, address: tuple[str, int], number: int) -> float:
     """Bytes by which the server grows for each of so many connections, of which each has had an answer."""
-    before = _memory(pid)
+    before = memory_of(pid)
     clients = []
     for _ in range(number):
         client = socket.create_connection(address)
@@ -155,13 +171,13 @@ def _idle_bytes(pid: int, address: tuple[str, int], number: int) -> float:
             sys.exit("the server doesn't answer a new connection")
         clients.append(client)
     time.sleep(SETTLED)
-    grown = _memory(pid) - before
+    grown = memory_of(pid) - before
     for client in clients:
         client.close()
     return grown / number
 
 
-def _memory(pid: int) -> int:
+def memory_of(pid: int) -> int:
     """Bytes of memory that are a process' own."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     own = ("Private_Clean:", "Private_Dirty:")

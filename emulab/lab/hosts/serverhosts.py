@@ -31,7 +31,7 @@ from emulab.model.members import changed_keys
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import json_bytes
-from emulab.servers.host import JOURNALING
+from emulab.servers.host import JOURNALING, TOLD_WHOLE
 from emulab.servers.patches import patch_between
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
@@ -72,7 +72,8 @@ def _news(changes: Iterable[tuple[PlannedServer | None, PlannedServer]], ahead: 
 
 
 def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
-    if old is not None and replace(old, config=server.config) == server:
+    patched = server.kind not in TOLD_WHOLE or (old is not None and old.config == server.config)
+    if old is not None and patched and replace(old, config=server.config) == server:
         patch = patch_between(old.config, server.config, changed_keys)
         if patch is not None:
             return _News(server, json_bytes(patch), old) if patch else None

@@ -248,7 +248,7 @@ class ProgramIngress:
         done = self._make.entry(said, self._routes)
         self._counters["requests"] += 1
         if self._snapshot.measured is not None:
-            self._metrics.add(done)
+            self._metrics.add_entry(done)
         silent = not done.rule.policy.access_log or done.head.target in self._snapshot.unlogged
         if not silent and self._journal.takes(OWN):
             self._journal.write(OWN, self._snapshot.log_line(done, time.time()))

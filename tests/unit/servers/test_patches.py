@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import BadConfiguration, Configuration, json_bytes
-from emulab.servers.patches import patch_between, read_changes
+from emulab.servers.patches import patch_between, read_changes, spliced
 
 
 class Row(NamedTuple):
@@ -105,3 +105,47 @@ def test_who_follows_patches_has_what_was_meant(old: Mapping[str, Row], new: Map
 def test_a_wrong_patch_is_refused_by_its_place(changes: object, words: str) -> None:
     with pytest.raises(BadConfiguration, match=words):
         read_changes(Row, changes, "part.rows")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered(Configuration):
+    PATCHED = frozenset({"rows"})
+
+    rows: tuple[Row, ...] = ()
+    rest: str = ""
+
+
+ORDERED = st.lists(st.builds(Row, st.just("r"), st.integers(0, 2)), max_size=6).map(tuple)
+
+
+@given(ORDERED, ORDERED)
+def test_a_tuple_is_patched_where_it_differs(old: tuple[Row, ...], new: tuple[Row, ...]) -> None:
+    patch = patch_between(Ordered((), old), Ordered((), new))
+    assert patch is not None and bool(patch) == (old != new)
+    told = json.loads(json_bytes(patch))
+    assert (spliced(Row, old, told["rows"], "rows") if told else old) == new
+
+
+def test_of_many_rows_the_one_that_differs_is_told() -> None:
+    old = tuple(Row("r", number) for number in range(1000))
+    new = (*old[:500], Row("new", 1), *old[501:])
+    assert patch_between(Ordered((), old), Ordered((), new)) == {
+        "rows": {"from": 500, "to": 501, "values": (Row("new", 1),)}
+    }
+    assert patch_between(Ordered((), old), Ordered((), new, "else")) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"from": 1, "to": 3, "values": []},
+        {"from": -1, "to": 1, "values": []},
+        {"from": 1, "to": 0, "values": []},
+        {"from": 0, "to": 1},
+        {"from": 0, "to": 1, "values": [5]},
+        [],
+    ],
+)
+def test_a_wrong_part_of_a_tuple_is_refused(change: object) -> None:
+    with pytest.raises(BadConfiguration, match="rows"):
+        spliced(Row, (Row("r", 1), Row("r", 2)), change, "rows")  # type: ignore[arg-type]

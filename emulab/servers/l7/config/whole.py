@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
@@ -134,6 +135,8 @@ class L7Config(Configuration):
     `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere. At
     those of them that are in `metrics_at` the path `/metrics` has the metrics of `measured`, or of the process alone.
     """
+
+    PATCHED: ClassVar[frozenset[str]] = frozenset({"routes"})
 
     tls_listen: tuple[str, ...] = ()
     personality: str = "ingress-nginx"

@@ -9,7 +9,7 @@ from emulab.servers.accesslog import OWN, escaped
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.balance.turn import Turn
 from emulab.servers.l7.engine.commands import LOG, WAKE, Command
-from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
+from emulab.servers.l7.engine.entry import UNKNOWN, Measured, RequestEntry, Try
 from emulab.servers.l7.engine.filters.basic import credentials
 from emulab.servers.l7.engine.filters.effect import Asked, Page
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
@@ -96,13 +96,11 @@ class Recorded:
         logs = not silent and around.log.takes(OWN)
         if not self._id and (logs or around.audience.wanted):
             self._id = around.request_id()  # no upstream was told one
-        if logs or measure is not None:
-            entry = self._entry(status, now)
-            if measure is not None:
-                measure(entry)
-            if logs:
-                line = around.snapshot.log_line(entry, around.unix_time())
-                self._commands.append((LOG, line))
+        if measure is not None:
+            measure(self._measured(status, now))
+        if logs:
+            line = around.snapshot.log_line(self._entry(status, now), around.unix_time())
+            self._commands.append((LOG, line))
         if not around.audience.wanted:
             return
         client, head, rule = self._client, self._head, self._rule or NO_ROUTE
@@ -122,6 +120,31 @@ class Recorded:
             request_id=self._id.decode("latin-1"),
             **({"refused_by": refused_by} if refused_by else {}),
             **({"address": client.shown} if client.shown != client.address else {}),
+        )
+
+    def _measured(self, status: int, now: float) -> Measured:
+        """What is counted of the request: what `measured` makes of its entry, which isn't made for each."""
+        head, past, began = self._head, self._past, self._try_began
+        if began != UNKNOWN and (self._head_sent or self.linked or self._linking):
+            connected, headed = self._try_connected, self._try_headed
+            connect = 0.0 if self._reused else connected - began if connected != UNKNOWN else UNKNOWN
+            header, over = headed - began if headed != UNKNOWN else UNKNOWN, now - began
+        elif past:
+            _, _, connect, header, over, _ = past[-1]
+        else:
+            connect = header = over = UNKNOWN
+        return (
+            self._rule or NO_ROUTE,
+            head.host,
+            head.method,
+            self._client.personality.wire_status(status),
+            self._name,
+            connect,
+            header,
+            over,
+            now - self._started,
+            head.size + self._received,
+            self._sent,
         )
 
     def _leave(self, now: float) -> None:

@@ -42,8 +42,9 @@ from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host, normalise_path, without_port
 
 VERSIONS = frozenset({"1.0", "1.1"})
-MEMO_MAX = 2048
-"""Answers that a table remembers; then it forgets all of them, which is simple and rare."""
+MEMO_MAX, ASKED_MAX = 16384, 512
+"""Answers that a table remembers; then it forgets all of them, which is simple and rare. Hosts and targets come from
+strangers: those that are longer together aren't remembered."""
 
 
 DEFAULT_BACKEND = "default backend"
@@ -72,6 +73,7 @@ class ReadyRoute:
         "filtered",
         "filters",
         "gated",
+        "host",
         "mirror",
         "old",
         "policy",
@@ -84,6 +86,8 @@ class ReadyRoute:
     def __init__(self, route: RequestRoute, groups: Mapping[str, Group]) -> None:
         """Raises `BadConfiguration`, which names the field of the route."""
         self.route = route
+        host = route.match.host
+        self.host = host if host.startswith("~") else host.lower()  # an expression, or a name
         self.policy = policy = route.policy
         if policy.http_version not in VERSIONS:
             raise BadConfiguration(f"policy.http_version: {policy.http_version!r} is neither 1.0 nor 1.1")
@@ -163,13 +167,24 @@ Locations = Callable[[Sequence[ReadyRoute]], Paths]
 class RouteTable:
     """All routes, ready to be asked. Answers are remembered by host and target, so asking again is cheap."""
 
-    def __init__(self, rules: Iterable[ReadyRoute], default: ReadyRoute | None, locations: Locations) -> None:
-        """Raises `ValueError` for an unknown path type."""
+    def __init__(
+        self,
+        rules: Iterable[ReadyRoute],
+        default: ReadyRoute | None,
+        locations: Locations,
+        before: RouteTable | None = None,
+    ) -> None:
+        """Raises `ValueError` for an unknown path type. Hosts that have the routes that they had `before` stay as they
+        are."""
         hosts: dict[str, list[ReadyRoute]] = {}
         for rule in rules:
-            host = rule.route.match.host
-            hosts.setdefault(host if host.startswith("~") else host.lower(), []).append(rule)
-        self._hosts = {host: locations(rules) for host, rules in hosts.items()}
+            hosts.setdefault(rule.host, []).append(rule)
+        self._rules, self._locations = hosts, locations
+        known = before if before is not None and before._locations is locations else None
+        self._hosts = {
+            host: (known._paths(host, rules) if known is not None else None) or locations(rules)
+            for host, rules in hosts.items()
+        }
         self._expressions = [
             (pattern(as_python(host.lstrip("~").encode()), re.IGNORECASE), paths)
             for host, paths in self._hosts.items()
@@ -178,6 +193,10 @@ class RouteTable:
         self._default = default
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
+
+    def _paths(self, host: str, rules: list[ReadyRoute]) -> Paths | None:
+        """The routes of a host, ready to be asked, if they are the very same ones."""
+        return self._hosts[host] if self._rules.get(host) == rules else None
 
     def match(self, host: bytes, head: RequestHead) -> ReadyRoute | None:
         """The route for a request to this host, None if nothing takes it.
@@ -198,6 +217,8 @@ class RouteTable:
         return None
 
     def _remember(self, asked: tuple[bytes, bytes], candidates: tuple[ReadyRoute | None, ...]) -> None:
+        if len(asked[0]) + len(asked[1]) > ASKED_MAX:
+            return
         if len(self._memo) + len(self._certain) >= MEMO_MAX:
             self._memo.clear()
             self._certain.clear()

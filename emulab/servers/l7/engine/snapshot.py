@@ -95,16 +95,22 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def take(config: L7Config, old: Mapping[str, Group], now: float = 0.0) -> Snapshot:
+def take(
+    config: L7Config, old: Mapping[str, Group], now: float = 0.0, *, before: Snapshot | None = None
+) -> Snapshot:
     """Raises `ValueError` for a configuration that can't be followed.
 
-    What the upstreams in `old` know of their servers those of their names go on from, where the servers stay.
+    What the upstreams in `old` know of their servers those of their names go on from, where the servers stay. The very
+    routes that were in `before` needn't be made ready anew: one changes, and there may be ten thousand.
     """
     listen, tls_listen = frozenset(config.listen), frozenset(config.tls_listen)
     if missing := tls_listen - listen:
         raise ValueError(f"tls_listen names what listen doesn't: {', '.join(sorted(missing))}")
     groups = _groups(config.upstreams, old, now)
-    rules = [_rule(index, route, groups) for index, route in enumerate(config.routes)]
+    if before is not None and before.groups != groups:
+        before = None  # routes know the upstreams themselves
+    known = {id(rule.route): rule for rule in before.ready} if before is not None else {}
+    rules = [known.get(id(route)) or _rule(index, route, groups) for index, route in enumerate(config.routes)]
     upstream = config.default_upstream
     default = (
         default_route(upstream, groups, config.policy, config.default_filters)
@@ -129,7 +135,7 @@ def take(config: L7Config, old: Mapping[str, Group], now: float = 0.0) -> Snapsh
         options=options,
         policy=config.policy,
         ready=tuple(rules),
-        routes=RouteTable(rules, default, personality.locations),
+        routes=RouteTable(rules, default, personality.locations, before.routes if before else None),
         groups=groups,
         certificates=config.certificates,
         log_line=personality.log_format(config.options.log_format, config.options.log_escape),
@@ -176,6 +182,7 @@ def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group], now: float)
 def _times(config: L7Config) -> list[float]:
     options = config.options
     times = [options.keepalive_timeout or 60.0, options.header_timeout, options.upstream_keepalive_timeout]
-    for policy in {config.policy, *(route.policy for route in config.routes)}:
+    policies = {id(route.policy): route.policy for route in config.routes}
+    for policy in (config.policy, *policies.values()):
         times += [policy.read_timeout, policy.send_timeout, policy.body_timeout]
     return times

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Protocol
 
 from emulab.dataclass import dataclass
-from emulab.servers.l7.engine.entry import RequestEntry
+from emulab.servers.l7.engine.entry import Measured
 from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.snapshot import Snapshot
 
@@ -78,7 +78,7 @@ class EngineSurroundings:
         self.request_id = request_id
         self.log = log
         self.unix_time = unix_time
-        self.measure: Callable[[RequestEntry], None] | None = None  # who counts the requests that are over
+        self.measure: Callable[[Measured], None] | None = None  # who counts the requests that are over
         self.counters = Counters()
         self.draw: Callable[[int], int] = self._drawn  # one of so many, from 0
         self.ending = False  # whether it will close soon, so that clients had better go elsewhere

@@ -13,7 +13,7 @@ over carries no other request (`excess`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emulab.errors import PeerError
 from emulab.servers.l7.messages import headers
@@ -46,8 +46,22 @@ def _parse_start(line: bytes) -> tuple[int, bytes, bool, bytes]:
 
 _STARTS = Memo(_parse_start)
 
-ResponseFields = Memo[tuple[int, bytes, bytes]]
-"""What to do with a field line, the field's value, and the line that is passed on."""
+HEADS_MAX, HEAD_MAX = 512, 1024
+"""Heads of responses that are remembered, and bytes that one of them may have."""
+
+_KnownHead = tuple[int, bytes, bool, bytes, list[bytes], int, bool, list[bytes] | None, bytes]
+
+
+class ResponseFields(Memo[tuple[int, bytes, bytes]]):
+    """What to do with a field line, the field's value, and the line that is passed on.
+
+    `heads` are whole heads that were read, as servers that are asked much say the same again and again: what the reader
+    is set to by each. None of it is changed in place.
+    """
+
+    def __init__(self, make: Callable[[bytes], tuple[int, bytes, bytes]]) -> None:
+        super().__init__(make)
+        self.heads: dict[bytes, _KnownHead] = {}
 
 
 def fields_by(actions: ActionTable) -> ResponseFields:
@@ -57,7 +71,7 @@ def fields_by(actions: ActionTable) -> ResponseFields:
         name, value = parse_field(line)
         return actions[name], value, b"%b: %b\r\n" % (name, value)
 
-    return Memo(parse_line)
+    return ResponseFields(parse_line)
 
 
 class UpstreamResponse:
@@ -186,6 +200,24 @@ class UpstreamResponse:
             self.excess = bool(rest)
 
     def _take_head(self, head: bytes) -> None:
+        known = self._fields.heads.get(head)
+        if known is None:
+            self._read_head(head)
+            return
+        (
+            self.status,
+            self.reason,
+            self.old,
+            self.start,
+            self.lines,
+            framing,
+            self._faulty,
+            self.connection,
+            self.upgrade,
+        ) = known
+        self._framed(framing)
+
+    def _read_head(self, head: bytes) -> None:
         start, *fields = head.split(b"\r\n")
         status, self.reason, self.old, self.start = _STARTS[start]
         self.status = status
@@ -218,6 +250,19 @@ class UpstreamResponse:
         framing = response_framing(length, coding)
         self._faulty = self.old and framing == CHUNKED  # RFC 9112, section 6.1: and is closed after it
         self.lines = without_listed(lines, self.connection) if self.connection else lines
+        if len(head) <= HEAD_MAX:
+            heads = self._fields.heads
+            if len(heads) >= HEADS_MAX:
+                heads.clear()
+            heads[head] = (
+                *(status, self.reason, self.old, self.start, self.lines, framing),
+                *(self._faulty, self.connection, self.upgrade),
+            )
+        self._framed(framing)
+
+    def _framed(self, framing: int) -> None:
+        """The head is there: whether there is a body, and where it ends."""
+        status = self.status
         self.head_done = True
         bodiless = self.bodiless = self._to_head or (status != 200 and is_bodiless(status, False))
         if status == 204:

@@ -13,7 +13,7 @@ from emulab.servers.wire.http1.reader import Dialect
 from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
-    from emulab.servers.l7.engine.entry import RequestEntry
+    from emulab.servers.l7.engine.entry import Measured, RequestEntry
     from emulab.servers.l7.engine.filters.effect import Page
     from emulab.servers.l7.engine.routes import Locations
 
@@ -66,7 +66,8 @@ class RequestMetrics(Protocol):
     """Who counts requests, and writes what was counted in Prometheus' format."""
 
     def configure(self, told: MeasuredAs, hosts: Iterable[str], origins: Iterable[str]) -> None: ...
-    def add(self, entry: RequestEntry) -> None: ...
+    def add(self, row: Measured) -> None: ...
+    def add_entry(self, entry: RequestEntry) -> None: ...
     def text(
         self,
         connections: Connections,

@@ -36,7 +36,7 @@ class ClientCertificates:
         self._known: OrderedDict[tuple[ClientVerification, bytes], tuple[int, str]] = OrderedDict()
 
     def configure(self, verifications: Iterable[ClientVerification], hosts: Iterable[str]) -> None:
-        """Replaces all wishes; `hosts` are all that there are, of which those without a wish want none."""
+        """Replaces all wishes; `hosts` are all that there are, in lower case: those without a wish want none."""
         found = {
             host.lower(): one
             for one in verifications
@@ -45,7 +45,7 @@ class ClientCertificates:
         }
         made = {one: self._made[one] if one in self._made else self._make(one) for one in set(found.values())}
         self._wanted, self._made = found, made
-        self._others = frozenset(host.lower() for host in hosts) - found.keys()
+        self._others = frozenset(hosts) - found.keys()
 
     @property
     def wanted(self) -> bool:

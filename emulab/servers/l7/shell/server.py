@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +17,7 @@ from emulab.dataclass import dataclass
 from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
 from emulab.servers.exposition import CONTENT_TYPE
-from emulab.servers.l7.config import L7Config, MeasuredAs
+from emulab.servers.l7.config import L7Config, MeasuredAs, RequestRoute
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.client import ClientConnection
@@ -24,9 +26,11 @@ from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.proxied import ProxiedListener
+from emulab.servers.patches import spliced
 from emulab.servers.stub import ResolverConfig
 
 BACKLOG = 4096
+MANY = 1000  # routes
 
 
 def create(emit: Emit) -> Server:
@@ -49,7 +53,8 @@ class L7Server:
     """An HTTP reverse proxy; see the package's docstring for its configuration."""
 
     def __init__(self, emit: Emit) -> None:
-        self._context = Context(emit, take(L7Config(()), {}))
+        self._told = L7Config(())
+        self._context = Context(emit, take(self._told, {}))
         with suppress(OSError):  # without /proc there is no log
             self._context.journal.open(_own_log())
         self._notices = Notices(self._context.journal)
@@ -61,16 +66,27 @@ class L7Server:
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
         told = from_json(L7Config, config)
-        snapshot = take(told, self._context.surroundings.snapshot.groups, self._context.clock())
+        snapshot = take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
             raise ValueError(f"no socket for {', '.join(sorted(missing))}")
+        self._follow(told, snapshot)
+        await self._listen(snapshot, sockets)
+
+    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """See `base.Patchable`: routes change. Raises BadConfiguration, with nothing changed."""
+        routes = self._told.routes
+        if "routes" in changes:
+            routes = spliced(RequestRoute, routes, changes["routes"], "routes")
+        told = replace(self._told, routes=routes)
+        self._follow(told, take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot))
+
+    def _follow(self, told: L7Config, snapshot: Snapshot) -> None:
+        """Requests go by this from now on."""
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
         self._context.certificates.configure(snapshot.certificates)
-        self._context.certificates.configure_handshakes(
-            snapshot.options, told.verifications, {route.match.host.lower() for route in told.routes}
-        )
+        self._context.certificates.configure_handshakes(snapshot.options, told.verifications, snapshot.hosts)
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
@@ -81,8 +97,11 @@ class L7Server:
         self._context.surroundings.kept.forget_zones(snapshot.zones)
         self._context.pool.configure(snapshot.options, snapshot.servers, resolver)
         self._context.mirrors.resolver = resolver
-        await self._listen(snapshot, sockets)
+        self._told = told
         self._schedule()
+        if len(snapshot.ready) >= MANY:  # the collector would stop everything to look at all of them again
+            gc.collect(1)
+            gc.freeze()
 
     async def _listen(self, snapshot: Snapshot, sockets: Mapping[str, socket.socket]) -> None:
         for key in set(self._listeners) - snapshot.listen:

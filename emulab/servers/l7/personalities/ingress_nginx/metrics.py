@@ -4,23 +4,26 @@ Rules:
 
 * A request is counted once it is over, by its host, route and status. As there, hosts that no Ingress names are not
   counted unless they are asked for, so a stranger can't make as many samples as there are names.
-* What a request took waits in rows until somebody reads, or until there are `ROWS` of one kind: sums of many are quick.
+* A request costs no more than to keep its row. What rows are counted as is found out for `ROWS` of them together, or
+  when somebody reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.servers.exposition import Histogram, Labels, heading, sample
 from emulab.servers.l7.config import Certificate, MeasuredAs
-from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry
-from emulab.servers.l7.engine.routes import DEFAULT_BACKEND
+from emulab.servers.l7.engine.entry import UNKNOWN, Measured, RequestEntry, measured
+from emulab.servers.l7.engine.routes import DEFAULT_BACKEND, ReadyRoute
 from emulab.servers.l7.messages.targets import without_port
 from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
 from emulab.servers.l7.personalities.personality import Connections, ProcessUse
 
 ROWS = 1000
+KNOWN_MAX = 16384
+"""Kinds of requests of which is remembered where they are counted."""
 _EXPIRE_HELP = (
     "Number of seconds since 1970 to the SSL Certificate expire.\n\t\t\tAn example to check if this certificate will "
     'expire in 10 days is: "nginx_ingress_controller_ssl_expire_time_seconds < (time() + (10 * 24 * 3600))"'
@@ -60,34 +63,37 @@ _MEASURES = (
     ),
     _Measure("bytes_sent", "DEPRECATED The number of bytes sent to a client", "size"),
 )
-_Row = tuple[float, ...]
 _Key = tuple[str, str, str, str, str, str]
 """Host, the route's origin and path, upstream, method, status."""
+_Kind = tuple[ReadyRoute, bytes | None, bytes, int, str]
+"""What of a row says by what it is counted."""
 
 
 class _Series:
     """The samples of requests that have all labels in common."""
 
-    __slots__ = ("_histograms", "_rows", "requests")
+    __slots__ = ("_histograms", "requests")
 
     def __init__(self, bounds: Mapping[str, tuple[float, ...]]) -> None:
         self.requests = 0
-        self._rows: list[_Row] = []
         self._histograms = [Histogram(bounds[one.bounds]) for one in _MEASURES]
 
-    def add(self, row: _Row) -> None:
-        self.requests += 1
-        self._rows.append(row)
-        if len(self._rows) >= ROWS:
-            self._fold()
-
-    def _fold(self) -> None:
-        for histogram, values in zip(self._histograms, zip(*self._rows, strict=True), strict=False):
-            histogram.observe_all(value for value in values if value != UNKNOWN)
-        self._rows.clear()
+    def add(self, rows: Sequence[Measured]) -> None:
+        """Takes what several requests took."""
+        self.requests += len(rows)
+        if len(rows) == 1:
+            values = rows[0][5:]
+            for histogram, value in zip(self._histograms, (*values, values[-1]), strict=True):
+                if value != UNKNOWN:
+                    histogram.observe(value)
+            return
+        *_, connect, header, over, seconds, asked, sent = zip(*rows, strict=True)
+        for histogram, values in zip(
+            self._histograms, (connect, header, over, seconds, asked, sent, sent), strict=True
+        ):
+            histogram.observe_all([one for one in values if one != UNKNOWN] if UNKNOWN in values else values)
 
     def lines(self, which: int, name: str, labels: Labels) -> Iterator[str]:
-        self._fold()
         return self._histograms[which].lines(name, labels)
 
 
@@ -95,13 +101,17 @@ class IngressMetrics:
     """What one controller counts."""
 
     def __init__(self) -> None:
+        self._rows: list[Measured] = []
         self._series: dict[_Key, _Series] = {}
+        self._known: dict[_Kind, _Series | None] = {}
         self._reloads = -1
         self.configure(MeasuredAs({}), (), ())
 
     def configure(self, told: MeasuredAs, hosts: Iterable[str], origins: Iterable[str]) -> None:
         """What is counted from now on, with the hosts and origins of the routes that there are. What was counted of an
         origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
+        self._fold()
+        self._known.clear()
         self._reloads += 1
         there = {*origins, "", DEFAULT_BACKEND}
         self._series = {key: one for key, one in self._series.items() if key[1] in there}
@@ -110,25 +120,61 @@ class IngressMetrics:
         self._own = tuple(sorted(told.labels.items()))
         self._bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
 
-    def add(self, entry: RequestEntry) -> None:
+    def add(self, row: Measured) -> None:
         """A request is over."""
-        told = self._told
-        host = without_port(entry.head.host or b"_").decode("latin-1").lower()
-        if told.per_host and host not in self._hosts and not told.per_undefined_host:
-            return
-        status = f"{entry.status // 100}xx" if told.status_classes else str(entry.status)
-        method = entry.head.method.decode("latin-1")
-        route, upstream = entry.rule.route, entry.upstream_name or entry.rule.upstream
-        key = (host if told.per_host else "", route.origin, route.match.path, upstream, method, status)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = _Series(self._bounds)
-        last = entry.tries[-1] if entry.tries else None
-        series.add(
-            (
-                *((last.connect, last.header, last.seconds) if last is not None else (UNKNOWN,) * 3),
-                *(entry.seconds, float(entry.request_size), float(entry.sent), float(entry.sent)),
-            )
+        self._rows.append(row)
+        if len(self._rows) >= ROWS:
+            self._fold()
+
+    def add_entry(self, entry: RequestEntry) -> None:
+        """A request is over that all is known of."""
+        self.add(measured(entry))
+
+    def _fold(self) -> None:
+        """Counts what waits."""
+        rows, self._rows = self._rows, []
+        kinds: dict[_Kind, list[Measured]] = {}
+        for row in rows:
+            kind = row[:5]
+            try:
+                kinds[kind].append(row)
+            except KeyError:
+                kinds[kind] = [row]
+        for kind, those in kinds.items():
+            try:
+                series = self._known[kind]
+            except KeyError:
+                series = self._find(kind)
+            if series is not None:
+                series.add(those)
+
+    def _find(self, kind: _Kind) -> _Series | None:
+        """Where requests of this kind are counted, if they are."""
+        series = None
+        if (key := self._key(*kind)) is not None:
+            series = self._series.get(key)
+            if series is None:
+                series = self._series[key] = _Series(self._bounds)
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[kind] = series
+        return series
+
+    def _key(
+        self, rule: ReadyRoute, host: bytes | None, method: bytes, status: int, upstream: str
+    ) -> _Key | None:
+        """What such requests are counted as, None where they aren't."""
+        told, route = self._told, rule.route
+        name = without_port(host or b"_").decode("latin-1").lower()
+        if told.per_host and name not in self._hosts and not told.per_undefined_host:
+            return None
+        return (
+            name if told.per_host else "",
+            route.origin,
+            route.match.path,
+            upstream or rule.upstream,
+            method.decode("latin-1"),
+            f"{status // 100}xx" if told.status_classes else str(status),
         )
 
     def text(
@@ -139,6 +185,7 @@ class IngressMetrics:
         reloaded: float,
     ) -> str:
         """All metrics; `reloaded` is when the configuration was taken, as Unix time."""
+        self._fold()
         families = [
             *self._of_requests(),
             *self._of_controller(certificates, reloaded),

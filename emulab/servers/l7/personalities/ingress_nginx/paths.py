@@ -41,7 +41,8 @@ def locations(rules: Sequence[ReadyRoute]) -> Paths:
     for base, below in bases.items():
         exact[base] = exact.get(base, []) + below
         found[base + b"/"] = below + found.get(base + b"/", [])
-    prefixes = _longest_first(found)
+    # Lengths are few, even where prefixes are many. What a path is shorter than, it has no beginning of.
+    lengths = sorted({len(prefix) for prefix in found}, reverse=True)
     expressions = [(_expression(path, taken), taken) for path, taken in _longest_first(regular)]
 
     def paths(path: bytes) -> list[ReadyRoute]:
@@ -49,8 +50,8 @@ def locations(rules: Sequence[ReadyRoute]) -> Paths:
         for expression, taken in expressions:
             if expression.search(path):
                 taking += taken
-        for prefix, below in prefixes:
-            if path.startswith(prefix):
+        for length in lengths:
+            if length <= len(path) and (below := found.get(path[:length])):
                 taking += below
         return taking
 
