@@ -75,7 +75,7 @@ class TracedRequest:
         headers: Mapping[str, str],
         timeout: float,
         verify: bool,
-        http2: bool,
+        http2: bool = False,
     ) -> None:
         self._url = url
         self._target = parse(url)

@@ -39,9 +39,12 @@ BROUGHT["spec"]["initContainers"] = [
 ]
 LENGTHS = "echo $# ${#10}; exec sleep 1000"
 PODS = {
-    "script": ["script of /app/run.sh in /", pod("script", ["/app/run.sh"], CONFIG)],
-    "shell": ["script of /app/run.sh in /not", pod("shell", ["sh", "/app/run.sh"], CONFIG, workingDir="/not")],
-    "python": ["python of a volume", pod("python", ["python3", "main.py"], CONFIG, workingDir="/app")],
+    "script": ["script of /app/run.sh in /", pod("script", ["/app/run.sh"], CONFIG, image="busybox")],
+    "shell": [
+        "script of /app/run.sh in /not",
+        pod("shell", ["sh", "/app/run.sh"], CONFIG, workingDir="/not", image="alpine"),
+    ],
+    "python": ["python of a volume", pod("python", ["python3", "main.py"], CONFIG, workingDir="/app", image="python")],
     "brought": ["brought", BROUGHT],
     "away": ["/not/there/yet", pod("away", ["sh", "-c", "pwd; exec sleep 1000"], workingDir="/not/there/yet")],
     "words": ["10 100000", pod("words", ["bash", "-c", LENGTHS, "sh", *[LONG] * 10])],

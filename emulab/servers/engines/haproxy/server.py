@@ -35,7 +35,7 @@ HAPROXY = Make(
     "haproxy",
     FOLDER,
     _COMMAND,
-    test=("haproxy", "-c", "-q", "-f", CFG),
+    test=("haproxy", "-c", "-f", CFG),
     reload=signal.SIGUSR2,
     leave=signal.SIGUSR1,
     leaves_late=False,  # its master stops them before it starts others
