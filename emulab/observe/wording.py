@@ -10,6 +10,7 @@ from emulab.observe.events import Recording
 from emulab.observe.join.dissect import describe_packet
 from emulab.observe.join.flows import Leg, Transit
 from emulab.observe.join.packets import FIN, RST, SYN, Packet
+from emulab.observe.join.proxyheaders import split_header
 
 _PAUSE = 50_000_000  # ns after which what a side says is something else, unless it says the same again
 
@@ -47,6 +48,9 @@ def flight_detail(transits: Iterable[Transit]) -> str:
     speaking = [p for p in packets if p.significant] or packets
     told = Counter(_words(p) for p in speaking)
     text = describe_packet(speaking[0])
+    header, rest = split_header(speaking[0].payload)
+    if header and not rest and len(speaking) > 1:  # one that stands in a packet of its own
+        text = f"{describe_packet(speaking[1])}, {header}"
     sizes = [size for _, _, size, _ in told if size]
     if len(sizes) > 1 and speaking[0].flow.protocol == "tcp":
         text += f", {sum(sizes)} bytes in {len(sizes)} packets"
