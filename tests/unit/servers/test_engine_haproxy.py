@@ -184,7 +184,8 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
     (tmp_path / conf.PLACES.state.removeprefix("/")).mkdir()
     cfg = tmp_path / conf.CFG.removeprefix("/")
     # A socket's path has 97 characters at most, which a test's folder may have by itself.
-    cfg.write_text(re.sub(r"bind (fd@\d*|unix@\S+)", "bind 127.0.0.1:1", cfg.read_text()))
+    text = re.sub(r"bind (fd@\d*|unix@\S+)", "bind 127.0.0.1:1", cfg.read_text())
+    cfg.write_text(re.sub(r"log \S+/log\.sock ", "log 127.0.0.1:514 ", text))
     done = subprocess.run(["haproxy", "-c", "-f", str(cfg)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
@@ -136,7 +135,7 @@ class L7Config(Configuration):
     those of them that are in `metrics_at` the path `/metrics` has the metrics of `measured`, or of the process alone.
     """
 
-    PATCHED: ClassVar[frozenset[str]] = frozenset({"routes"})
+    PATCHED = frozenset({"routes"})
 
     tls_listen: tuple[str, ...] = ()
     personality: str = "ingress-nginx"
