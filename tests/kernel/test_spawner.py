@@ -22,8 +22,9 @@ from emulab.kernel.processes import spawner
 class Asker:
     """The supervisor's end of a spawner's socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, pid: int) -> None:
         self.sock = sock
+        self.pid = pid
         self._next = 0
         sock.settimeout(120)
 
@@ -70,12 +71,14 @@ def running() -> Iterator[Asker]:
 
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as _:  # a descriptor that the spawner inherits, and nobody has any business with
+        others = children(os.getpid())  # those that earlier tests of this process may have left to end
         sock = spawner.start_spawner(serve, lambda: None, (77, limits[1]))
     with sock:
-        asker = Asker(sock)
+        (pid,) = set(children(os.getpid())) - set(others)
+        asker = Asker(sock, pid)
         yield asker
         assert asker.runs("echo", "well") == (0, "well\n")
-    os.wait()
+    os.waitpid(pid, 0)
 
 
 @pytest.fixture
@@ -141,8 +144,7 @@ def test_a_child_that_somebody_stops_is_ended(tmp_path: Path, monkeypatch: pytes
         null = os.open("/dev/null", os.O_RDWR)
         spawner.request(asker.sock, {"id": 1000, "join": [], "program": program}, [null] * 3)
         os.close(null)
-        [own] = children(os.getpid())
-        while not (begun := children(own)):
+        while not (begun := children(asker.pid)):
             time.sleep(0.01)
         os.kill(begun[0], signal.SIGSTOP)
         while not re.search("^State:\tT", (Path("/proc") / f"{begun[0]}/status").read_text(), re.MULTILINE):
