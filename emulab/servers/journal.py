@@ -4,6 +4,7 @@ Stand-ins write into the logs of the containers that they stand in for: one pipe
 (`servers.logs`), where lines part. A server that is a container has the pipe of its own log. Rules:
 
 * A request never waits for its line: lines go out together, and what the pipe has no room for is dropped.
+* A line that comes alone goes out at once, so that who asks and then reads the log finds it there.
 * Of so many requests in a turn that nobody could read them all, the others are counted, in a line as well.
 """
 
@@ -34,6 +35,7 @@ class Journal:
         self._when = ""  # the time of this turn's lines
         self.room = 0  # lines that this turn still takes; none before there is a pipe
         self._timer: asyncio.TimerHandle | None = None
+        self._first = True  # the next line is the first of its turn
 
     def open(self, pipe: int) -> None:
         """Takes the pipe that all lines go to from now on."""
@@ -63,6 +65,9 @@ class Journal:
     def write(self, log: str, text: str) -> None:
         """A line for which there is room."""
         self._lines.append(self._marked(log, text))
+        if self._first and self._timer is not None:
+            self._first = False
+            asyncio.get_running_loop().call_soon(self._write)
 
     def _marked(self, log: str, text: str) -> str:
         return f"{text}\n" if self._single else f"{BEGIN}{log}{PART}{text}\n"
@@ -75,12 +80,19 @@ class Journal:
 
     def _turn(self) -> None:
         self._timer = None
+        self._first = True
         self.room, self._when = MOST, ""
         lines = [
             self._marked(log, f"… and {number} more requests") for log, number in sorted(self.missed.items())
         ]
         self.missed.clear()
-        data = self._pending + "".join([*self._lines, *lines]).encode(errors="replace")
+        self._lines += lines
+        self._write()
+        if self._pending:
+            self._timer = asyncio.get_running_loop().call_later(TURN, self._turn)
+
+    def _write(self) -> None:
+        data = self._pending + "".join(self._lines).encode(errors="replace")
         self._lines.clear()
         try:
             self._pending = data[os.write(self._pipe, data) :] if data else b""
@@ -90,5 +102,3 @@ class Journal:
             self._pending = b""
         if len(self._pending) > _PENDING:
             self._pending = self._pending[: self._pending.rfind(b"\n", 0, _PENDING) + 1]
-        if self._pending:
-            self._timer = asyncio.get_running_loop().call_later(TURN, self._turn)

@@ -44,6 +44,18 @@ async def test_each_line_finds_its_log(opened: tuple[Journal, int]) -> None:
     assert lines["b.log"][0].startswith("[fd00::1] - - [")
 
 
+async def test_a_line_that_comes_alone_goes_out_at_once(opened: tuple[Journal, int]) -> None:
+    journal, reading = opened
+    for number in range(2):
+        assert journal.takes("a.log")
+        journal.request("a.log", "c:1", f"GET /{number} HTTP/1.1", 200, 0)
+        await asyncio.sleep(0)
+    assert (
+        b"GET /0" in (data := os.read(reading, 1 << 20)) and b"GET /1" not in data
+    )  # long before its turn is over
+    assert len((await written(journal, reading))["a.log"]) == 1
+
+
 async def test_what_nobody_could_read_is_counted(opened: tuple[Journal, int]) -> None:
     journal, reading = opened
     for _ in range(MOST + 7):
