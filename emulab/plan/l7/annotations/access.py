@@ -23,7 +23,7 @@ from emulab.servers.l7.config import (
     Field,
     Refusal,
     SourceRanges,
-    unknown_in_text,
+    unknown_variables,
 )
 
 OPEN_PATHS = ("/.well-known/acme-challenge",)
@@ -164,7 +164,7 @@ def _authentication(
     )
     texts = [found.url, found.signin, found.cache_key, found.request_redirect]
     for text in (*texts, *(field.value for field in set_headers)):
-        if unknown := [name for name in unknown_in_text(text) if name not in _OF_INGRESSES]:
+        if unknown := [name for name in unknown_variables(text, groups=False) if name not in _OF_INGRESSES]:
             raise _Unfollowed(source, f"{text!r}: nginx has no variable ${unknown[0]}")
     return found
 

@@ -20,18 +20,17 @@ from emulab.kinds.networking.nginxvalues import (
     url_characters,
 )
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
-from emulab.servers.l7.config import VARIABLE_PREFIXES, VARIABLES
+from emulab.servers.l7.config import FAMILIES, VARIABLES, unknown_variables
 
 
 def _hash_by(text: str) -> str:
     if not text or not re.fullmatch(r"[-\w${}]*", text, re.ASCII):
         raise ValueError("is no key: nginx' variables, letters, digits and -_ are")
-    for name in re.findall(r"\$\{?(\w+)", text, re.ASCII):
-        if name not in VARIABLES and not name.startswith(VARIABLE_PREFIXES):
-            raise ValueError(
-                f"has ${name}, which isn't known here; known: {', '.join(sorted(VARIABLES))}, "
-                + ", ".join(f"{prefix}NAME" for prefix in VARIABLE_PREFIXES)
-            )
+    for name in unknown_variables(text, groups=False):
+        raise ValueError(
+            f"has ${name}, which isn't known here; known: {', '.join(sorted(VARIABLES))}, "
+            + ", ".join(f"{family}NAME" for family in FAMILIES)
+        )
     return text
 
 

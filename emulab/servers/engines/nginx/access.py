@@ -90,26 +90,21 @@ def _asks(one: ExternalAuthentication, match: Match) -> ConfLines:
     return [*lines, directive("error_page", 401, "=", _sign_in(one, match))] if one.signin else lines
 
 
-def _variables(text: str) -> str:
-    """A text whose variables are nginx's own; it escapes none."""
-    return pattern(text.replace("$escaped_request_uri", "$request_uri"))
-
-
 def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLines]:
     """The locations that a question needs beside the route's own, by their places."""
     fields = {
         "Content-Length": '""',
         "X-Forwarded-Proto": '""',
         "X-Request-ID": "$req_id",
-        "Host": _variables(urlsplit(one.url).hostname or ""),
+        "Host": pattern(urlsplit(one.url).hostname or ""),
         "X-Original-URL": "$scheme://$http_host$request_uri",
         "X-Original-Method": "$request_method",
         "X-Sent-From": "nginx-ingress-controller",
         "X-Real-IP": "$remote_addr",
         "X-Forwarded-For": "$remote_addr",
-        "X-Auth-Request-Redirect": _variables(one.request_redirect or "$request_uri"),
+        "X-Auth-Request-Redirect": pattern(one.request_redirect or "$request_uri"),
         **({"X-Original-URI": "$request_uri", "X-Scheme": "$pass_access_scheme"} if one.method else {}),
-        **{quoted(field.name): _variables(field.value) for field in one.set_headers},
+        **{quoted(field.name): pattern(field.value) for field in one.set_headers},
     }
     asked = [
         directive("internal"),
@@ -117,7 +112,7 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
         directive("proxy_ssl_server_name", "on"),
         *(directive("proxy_set_header", *field) for field in fields.items()),
         *([directive("proxy_method", one.method)] if one.method else []),
-        directive("set", "$target", _variables(one.url)),
+        directive("set", "$target", pattern(one.url)),
         directive("proxy_pass", "$target"),
     ]
     found = {f"= {_path(match)}": asked}
@@ -129,7 +124,7 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
         found[_sign_in(one, match)] = [
             directive("internal"),
             directive("add_header", "Set-Cookie", "$auth_cookie"),
-            directive("return", 302, _variables(where)),
+            directive("return", 302, pattern(where)),
         ]
     return found
 

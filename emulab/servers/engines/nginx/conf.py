@@ -157,6 +157,9 @@ def _maps(options: Options) -> ConfLines:
             "map $http_x_forwarded_host $best_http_host",
             [f"default {'$http_x_forwarded_host' if trusted else '$asked_host'};", "'' $asked_host;"],
         ),
+        # What ingress-nginx's Lua and OpenResty's modules have: nothing here escapes a URI.
+        *block("map $request_uri $escaped_request_uri", ["default $request_uri;"]),
+        *block("map $remote_addr $the_real_ip", ["default $remote_addr;"]),
         *block("map $http_host $asked_host", ["default $http_host;", "'' _;"]),
         *block("map $best_http_host $redirect_host", [r'"~^(?<without_port>.*?)(:\d+)?$" $without_port;']),
         *block(

@@ -17,7 +17,7 @@ from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Asked, Incoming, ResponseChange
 from emulab.servers.l7.engine.filters.fields import check_fields
-from emulab.servers.l7.engine.filters.variables import compiled
+from emulab.servers.l7.engine.variables import compiled
 from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.targets import without_port
 
