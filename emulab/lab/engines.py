@@ -54,8 +54,7 @@ def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
         config = ingress_config(source, cluster, controller.flags)
         for route in config.routes:
             upstreams = (config.upstreams.get(one.upstream, Upstream()) for one in route.backends)
-            locked = haproxy.certificates(config, route) if cluster.ingress_engine == "haproxy" else ()
-            for what in chain(of_route(route), locked, *map(of_upstream, upstreams)):
+            for what in chain(of_route(route), *map(of_upstream, upstreams)):
                 if route.origin in ingresses and (route.origin, what) not in told:
                     told.add((route.origin, what))
                     then = "" if ": " in what else ": requests are served as without it"

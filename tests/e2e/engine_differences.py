@@ -23,6 +23,11 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         False,
         "Debian's nginx lacks the directive that escapes it (`set_escape_uri` of a module of OpenResty)",
     ),
+    ("haproxy", "who refused a request"): (False, "as nginx: its log has the status"),
+    ("haproxy", "lines of the error log for who is refused"): (
+        False,
+        "HAProxy has no error log but for what is wrong with its configuration",
+    ),
     ("haproxy", "connections that are kept when a certificate changes"): (False, "as nginx"),
     ("haproxy", "length of a body that came in chunks"): (
         [],

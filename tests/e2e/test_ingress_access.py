@@ -89,7 +89,7 @@ def settings(**data: str) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": named})
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx"])
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx", "haproxy"])
 async def lab(
     request: pytest.FixtureRequest, authority: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Lab]:
@@ -129,7 +129,8 @@ async def test_a_trace_names_the_annotation(lab: Lab) -> None:
     path = await lab.trace("http://shut.test/")
     assert path.status == 403 and path.failure is not None
     log = await lab.logs("deploy/ingress-nginx-controller", namespace="ingress-nginx")
-    assert "[error]" in log and "access forbidden by rule" in log
+    about = "lines of the error log for who is refused"
+    assert ("[error]" in log and "access forbidden by rule" in log) is expected(lab.engine, about, True)  # type: ignore[attr-defined]
     if not tells(lab):
         return
     assert (path.failure.reason, path.failure.object) == ("not-allowed", "Ingress default/shut")
@@ -151,7 +152,10 @@ async def test_who_comes_too_often(lab: Lab) -> None:
 
 async def test_passwords(lab: Lab) -> None:
     answer = await curl(lab, "http://basic.test/")
-    assert answer.startswith("HTTP/1.1 401 Unauthorized") and 'WWW-Authenticate: Basic realm="Who"' in answer
+    assert (
+        answer.startswith("HTTP/1.1 401 Unauthorized")
+        and 'www-authenticate: basic realm="who"' in answer.lower()
+    )
     answer = await curl(lab, "http://basic.test/", "-u", "ann:secret")
     assert " 200 OK" in answer and "authorization" not in answer.lower()
     assert " 200 OK" in await curl(lab, "http://basic.test/", "-u", "bob:secret")
@@ -173,7 +177,7 @@ async def test_a_client_is_sent_to_sign_in(lab: Lab) -> None:
     assert answer.startswith("HTTP/1.1 302")
     about = "the escaped way back from where clients sign in"
     path = "%2Fx%3Fy%3D1" if expected(lab.engine, about, True) else "/x?y=1"  # type: ignore[attr-defined]
-    assert f"Location: https://in.test/start?rd=http://signin.test{path}\r\n" in answer
+    assert f"ocation: https://in.test/start?rd=http://signin.test{path}\r\n" in answer
     assert " 200 OK" in await curl(lab, "http://signin.test/", "-b", "code=204")
 
 

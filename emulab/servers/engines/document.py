@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import get_args
 
+from emulab.servers.engines.haproxy.balancing import BALANCES as HAPROXY_BALANCES
 from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
-from emulab.servers.engines.haproxy.unable import BALANCES as HAPROXY_BALANCES
 from emulab.servers.engines.nginx.balancing import BALANCES as NGINX_BALANCES
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.l7.config import Balance, Filter
