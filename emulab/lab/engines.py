@@ -8,12 +8,14 @@ from itertools import chain
 
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import controllers
-from emulab.kinds.registry import CLUSTER, INGRESS
+from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
+from emulab.plan.l7.annotations.lacking import lacks_of_annotations, lacks_of_keys
 from emulab.plan.l7.ingress import ingress_config
 from emulab.servers.engines.haproxy import unable as haproxy
 from emulab.servers.engines.nginx import unable as nginx
@@ -44,18 +46,32 @@ def refuse_missing(given: Sequence[Object]) -> None:
 def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """What of Ingresses the engine can't do: of those that are `given`, and of all with a new Cluster."""
     cluster = cluster_of(objects)
-    if cluster.ingress_engine not in _UNABLE or not any(o.type in (CLUSTER, INGRESS) for o in given):
+    engine = cluster.ingress_engine
+    if engine not in _UNABLE or not any(o.type in (CLUSTER, INGRESS, CONFIG_MAP) for o in given):
         return
+    is_all = any(o.type == CLUSTER for o in given)
+    ingresses = list(objects.kind(INGRESS)) if is_all else [o for o in given if o.type == INGRESS]
+    yield from lacks_of_annotations(ingresses, IngressClasses.among(objects, cluster), engine)
+    asked = {o.key for o in given}
+    for controller in controllers(objects):
+        namespace, _, name = controller.flags.config_map.partition("/")
+        config_map = objects.get(CONFIG_MAP.key(namespace, name)) if name else None
+        if config_map is not None and (is_all or config_map.key in asked):
+            yield from lacks_of_keys(config_map, engine)
+    if ingresses:
+        yield from _of_configuration(ingresses, objects, cluster)
+
+
+def _of_configuration(ingresses: Sequence[Object], objects: Objects, cluster: Cluster) -> Iterator[Finding]:
+    """What is no annotation's matter."""
     of_route, of_upstream = _UNABLE[cluster.ingress_engine]
-    asked = given if not any(o.type == CLUSTER for o in given) else objects.kind(INGRESS)
-    ingresses = {f"Ingress {o.namespace}/{o.name}": o for o in asked if o.type == INGRESS}
+    there = {f"Ingress {o.namespace}/{o.name}": o for o in ingresses}
     source, told = PlanSource.of(objects), set[tuple[str, str]]()
     for controller in controllers(objects):
         config = ingress_config(source, cluster, controller.flags)
         for route in config.routes:
             upstreams = (config.upstreams.get(one.upstream, Upstream()) for one in route.backends)
             for what in chain(of_route(route), *map(of_upstream, upstreams)):
-                if route.origin in ingresses and (route.origin, what) not in told:
+                if route.origin in there and (route.origin, what) not in told:
                     told.add((route.origin, what))
-                    then = "" if ": " in what else ": requests are served as without it"
-                    yield Finding(ingresses[route.origin], (), f"{what}{then}")
+                    yield Finding(there[route.origin], (), f"{what}: requests are served as without it")

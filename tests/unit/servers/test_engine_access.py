@@ -11,7 +11,6 @@ from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_cfg, hapro
 from emulab.servers.engines.haproxy.maps import route_maps
 from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.conf import nginx_conf
-from emulab.servers.engines.nginx.unable import unable
 from emulab.servers.l7.config import (
     AccessControl,
     BasicAuthentication,
@@ -89,13 +88,6 @@ class TestNginx:
         assert "real_ip_header proxy_protocol;" in text and "set_real_ip_from fd00::/8;" in text
         assert '"~*bot" 1;' in text and "if ($block_ua) {" in text
         assert "proxy_protocol;" in text.partition("listen 10.244.1.3:80")[2].partition("\n")[0]
-
-    def test_what_it_cannot_do_is_told(self) -> None:
-        assert list(unable(route(filters=(RANGES, BASIC, LIMITS)))) == []
-        assert list(unable(route(filters=(EXTERNAL,)))) == [
-            "auth-cache-key isn't followed by nginx: a service is asked about each request",
-            "the way back from auth-signin isn't escaped by nginx: it is as the client wrote it",
-        ]
 
 
 def cfg(*filters: Filter, **more: object) -> str:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from emulab.kinds.core.secret import text_of, texts_of
 from emulab.kinds.networking import accessvalues as values
 from emulab.kinds.networking.accesssettings import METHODS
+from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import boolean, seconds
 from emulab.kinds.registry import CONFIG_MAP, SECRET
@@ -25,6 +26,13 @@ from emulab.servers.l7.config import (
     SourceRanges,
     unknown_variables,
 )
+
+_NO_CACHE = never(NGINX, "a service is asked about each request")
+
+
+def _is_unspoken(method: str) -> bool:
+    return method not in ("GET", "HEAD", "POST", "PUT", "DELETE")
+
 
 OPEN_PATHS = ("/.well-known/acme-challenge",)
 """`no-auth-locations` where nobody says it: whoever issues certificates has to see them."""
@@ -257,6 +265,9 @@ ACCESS = Theme(
             "auth_method",
             "with which method it is asked",
             denies=True,
+            lacks=(
+                partly(HAPROXY, "others than GET, HEAD, POST, PUT and DELETE are asked by GET", _is_unspoken),
+            ),
         ),
         Annotation(
             "auth-response-headers",
@@ -278,9 +289,22 @@ ACCESS = Theme(
             "auth_cache_durations",
             "how long its answers are kept, by their status",
             denies=True,
+            lacks=(_NO_CACHE,),
         ),
-        Annotation("auth-cache-key", values.cache_key, "auth_cache_key", "by what its answers are kept"),
-        Annotation("auth-signin", values.url, "auth_signin", "where a client is sent that it doesn't let in"),
+        Annotation(
+            "auth-cache-key",
+            values.cache_key,
+            "auth_cache_key",
+            "by what its answers are kept",
+            lacks=(_NO_CACHE,),
+        ),
+        Annotation(
+            "auth-signin",
+            values.url,
+            "auth_signin",
+            "where a client is sent that it doesn't let in",
+            lacks=(partly(NGINX, "the way back is as the client wrote it: what escapes it is of OpenResty"),),
+        ),
         Annotation(
             "auth-signin-redirect-param",
             values.url_text,
@@ -304,18 +328,28 @@ ACCESS = Theme(
             values.signed,
             "keepalive",
             "connections that are kept to it: each question has one of its own here",
+            untold=True,
         ),
         Annotation(
-            "auth-keepalive-share-vars", boolean, "keepalive_share", "of no effect without auth-keepalive"
+            "auth-keepalive-share-vars",
+            boolean,
+            "keepalive_share",
+            "of no effect without auth-keepalive",
+            untold=True,
         ),
         Annotation(
             "auth-keepalive-requests",
             values.signed,
             "keepalive_requests",
             "of no effect without auth-keepalive",
+            untold=True,
         ),
         Annotation(
-            "auth-keepalive-timeout", seconds, "keepalive_timeout", "of no effect without auth-keepalive"
+            "auth-keepalive-timeout",
+            seconds,
+            "keepalive_timeout",
+            "of no effect without auth-keepalive",
+            untold=True,
         ),
         Annotation(
             "enable-global-auth", boolean, "global_auth", "whether the ConfigMap's global-auth-url is asked"

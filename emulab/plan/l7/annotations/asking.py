@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from emulab.kinds.networking.enginelacks import HAPROXY, partly
 from emulab.kinds.networking.nginxvalues import matching, on_off, server_name
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes, with_known
 from emulab.servers.l7.config import Field, Mirror, UpstreamFields, unknown_variables
@@ -63,7 +64,13 @@ ASKING = Theme(
         ),
         Annotation("mirror-target", _mirror, "mirror", "a URL that gets every request, too"),
         Annotation("mirror-host", server_name, "mirror_host", "the Host that it is told"),
-        Annotation("mirror-request-body", on_off, "mirror_body", "whether bodies are sent there"),
+        Annotation(
+            "mirror-request-body",
+            on_off,
+            "mirror_body",
+            "whether bodies are sent there",
+            lacks=(partly(HAPROXY, "of a body that is larger than 32 KB the beginning is sent", bool),),
+        ),
     ),
     _apply,
 )

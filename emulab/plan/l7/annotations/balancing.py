@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
 from emulab.kinds.networking.nginxvalues import (
     basic_characters,
     boolean,
@@ -61,10 +62,24 @@ def _give_cookie(values: Wishes, draft: RouteDraft) -> None:
         draft.policy = replace(draft.policy, affinity_cookie=True)
 
 
+_NO_SUBSET = tuple(never(engine, "a key leads to one server") for engine in (NGINX, HAPROXY))
+
+
+def _is_ewma(name: str) -> bool:
+    return name == "ewma"
+
+
 BALANCING = Theme(
     (
         Annotation(
-            "load-balance", load_balance, "load_balance", "`round_robin`, or `ewma`: who answers faster"
+            "load-balance",
+            load_balance,
+            "load_balance",
+            "`round_robin`, or `ewma`: who answers faster",
+            lacks=(
+                partly(NGINX, "the endpoints are asked in turn: it measures nobody", _is_ewma),
+                partly(HAPROXY, "the endpoints are asked in turn: it measures nobody", _is_ewma),
+            ),
         ),
         Annotation(
             "service-upstream",
@@ -77,9 +92,19 @@ BALANCING = Theme(
             "upstream-hash-by", _hash_by, "hash_by", "the key that leads to an endpoint: `$request_uri`"
         ),
         Annotation(
-            "upstream-hash-by-subset", boolean, "hash_subset", "a key leads to any of several endpoints"
+            "upstream-hash-by-subset",
+            boolean,
+            "hash_subset",
+            "a key leads to any of several endpoints",
+            lacks=(*_NO_SUBSET,),
         ),
-        Annotation("upstream-hash-by-subset-size", _subset_size, "hash_size", "how many those are; 3"),
+        Annotation(
+            "upstream-hash-by-subset-size",
+            _subset_size,
+            "hash_size",
+            "how many those are; 3",
+            lacks=(*_NO_SUBSET,),
+        ),
     ),
     _nothing,
 )
@@ -92,6 +117,10 @@ AFFINITY = Theme(
             one_of("balanced", "persistent"),
             "mode",
             "`balanced`: endpoints that come take over their share of clients; `persistent`: none",
+            lacks=(
+                never(NGINX, "a cookie names a server, as with `persistent`"),
+                never(HAPROXY, "a cookie names a server, as with `persistent`"),
+            ),
         ),
         Annotation(
             "affinity-canary-behavior",
@@ -112,7 +141,13 @@ AFFINITY = Theme(
             "no `SameSite=None` for browsers that take it for `Strict`",
         ),
         Annotation("session-cookie-secure", boolean, "secure", "Secure over plain HTTP, too"),
-        Annotation("session-cookie-expires", _seconds, "expires", "its Expires: so many seconds from now"),
+        Annotation(
+            "session-cookie-expires",
+            _seconds,
+            "expires",
+            "its Expires: so many seconds from now",
+            lacks=(never(NGINX, "it has no words for a time to come"),),
+        ),
         Annotation("session-cookie-max-age", _seconds, "max_age", "its Max-Age in seconds"),
         Annotation(
             "session-cookie-change-on-failure",

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from emulab.kinds.networking.accessvalues import kilobytes, networks, signed
+from emulab.kinds.networking.enginelacks import HAPROXY, partly
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import ClientLimits, ConnectionLimit, RequestLimit
+
+_WINDOW = partly(HAPROXY, "requests are counted in a window of time, which is not nginx' bucket")
+
 
 _RATES = (("rps", 1000), ("rpm", 1000 / 60))
 """In thousandths of a request a second, for one; nginx takes the whole number."""
@@ -41,13 +45,26 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
 
 LIMITS = Theme(
     (
-        Annotation("limit-rps", signed, "rps", "requests a second that a client may make, by its address"),
-        Annotation("limit-rpm", signed, "rpm", "requests a minute that a client may make, by its address"),
+        Annotation(
+            "limit-rps",
+            signed,
+            "rps",
+            "requests a second that a client may make, by its address",
+            lacks=(_WINDOW,),
+        ),
+        Annotation(
+            "limit-rpm",
+            signed,
+            "rpm",
+            "requests a minute that a client may make, by its address",
+            lacks=(_WINDOW,),
+        ),
         Annotation(
             "limit-burst-multiplier",
             signed,
             "burst",
             "how many times the limit may come at once; 5 if not said",
+            lacks=(_WINDOW,),
         ),
         Annotation("limit-connections", signed, "connections", "requests of a client that may be under way"),
         Annotation("limit-allowlist", networks, "allowlist", "networks whose clients are not counted"),

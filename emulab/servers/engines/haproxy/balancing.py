@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from emulab.servers.engines.haproxy.places import digest
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
 from emulab.servers.engines.haproxy.variables import spoken
+from emulab.servers.engines.shared import server_mark
 from emulab.servers.l7.config import (
     Balance,
     CookieAffinity,
@@ -48,7 +48,7 @@ def balanced(balance: Balance) -> CfgLines:
 def server_name(upstream: Upstream, number: int, index: int) -> str:
     """A server's name; with affinity it is what the cookie says, so that it stays when others come and go."""
     if isinstance(upstream.balance, CookieAffinity):
-        return f"s{digest(upstream.servers[index])}"
+        return server_mark(upstream.servers[index])
     return f"s{number}-{index}"
 
 

@@ -42,7 +42,7 @@ def hidden_fields(one: HiddenFields, _match: Match) -> CfgLines:
 
 def cookie_domain(one: CookieDomain, _match: Match) -> CfgLines:
     if one.old.startswith("~"):
-        return _by_expression("domain", one.old, one.new)
+        return _by_expression("domain", f"~*{one.old[1:]}", one.new)
     lines, new = spoken(one.new.removeprefix("."))
     old = re.escape(one.old.removeprefix("."))
     return [*lines, _replaced("Set-Cookie", rf"(?i)^(.*;\s*domain=\.?){old}(\s*(;.*)?)$", _between(new, 2))]

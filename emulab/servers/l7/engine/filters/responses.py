@@ -88,14 +88,15 @@ def _cookies(attribute: bytes, replaced: Replaced) -> ResponseChange:
 
 
 def cookie_domain(one: CookieDomain, _match: Match) -> ResponseChange:
-    """A dot before a domain is no matter, and neither is the case of letters."""
+    """A dot before a domain is no matter, and neither is the case of letters, whoever looks for it."""
     old, new = one.old.removeprefix(".").lower().encode(), compiled(one.new.removeprefix("."))
 
     def literal(asked: Asked, value: bytes) -> bytes | None:
         dot = b"." if value.startswith(b".") else b""
         return dot + new(asked) if value.removeprefix(b".").lower() == old else None
 
-    return _cookies(b"domain", _replacing(one.old, one.new, literal))
+    expression = f"~*{one.old[1:]}" if one.old.startswith("~") else one.old
+    return _cookies(b"domain", _replacing(expression, one.new, literal))
 
 
 def cookie_path(one: CookiePath, _match: Match) -> ResponseChange:
