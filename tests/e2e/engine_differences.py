@@ -23,6 +23,10 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         False,
         "Debian's nginx lacks the directive that escapes it (`set_escape_uri` of a module of OpenResty)",
     ),
+    ("nginx", "answers that are kept of a service that is asked"): (
+        401,
+        "the engine asks about each request: nginx' own cache would have to be a folder of its own",
+    ),
     ("haproxy", "who refused a request"): (False, "as nginx: its log has the status"),
     ("haproxy", "lines of the error log for who is refused"): (
         False,

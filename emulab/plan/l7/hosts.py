@@ -101,6 +101,9 @@ def _finished(draft: RouteDraft, every: ForAll, default: str | None) -> RequestR
     )
     if any(draft.match.path.startswith(path) for path in every.plain_paths):
         policy = replace(policy, ssl_redirect=False, force_ssl_redirect=False)
+    if policy.limit_rate and not policy.response_buffer:
+        # nginx knows no rate for what it doesn't buffer (ngx_http_upstream_send_response).
+        policy = replace(policy, limit_rate=0, limit_rate_after=0)
     return replace(route, filters=filters, policy=policy)
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from emulab.kinds.networking.accessvalues import kilobytes, networks, signed
 from emulab.kinds.networking.enginelacks import HAPROXY, partly
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import ClientLimits, ConnectionLimit, RequestLimit
+
+
+def _wrong(values: Wishes, ingress: Ingress, world: Beside) -> Iterator[tuple[str, str]]:
+    buffered = world.settings.get("proxy-buffering") == "on"
+    for name, text in ingress.annotations.items():
+        if name.endswith("/proxy-buffering"):
+            buffered = text.strip() == "on"
+    if values.get("limit_rate") and not buffered:
+        yield "limit-rate", "has no effect without proxy-buffering: on, as nginx has it"
+
 
 _WINDOW = partly(HAPROXY, "requests are counted in a window of time, which is not nginx' bucket")
 
@@ -69,8 +81,14 @@ LIMITS = Theme(
         Annotation("limit-connections", signed, "connections", "requests of a client that may be under way"),
         Annotation("limit-allowlist", networks, "allowlist", "networks whose clients are not counted"),
         Annotation("limit-whitelist", networks, "whitelist", "the older name of limit-allowlist"),
-        Annotation("limit-rate", kilobytes, "limit_rate", "KB of an answer a second; 0: as fast as it goes"),
+        Annotation(
+            "limit-rate",
+            kilobytes,
+            "limit_rate",
+            "with proxy-buffering: KB of an answer a second; 0: as fast as it goes",
+        ),
         Annotation("limit-rate-after", kilobytes, "limit_rate_after", "KB of an answer that go before that"),
     ),
     _apply,
+    _wrong,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
-from emulab.servers.engines.haproxy.variables import spoken
+from emulab.servers.engines.haproxy.variables import noted
 from emulab.servers.engines.shared import server_mark
 from emulab.servers.l7.config import (
     Balance,
@@ -21,10 +21,8 @@ from emulab.servers.l7.config import (
 
 
 def _hash(one: HashBy) -> CfgLines:
-    lines, key = spoken(one.key)
     return [
-        *lines,
-        f"http-request set-var-fmt(txn.hash) {key}",
+        *noted("hash", one.key),
         "balance hash var(txn.hash)",
         "hash-type consistent",
     ]

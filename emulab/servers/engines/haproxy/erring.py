@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from emulab.servers.engines.haproxy.pages import returned
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
-from emulab.servers.engines.haproxy.variables import spoken
+from emulab.servers.engines.haproxy.variables import noted
 from emulab.servers.l7.config import ErrorPages, Filter, Upstream
 
 _RETURNED = re.compile(
@@ -46,8 +46,8 @@ def _before(one: ErrorPages) -> CfgLines:
         "http-request set-var(txn.accept) req.fhdr(accept)",
     ]
     for number, field in enumerate(one.fields):
-        setting, value = spoken(field.value)
-        lines += [*setting, f"http-request set-var-fmt(txn.error_field_{number}) {value}"]
+        if field.value:
+            lines += noted(f"error_field_{number}", field.value)
     return lines
 
 

@@ -64,6 +64,12 @@ def spoken(text: str) -> tuple[CfgLines, str]:
     return lines, quoted("".join(parts))
 
 
+def noted(variable: str, text: str) -> CfgLines:
+    """What sets a variable of HAProxy's to a text. HAProxy dies of an empty format: it is a dash."""
+    lines, value = spoken(text)
+    return [*lines, f"http-request set-var-fmt(txn.{variable}) {value if text else '-'}"]
+
+
 def _own(name: str) -> str:
     return "nginx_" + re.sub(r"\W", "_", name.lower())
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from emulab.servers.engines.haproxy.filters.answers import sent_to
 from emulab.servers.engines.haproxy.pages import page_file, returned
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
-from emulab.servers.engines.haproxy.variables import spoken
+from emulab.servers.engines.haproxy.variables import noted, spoken
 from emulab.servers.l7.config import ExternalAuthentication, Match, pieces
 from emulab.servers.l7.engine.filters.external import durations
 
@@ -44,9 +44,7 @@ def asked(one: ExternalAuthentication, match: Match, condition: str = "") -> Cfg
         texts.append(("ask_key", one.cache_key))
     lines: CfgLines = []
     for variable, text in texts:
-        setting, value = spoken(_inside(text, place))
-        lines += [*setting, f"http-request set-var-fmt(txn.{variable}) {value}"]
-    from_url, address = spoken("$scheme://$http_host$request_uri")
+        lines += noted(variable, _inside(text, place))
     keeps = {
         ("any" if code == 0 else str(code)): time for code, time in durations(one.cache_durations).items()
     }
@@ -60,8 +58,7 @@ def asked(one: ExternalAuthentication, match: Match, condition: str = "") -> Cfg
     when = f" if{condition}" if condition else ""
     return [
         *lines,
-        *from_url,
-        f"http-request set-var-fmt(txn.ask_from) {address}",
+        *noted("ask_from", "$scheme://$http_host$request_uri"),
         "http-request set-var(txn.ask_method) method",
         f"http-request lua.ask {' '.join(map(quoted, words))}{when}",
     ]

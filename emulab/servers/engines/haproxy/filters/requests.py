@@ -7,7 +7,7 @@ import re
 from emulab.servers.engines.haproxy.filters.answers import elsewhere, rewritten_away
 from emulab.servers.engines.haproxy.pages import returned
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
-from emulab.servers.engines.haproxy.variables import spoken
+from emulab.servers.engines.haproxy.variables import noted, spoken
 from emulab.servers.l7.config import (
     Field,
     Match,
@@ -101,10 +101,8 @@ def mirror(one: Mirror, _match: Match) -> CfgLines:
     if re.fullmatch(r"https?://[^/$]+", target):
         target += one.path
     query = "" if len(list(pieces(target))) > 1 else "$is_args$args"
-    lines, value = spoken(target + query)
     return [
-        *lines,
-        f"http-request set-var-fmt(txn.mirror) {value}",
+        *noted("mirror", target + query),
         *(["http-request wait-for-body time 60s"] if one.body else []),
         f"http-request lua.mirror {quoted(one.host)} {'on' if one.body else 'off'}",
     ]
