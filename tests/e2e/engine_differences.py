@@ -41,6 +41,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         502,
         "HAProxy tells what refuses a connection and what doesn't answer by one status",
     ),
+    ("haproxy", "fields after the body of a request over HTTP/2"): ("status 200", "HAProxy passes them on"),
     ("nginx", "HTTP/2 without TLS"): (
         False,
         "Debian's nginx 1.22 has it at sockets that speak nothing else; from 1.25 on it looks for the preface",
