@@ -47,16 +47,16 @@ def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """What of Ingresses the engine can't do: of those that are `given`, and of all with a new Cluster."""
     cluster = cluster_of(objects)
     engine = cluster.ingress_engine
-    if engine not in _UNABLE or not any(o.type in (CLUSTER, INGRESS, CONFIG_MAP) for o in given):
+    if engine not in _UNABLE:
         return
     is_all = any(o.type == CLUSTER for o in given)
     ingresses = list(objects.kind(INGRESS)) if is_all else [o for o in given if o.type == INGRESS]
     yield from lacks_of_annotations(ingresses, IngressClasses.among(objects, cluster), engine)
-    asked = {o.key for o in given}
-    for controller in controllers(objects):
+    maps = {o.key for o in (objects.kind(CONFIG_MAP) if is_all else given) if o.type == CONFIG_MAP}
+    for controller in controllers(objects) if maps else ():
         namespace, _, name = controller.flags.config_map.partition("/")
         config_map = objects.get(CONFIG_MAP.key(namespace, name)) if name else None
-        if config_map is not None and (is_all or config_map.key in asked):
+        if config_map is not None and config_map.key in maps:
             yield from lacks_of_keys(config_map, engine)
     if ingresses:
         yield from _of_configuration(ingresses, objects, cluster)
