@@ -153,6 +153,16 @@ def test_the_host_that_the_upstream_is_told(vhost: str, host: str) -> None:
     assert values(lines, "Host") == [host] and values(lines, "X-Forwarded-Host") == ["A.test:80"]
 
 
+@pytest.mark.parametrize("believed", ["true", "false"])
+def test_the_host_that_came_is_told_as_the_original_one(believed: str) -> None:
+    play = served(ingress(), use_forwarded_headers=believed)
+    _, lines = forwarded(play, "/", "X-Forwarded-Host: a.test", "X-Original-Forwarded-Host: mine")
+    assert values(lines, "X-Original-Forwarded-Host") == ["a.test"]
+    sent_back = served(ingress())
+    _, lines = forwarded(sent_back, "/", "X-Original-Forwarded-Host: mine")
+    assert values(lines, "X-Original-Forwarded-Host") == []
+
+
 def test_the_connection_that_the_upstream_is_told() -> None:
     play = served(ingress(connection_proxy_header="close"))
     _, lines = forwarded(play, "/", "Connection: upgrade", "Upgrade: websocket")
@@ -371,6 +381,19 @@ def test_another_service_answers_for_errors() -> None:
     assert b"Access-Control" not in out, "the fields of the location aren't those of who answers for it"
     why = "the upstream answered 404; answered as the error 404"
     assert record == ("tell", has(status=418, upstream=ERRORS, reason=why, answered_by="upstream"))
+
+
+def test_who_answers_for_errors_may_have_turns_of_its_own() -> None:
+    """A client stays with its server of that Service, too; here the cookie's first."""
+    sticky = ingress(("/sticky", "errors", "Prefix"), name="sticky", affinity="cookie")
+    shut = ingress(custom_http_errors="403,404", default_backend="errors", denylist_source_range="0.0.0.0/0")
+    play = served(sticky, shut)
+    ask(play, "/x")
+    play.expect(("select", ERRORS))
+    start, lines, _ = asked_instead(play)
+    assert start == "GET / HTTP/1.1" and told(lines)[0] == "403"
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert sent(play)[::2] == ("200", b"ok")
 
 
 def test_errors_of_our_own_are_answered_so_too() -> None:

@@ -31,6 +31,10 @@ def _mirror(text: str) -> str:
     return text
 
 
+def _has_groups(text: str) -> bool:
+    return re.search(r"\$\{?\d", text) is not None
+
+
 def _apply(values: Wishes, draft: RouteDraft) -> None:
     fields = []
     if "host" in values:
@@ -54,7 +58,11 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
 ASKING = Theme(
     (
         Annotation(
-            "upstream-vhost", with_variables(server_name), "host", "the Host that the upstream is told"
+            "upstream-vhost",
+            with_variables(server_name),
+            "host",
+            "the Host that the upstream is told",
+            lacks=(partly(HAPROXY, "the groups of an expression are empty in it", _has_groups),),
         ),
         Annotation(
             "connection-proxy-header",

@@ -89,7 +89,7 @@ def _asked(options: Options) -> CfgLines:
         lines += [*_address(options), "http-request set-var(txn.client) src"]
     return [
         *lines,
-        "http-request set-var(txn.name) var(txn.host),regsub(:[0-9]+$,),lower",
+        "http-request set-var(txn.name) var(txn.host),regsub(:[0-9]+$,),regsub([.]$,),lower",
         "http-request deny deny_status 405 if METH_TRACE or METH_CONNECT",
         *([] if options.invalid_names or options.underscores else ["http-request del-header _ -m sub"]),
     ]
@@ -158,7 +158,11 @@ def _forwarding(options: Options) -> CfgLines:
         "acl forwarded req.hdr(x-forwarded-for) -m found",
         "http-request set-var-fmt(txn.chain) %[fc_src]",
         'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[fc_src]" if forwarded',
+        "http-request del-header X-Original-Forwarded-For",
+        "http-request del-header X-Original-Forwarded-Host",
         "http-request set-header X-Original-Forwarded-For %[req.fhdr(x-forwarded-for)] if forwarded",
+        "http-request set-header X-Original-Forwarded-Host %[req.fhdr(x-forwarded-host)] "
+        "if { req.hdr(x-forwarded-host) -m found }",
         "http-request set-header X-Request-ID %[uuid(),regsub(-,,g)] if !{ req.hdr(x-request-id) -m found }",
         "http-request set-var(txn.id) req.hdr(x-request-id)",
         "http-request set-header Host %[var(txn.host)]",

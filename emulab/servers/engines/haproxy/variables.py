@@ -49,15 +49,15 @@ _FORMATS: Mapping[str, str] = {
 _FAMILIES: Mapping[str, str] = {"arg": "url_param({})", "cookie": "req.cook({})", "http": "req.fhdr({})"}
 
 
-def spoken(text: str) -> tuple[CfgLines, str]:
-    """A text that may name variables: what sets them, and the parameter. Groups of an expression are `\\1` in it."""
+def spoken(text: str, groups: bool = False) -> tuple[CfgLines, str]:
+    """A text that may name variables: what sets them, and the parameter; `groups`: whether an expression has any."""
     lines, parts = CfgLines(), []
     for before, name in pieces(text):
         parts.append(before.replace("%", "%%"))
         if name == "literal_dollar":
             parts.append("$")
         elif name.isdigit():
-            parts.append(rf"\{name}")
+            parts.append(rf"\{name}" if groups else "")
         elif name:
             lines.append(set_variable(name))
             parts.append(f"%[var(txn.{_own(name)})]")

@@ -6,7 +6,7 @@ A question to another service is a location of its own, beside the one that asks
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -129,11 +129,15 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
     return found
 
 
-def asked_beside(route: RequestRoute) -> Iterator[tuple[str, ConfLines]]:
-    """The locations that a route needs beside its own."""
+def asked_beside(
+    route: RequestRoute, beside: Callable[[RequestRoute], ConfLines]
+) -> Iterator[tuple[str, ConfLines]]:
+    """The locations that a route needs beside its own; `beside`: what where clients sign in says of other origins."""
     for one in route.filters:
         if isinstance(one, AccessControl) and one.external is not None:
-            yield from questions(one.external, route.match).items()
+            for place, lines in questions(one.external, route.match).items():
+                allowed = beside(route) if place.startswith("@") else []
+                yield place, [*allowed, *lines]
 
 
 def _zone(name: str) -> str:

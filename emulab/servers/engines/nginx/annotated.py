@@ -56,7 +56,7 @@ def _direct(one: DirectResponse, _match: Match) -> ConfLines:
 
 
 def _root(one: RootRedirect, _match: Match) -> ConfLines:
-    return [directive("return", 302, f"$scheme://$best_http_host{quoted(one.path)}")]
+    return [directive("return", 302, f"$scheme://$http_host{quoted(one.path)}")]
 
 
 def _other_host(one: HostRedirect, _match: Match) -> ConfLines:
@@ -87,6 +87,11 @@ def _cors(one: CORS, _match: Match) -> ConfLines:
     lines += block("if ($cors = trueoptions)", [directive("return", 204)])
     lines += [directive("proxy_hide_header", field) for field in names]
     return lines + [directive("add_header", field, variable, "always") for field, variable in names.items()]
+
+
+def cross_origin(route: RequestRoute) -> ConfLines:
+    """What answers of a route's say of other origins."""
+    return [line for one in route.filters if isinstance(one, CORS) for line in _cors(one, route.match)]
 
 
 def _regular(one: RegexRewrite, _match: Match) -> ConfLines:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.access import TOLD, asked_beside, told_variable
-from emulab.servers.engines.nginx.annotated import EARLY, beside
+from emulab.servers.engines.nginx.annotated import EARLY, beside, cross_origin
 from emulab.servers.engines.nginx.choosing import set_cookie, target
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.names import upstream_name
@@ -33,6 +33,7 @@ UPSTREAM_FIELDS: Mapping[str, str] = {
     "X-Forwarded-Scheme": "$pass_access_scheme",
     "X-Scheme": "$pass_access_scheme",
     "X-Original-Forwarded-For": "$http_x_forwarded_for",
+    "X-Original-Forwarded-Host": "$http_x_forwarded_host",
     "Proxy": '""',
     **{field: told_variable(field) for field in TOLD},
 }
@@ -51,7 +52,7 @@ def locations(
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
-        for place, asked in asked_beside(route):
+        for place, asked in asked_beside(route, cross_origin):
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", asked)]

@@ -30,8 +30,11 @@ def direct(one: DirectResponse, _match: Match) -> CfgLines:
 
 
 def root(one: RootRedirect, _match: Match) -> CfgLines:
-    place = f'"%[var(txn.scheme)]://%[var(txn.host)]{_inner(one.path)}"'
-    return [sent_to(302, place, " if { var(txn.path) -m str / }")]
+    place = f'"%[var(txn.spoken)]://%[var(txn.asked)]{_inner(one.path)}"'
+    return [
+        "http-request set-var(txn.spoken) ssl_fc,iif(https,http)",
+        sent_to(302, place, " if { var(txn.path) -m str / }"),
+    ]
 
 
 def _inner(text: str) -> str:
@@ -77,7 +80,7 @@ def elsewhere(one: RegexRewrite) -> bool:
 
 def rewritten_away(one: RegexRewrite, _match: Match) -> CfgLines:
     """The place is made in a field of the request, as expressions replace values of fields."""
-    lines, target = spoken(one.target)
+    lines, target = spoken(one.target, groups=True)
     expression = quoted(f"(?i){one.expression}")
     return [
         *lines,

@@ -55,10 +55,10 @@ def regular(one: RegexRewrite, match: Match) -> CfgLines:
     """The expression is looked for in the path as nginx has it: decoded where that is no matter, without dots."""
     if elsewhere(one):
         return rewritten_away(one, match)
-    lines, target = spoken(one.target)
+    lines, target = spoken(one.target, groups=True)
     expression = quoted(f"(?i){one.expression}")
     if one.prefix:
-        more, prefix = spoken(one.prefix)
+        more, prefix = spoken(one.prefix, groups=True)
         lines += [
             *more,
             "http-request set-header X-Forwarded-Prefix %[var(txn.path)]",

@@ -72,7 +72,7 @@ def _by_expression(attribute: str, old: str, new: str) -> CfgLines:
     """
     expression = old.lstrip("~*")
     shifted = re.sub(r"\$([1-8])", lambda match: f"${int(match[1]) + 1}", new)
-    lines, target = spoken(shifted)
+    lines, target = spoken(shifted, groups=True)
     begins = expression.startswith("^")
     body = re.sub(r"(?<!\\)\$$", r"(?=\\s*(;|$))", expression.removeprefix("^"))
     flags = "(?i:" if old.startswith("~*") else "(?:"
@@ -90,7 +90,7 @@ def location_change(one: LocationChange, _match: Match) -> CfgLines:
     """A new place without a host gets the one that was asked."""
     absolute = "%[var(txn.scheme)]://%[var(txn.name)]" if one.new.startswith("/") and not one.relative else ""
     if one.old.startswith("~"):
-        lines, new = spoken(one.new)
+        lines, new = spoken(one.new, groups=True)
         flags = "(?i)" if one.old.startswith("~*") else ""
         body = one.old.lstrip("~*")
         begin, end = "" if body.startswith("^") else ".*?", "" if body.endswith("$") else ".*"
