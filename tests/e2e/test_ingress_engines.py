@@ -41,6 +41,17 @@ WORLD = [
     service("kept").replace('"app": "kept"', '"app": "web"'),
     *pod("new"),
     *pod("newer"),
+    document(
+        "ConfigMap",
+        "ingress-nginx-controller",
+        metadata={"namespace": "ingress-nginx"},
+        data={
+            "use-forwarded-headers": "true",
+            "compute-full-forwarded-for": "true",
+            "proxy-real-ip-cidr": "198.51.100.0/24,10.0.0.0/8",
+        },
+    ),
+    ingress("root.test", ("/app", "web"), app_root="/app"),
     ingress(
         "stuck.test",
         ("/", "stuck"),
@@ -57,6 +68,13 @@ WORLD = [
     canary_of("exact.test", "new", canary_by_header="X-Try", canary_by_header_value="Me"),
     ingress("pattern.test", ("/", "web")),
     canary_of("pattern.test", "new", canary_by_header="X-Try", canary_by_header_pattern="^(a|b)+$"),
+    ingress("all.test", ("/", "web")),
+    canary_of("all.test", "new", canary_weight="100", canary_weight_total="50"),
+    ingress("kind.test", ("/", "web"), kind="Exact"),
+    canary_of("kind.test", "new", canary_weight="100"),
+    service("nobody"),
+    ingress("nobody.test", ("/", "web")),
+    canary_of("nobody.test", "nobody", canary_weight="100"),
     ingress("both.test", ("/", "kept"), affinity="cookie"),
     canary_of("both.test", "newer", canary_weight="50"),
     ingress("slow.test", ("/", "web"), limit_rate="64", limit_rate_after="32", proxy_buffering="on"),
@@ -124,6 +142,10 @@ async def test_a_canary_by_header_cookie_and_weight(lab: Lab) -> None:
     assert 14 < drawn["new"] < 60, "36 of 120 are expected; 4.4 standard deviations"
     assert set(await services("exact", X_Try="Me")) == {"new"}
     assert set(await services("exact", X_Try="me")) == set(await services("exact", X_Try="always")) == {"web"}
+    assert set(await services("all")) == {"new"}, "of a total of 100, and no less"
+    assert set(await services("kind")) == set(await services("nobody")) == {"web"}, (
+        "there is nobody to share with"
+    )
     assert set(await services("pattern", X_Try="abba")) == {"new"}
     assert set(await services("pattern", X_Try="abc")) == {"web"}
 
@@ -157,9 +179,10 @@ async def test_who_sends_too_much_and_who_is_there_already(lab: Lab) -> None:
     assert status == "200"
     status, _, _ = await curl(lab, "-H", "Transfer-Encoding: chunked", "-d", "x" * 1025, "http://small.test/")
     assert status == "413"
-    answers = await asyncio.gather(*(lab.request("http://one.test/delay/1") for _ in range(3)))
+    one = {"X-Forwarded-For": "192.0.2.1"}
+    answers = await asyncio.gather(*(lab.request("http://one.test/delay/1", headers=one) for _ in range(3)))
     assert sorted(answer.status for answer in answers) == [200, 503, 503]
-    assert (await lab.request("http://one.test/")).status == 200
+    assert (await lab.request("http://one.test/", headers=one)).status == 200
 
 
 async def test_an_answer_of_a_service_that_is_asked_may_be_kept(lab: Lab) -> None:
@@ -172,6 +195,27 @@ async def test_an_answer_of_a_service_that_is_asked_may_be_kept(lab: Lab) -> Non
     assert (await asked(lab, "http://kept.test/", X_Key="3", Cookie="code=404")).status == 500, (
         "204 isn't kept"
     )
+
+
+async def test_who_was_in_front_is_believed_as_far_as_it_goes(lab: Lab) -> None:
+    """The address by who is trusted, from the list's end; host, scheme and port of everybody. The route is of Host."""
+
+    async def told(**fields: str) -> dict[str, str]:
+        answer = await asked(lab, "http://all.test/", **fields)
+        return {name: values[0] for name, values in answer.json()["headers"].items()}
+
+    seen = await told(X_Forwarded_For="1.1.1.1, 10.2.2.2")
+    assert seen["X-Real-Ip"] == "1.1.1.1" and seen["X-Original-Forwarded-For"] == "1.1.1.1, 10.2.2.2"
+    assert seen["X-Forwarded-For"].startswith("1.1.1.1, 10.2.2.2, 10.")
+    seen = await told(X_Forwarded_For="10.1.1.1, 1.2.3.4, 10.2.2.2")
+    assert seen["X-Real-Ip"] == "1.2.3.4", "who isn't trusted may say what he likes"
+    seen = await told(X_Forwarded_For="nonsense")
+    assert seen["X-Real-Ip"].startswith("10."), "the one in front, whose word is none"
+    seen = await told(X_Forwarded_Host="h1.test, h2.test", X_Forwarded_Proto="https", X_Forwarded_Port="9")
+    assert (seen["X-Forwarded-Host"], seen["X-Original-Forwarded-Host"]) == ("h1.test", "h1.test, h2.test")
+    assert (seen["X-Forwarded-Proto"], seen["X-Scheme"], seen["X-Forwarded-Port"]) == ("https", "https", "9")
+    answer = await lab.request("http://root.test/", headers={"X-Forwarded-Proto": "https"})
+    assert (answer.status, answer.headers["location"]) == (302, "http://root.test/app")
 
 
 async def test_what_the_engine_does_not_follow_is_told(lab: Lab) -> None:

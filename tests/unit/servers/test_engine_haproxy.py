@@ -114,7 +114,7 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
         "http-request return status 413 content-type text/html file /etc/haproxy/pages/413.html "
         "if { req.hdr_val(content-length) gt 8388608 }",
         "http-request return status 308 content-type text/html file /etc/haproxy/pages/308.html "
-        'hdr Location "https://%[var(txn.name)]%[var(txn.bare)]" if { var(txn.scheme) -m str http }',
+        'hdr Location "https://%[var(txn.bare_host)]%[var(txn.bare)]" if { var(txn.scheme) -m str http }',
         "http-request del-header X-Gone", 'http-request set-header X-A "50%% of it"',
         "http-response add-header X-B b", "http-request set-header Host other.test",
         r'http-request replace-path "^/old/?(.*)\$" /new/\1',

@@ -67,7 +67,7 @@ def _decided(route: RequestRoute, config: L7Config) -> CfgLines:
             f"http-request set-var(txn.bare) var(txn.target){bare}",
             sent_to(
                 policy.redirect_status,
-                f'"https://%[var(txn.name)]{port}%[var(txn.bare)]"',
+                f'"https://%[var(txn.bare_host)]{port}%[var(txn.bare)]"',
                 " if { var(txn.scheme) -m str http }",
             ),
         ]

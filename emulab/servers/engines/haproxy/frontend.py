@@ -89,7 +89,9 @@ def _asked(options: Options) -> CfgLines:
         lines += [*_address(options), "http-request set-var(txn.client) src"]
     return [
         *lines,
-        "http-request set-var(txn.name) var(txn.host),regsub(:[0-9]+$,),regsub([.]$,),lower",
+        # The one who asked decides about the route, whoever is believed about the host that is told.
+        "http-request set-var(txn.name) var(txn.asked),regsub(:[0-9]+$,),regsub([.]$,),lower",
+        "http-request set-var(txn.bare_host) var(txn.host),regsub(:[0-9]+$,)",
         "http-request deny deny_status 405 if METH_TRACE or METH_CONNECT",
         *([] if options.invalid_names or options.underscores else ["http-request del-header _ -m sub"]),
     ]

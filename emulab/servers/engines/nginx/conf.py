@@ -155,7 +155,7 @@ def _maps(options: Options) -> ConfLines:
         ),
         *block(
             "map $http_x_forwarded_host $best_http_host",
-            [f"default {'$http_x_forwarded_host' if trusted else '$asked_host'};", "'' $asked_host;"],
+            ["default $asked_host;", *(['"~^ *(?<first_host>[^,]*[^, ])" $first_host;'] if trusted else [])],
         ),
         # What ingress-nginx's Lua and OpenResty's modules have: nothing here escapes a URI.
         *block("map $request_uri $escaped_request_uri", ["default $request_uri;"]),

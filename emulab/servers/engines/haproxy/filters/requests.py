@@ -45,7 +45,7 @@ def rewrite(one: URLRewrite, match: Match) -> CfgLines:
 
 def redirect(one: RequestRedirect, match: Match) -> CfgLines:
     scheme = one.scheme or "%[var(txn.scheme)]"
-    host = in_format(one.hostname) if one.hostname else "%[var(txn.name)]"
+    host = in_format(one.hostname) if one.hostname else "%[var(txn.bare_host)]"
     port = f":{one.port}" if one.port else ""
     lines = [_new_path(one.path, match)] if one.path is not None else []
     return [*lines, f"http-request redirect location {scheme}://{host}{port}%[pathq] code {one.status}"]

@@ -88,7 +88,9 @@ def _replaced(field: str, expression: str, target: str) -> str:
 
 def location_change(one: LocationChange, _match: Match) -> CfgLines:
     """A new place without a host gets the one that was asked."""
-    absolute = "%[var(txn.scheme)]://%[var(txn.name)]" if one.new.startswith("/") and not one.relative else ""
+    absolute = (
+        "%[var(txn.scheme)]://%[var(txn.bare_host)]" if one.new.startswith("/") and not one.relative else ""
+    )
     if one.old.startswith("~"):
         lines, new = spoken(one.new, groups=True)
         flags = "(?i)" if one.old.startswith("~*") else ""
