@@ -254,8 +254,16 @@ ACCESS = Theme(
             "secret_type",
             "how the Secret has them: a file of htpasswd under `auth`, or a key a user",
             denies=True,
+            needs=("auth-type",),
         ),
-        Annotation("auth-realm", values.realm, "realm", "what clients show with the question", denies=True),
+        Annotation(
+            "auth-realm",
+            values.realm,
+            "realm",
+            "what clients show with the question",
+            denies=True,
+            needs=("auth-type",),
+        ),
         Annotation(
             "auth-url", values.url, "auth_url", "a service is asked whether a request may in", denies=True
         ),
@@ -268,6 +276,7 @@ ACCESS = Theme(
             lacks=(
                 partly(HAPROXY, "others than GET, HEAD, POST, PUT and DELETE are asked by GET", _is_unspoken),
             ),
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-response-headers",
@@ -275,6 +284,7 @@ ACCESS = Theme(
             "auth_response_headers",
             "fields of its answer that the backend gets",
             denies=True,
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-proxy-set-headers",
@@ -282,6 +292,7 @@ ACCESS = Theme(
             "auth_set_headers",
             "a ConfigMap of fields that it is told",
             denies=True,
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-cache-duration",
@@ -290,6 +301,7 @@ ACCESS = Theme(
             "how long its answers are kept, by their status",
             denies=True,
             lacks=(_NO_CACHE,),
+            needs=("auth-cache-key",),
         ),
         Annotation(
             "auth-cache-key",
@@ -297,6 +309,7 @@ ACCESS = Theme(
             "auth_cache_key",
             "by what its answers are kept",
             lacks=(_NO_CACHE,),
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-signin",
@@ -304,24 +317,28 @@ ACCESS = Theme(
             "auth_signin",
             "where a client is sent that it doesn't let in",
             lacks=(partly(NGINX, "the way back is as the client wrote it: what escapes it is of OpenResty"),),
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-signin-redirect-param",
             values.url_text,
             "auth_signin_param",
             "the parameter with the way back",
+            needs=("auth-signin",),
         ),
         Annotation(
             "auth-request-redirect",
             values.url_text,
             "auth_request_redirect",
             "the X-Auth-Request-Redirect that it is told",
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-always-set-cookie",
             boolean,
             "auth_always_set_cookie",
             "whether its cookie goes to the client with every status",
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-keepalive",

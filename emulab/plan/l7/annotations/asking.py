@@ -71,13 +71,16 @@ ASKING = Theme(
             "the Connection that the upstream is told",
         ),
         Annotation("mirror-target", _mirror, "mirror", "a URL that gets every request, too"),
-        Annotation("mirror-host", server_name, "mirror_host", "the Host that it is told"),
+        Annotation(
+            "mirror-host", server_name, "mirror_host", "the Host that it is told", needs=("mirror-target",)
+        ),
         Annotation(
             "mirror-request-body",
             on_off,
             "mirror_body",
             "whether bodies are sent there",
             lacks=(partly(HAPROXY, "of a body that is larger than 32 KB the beginning is sent", bool),),
+            needs=("mirror-target",),
         ),
     ),
     _apply,

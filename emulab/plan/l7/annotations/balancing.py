@@ -97,6 +97,7 @@ BALANCING = Theme(
             "hash_subset",
             "a key leads to any of several endpoints",
             lacks=(*_NO_SUBSET,),
+            needs=("upstream-hash-by",),
         ),
         Annotation(
             "upstream-hash-by-subset-size",
@@ -104,6 +105,7 @@ BALANCING = Theme(
             "hash_size",
             "how many those are; 3",
             lacks=(*_NO_SUBSET,),
+            needs=("upstream-hash-by-subset",),
         ),
     ),
     _nothing,
@@ -121,6 +123,7 @@ AFFINITY = Theme(
                 never(NGINX, "a cookie names a server, as with `persistent`"),
                 never(HAPROXY, "a cookie names a server, as with `persistent`"),
             ),
+            needs=("affinity",),
         ),
         Annotation(
             "affinity-canary-behavior",
@@ -128,32 +131,51 @@ AFFINITY = Theme(
             "canary_behavior",
             "of a canary. `sticky`: who was served by it stays with it; `legacy`: it knows no affinity",
         ),
-        Annotation("session-cookie-name", basic_characters, "cookie", "the cookie's name; `INGRESSCOOKIE`"),
-        Annotation("session-cookie-path", url_characters, "path", "its Path; the location's"),
-        Annotation("session-cookie-domain", basic_characters, "domain", "its Domain"),
         Annotation(
-            "session-cookie-samesite", _same_site, "same_site", "its SameSite: `None`, `Lax`, `Strict`"
+            "session-cookie-name",
+            basic_characters,
+            "cookie",
+            "the cookie's name; `INGRESSCOOKIE`",
+            needs=("affinity",),
+        ),
+        Annotation(
+            "session-cookie-path", url_characters, "path", "its Path; the location's", needs=("affinity",)
+        ),
+        Annotation("session-cookie-domain", basic_characters, "domain", "its Domain", needs=("affinity",)),
+        Annotation(
+            "session-cookie-samesite",
+            _same_site,
+            "same_site",
+            "its SameSite: `None`, `Lax`, `Strict`",
+            needs=("affinity",),
         ),
         Annotation(
             "session-cookie-conditional-samesite-none",
             boolean,
             "unless_incompatible",
             "no `SameSite=None` for browsers that take it for `Strict`",
+            needs=("session-cookie-samesite",),
         ),
-        Annotation("session-cookie-secure", boolean, "secure", "Secure over plain HTTP, too"),
+        Annotation(
+            "session-cookie-secure", boolean, "secure", "Secure over plain HTTP, too", needs=("affinity",)
+        ),
         Annotation(
             "session-cookie-expires",
             _seconds,
             "expires",
             "its Expires: so many seconds from now",
             lacks=(never(NGINX, "it has no words for a time to come"),),
+            needs=("affinity",),
         ),
-        Annotation("session-cookie-max-age", _seconds, "max_age", "its Max-Age in seconds"),
+        Annotation(
+            "session-cookie-max-age", _seconds, "max_age", "its Max-Age in seconds", needs=("affinity",)
+        ),
         Annotation(
             "session-cookie-change-on-failure",
             boolean,
             "change_on_failure",
             "after a failure it leads to another endpoint, and else to the same",
+            needs=("affinity",),
         ),
     ),
     _give_cookie,

@@ -48,9 +48,21 @@ BUFFERING = Theme(
             "an answer may wait for a slow client",
             lacks=(never(HAPROXY, "it holds back a buffer of 32 KB", bool),),
         ),
-        Annotation("proxy-buffers-number", integer, "buffers", "with how many buffers", lacks=(_ONE_BUFFER,)),
         Annotation(
-            "proxy-max-temp-file-size", size, "file", "and with how many bytes besides", lacks=(_ONE_BUFFER,)
+            "proxy-buffers-number",
+            integer,
+            "buffers",
+            "with how many buffers",
+            lacks=(_ONE_BUFFER,),
+            needs=("proxy-buffering",),
+        ),
+        Annotation(
+            "proxy-max-temp-file-size",
+            size,
+            "file",
+            "and with how many bytes besides",
+            lacks=(_ONE_BUFFER,),
+            needs=("proxy-buffering",),
         ),
         Annotation(
             "proxy-busy-buffers-size", size, "busy", "of nginx's memory alone: nobody could tell", untold=True

@@ -89,6 +89,7 @@ ERRORS = Theme(
             boolean,
             "own_alone",
             "custom-http-errors are those of the ingress alone",
+            needs=("custom-http-errors",),
         ),
     ),
     _apply,

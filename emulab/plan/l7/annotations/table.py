@@ -22,6 +22,7 @@ class Annotation(NamedTuple):
     doc: str
     denies: bool = False  # whether a text that says nothing lets nobody in: it was to be a lock
     lacks: tuple[Lack, ...] = ()  # what engines can't do of it
+    needs: tuple[str, ...] = ()  # without one of these it says nothing, here or in the controller's ConfigMap
     untold: bool = False  # whether nobody outside could tell that it is followed
 
 
