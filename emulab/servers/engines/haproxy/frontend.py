@@ -132,9 +132,12 @@ def _route(maps: RouteMaps) -> CfgLines:
         # The path as nginx compares it; what servers are asked for stays as it came.
         "http-request normalize-uri percent-decode-unreserved",
         "http-request normalize-uri path-strip-dot",
-        "http-request normalize-uri path-strip-dotdot full",
+        "http-request normalize-uri path-strip-dotdot",
         "http-request normalize-uri path-merge-slashes",
         "http-request set-var(txn.path) path,url_dec",
+        # What nginx refuses: a path above the root, a broken escape, a zero byte, no Host.
+        f"{returned(400)} if {{ path -m beg /.. }} || {{ path -m sub -i %00 }} || !{{ var(txn.path) -m found }}",
+        f"{returned(400)} if HTTP_1.1 !{{ req.hdr(host) -m found }}",
         "http-request set-pathq %[var(txn.target)]",
         "http-request set-var(txn.key) var(txn.number),concat(,txn.path,)",
         f"http-request set-var(txn.route) var(txn.key),map_str({MAPS}/exact.map)",

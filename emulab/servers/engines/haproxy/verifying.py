@@ -17,6 +17,16 @@ from emulab.servers.l7.engine.secured import NO_AUTHORITY
 _TOLD = ("ssl-client-verify", "ssl-client-cert", "ssl-client-subject-dn", "ssl-client-issuer-dn")
 
 
+_REASONS = {
+    18: "self-signed certificate",
+    19: "self-signed certificate in certificate chain",
+    20: "unable to get local issuer certificate",
+    21: "unable to verify the first certificate",
+    27: "certificate not trusted",
+}
+"""What OpenSSL says of `NO_AUTHORITY`: of anything else nobody gets so far."""
+
+
 def _file(text: str) -> str:
     return f"{CERTIFICATES}/authorities-{digest(text)}.pem"
 
@@ -93,7 +103,8 @@ def _told(one: ClientVerification) -> Iterator[str]:
     used = "{ ssl_fc } { ssl_c_used }"
     yield "http-request set-header ssl-client-verify NONE if { ssl_fc } !{ ssl_c_used }"
     yield f"http-request set-header ssl-client-verify SUCCESS if {used} {{ ssl_c_verify 0 }}"
-    yield f'http-request set-header ssl-client-verify "FAILED:%[ssl_c_verify]" if {used} !{{ ssl_c_verify 0 }}'
+    for code, reason in _REASONS.items():
+        yield f'http-request set-header ssl-client-verify "FAILED:{reason}" if {used} {{ ssl_c_verify {code} }}'
     if one.pass_certificate:
         lines = 'regsub("(.{1,64})","\\\\1%0A",g)'
         escaped = "regsub([+],%2B,g),regsub(/,%2F,g),regsub(=,%3D,g)"
