@@ -6,6 +6,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "journal"}                  one descriptor: a pipe, for servers that write into logs of others
+    → {"id", "op": "flush"}                    answered when all lines so far are in that pipe, which has room for them
     → {"id", "op": "files"}                    answered with the texts that programs beside the server see, by path
     → {"id", "op": "order", "order": {...}}    of an operator (`base.Orderly`), answered with what came of it
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
@@ -194,6 +195,9 @@ class _Host:
                     self._server.journal(fds[0])
                 else:
                     os.close(fds[0])
+            case "flush":
+                if isinstance(self._server, Journaling):
+                    self._server.flush()
             case "files":
                 return dict(self._server.files()) if isinstance(self._server, Filed) else {}
             case "order" | "status":
