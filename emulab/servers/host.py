@@ -195,12 +195,9 @@ class _Host:
                     self._server.journal(fds[0])
                 else:
                     os.close(fds[0])
-            case "flush":
-                if isinstance(self._server, Journaling):
-                    self._server.flush()
             case "files":
                 return dict(self._server.files()) if isinstance(self._server, Filed) else {}
-            case "order" | "status":
+            case "order" | "status" | "flush":
                 return self._told(command)
             case "record":
                 self._records.record(command["recorders"])
@@ -211,6 +208,10 @@ class _Host:
         return None
 
     def _told(self, command: dict[str, Any]) -> dict[str, Any]:
+        if command["op"] == "flush":
+            if isinstance(self._server, Journaling):
+                self._server.flush()
+            return {}
         if command["op"] == "status":
             return {**self._server.status(), "recording": self._records.wanted}
         assert isinstance(self._server, Orderly)
