@@ -177,13 +177,9 @@ async def test_what_is_wrong_is_refused_and_nothing_is_broken(lab: Lab) -> None:
     with pytest.raises(ManifestError, match="is not a percentage above 0"):
         async with lab.fault("packet-loss", "node1", loss="300"):
             raise AssertionError
-    for said, status in (
-        (("mend", "nothing"), 1),
-        (("put",), 2),
-        (("list", "x"), 1),
-        (("status", "--for", "3s"), 2),
-    ):
-        assert (await emulab("-l", lab.name, "fault", *said)).status == status
+    wrong = {"mend nothing": 1, "put": 2, "list x": 1, "status --for 3s": 2}
+    for said, status in wrong.items():
+        assert (await emulab("-l", lab.name, "fault", *said.split())).status == status
     assert await lab.get("Fault") == []
     assert await output(lab, "node1", "ping", "-c", "1", "10.0.0.12")
 

@@ -10,13 +10,12 @@ from typing import Any
 from emulab.cli.output.table import table
 from emulab.cli.usage import UsageError, add_output
 from emulab.errors import UserError
+from emulab.kinds.cells import Raw
 from emulab.kinds.registry import FAULT
 from emulab.lab.client.client import LabClient, connect
 from emulab.lab.client.faults import fault_manifest, fault_name
 from emulab.model.checks import suggest
 from emulab.observe.telling.escapes import as_json
-
-Raw = Mapping[str, Any]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

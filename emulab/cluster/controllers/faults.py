@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emulab.cluster.controllers.world import WorkingCopy, unix_time
-from emulab.kinds.registry import CLIENT, FAULT, LOAD_BALANCER, NODE, RESOLVER
+from emulab.kinds.kind import PLACE
+from emulab.kinds.registry import FAULT, KINDS
 from emulab.model.collection import NORMAL, WARNING, Tell
 from emulab.model.objects import Object
 
@@ -27,8 +28,7 @@ def follow(world: WorkingCopy) -> None:
         return
     from emulab.kinds.faults.scene import Scene
 
-    others = [o for kind in (CLIENT, LOAD_BALANCER, RESOLVER) for o in world.kind(kind)]
-    scene = Scene.of_objects(world.kind(NODE), others)
+    scene = Scene.of_objects(o for kind in KINDS.of(PLACE) for o in world.kind(kind))
     for o in world.kind(FAULT):
         status = _status(o, scene, world.now)
         if status.get("phase") != o.status.get("phase"):

@@ -14,13 +14,14 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import seconds
-from emulab.kinds.faults.effects import Effect
+from emulab.kinds.faults.effects import Harm
 from emulab.kinds.faults.fault import FaultKind
-from emulab.kinds.faults.options import problems, values
+from emulab.kinds.faults.options import problems, shown, values
 from emulab.kinds.faults.scene import Scene
 from emulab.kinds.faults.table import FAULTS
+from emulab.kinds.kind import PLACE
 from emulab.kinds.lookup import Lookup
-from emulab.kinds.registry import CLIENT, FAULT, LOAD_BALANCER, NODE, RESOLVER
+from emulab.kinds.registry import FAULT, KINDS, NODE
 from emulab.model.checks import (
     Problems,
     at,
@@ -67,21 +68,14 @@ class Fault(NamedTuple):
             str(o.status.get("phase") or PENDING),
         )
 
-    def effects(self, scene: Scene) -> tuple[Effect, ...]:
+    def effects(self, scene: Scene) -> tuple[Harm, ...]:
         """What it does while it is active."""
         return tuple(self.kind.effects(scene, self.target, self.options))
 
     @property
     def says(self) -> str:
         """What it is, in a sentence."""
-        return self.kind.says.format(target=self.target, **_plain(self.options))
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Whole numbers as such."""
-    return {
-        k: int(v) if isinstance(v, float) and v.is_integer() and v != 1 else v for k, v in options.items()
-    }
+        return self.kind.says.format(target=self.target, **shown(self.options, self.kind.options))
 
 
 def _duration(value: Any) -> Problems:
@@ -129,9 +123,8 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     kind, wanted = Fault.of(o).kind.target, str(o.spec.get("target") or "")
     if not wanted:
         return
-    nodes = [node for name in world.nodes if (node := world.get(NODE.key("", name))) is not None]
-    others = [w for k in (CLIENT, LOAD_BALANCER, RESOLVER) if (w := world.get(k.key("", wanted))) is not None]
-    known = Scene.of_objects(nodes, others).targets(kind)
+    keys = [NODE.key("", name) for name in world.nodes] + [k.key("", wanted) for k in KINDS.of(PLACE)]
+    known = Scene.of_objects(found for key in keys if (found := world.get(key)) is not None).targets(kind)
     if wanted not in known:
         text = f"there is no {kind} {wanted}: the fault waits for it; {suggest(wanted, known)}"
         yield Finding(o, ("spec", "target"), text.removesuffix("; "))

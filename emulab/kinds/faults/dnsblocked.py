@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulab.kinds.faults.effects import DNS, Effect, Filtered
-from emulab.kinds.faults.fault import FaultKind, Options, Symptom, Traced
+from emulab.kinds.faults.effects import DNS, Filtered, Harm
+from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom, Traced
 from emulab.kinds.faults.scene import NODE_TARGET, Scene
 
 
-def _effects(_: Scene, target: str, __: Options) -> Sequence[Effect]:
+def _effects(_: Scene, target: str, __: FaultOptions) -> Sequence[Harm]:
     return (Filtered(target, DNS),)
 
 

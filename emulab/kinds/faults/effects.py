@@ -50,4 +50,4 @@ class Unsynced:
     node: str
 
 
-Effect = LostOnWire | Filtered | WrongWay | Unsynced
+Harm = LostOnWire | Filtered | WrongWay | Unsynced

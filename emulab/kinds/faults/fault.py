@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from emulab.kinds.faults.effects import Effect
+from emulab.kinds.faults.effects import Harm
 from emulab.kinds.faults.options import Option
 from emulab.kinds.faults.scene import Scene
 
-Options = Mapping[str, Any]
+FaultOptions = Mapping[str, Any]
 
 
 class Symptom(NamedTuple):
@@ -48,7 +48,7 @@ class FaultKind(NamedTuple):
     name: str
     text: str
     target: str
-    effects: Callable[[Scene, str, Options], Sequence[Effect]]
+    effects: Callable[[Scene, str, FaultOptions], Sequence[Harm]]
     symptom: Symptom
     says: str
     reasons: frozenset[str]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulab.kinds.faults.effects import Effect, LostOnWire
-from emulab.kinds.faults.fault import FaultKind, Options, Symptom, Traced
+from emulab.kinds.faults.effects import Harm, LostOnWire
+from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom, Traced
 from emulab.kinds.faults.options import Option, size
 from emulab.kinds.faults.scene import PLACE_TARGET, Scene
 
 
-def _effects(_: Scene, target: str, options: Options) -> Sequence[Effect]:
+def _effects(_: Scene, target: str, options: FaultOptions) -> Sequence[Harm]:
     return (LostOnWire(target, longer_than=int(options["mtu"])),)
 
 
@@ -26,7 +26,7 @@ FAULT = FaultKind(
     symptom=Symptom("{other}", ("ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1400", "{address}")),
     says="the wire of {target} silently drops packets of more than {mtu} bytes",
     reasons=frozenset({"lost", "mtu", "no-answer", "cut-off", "unanswered"}),
-    options={"mtu": Option(size(68, 9000), "1280", "bytes that the wire takes")},
+    options={"mtu": Option(size(68, 9000), "1280", "bytes that the wire takes", "{:.0f}")},
     thread="https://github.com/projectcalico/calico/issues/2334",
     traced=Traced(octets=3000),
 )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulab.kinds.faults.effects import Effect, LostOnWire
-from emulab.kinds.faults.fault import FaultKind, Options, Symptom
+from emulab.kinds.faults.effects import Harm, LostOnWire
+from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom
 from emulab.kinds.faults.scene import NODE_TARGET, Scene
 
 
-def _effects(_: Scene, target: str, __: Options) -> Sequence[Effect]:
+def _effects(_: Scene, target: str, __: FaultOptions) -> Sequence[Harm]:
     return (LostOnWire(target),)
 
 

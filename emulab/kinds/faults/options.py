@@ -8,26 +8,28 @@ from typing import Any, NamedTuple
 from emulab.kinds.faults.effects import BOTH, FROM, TO
 from emulab.model.checks import Problems, at, show, suggest, wrong
 
-Value = float | str
+OptionValue = float | str
 
 
 class Option(NamedTuple):
     """`read` turns a value as it is written into one; it raises ValueError, whose text says what is right."""
 
-    read: Callable[[Any], Value]
+    read: Callable[[Any], OptionValue]
     default: str
     text: str
+    show: str = "{}"
+    """How a value is written, as `str.format` has it."""
 
 
 def percent(value: Any) -> float:
-    """A share, as `5%` or `5`: more than none, all at most. Raises ValueError."""
-    return _number(str(value).removesuffix("%"), 0.001, 100.0, "a percentage above 0, as 5%") / 100
+    """A percentage, as `5%` or `5`: more than none, all at most. Raises ValueError."""
+    return _number(str(value).removesuffix("%"), 0.001, 100.0, "a percentage above 0, as 5%")
 
 
-def size(least: int, most: int) -> Callable[[Any], Value]:
+def size(least: int, most: int) -> Callable[[Any], OptionValue]:
     """A number of octets."""
 
-    def read(value: Any) -> Value:
+    def read(value: Any) -> OptionValue:
         found = _number(value, least, most, f"a whole number of bytes from {least} to {most}")
         if not found.is_integer():
             raise ValueError(f"not a whole number of bytes from {least} to {most}")
@@ -36,14 +38,14 @@ def size(least: int, most: int) -> Callable[[Any], Value]:
     return read
 
 
-def direction(value: Any) -> Value:
+def direction(value: Any) -> OptionValue:
     """Raises ValueError."""
     if value not in (TO, FROM, BOTH):
         raise ValueError(f"not {TO}, {FROM} or {BOTH}")
     return str(value)
 
 
-def name(value: Any) -> Value:
+def name(value: Any) -> OptionValue:
     """A place's name. Raises ValueError."""
     if not isinstance(value, str) or not value:
         raise ValueError("not a name")
@@ -80,3 +82,8 @@ def problems(given: Mapping[str, Any], known: Mapping[str, Option]) -> Problems:
 def values(given: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
     """All options with what they are."""
     return {key: option.read(given.get(key, option.default)) for key, option in known.items()}
+
+
+def shown(found: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, str]:
+    """Options in words."""
+    return {key: known[key].show.format(value) for key, value in found.items()}

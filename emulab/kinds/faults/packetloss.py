@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulab.kinds.faults.effects import Effect, LostOnWire
-from emulab.kinds.faults.fault import FaultKind, Options, Symptom, Traced
+from emulab.kinds.faults.effects import Harm, LostOnWire
+from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom, Traced
 from emulab.kinds.faults.options import Option, direction, percent
 from emulab.kinds.faults.scene import PLACE_TARGET, Scene
 
 
-def _effects(_: Scene, target: str, options: Options) -> Sequence[Effect]:
-    return (LostOnWire(target, str(options["direction"]), share=float(options["loss"])),)
+def _effects(_: Scene, target: str, options: FaultOptions) -> Sequence[Harm]:
+    return (LostOnWire(target, str(options["direction"]), share=float(options["loss"]) / 100),)
 
 
 FAULT = FaultKind(
@@ -24,10 +24,10 @@ FAULT = FaultKind(
         "{other}",
         ("sh", "-c", "ping -A -c 200 -W 1 {address} | grep -q ' 0% packet loss'"),
     ),
-    says="the wire of {target} loses {loss:.3%} of the packets",
+    says="the wire of {target} loses {loss} of the packets",
     reasons=frozenset({"lost", "arp", "no-answer", "unanswered"}),
     options={
-        "loss": Option(percent, "10%", "share of the packets that is lost"),
+        "loss": Option(percent, "10%", "share of the packets that is lost", "{:.6g}%"),
         "direction": Option(direction, "both", "to, from or both: as the place sees it"),
     },
     traced=Traced(options={"loss": "100%"}),

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from emulab.kinds.registry import CLIENT, LOAD_BALANCER, NODE, RESOLVER
+from emulab.kinds.kind import PLACE
+from emulab.kinds.registry import KINDS, NODE
 
 if TYPE_CHECKING:
     from emulab.model.collection import Objects
@@ -27,14 +28,18 @@ class Scene(NamedTuple):
 
     @staticmethod
     def of(objects: Objects) -> Scene:
-        others = [o for kind in (CLIENT, LOAD_BALANCER, RESOLVER) for o in objects.kind(kind)]
-        return Scene.of_objects(objects.kind(NODE), others)
+        return Scene.of_objects(o for kind in KINDS.of(PLACE) for o in objects.kind(kind))
 
     @staticmethod
-    def of_objects(nodes: Iterable[Object], others: Iterable[Object]) -> Scene:
-        """`others`: objects that are places with a cable."""
-        zones = {o.name: str((o.metadata.get("labels") or {}).get(_ZONE) or "") for o in nodes}
-        return Scene(zones, tuple(sorted({*(o.name for o in others), *_ALWAYS})))
+    def of_objects(places: Iterable[Object]) -> Scene:
+        """`places`: the objects that are places with a cable, nodes among them."""
+        zones, others = dict[str, str](), set(_ALWAYS)
+        for o in places:
+            if o.type == NODE:
+                zones[o.name] = str((o.metadata.get("labels") or {}).get(_ZONE) or "")
+            else:
+                others.add(o.name)
+        return Scene(zones, tuple(sorted(others)))
 
     def targets(self, kind: str) -> list[str]:
         """What a fault may be put at that wants such a target."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulab.kinds.faults.effects import Effect, WrongWay
-from emulab.kinds.faults.fault import FaultKind, Options, Symptom
+from emulab.kinds.faults.effects import Harm, WrongWay
+from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom
 from emulab.kinds.faults.scene import NODE_TARGET, Scene
 
 
-def _effects(scene: Scene, target: str, _: Options) -> Sequence[Effect]:
+def _effects(scene: Scene, target: str, _: FaultOptions) -> Sequence[Harm]:
     return [WrongWay(node, to=target) for node in scene.nodes if node != target]
 
 

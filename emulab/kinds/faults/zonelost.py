@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emulab.kinds.faults.effects import Effect, LostOnWire
-from emulab.kinds.faults.fault import FaultKind, Options, Symptom
+from emulab.kinds.faults.effects import Harm, LostOnWire
+from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom
 from emulab.kinds.faults.scene import ZONE_TARGET, Scene
 
 
-def _effects(scene: Scene, target: str, _: Options) -> Sequence[Effect]:
+def _effects(scene: Scene, target: str, _: FaultOptions) -> Sequence[Harm]:
     return [LostOnWire(node) for node in scene.zone(target)]
 
 

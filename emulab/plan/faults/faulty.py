@@ -12,7 +12,7 @@ from emulab.plan.kept import PlanSource
 from emulab.plan.state import Network, Rules, World
 
 if TYPE_CHECKING:
-    from emulab.kinds.faults.effects import Effect
+    from emulab.kinds.faults.effects import Harm
 
 E = TypeVar("E")
 
@@ -21,8 +21,8 @@ class Faulty:
     """What is broken now. Without Faults nothing of it is loaded, and a world stays the very same."""
 
     def __init__(self) -> None:
-        self._made: tuple[World, Sequence[Effect], World] | None = None
-        self.effects: tuple[Effect, ...] = ()
+        self._made: tuple[World, Sequence[Harm], World] | None = None
+        self.effects: tuple[Harm, ...] = ()
 
     def follow(self, source: PlanSource) -> None:
         """Looks which Faults are at work."""
@@ -56,7 +56,7 @@ class Faulty:
         return self._made[2]
 
 
-def _broken(world: World, effects: Sequence[Effect], nodes: Sequence[Node], cluster: Cluster) -> World:
+def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster) -> World:
     from emulab.kinds.faults.effects import Filtered, LostOnWire, WrongWay
     from emulab.plan.faults.filtered import filtered
     from emulab.plan.faults.ways import astray
@@ -74,5 +74,5 @@ def _broken(world: World, effects: Sequence[Effect], nodes: Sequence[Node], clus
     return World(Network(network.namespaces, items, rulesets), world.servers, world.places)
 
 
-def _only(effects: Sequence[Effect], kind: type[E]) -> list[E]:
+def _only(effects: Sequence[Harm], kind: type[E]) -> list[E]:
     return [effect for effect in effects if isinstance(effect, kind)]

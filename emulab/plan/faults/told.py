@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds.emulab.fault import ACTIVE, Fault
-from emulab.kinds.faults.effects import Effect, Filtered, LostOnWire, Unsynced, WrongWay
+from emulab.kinds.faults.effects import Filtered, Harm, LostOnWire, Unsynced, WrongWay
 from emulab.kinds.faults.scene import Scene
 from emulab.kinds.registry import FAULT
 from emulab.model.collection import Objects
@@ -25,7 +25,7 @@ def faults_at_work(objects: Objects) -> Owner | None:
     return Owner("Fault", "", names, f"fault {names}", {"faults": found}) if found else None
 
 
-def _place(effect: Effect) -> str:
+def _place(effect: Harm) -> str:
     match effect:
         case LostOnWire(place):
             return place
