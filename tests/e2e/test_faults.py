@@ -135,6 +135,10 @@ async def test_a_hidden_fault_is_found_out_by_evidence_alone(lab: Lab) -> None:
     shown = await emulab("-l", lab.name, "fault", "status")
     assert b"<hidden>" in shown.stdout and b"node2" not in shown.stdout.split(b"<hidden>", 1)[1]
     done = await emulab("-l", lab.name, "fault", "mend")
+    assert done.stdout == b"Nothing is broken\n"  # that anybody knows of
+    done = await emulab("-l", lab.name, "fault", "mend", "overlay-blocked")
+    assert done.status == 1 and b"stale" not in done.stderr
+    done = await emulab("-l", lab.name, "fault", "mend", "stale-vtep")
     assert done.stdout == b"fault stale-vtep-node2: mended\n"
 
 

@@ -34,9 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--for", dest="lasts", metavar="TIME", help="of put: mended by itself after so long (default: never)")
     add("--at", metavar="TIME", help="of put: begins after so long (default: at once)")
     add("--seed", type=int, metavar="N", help="of put: draws the target where none is named (default: 0)")
-    add(
-        "--hidden", action="store_true", help="of put: `trace` and `status` don't say what it is: an exercise"
-    )
+    add("--hidden", action="store_true", help="of put: nobody is told what it is, and `mend` wants its name")
     add_output(parser, "json")
 
 
@@ -148,11 +146,12 @@ def _mend(options: argparse.Namespace) -> int:
         chosen = [
             o["metadata"]["name"]
             for o in there
-            if not words or words[0] in (o["metadata"]["name"], o["spec"]["fault"])
+            if (words and words[0] in (o["metadata"]["name"], o["spec"]["fault"]))
+            or not (words or o["spec"].get("hidden"))
         ]
         if words and not chosen:
-            names = [o["metadata"]["name"] for o in there]
-            hint = suggest(words[0], names) if names else "nothing is broken"
+            names = [o["metadata"]["name"] for o in there if not o["spec"].get("hidden")]
+            hint = suggest(words[0], names) if names else "none is known of: emulab fault status"
             raise UserError(f"there is no fault {words[0]!r} here; {hint}")
         _mend_all(client, chosen)
     if options.output == "json":

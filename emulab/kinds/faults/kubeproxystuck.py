@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import Harm, Unsynced
-from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom, Traced
+from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
 from emulab.kinds.faults.scene import NODE_TARGET, Scene
 
 

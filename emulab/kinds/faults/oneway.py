@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import FROM, Harm, LostOnWire
-from emulab.kinds.faults.fault import FaultOptions, FaultKind, Symptom
+from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom
 from emulab.kinds.faults.scene import PLACE_TARGET, Scene
 
 
