@@ -353,7 +353,7 @@ def test_algorithms_are_nginx_own(how: Balance, said: str) -> None:
 
 SAID = {
     **dict.fromkeys(_VARIABLES, ""),
-    "client": "10.0.0.11", "port": "4711", "local": "10.244.1.3:80", "scheme": "http", "version": "HTTP/1.1",
+    "client": "198.51.100.2", "peer": "10.0.0.11", "port": "4711", "local": "10.244.1.3:80", "scheme": "http", "version": "HTTP/1.1",
     "method": "GET", "target": "/x", "host": "a.test", "agent": "curl/8", "status": "200", "sent": "300", "body": "100",
     "size": "90", "seconds": "0.012", "id": "f" * 32, "route": "0",
     "servers": "10.1.0.1:80, 10.1.0.2:80", "statuses": "502, 200", "connects": "-, 0.001", "headers": "-, 0.010",
@@ -372,7 +372,7 @@ def test_the_log_tells_what_our_own_server_knows() -> None:
         ("10.1.0.1:80", 502, -1.0), ("10.1.0.2:80", 200, 0.001),
     ]  # fmt: skip
     assert (done.status, done.sent, done.body_sent, done.seconds) == (200, 300, 100, 0.012)
-    assert done.head.field(b"user-agent") == "curl/8" and done.client == ("10.0.0.11", "10.0.0.11:4711")
+    assert done.head.field(b"user-agent") == "curl/8" and done.client == ("198.51.100.2", "10.0.0.11:4711")
     first, second, request = records(done, SAID, "nginx")
     assert first["event"] == second["event"] == "proxy-connect" and second["attempt"] == 2
     assert "upstream_source" not in second and second["rule"] == "Ingress shop/front"

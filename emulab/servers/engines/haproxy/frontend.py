@@ -187,6 +187,8 @@ def _answers(options: Options) -> Iterator[str]:
     yield "http-request set-var(sess.requests) var(sess.requests),add(1)"
     most = max(1, options.keepalive_requests)
     yield f"http-after-response set-header Connection close if {{ var(sess.requests) -m int ge {most} }}"
+    yield "http-response del-header X-Accel- -m beg"  # what servers say to nginx
+    yield "http-response del-header Keep-Alive"
     if not options.pass_server:
         yield "http-response del-header Server"
     for field in options.fields:
