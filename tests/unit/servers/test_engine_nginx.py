@@ -353,7 +353,8 @@ def test_algorithms_are_nginx_own(how: Balance, said: str) -> None:
 
 SAID = {
     **dict.fromkeys(_VARIABLES, ""),
-    "client": "198.51.100.2", "peer": "10.0.0.11", "port": "4711", "local": "10.244.1.3:80", "scheme": "http", "version": "HTTP/1.1",
+    "client": "198.51.100.2", "peer": "10.0.0.11", "port": "4711",
+    "local": "10.244.1.3:80", "scheme": "http", "version": "HTTP/1.1",
     "method": "GET", "target": "/x", "host": "a.test", "agent": "curl/8", "status": "200", "sent": "300", "body": "100",
     "size": "90", "seconds": "0.012", "id": "f" * 32, "route": "0",
     "servers": "10.1.0.1:80, 10.1.0.2:80", "statuses": "502, 200", "connects": "-, 0.001", "headers": "-, 0.010",
