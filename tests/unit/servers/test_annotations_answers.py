@@ -273,6 +273,16 @@ def test_fields_of_all_answers_of_the_controller() -> None:
     assert status == "404" and found["X-All"] == "1" and found["Server"] == "nginx/1.27.1"
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_they_are_once_in_answers_of_our_own(scheme: str) -> None:
+    shut = ingress(whitelist_source_range="9.9.9.9")
+    play = served(shut, config_map("all", X_All="1"), scheme=scheme, add_headers="default/all", hsts="true")
+    ask(play, "/")
+    status, lines, _ = sent(play)
+    assert status == "403" and values(lines, "X-All") == ["1"]
+    assert len(values(lines, "Strict-Transport-Security")) == (scheme == "https")
+
+
 # --- gzip -----------------------------------------------------------------------------------------------------------
 
 TEXT = b"0123456789" * 100

@@ -139,7 +139,8 @@ def _route(maps: RouteMaps) -> CfgLines:
         f"{returned(400)} if {{ path -m beg /.. }} || {{ path -m sub -i %00 }} || !{{ var(txn.path) -m found }}",
         f"{returned(400)} if HTTP_1.1 !{{ req.hdr(host) -m found }}",
         "http-request set-pathq %[var(txn.target)]",
-        "http-request set-var(txn.key) var(txn.number),concat(,txn.path,)",
+        "http-request set-var(txn.spaceless) var(txn.path),regsub(' ',%20,g)",
+        "http-request set-var(txn.key) var(txn.number),concat(,txn.spaceless,)",
         f"http-request set-var(txn.route) var(txn.key),map_str({MAPS}/exact.map)",
     ]
     unknown = "!{ var(txn.route) -m found }"

@@ -37,6 +37,8 @@ def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
         name = match.host if match.host.startswith("~") else match.host.lower()
         host = hosts.setdefault(name, len(hosts))
         path, kind = match.path or "/", match.path_type
+        if kind != REGULAR_EXPRESSION:
+            path = path.replace(" ", "%20")
         if kind == REGULAR_EXPRESSION:
             expressions.append((host, path, number))
         elif kind == "Exact":
@@ -59,5 +61,5 @@ def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
 
 
 def _text(entries: dict[str, int]) -> str:
-    """A map file. A key ends at its first space, so there are none of paths that have one (`unable`)."""
-    return "".join(f"{key} {value}\n" for key, value in entries.items() if " " not in key)
+    """A map file. A key ends at its first space, which is written otherwise in paths and asked for so."""
+    return "".join(f"{key} {value}\n" for key, value in entries.items())

@@ -13,8 +13,6 @@ from emulab.servers.l7.config import RequestRoute, Upstream
 def unable(route: RequestRoute) -> Iterator[str]:
     """What of a route, a few words each; requests are served as without it, unless they say it."""
     match = route.match
-    if " " in match.path:
-        yield "haproxy's maps know no spaces in paths"
     if match.methods or match.headers or match.query:
         yield "haproxy's maps are asked for host and path alone"
 

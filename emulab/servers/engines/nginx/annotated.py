@@ -106,9 +106,11 @@ def _asked(one: UpstreamFields, _match: Match) -> ConfLines:
 
 
 def _answered(one: AnswerFields, _match: Match) -> ConfLines:
-    hidden = [directive("proxy_hide_header", quoted(field.name)) for field in one.set]
+    """Its own name it says by itself."""
+    told = [field for field in one.set if field.name.lower() != "server"]
+    hidden = [directive("proxy_hide_header", quoted(field.name)) for field in told]
     return hidden + [
-        directive("add_header", quoted(field.name), quoted(field.value), "always") for field in one.set
+        directive("add_header", quoted(field.name), quoted(field.value), "always") for field in told
     ]
 
 

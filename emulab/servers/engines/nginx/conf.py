@@ -106,7 +106,8 @@ def _general(options: Options) -> ConfLines:
         directive("log_format", "lab", "escape=json", FORMAT),
         directive("access_log", f"syslog:server=unix:{PLACES.log},nohostname", "lab"),
         directive("default_type", "text/html"),
-        directive("server_tokens", "off"),
+        # It says its own name by itself, and with its version where a field of all answers is to say one.
+        directive("server_tokens", on(any(one.name.lower() == "server" for one in options.fields))),
         directive("keepalive_timeout", seconds(options.keepalive_timeout)),
         directive("keepalive_requests", options.keepalive_requests),
         directive("http2_max_concurrent_streams", options.http2_streams),
@@ -177,7 +178,11 @@ def _maps(options: Options) -> ConfLines:
             [f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};", "default '';"],
         ),
         HSTS,
-        *(directive("add_header", quoted(one.name), quoted(one.value), "always") for one in options.fields),
+        *(
+            directive("add_header", quoted(one.name), quoted(one.value), "always")
+            for one in options.fields
+            if one.name.lower() != "server"
+        ),
     ]
     lines += [*access.real_ip(options), *access.blocked(options)]
     return lines

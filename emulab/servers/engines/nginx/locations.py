@@ -72,16 +72,21 @@ def _order(numbered: tuple[int, RequestRoute]) -> tuple[int, int, int]:
 def _places(route: RequestRoute) -> Iterator[str]:
     path, kind = route.match.path or "/", route.match.path_type
     if kind == "Exact":
-        yield f"= {quoted(path)}"
+        yield f"= {_raw(path)}"
     elif kind == REGULAR_EXPRESSION:
         yield f"~* {pattern('^' + path)}"
     elif kind == "Prefix":
         base = path.rstrip("/")
         if base:
-            yield f"= {quoted(base)}"
-        yield quoted(base + "/")
+            yield f"= {_raw(base)}"
+        yield _raw(base + "/")
     else:
-        yield quoted(path)
+        yield _raw(path)
+
+
+def _raw(path: str) -> str:
+    """A path as a location has it, which knows no variables: a dollar sign stands for itself as it is."""
+    return pattern(path) if "$" in path else quoted(path)
 
 
 def _served(
