@@ -84,7 +84,7 @@ WORLD = [
     ingress("mirror.test", mirror_target="http://other.default.svc.cluster.local$request_uri"),
     ingress("quiet.test", enable_access_log="false", custom_headers="default/fields"),
     document("ConfigMap", "fields", data={"X-Frame-Options": "DENY"}),
-    document("ConfigMap", "added", data={"X-Served-By": "the lab"}),
+    document("ConfigMap", "added", data={"X-Served-By": "the lab", "X-Asked": "$host"}),
     document(
         "ConfigMap",
         "ingress-nginx-controller",
@@ -200,6 +200,7 @@ async def test_a_mirror_gets_every_request(lab: Lab) -> None:
 async def test_fields_of_config_maps_and_what_leaves_no_line(lab: Lab) -> None:
     answer = await lab.request("http://quiet.test/silently")
     assert answer.headers["x-frame-options"] == "DENY" and answer.headers["x-served-by"] == "the lab"
+    assert answer.headers["x-asked"] == "quiet.test", "it may name variables of nginx"
     missing = await lab.request(f"http://{VIP}/", headers={"Host": "nobody.test"})
     assert missing.status == 404 and missing.headers["x-served-by"] == "the lab"
     await lab.request("http://alias.test/loudly")

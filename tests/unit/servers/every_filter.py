@@ -69,6 +69,7 @@ EVERY_FILTER = (
     ),
     Mirror("http://mirror.test$request_uri", "mirror.test"),
     AnswerFields((Field("X-Frame-Options", "DENY"), Field("X-Gone", ""))),
+    AnswerFields((Field("X-Request-ID", "$req_id"), Field("X-A", "$http_a %")), spoken=True),
     HiddenFields(("X-Powered-By",)),
     CookieDomain("a.test", "$host"),
     CookieDomain(r"~^(\w+)\.a\.test$", "$1.b.test"),

@@ -273,6 +273,18 @@ def test_fields_of_all_answers_of_the_controller() -> None:
     assert status == "404" and found["X-All"] == "1" and found["Server"] == "nginx/1.27.1"
 
 
+def test_they_may_name_variables_and_those_of_an_ingress_may_not() -> None:
+    told = config_map("all", X_Request_ID="$req_id", X_Host="at $host")
+    own_fields = config_map("own", X_Own="$host")
+    asking = {"add_headers": "default/all", "global_allowed_response_headers": "X-Own"}
+    play = served(ingress(custom_headers="default/own"), told, own_fields, **asking)
+    _, lines = forwarded(play, "/")
+    (request_id,) = values(lines, "X-Request-ID")
+    _, lines, _ = answered(play, "X-Host: theirs")
+    assert values(lines, "X-Request-ID") == [request_id] and values(lines, "X-Host") == ["at a.test"]
+    assert values(lines, "X-Own") == ["$host"]
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_they_are_once_in_answers_of_our_own(scheme: str) -> None:
     shut = ingress(whitelist_source_range="9.9.9.9")

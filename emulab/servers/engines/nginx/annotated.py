@@ -110,7 +110,13 @@ def _answered(one: AnswerFields, _match: Match) -> ConfLines:
     told = [field for field in one.set if field.name.lower() != "server"]
     hidden = [directive("proxy_hide_header", quoted(field.name)) for field in told]
     return hidden + [
-        directive("add_header", quoted(field.name), quoted(field.value), "always") for field in told
+        directive(
+            "add_header",
+            quoted(field.name),
+            spoken(field.value) if one.spoken else quoted(field.value),
+            "always",
+        )
+        for field in told
     ]
 
 

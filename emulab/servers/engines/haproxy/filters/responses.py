@@ -28,12 +28,14 @@ def response_headers(one: ResponseHeaderModifier, _match: Match) -> CfgLines:
 
 
 def answer_fields(one: AnswerFields, _match: Match) -> CfgLines:
-    return [
-        f"http-after-response set-header {quoted(field.name)} {in_format(field.value)}"
-        if field.value
-        else f"http-after-response del-header {quoted(field.name)}"
-        for field in one.set
-    ]
+    lines = CfgLines()
+    for field in one.set:
+        if not field.value:
+            lines.append(f"http-after-response del-header {quoted(field.name)}")
+            continue
+        setting, value = spoken(field.value) if one.spoken else ([], in_format(field.value))
+        lines += [*setting, f"http-after-response set-header {quoted(field.name)} {value}"]
+    return lines
 
 
 def hidden_fields(one: HiddenFields, _match: Match) -> CfgLines:

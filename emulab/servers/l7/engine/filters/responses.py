@@ -29,8 +29,21 @@ def answer_fields(one: AnswerFields, _match: Match) -> ResponseChange:
     check_fields(one.set, "set")
     gone = frozenset(field.name.lower().encode() for field in one.set)
     new = [f"{field.name}: {field.value}\r\n".encode() for field in one.set if field.value]
+    if one.spoken and any("$" in field.value for field in one.set):
+        return _spoken_fields(one, gone)
 
     def response(incoming: Incoming) -> None:
+        incoming.lines = replaced_lines(incoming.lines, gone, new)
+
+    return response
+
+
+def _spoken_fields(one: AnswerFields, gone: frozenset[bytes]) -> ResponseChange:
+    values = [(field.name.encode(), compiled(field.value)) for field in one.set]
+
+    def response(incoming: Incoming) -> None:
+        said = [(name, value(incoming.asked).translate(None, b"\r\n\0")) for name, value in values]
+        new = [b"%b: %b\r\n" % (name, value) for name, value in said if value]
         incoming.lines = replaced_lines(incoming.lines, gone, new)
 
     return response
