@@ -24,23 +24,25 @@ def conflicts(ingresses: Sequence[Ingress], prefix: str) -> Iterator[tuple[Ingre
     """What isn't heard: of whom, which annotation, and why. `ingresses`: the oldest first."""
     for theme, field, name in _OF_HOSTS:
         first: dict[str, tuple[Ingress, Any]] = {}
-        for ingress, host, value in _said(ingresses, theme, field, prefix):
+        for ingress, host, value in _said(ingresses, theme, field, prefix, name):
             heard, known = first.setdefault(host, (ingress, value))
             if heard is not ingress and known != value:
                 yield ingress, name, _heard(heard, host, name)
     yield from _roots(ingresses, prefix)
-    hosts = {rule.host for one in ingresses for rule in one.rules}
-    for ingress, host, asked in _said(ingresses, REDIRECTS, "www", prefix):
-        if asked and host and www_of(host) in hosts:
+    sent = list(_said(ingresses, REDIRECTS, "www", prefix, "from-to-www-redirect"))
+    hosts = {rule.host for one in ingresses for rule in one.rules} if sent else set()
+    for ingress, host, _ in sent:
+        if host and www_of(host) in hosts:
             why = f"{www_of(host)} is the host of another rule, which keeps it: nobody is sent to {host}"
             yield ingress, "from-to-www-redirect", why
 
 
 def _said(
-    ingresses: Sequence[Ingress], theme: Theme, field: str, prefix: str
+    ingresses: Sequence[Ingress], theme: Theme, field: str, prefix: str, name: str
 ) -> Iterator[tuple[Ingress, str, Any]]:
+    """Who says something, of which host, and what; there may be ten thousand who don't."""
     for ingress in ingresses:
-        if any(name.startswith(prefix) for name in ingress.annotations):
+        if prefix + name in ingress.annotations:
             value = read(theme, ingress.annotations, prefix).get(field)
             for host in dict.fromkeys(rule.host for rule in ingress.rules) if value else ():
                 yield ingress, host, value
@@ -49,7 +51,7 @@ def _said(
 def _roots(ingresses: Sequence[Ingress], prefix: str) -> Iterator[tuple[Ingress, str, str]]:
     """app-root is told in the order of locations, which is that of paths."""
     found: dict[str, list[tuple[Ingress, str]]] = {}
-    for ingress, host, value in _said(ingresses, REDIRECTS, "root", prefix):
+    for ingress, host, value in _said(ingresses, REDIRECTS, "root", prefix, "app-root"):
         found.setdefault(host, []).append((ingress, value))
     for host, said in found.items():
         heard, known = max(said, key=lambda one: max(map(root_order, _paths(one[0], host))))
