@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from emulab.errors import UserError
+from emulab.kernel.processes.programs import run_program
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import controllers
@@ -29,18 +31,35 @@ _UNABLE: Mapping[str, tuple[Callable[[RequestRoute], Iterator[str]], Callable[[U
 """What of a route and of its upstreams an engine can't do."""
 
 
-def refuse_missing(given: Sequence[Object]) -> None:
-    """Raises UserError when the engine that a Cluster asks for isn't installed."""
+async def refuse_missing(given: Sequence[Object]) -> None:
+    """Raises UserError when the engine that a Cluster asks for isn't installed, or can't do what is asked of it."""
     for o in given:
-        if (
-            o.type == CLUSTER
-            and (name := Cluster.of(o).ingress_engine) != _OWN
-            and shutil.which(name) is None
-        ):
+        name = Cluster.of(o).ingress_engine if o.type == CLUSTER else _OWN
+        if name == _OWN:
+            continue
+        place = f"{o.position}: {o.key} spec.ingress.engine"
+        if shutil.which(name) is None:
             raise UserError(
-                f"{o.position}: {o.key} spec.ingress.engine: there is no {name} on this host; install it, for example "
-                f"with apt install {name}"
+                f"{place}: there is no {name} on this host; install it, for example with apt install {name}"
             )
+        if name == "haproxy" and (why := what_lacks((await run_program(["haproxy", "-vv"])).stdout.decode())):
+            raise UserError(f"{place}: the haproxy of this host {why}")
+
+
+def what_lacks(told: str) -> str:
+    """What a HAProxy, which tells this of itself (`-vv`), would have to have; "" if it has all."""
+    found = re.search(r"version (\d+)\.(\d+)", told)
+    version = (int(found[1]), int(found[2])) if found is not None else (0, 0)
+    if version < _HAPROXY:
+        shown = ".".join(map(str, version)) if found is not None else "something else"
+        return f"is {shown}, and 2.6 is the oldest that is configured here; install a newer one"
+    return (
+        "" if "+LUA" in told else "is built without Lua, which it takes; install one with it, as Debian's is"
+    )
+
+
+_HAPROXY = (2, 6)
+"""The first HAProxy with `balance hash` and a client of HTTP for Lua."""
 
 
 def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from emulab.cluster.system import system_objects
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.lab.engines import unfollowed
+from emulab.lab.engines import unfollowed, what_lacks
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
@@ -42,6 +44,20 @@ def said(engine: str, given: Object, *others: Object) -> list[str]:
     own = [o for o in system if o.key not in {one.key for one in (given, *others)}]
     objects = Objects([*own, *beside, given])
     return [finding.line() for finding in unfollowed([given], objects)]
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("HAProxy version 2.6.12-1+deb12u4 2026/10/17\nFeature list : +LUA +MEMORY", ""),
+        ("HAProxy version 3.0.5 2024\nFeature list : +LUA", ""),
+        ("HA-Proxy version 2.4.24-0ubuntu0.22.04 2024\n+LUA", "is 2.4, and 2.6 is the oldest"),
+        ("HAProxy version 2.8.1\nFeature list : -LUA", "is built without Lua"),
+        ("what?", "is something else"),
+    ],
+)
+def test_an_old_haproxy_is_refused(told: str, why: str) -> None:
+    assert what_lacks(told).startswith(why) and bool(what_lacks(told)) is bool(why)
 
 
 ODD = {"proxy_buffer_size": "8k", "load_balance": "ewma", "rewrite_target": "/x", "limit_rps": "5"}
