@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from math import inf
@@ -28,19 +28,17 @@ class Histogram:
         self.sum += value * times
 
     def observe_all(self, values: Sequence[float]) -> None:
-        """Takes many values together: in their order, each bound is looked for instead of each value."""
+        """Takes many values together. Mostly they are in few buckets: who isn't in one is looked for in the next."""
+        if not values:
+            return
         counts, bounds = self.counts, self._bounds
-        if len(values) < len(bounds):
-            for value in values:
-                counts[bisect_left(bounds, value)] += 1
-        else:
-            ordered, before = sorted(values), 0
-            for index, bound in enumerate(bounds):
-                upto = bisect_right(ordered, bound)
-                counts[index] += upto - before
-                before = upto
-            counts[-1] += len(ordered) - before
         self.sum += sum(values)
+        last = bisect_left(bounds, max(values))
+        for index in range(bisect_left(bounds, min(values)) if last else 0, last):
+            bound, before = bounds[index], len(values)
+            values = [value for value in values if value > bound]
+            counts[index] += before - len(values)
+        counts[last] += len(values)
 
     def lines(self, name: str, labels: Labels) -> Iterator[str]:
         total = 0

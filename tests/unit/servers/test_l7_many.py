@@ -96,15 +96,16 @@ def read(data: bytes, to_head: bool = False) -> tuple[Any, ...]:
     reader.begin(to_head, PERSONALITY.response_fields)
     reader.feed(data, 8192)
     return (
-        *(reader.status, reader.reason, reader.old, reader.start, reader.lines, reader.framing),
         *(
-            reader.connection,
-            reader.upgrade,
-            reader.bodiless,
-            reader.complete,
-            reader.reusable,
-            reader.pieces,
+            reader.status,
+            reader.head.reason,
+            reader.head.old,
+            reader.head.start,
+            reader.lines,
+            reader.framing,
         ),
+        *(reader.head.connection, reader.head.upgrade),
+        *(reader.bodiless, reader.complete, reader.reusable, reader.pieces),
     )
 
 

@@ -90,10 +90,14 @@ class Recorded:
             self._leave(now)
         if self._asked is not None:
             self._asked.over()
-        around = self._around
+        around, log = self._around, self._around.log
         measure, unlogged = around.measure, around.snapshot.unlogged
-        silent = not self._client.policy.access_log or (unlogged and self._head.target in unlogged)
-        logs = not silent and around.log.takes(OWN)
+        logs = False
+        if self._client.policy.access_log and not (unlogged and self._head.target in unlogged):
+            if log.room:
+                logs = log.takes(OWN)
+            else:
+                log.missed[OWN] += 1
         if not self._id and (logs or around.audience.wanted):
             self._id = around.request_id()  # no upstream was told one
         if measure is not None:

@@ -78,6 +78,8 @@ class ReadyRoute:
         "old",
         "policy",
         "route",
+        "sends_as_written",
+        "straight",
         "told",
         "upstream",
         "ways",
@@ -104,6 +106,7 @@ class ReadyRoute:
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
         self._secure = route.policy.ssl_redirect or route.policy.force_ssl_redirect
+        self.sends_as_written = not self.old and (self.filters is None or not self.filters.changes_requests)
         self.gated = self.filters is not None and self.filters.gated
         self.errors: ErrorUpstream | None = error_upstream(route.filters, groups)
         self.mirror: MirrorTarget | None = mirror_target(route.filters)
@@ -117,6 +120,10 @@ class ReadyRoute:
         # Whether it needs a `Turn` to find who gets a request.
         self.by_turns = self.canary is not None or not all(group.plain for group in used)
         self.filtered = self._secure or self.filters is not None or self.by_turns
+        # Whom requests go to at once, where nothing but the route is to be asked, and they have no body.
+        self.straight: Group | None = None
+        if not (self.filtered or self.mirror is not None or self._group is None) and self._group.servers:
+            self.straight = self._group
         match = route.match
         self.told: dict[str, Any] = {
             "rule": route.origin,

@@ -35,10 +35,17 @@ class Front(NamedTuple):
     scheme: str
     address: str  # the client's
     chain: bytes  # all addresses, where upstreams are told of them
-    original: bytes  # the field that the address was looked for in
 
 
-FrontReader = Callable[[RequestHead, Ends], Front]
+class FrontReader(Protocol):
+    """Reads of a request what the one in front says."""
+
+    constant: bool
+    """Whether that is so for all requests of a connection, as fields of theirs have no say."""
+
+    def __call__(self, head: RequestHead, ends: Ends) -> Front: ...
+    def field(self, head: RequestHead) -> bytes:
+        """The field of a request that an address may be looked for in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +113,5 @@ class Personality:
     log_format: Callable[[str, str], Callable[[RequestEntry, float], str]]
     """Format (empty: its own), escape → what writes a line of the access log, of an entry and the time."""
     metrics: Callable[[], RequestMetrics]
-    request: Callable[[RequestHead, bytes, bytes, bytes], bytes]
-    """Head, host, forwarding, id → what goes upstream."""
+    request: Callable[[RequestHead, bytes, bytes], tuple[bytes, bytes]]
+    """Head, host, forwarding → the head that goes upstream: what is before and what is after the request's id."""

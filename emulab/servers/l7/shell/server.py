@@ -205,6 +205,7 @@ class L7Server:
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     await context.empty.wait()
+        context.outbox.flush()
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()

@@ -87,11 +87,10 @@ class _Series:
                 if value != UNKNOWN:
                     histogram.observe(value)
             return
-        *_, connect, header, over, seconds, asked, sent = zip(*rows, strict=True)
-        for histogram, values in zip(
-            self._histograms, (connect, header, over, seconds, asked, sent, sent), strict=True
-        ):
-            histogram.observe_all([one for one in values if one != UNKNOWN] if UNKNOWN in values else values)
+        columns = tuple(zip(*rows, strict=True))[5:]
+        for histogram, column in zip(self._histograms, (*columns, columns[-1]), strict=True):
+            known = [one for one in column if one != UNKNOWN] if UNKNOWN in column else column
+            histogram.observe_all(known)
 
     def lines(self, which: int, name: str, labels: Labels) -> Iterator[str]:
         return self._histograms[which].lines(name, labels)
@@ -134,12 +133,13 @@ class IngressMetrics:
         """Counts what waits."""
         rows, self._rows = self._rows, []
         kinds: dict[_Kind, list[Measured]] = {}
+        last: _Kind | None = None  # many in a row are of one kind
+        those: list[Measured] = []
         for row in rows:
             kind = row[:5]
-            try:
-                kinds[kind].append(row)
-            except KeyError:
-                kinds[kind] = [row]
+            if kind != last:
+                last, those = kind, kinds.setdefault(kind, [])
+            those.append(row)
         for kind, those in kinds.items():
             try:
                 series = self._known[kind]
