@@ -28,17 +28,10 @@ class Histogram:
         self.sum += value * times
 
     def observe_all(self, values: Sequence[float]) -> None:
-        """Takes many values together. Mostly they are in few buckets: who isn't in one is looked for in the next."""
-        if not values:
-            return
-        counts, bounds = self.counts, self._bounds
+        """Takes many values together."""
         self.sum += sum(values)
-        last = bisect_left(bounds, max(values))
-        for index in range(bisect_left(bounds, min(values)) if last else 0, last):
-            bound, before = bounds[index], len(values)
-            values = [value for value in values if value > bound]
-            counts[index] += before - len(values)
-        counts[last] += len(values)
+        for bucket, number in together(self._bounds, values):
+            self.counts[bucket] += number
 
     def lines(self, name: str, labels: Labels) -> Iterator[str]:
         total = 0
@@ -47,6 +40,16 @@ class Histogram:
             yield f"{name}_bucket{_written((*labels, ('le', number(bound))))} {total}"
         yield sample(f"{name}_sum", labels, self.sum)
         yield f"{name}_count{_written(labels)} {total}"
+
+
+def together(bounds: tuple[float, ...], values: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """How many values are in which bucket. Mostly they are in few: who isn't in one is looked for in the next."""
+    last = bisect_left(bounds, max(values)) if values else 0
+    for index in range(bisect_left(bounds, min(values)) if last else 0, last):
+        bound, before = bounds[index], len(values)
+        values = [value for value in values if value > bound]
+        yield index, before - len(values)
+    yield last, len(values)
 
 
 def heading(name: str, kind: str, help_text: str) -> list[str]:

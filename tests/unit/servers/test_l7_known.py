@@ -13,7 +13,7 @@ from patience import soon
 from test_ingress_harness import World, read_message
 
 from emulab.servers.l7.messages.compose import client_response, plain_response
-from emulab.servers.l7.messages.request import HEAD_MAX, HEADS_MAX, KnownHeads, RequestHead
+from emulab.servers.l7.messages.request import BYTES_MAX, HEAD_MAX, HEADS_MAX, KnownHeads, RequestHead
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY
 from emulab.servers.l7.personalities.ingress_nginx.heads import DIALECT
@@ -65,6 +65,9 @@ def test_heads_that_are_remembered_are_bounded_and_want_no_body() -> None:
     for number in range(HEADS_MAX + 10):
         reader.feed(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
     assert 0 < len(known) <= HEADS_MAX
+    for number in range(2 * BYTES_MAX // HEAD_MAX):
+        reader.feed(b"GET /%d HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (number, b"x" * (HEAD_MAX - 100)))
+    assert 0 < sum(map(len, known)) <= BYTES_MAX
     known.clear()
     reader.feed(b"GET / HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * HEAD_MAX))
     reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")

@@ -95,22 +95,26 @@ def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:
     return method, path if path.startswith(b"/") else b"/" + path, old, match["authority"]
 
 
-HEADS_MAX, HEAD_MAX = 512, 1024
-"""Heads of requests that are remembered, and bytes that one of them may have."""
+HEADS_MAX, HEAD_MAX, BYTES_MAX = 16384, 1024, 4 << 20
+"""Heads of requests that are remembered, bytes that one of them may have, and all of them together."""
 
 
 class KnownHeads(dict[bytes, RequestHead]):
     """Whole heads as they came, and what is in them, as clients that ask much say the same again and again.
 
-    They come from strangers, so there are at most `HEADS_MAX`; then all are forgotten, which is simple and rare.
+    They come from strangers, so they are bounded; then all are forgotten, which is simple and rare.
     """
+
+    _size = 0  # bytes of all of them
 
     def keep(self, data: bytes, head: RequestHead) -> None:
         """`head` is what is in `data`. One with a body, or whose client waits for a word, changes on its way."""
         if len(data) > HEAD_MAX or head.framing != UNFRAMED or head.expect:
             return
-        if len(self) >= HEADS_MAX:
+        self._size += len(data)
+        if len(self) >= HEADS_MAX or self._size > BYTES_MAX:
             self.clear()
+            self._size = len(data)
         head.shared = True
         self[data] = head
 

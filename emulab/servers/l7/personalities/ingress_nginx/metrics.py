@@ -10,15 +10,16 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from emulab.servers.exposition import Histogram, Labels, heading, sample
+from emulab.servers.exposition import Labels, heading, sample
 from emulab.servers.l7.config import Certificate, MeasuredAs
-from emulab.servers.l7.engine.entry import UNKNOWN, Measured, RequestEntry, measured
+from emulab.servers.l7.engine.entry import Measured, RequestEntry, measured
 from emulab.servers.l7.engine.routes import DEFAULT_BACKEND, ReadyRoute
 from emulab.servers.l7.messages.targets import without_port
 from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
+from emulab.servers.l7.personalities.ingress_nginx.series import RequestSeries, layout_of
 from emulab.servers.l7.personalities.personality import Connections, ProcessUse
 
 ROWS = 1000
@@ -32,36 +33,41 @@ PREFIX = "nginx_ingress_controller_"
 
 
 class _Measure(NamedTuple):
-    """A histogram: its name, its help, which bounds it has."""
+    """A histogram: its name, its help, which bounds it has, and which of the values that a row has."""
 
     name: str
     help: str
     bounds: str
+    value: int
 
 
-# In the order of a row's values.
 _MEASURES = (
     _Measure(
         "connect_duration_seconds",
         "The time spent on establishing a connection with the upstream server",
         "time",
+        0,
     ),
     _Measure(
-        "header_duration_seconds", "The time spent on receiving first header from the upstream server", "time"
+        "header_duration_seconds",
+        "The time spent on receiving first header from the upstream server",
+        "time",
+        1,
     ),
     _Measure(
         "response_duration_seconds",
         "The time spent on receiving the response from the upstream server",
         "time",
+        2,
     ),
-    _Measure("request_duration_seconds", "The request processing time in milliseconds", "time"),
+    _Measure("request_duration_seconds", "The request processing time in milliseconds", "time", 3),
     _Measure(
-        "request_size", "The request length (including request line, header, and request body)", "length"
+        "request_size", "The request length (including request line, header, and request body)", "length", 4
     ),
     _Measure(
-        "response_size", "The response length (including request line, header, and request body)", "length"
+        "response_size", "The response length (including request line, header, and request body)", "length", 5
     ),
-    _Measure("bytes_sent", "DEPRECATED The number of bytes sent to a client", "size"),
+    _Measure("bytes_sent", "DEPRECATED The number of bytes sent to a client", "size", 5),
 )
 _Key = tuple[str, str, str, str, str, str]
 """Host, the route's origin and path, upstream, method, status."""
@@ -69,40 +75,13 @@ _Kind = tuple[ReadyRoute, bytes | None, bytes, int, str]
 """What of a row says by what it is counted."""
 
 
-class _Series:
-    """The samples of requests that have all labels in common."""
-
-    __slots__ = ("_histograms", "requests")
-
-    def __init__(self, bounds: Mapping[str, tuple[float, ...]]) -> None:
-        self.requests = 0
-        self._histograms = [Histogram(bounds[one.bounds]) for one in _MEASURES]
-
-    def add(self, rows: Sequence[Measured]) -> None:
-        """Takes what several requests took."""
-        self.requests += len(rows)
-        if len(rows) == 1:
-            values = rows[0][5:]
-            for histogram, value in zip(self._histograms, (*values, values[-1]), strict=True):
-                if value != UNKNOWN:
-                    histogram.observe(value)
-            return
-        columns = tuple(zip(*rows, strict=True))[5:]
-        for histogram, column in zip(self._histograms, (*columns, columns[-1]), strict=True):
-            known = [one for one in column if one != UNKNOWN] if UNKNOWN in column else column
-            histogram.observe_all(known)
-
-    def lines(self, which: int, name: str, labels: Labels) -> Iterator[str]:
-        return self._histograms[which].lines(name, labels)
-
-
 class IngressMetrics:
     """What one controller counts."""
 
     def __init__(self) -> None:
         self._rows: list[Measured] = []
-        self._series: dict[_Key, _Series] = {}
-        self._known: dict[_Kind, _Series | None] = {}
+        self._series: dict[_Key, RequestSeries] = {}
+        self._known: dict[_Kind, RequestSeries | None] = {}
         self._reloads = -1
         self.configure(MeasuredAs({}), (), ())
 
@@ -117,7 +96,8 @@ class IngressMetrics:
         self._told = told
         self._hosts = frozenset(hosts)
         self._own = tuple(sorted(told.labels.items()))
-        self._bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
+        bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
+        self._layout = layout_of([(one.value, bounds[one.bounds]) for one in _MEASURES])
 
     def add(self, row: Measured) -> None:
         """A request is over."""
@@ -132,29 +112,31 @@ class IngressMetrics:
     def _fold(self) -> None:
         """Counts what waits."""
         rows, self._rows = self._rows, []
-        kinds: dict[_Kind, list[Measured]] = {}
+        concerned: list[RequestSeries] = []
         last: _Kind | None = None  # many in a row are of one kind
-        those: list[Measured] = []
+        series: RequestSeries | None = None
         for row in rows:
             kind = row[:5]
             if kind != last:
-                last, those = kind, kinds.setdefault(kind, [])
-            those.append(row)
-        for kind, those in kinds.items():
-            try:
-                series = self._known[kind]
-            except KeyError:
-                series = self._find(kind)
+                last = kind
+                try:
+                    series = self._known[kind]
+                except KeyError:
+                    series = self._find(kind)
             if series is not None:
-                series.add(those)
+                if not series.waiting:
+                    concerned.append(series)
+                series.waiting.append(row)
+        for series in concerned:
+            series.count()
 
-    def _find(self, kind: _Kind) -> _Series | None:
+    def _find(self, kind: _Kind) -> RequestSeries | None:
         """Where requests of this kind are counted, if they are."""
         series = None
         if (key := self._key(*kind)) is not None:
             series = self._series.get(key)
             if series is None:
-                series = self._series[key] = _Series(self._bounds)
+                series = self._series[key] = RequestSeries(self._layout)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         self._known[kind] = series
