@@ -50,8 +50,8 @@ class RequestSeries:
         self.requests += len(rows)
         counts, sums = self._counts, self._sums
         if len(rows) < FEW:
-            values: tuple[Any, ...]
-            for values in rows:
+            given: Sequence[tuple[Any, ...]] = rows
+            for values in given:
                 for index, (first, bounds, place) in enumerate(self._layout):
                     if (value := values[place]) != UNKNOWN:
                         counts[first + bisect_left(bounds, value)] += 1
