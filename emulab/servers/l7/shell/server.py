@@ -18,6 +18,7 @@ from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.l7.config import L7Config, MeasuredAs, RequestRoute
+from emulab.servers.l7.engine.changing import with_routes
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.personality import Connections
 from emulab.servers.l7.shell.client import ClientConnection
@@ -75,11 +76,16 @@ class L7Server:
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`: routes change. Raises BadConfiguration, with nothing changed."""
-        routes = self._told.routes
-        if "routes" in changes:
-            routes = spliced(RequestRoute, routes, changes["routes"], "routes")
-        told = replace(self._told, routes=routes)
-        self._follow(told, take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot))
+        if (change := changes.get("routes")) is None:
+            return
+        told = replace(self._told, routes=spliced(RequestRoute, self._told.routes, change, "routes"))
+        snapshot = with_routes(self._snapshot, told, change["from"], change["to"])
+        self._told = told
+        if told.verifications or snapshot.options.reject_handshake:
+            self._context.certificates.configure_handshakes(
+                snapshot.options, told.verifications, snapshot.hosts
+            )
+        self._follow_routes(snapshot)
 
     def _follow(self, told: L7Config, snapshot: Snapshot) -> None:
         """Requests go by this from now on."""
@@ -90,18 +96,22 @@ class L7Server:
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
-        self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
-        self._configured = time.time()
-        self._context.surroundings.snapshot = snapshot
-        self._context.surroundings.kept.forget_zones(snapshot.zones)
+        self._follow_routes(snapshot)
         self._context.pool.configure(snapshot.options, snapshot.servers, resolver)
         self._context.mirrors.resolver = resolver
         self._told = told
-        self._schedule()
         if len(snapshot.ready) >= MANY:  # the collector would stop everything to look at all of them again
             gc.collect(1)
             gc.freeze()
+
+    def _follow_routes(self, snapshot: Snapshot) -> None:
+        """What follows from the routes alone."""
+        self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
+        self._configured = time.time()
+        self._context.surroundings.snapshot = snapshot
+        self._context.surroundings.kept.forget_zones(snapshot.zones)
+        self._schedule()
 
     async def _listen(self, snapshot: Snapshot, sockets: Mapping[str, socket.socket]) -> None:
         for key in set(self._listeners) - snapshot.listen:

@@ -82,6 +82,10 @@ class IngressMetrics:
         self._rows: list[Measured] = []
         self._series: dict[_Key, RequestSeries] = {}
         self._known: dict[_Kind, RequestSeries | None] = {}
+        self._uncounted: set[_Kind] = set()  # of those, which have None, and may be counted by other routes
+        self._told = MeasuredAs({})
+        self._origins: frozenset[str] = frozenset()
+        self._hosts: frozenset[str] = frozenset()
         self._reloads = -1
         self.configure(MeasuredAs({}), (), ())
 
@@ -89,12 +93,16 @@ class IngressMetrics:
         """What is counted from now on, with the hosts and origins of the routes that there are. What was counted of an
         origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
         self._fold()
-        self._known.clear()
         self._reloads += 1
-        there = {*origins, "", DEFAULT_BACKEND}
-        self._series = {key: one for key, one in self._series.items() if key[1] in there}
-        self._told = told
-        self._hosts = frozenset(hosts)
+        there, names = frozenset(origins), frozenset(hosts)
+        if told != self._told or not (there >= self._origins and names >= self._hosts):
+            self._known.clear()
+            kept = {*there, "", DEFAULT_BACKEND}
+            self._series = {key: one for key, one in self._series.items() if key[1] in kept}
+        for kind in self._uncounted:
+            self._known.pop(kind, None)
+        self._uncounted.clear()
+        self._told, self._origins, self._hosts = told, there, names
         self._own = tuple(sorted(told.labels.items()))
         bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
         self._layout = layout_of([(one.value, bounds[one.bounds]) for one in _MEASURES])
@@ -139,7 +147,10 @@ class IngressMetrics:
                 series = self._series[key] = RequestSeries(self._layout)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
+            self._uncounted.clear()
         self._known[kind] = series
+        if series is None:
+            self._uncounted.add(kind)
         return series
 
     def _key(
