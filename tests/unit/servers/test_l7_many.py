@@ -13,7 +13,15 @@ from test_ingress_harness import World, routed
 
 from emulab.servers.configuration import BadConfiguration, from_json, json_bytes
 from emulab.servers.exposition import Histogram
-from emulab.servers.l7.config import ClientLimits, L7Config, Match, RequestLimit, RequestRoute, Upstream, WeightedUpstream
+from emulab.servers.l7.config import (
+    ClientLimits,
+    L7Config,
+    Match,
+    RequestLimit,
+    RequestRoute,
+    Upstream,
+    WeightedUpstream,
+)
 from emulab.servers.l7.engine.changing import with_routes
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.messages.request import RequestHead
