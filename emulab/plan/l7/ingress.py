@@ -234,7 +234,7 @@ class _Builder:
         """`secured`: whether the host has a certificate, without which nobody is sent to TLS for it."""
         backends = (WeightedUpstream(self.upstream(ingress.namespace, to)),)
         draft = self._draft(ingress, match, backends)
-        if not secured:
+        if not secured and draft.policy.ssl_redirect:
             draft.policy = replace(draft.policy, ssl_redirect=False)
         draft.canary = self._canary(match)
         self.drafts.append(draft)
