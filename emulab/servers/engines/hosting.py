@@ -27,7 +27,7 @@ from emulab.servers.l7.config import L7Config, MeasuredAs
 from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.snapshot import Snapshot, take
-from emulab.servers.l7.personalities.personality import Connections
+from emulab.servers.l7.personalities.figures import Connections
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
@@ -233,9 +233,8 @@ class ProgramIngress:
         snapshot = self._snapshot
         if path == "/metrics" and key in snapshot.metrics_at:
             counted = Connections(self._counters["accepted"], self._counters["requests"], 0, 0)
-            return CONTENT_TYPE, self._metrics.text(
-                counted, own_process(), snapshot.certificates, self._configured
-            )
+            figures = self._metrics.figures(counted, own_process())
+            return CONTENT_TYPE, self._metrics.text(figures, snapshot.certificates, self._configured)
         text = (snapshot.pages.get(key) or {}).get(path)
         return (PLAIN, text) if text is not None else None
 

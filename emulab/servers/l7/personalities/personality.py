@@ -9,6 +9,7 @@ from emulab.dataclass import dataclass
 from emulab.servers.l7.config import Certificate, MeasuredAs, Options
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseFields
+from emulab.servers.l7.personalities.figures import Connections, Figures, ProcessUse
 from emulab.servers.wire.http1.reader import Dialect
 from emulab.servers.wire.proxyprotocol import Proxied
 
@@ -48,40 +49,14 @@ class FrontReader(Protocol):
         """The field of a request that an address may be looked for in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connections:
-    """What is known of the connections of clients, and of requests, since the start."""
-
-    accepted: int
-    requests: int
-    active: int
-    waiting: int  # of those, idle between two requests
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessUse:
-    """What the kernel tells of the processes that serve: times in seconds, sizes in bytes."""
-
-    number: int
-    cpu: float
-    resident: int
-    virtual: int
-    started: float  # Unix time
-
-
 class RequestMetrics(Protocol):
     """Who counts requests, and writes what was counted in Prometheus' format."""
 
     def configure(self, told: MeasuredAs, hosts: Iterable[str], origins: Iterable[str]) -> None: ...
     def add(self, row: Measured) -> None: ...
     def add_entry(self, entry: RequestEntry) -> None: ...
-    def text(
-        self,
-        connections: Connections,
-        process: ProcessUse,
-        certificates: Iterable[Certificate],
-        reloaded: float,
-    ) -> str: ...
+    def figures(self, connections: Connections, process: ProcessUse) -> Figures: ...
+    def text(self, figures: Figures, certificates: Iterable[Certificate], reloaded: float) -> str: ...
 
 
 class ComposeAnswer(Protocol):

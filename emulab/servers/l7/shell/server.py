@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,11 +20,11 @@ from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.l7.config import L7Config, MeasuredAs, RequestRoute
 from emulab.servers.l7.engine.changing import with_routes
 from emulab.servers.l7.engine.snapshot import Snapshot, take
-from emulab.servers.l7.personalities.personality import Connections
+from emulab.servers.l7.personalities.figures import Connections, Figures, added
 from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.notices import Notices
-from emulab.servers.l7.shell.pages import PLAIN, PageReader
+from emulab.servers.l7.shell.pages import PLAIN, FoundPage, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.patches import spliced
@@ -63,10 +63,14 @@ class L7Server:
         self._configured = time.time()
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self.gather: Callable[[], Awaitable[list[Figures]]] | None = None  # what other processes have counted
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
-        told = from_json(L7Config, config)
+        await self.take(from_json(L7Config, config), sockets)
+
+    async def take(self, told: L7Config, sockets: Mapping[str, socket.socket]) -> None:
+        """What `configure` does, of a value."""
         snapshot = take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
@@ -167,15 +171,37 @@ class L7Server:
         """Whether a page says that it fails: that of the controller's health, once it is to end."""
         return self._context.surroundings.ending and path != "/metrics"
 
-    def _page(self, key: str, path: str) -> tuple[str, str] | None:
+    def _page(self, key: str, path: str) -> FoundPage | Awaitable[FoundPage]:
         """The content type and the text of a page; None where there is none."""
         snapshot = self._snapshot
         if path == "/metrics" and key in snapshot.metrics_at:
-            return CONTENT_TYPE, self._measured.text(
-                self._connections(), own_process(), snapshot.certificates, self._configured
-            )
+            return self._gathered_metrics() if self.gather is not None else self._metrics(self._figures())
         text = (snapshot.pages.get(key) or {}).get(path)
         return (PLAIN, text) if text is not None else None
+
+    async def _gathered_metrics(self) -> FoundPage:
+        assert self.gather is not None
+        others = await self.gather()
+        return self._metrics(added([self._figures(), *others]))
+
+    def _metrics(self, figures: Figures) -> FoundPage:
+        return CONTENT_TYPE, self._measured.text(figures, self._snapshot.certificates, self._configured)
+
+    def _figures(self) -> Figures:
+        return self._measured.figures(self._connections(), own_process())
+
+    def figures(self) -> dict[str, Any]:
+        """See `base.Figuring`."""
+        return self._figures().to_json()
+
+    @property
+    def told(self) -> L7Config:
+        """The configuration in use."""
+        return self._told
+
+    def sockets(self) -> dict[str, socket.socket]:
+        """Descriptors of their own for the sockets that are listened at."""
+        return {key: one.socket.dup() for key, one in self._listeners.items() if not one.pages}
 
     def _connections(self) -> Connections:
         context, counters = self._context, self._context.surroundings.counters

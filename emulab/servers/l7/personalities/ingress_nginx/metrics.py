@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from emulab.servers.exposition import Labels, heading, sample
@@ -18,9 +18,15 @@ from emulab.servers.l7.config import Certificate, MeasuredAs
 from emulab.servers.l7.engine.entry import Measured, RequestEntry, measured
 from emulab.servers.l7.engine.routes import DEFAULT_BACKEND, ReadyRoute
 from emulab.servers.l7.messages.targets import without_port
+from emulab.servers.l7.personalities.figures import (
+    Connections,
+    Figures,
+    ProcessUse,
+    SeriesFigures,
+    SeriesKey,
+)
 from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
-from emulab.servers.l7.personalities.ingress_nginx.series import RequestSeries, layout_of
-from emulab.servers.l7.personalities.personality import Connections, ProcessUse
+from emulab.servers.l7.personalities.ingress_nginx.series import RequestSeries, layout_of, lines_of
 
 ROWS = 1000
 KNOWN_MAX = 16384
@@ -170,27 +176,23 @@ class IngressMetrics:
             f"{status // 100}xx" if told.status_classes else str(status),
         )
 
-    def text(
-        self,
-        connections: Connections,
-        process: ProcessUse,
-        certificates: Iterable[Certificate],
-        reloaded: float,
-    ) -> str:
-        """All metrics; `reloaded` is when the configuration was taken, as Unix time."""
+    def figures(self, connections: Connections, process: ProcessUse) -> Figures:
+        """What was counted, with what else is known."""
         self._fold()
+        return Figures(connections, process, {key: one.figures() for key, one in self._series.items()})
+
+    def text(self, figures: Figures, certificates: Iterable[Certificate], reloaded: float) -> str:
+        """All metrics; `reloaded` is when the configuration was taken, as Unix time."""
         families = [
-            *self._of_requests(),
+            *self._of_requests(figures.series),
             *self._of_controller(certificates, reloaded),
-            *_of_connections(connections, self._own),
-            *_of_process(process, self._own),
+            *_of_connections(figures.connections, self._own),
+            *_of_process(figures.process, self._own),
         ]
         return "".join(line + "\n" for _, lines in sorted(families) for line in lines)
 
-    def _of_requests(self) -> Iterator[tuple[str, list[str]]]:
-        series = sorted(
-            ((self._labels(key), one) for key, one in self._series.items()), key=lambda pair: pair[0]
-        )
+    def _of_requests(self, counted: Mapping[SeriesKey, SeriesFigures]) -> Iterator[tuple[str, list[str]]]:
+        series = sorted(((self._labels(key), one) for key, one in counted.items()), key=lambda pair: pair[0])
         if not series:
             return
         for index, measure in enumerate(_MEASURES):
@@ -198,17 +200,17 @@ class IngressMetrics:
             if not self._excludes(name):
                 lines = heading(name, "histogram", measure.help)
                 for labels, one in series:
-                    lines += one.lines(index, name, labels)
+                    lines += lines_of(self._layout, one, index, name, labels)
                 yield name, lines
         name = PREFIX + "requests"
         if not self._excludes(name):
-            counted = [sample(name, labels, one.requests) for labels, one in series]
-            yield name, [*heading(name, "counter", "The total number of client requests"), *counted]
+            samples = [sample(name, labels, one.requests) for labels, one in series]
+            yield name, [*heading(name, "counter", "The total number of client requests"), *samples]
 
     def _excludes(self, name: str) -> bool:
         return name in self._told.excluded or name.removeprefix(PREFIX) in self._told.excluded
 
-    def _labels(self, key: _Key) -> Labels:
+    def _labels(self, key: SeriesKey) -> Labels:
         host, origin, path, upstream, method, status = key
         namespace, ingress = ingress_of(origin)
         labels = {

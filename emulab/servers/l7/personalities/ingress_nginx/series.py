@@ -13,6 +13,7 @@ from typing import Any
 
 from emulab.servers.exposition import Histogram, Labels, together
 from emulab.servers.l7.engine.entry import UNKNOWN, Measured
+from emulab.servers.l7.personalities.figures import SeriesFigures
 
 FEW = 4
 """Rows that are counted one by one: fewer than it is worth to sort by their columns."""
@@ -65,10 +66,15 @@ class RequestSeries:
             for bucket, number in together(bounds, known):
                 counts[first + bucket] += number
 
-    def lines(self, which: int, name: str, labels: Labels) -> Iterator[str]:
-        """The samples of one of the histograms."""
-        first, bounds, _ = self._layout[which]
-        histogram = Histogram(bounds)
-        histogram.counts = self._counts[first : first + len(bounds) + 1].tolist()
-        histogram.sum = self._sums[which]
-        return histogram.lines(name, labels)
+    def figures(self) -> SeriesFigures:
+        """What was counted."""
+        return SeriesFigures(self.requests, self._counts.tolist(), self._sums.tolist())
+
+
+def lines_of(layout: Layout, figures: SeriesFigures, which: int, name: str, labels: Labels) -> Iterator[str]:
+    """The samples of one of a series' histograms."""
+    first, bounds, _ = layout[which]
+    histogram = Histogram(bounds)
+    histogram.counts = figures.counts[first : first + len(bounds) + 1]
+    histogram.sum = figures.sums[which]
+    return histogram.lines(name, labels)
