@@ -51,6 +51,12 @@ class _Seat:
         """The process, where it runs."""
         return self.process if self.process is not None and self.process.running else None
 
+    def close(self) -> None:
+        """Nobody comes to these sockets any more, but to those that the worker has itself."""
+        for sock in self.sockets.values():
+            sock.close()
+        self.sockets = {}
+
     def keep(self, sockets: Sockets, keys: Collection[str]) -> None:
         """The worker has these sockets, too, and none but those of these keys."""
         for key, sock in self.sockets.items():
@@ -69,7 +75,8 @@ class IngressServer:
         self._seats: list[_Seat] = []
         self._recorders: list[int] = []
         self._past: list[Figures] = []  # of workers that are gone, in one
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], _Seat] = {}
+        self._closing: set[_Seat] = set()  # those of them that have sockets yet
         self._lock = asyncio.Lock()
 
     # --- configuration ----------------------------------------------------------------------------------------------
@@ -83,19 +90,19 @@ class IngressServer:
             if wanted.workers > 1:
                 await self._configure_workers(wanted, sockets)
             else:
-                theirs = self._seats[0].sockets if self._seats else {}
-                kept = {key for key in theirs if key in wanted.listen and key not in sockets}
-                await self._own.take(wanted, {**{key: theirs[key].dup() for key in kept}, **sockets})
+                await self._take_over(wanted, sockets)
             self._wanted = wanted
             number = wanted.workers if wanted.workers > 1 else 0
             too_many, self._seats = self._seats[number:], self._seats[:number]
-            self._lead(too_many, max(number, 1))
+            for sock in too_many[0].sockets.values() if too_many else ():
+                lead_to_first(sock, max(number, 1))
             self._dismiss(too_many, _HANDOVER)
-        self._own.gather = self._gather if self._seats or self._past else None
+            self._lead_to_all()
 
     async def _configure_workers(self, wanted: L7Config, sockets: Mapping[str, socket.socket]) -> None:
         """Has them serve, and then nobody else: who was served by this process alone goes on being served by it."""
         fake_certificate()  # which all have in common
+        self._own.gather = self._gather
         traffic = [key for key in wanted.listen if key not in wanted.pages]
         there = self._seats[0].sockets if self._seats else self._own.sockets()
         first = {**there, **{key: sock for key, sock in sockets.items() if key in traffic}}
@@ -118,6 +125,16 @@ class IngressServer:
         self._seats += fresh
         for seat in fresh:
             seat.watching = vital(asyncio.ensure_future(self._watch(seat)))
+
+    async def _take_over(self, wanted: L7Config, sockets: Mapping[str, socket.socket]) -> None:
+        """Serves without workers: at the sockets of the first one, which takes nothing from them any more."""
+        theirs = self._seats[0].sockets if self._seats else {}
+        kept = {key for key in theirs if key in wanted.listen and key not in sockets}
+        await self._own.take(wanted, {**{key: theirs[key].dup() for key in kept}, **sockets})
+        if self._seats and (worker := self._seats[0].worker) is not None:
+            deaf = replace(_for_worker(wanted), listen=(), tls_listen=())
+            with suppress(WorkerFailed, TimeoutError):
+                await worker.hand("configure", json_bytes(deaf))
 
     async def _configure_worker(self, seat: _Seat, sockets: Sockets, content: bytes) -> None:
         """Has a worker serve, too, at these sockets; one that isn't there is started. Raises WorkerFailed."""
@@ -177,14 +194,11 @@ class IngressServer:
                     with suppress(WorkerFailed):  # of whose end the next turn hears
                         await self._configure_worker(seat, {}, json_bytes(_for_worker(self._wanted)))
 
-    def _lead(self, leaving: list[_Seat], number: int) -> None:
-        """Connections are for the first so many, while others leave; else for all."""
-        for seat in (leaving or self._seats)[:1]:
+    def _lead_to_all(self) -> None:
+        """Connections are for all that there are, once none of them is about to be closed."""
+        for seat in self._seats[:1] if not self._closing else ():
             for sock in seat.sockets.values():
-                if leaving:
-                    lead_to_first(sock, number)
-                else:
-                    lead_to_all(sock)
+                lead_to_all(sock)
 
     def _dismiss(self, seats: Iterable[_Seat], before: float = 0.0, grace: float = _GRACE) -> None:
         """Has workers end when their work is done; `before`: what has come to them by now is to begin first."""
@@ -192,14 +206,18 @@ class IngressServer:
             if seat.watching is not None:
                 seat.watching.cancel()
             task = asyncio.ensure_future(self._see_off(seat, before, grace))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._leaving[task] = seat
+            task.add_done_callback(self._leaving.pop)
+            if before:
+                self._closing.add(seat)
 
     async def _see_off(self, seat: _Seat, before: float, grace: float) -> None:
         if (worker := seat.worker) is not None:
             if before:
                 worker.send("tell", message={"ending": True})
                 await asyncio.sleep(before)
+                seat.close()
+                self._closing.discard(seat)
             with suppress(WorkerFailed, TimeoutError):
                 await asyncio.wait_for(worker.send("close", grace=grace), grace + 5.0)
                 seat.figures = Figures.from_json(await worker.ask("figures"))
@@ -208,8 +226,9 @@ class IngressServer:
                 await asyncio.wait_for(asyncio.shield(worker.ended), 5.0)
             worker.kill()
         self._forget(seat)
-        for sock in seat.sockets.values():
-            sock.close()
+        seat.close()
+        self._closing.discard(seat)
+        self._lead_to_all()
 
     def _forget(self, seat: _Seat) -> None:
         """What a worker had counted that is gone stays counted."""
@@ -222,7 +241,7 @@ class IngressServer:
     async def _gather(self) -> list[Figures]:
         """The figures of all workers, those that are gone included."""
         found: list[Figures] = []
-        for seat in self._seats:
+        for seat in (*self._seats, *self._leaving.values()):
             if (worker := seat.worker) is not None:
                 with suppress(WorkerFailed, TimeoutError):
                     seat.figures = Figures.from_json(await worker.ask("figures"))
