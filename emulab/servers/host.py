@@ -191,7 +191,10 @@ class _Host:
         match command["op"]:
             case "sockets":
                 for key, fd in zip(command["keys"], fds, strict=True):
-                    self._waiting[key] = socket.socket(fileno=fd)
+                    sock = self._waiting[key] = socket.socket(fileno=fd)
+                    sock.setblocking(
+                        False
+                    )  # as it came; this object would make its copies block, wherever they are
             case "configure":
                 config = _read_memory_file(fds[0])
                 sockets, self._waiting = self._waiting, {}

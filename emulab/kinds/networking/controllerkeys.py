@@ -50,6 +50,15 @@ def _level(text: str) -> int:
     return level
 
 
+def _workers(text: str) -> int | None:
+    """`auto` is left to who has the machine in mind: `spec.ingress.workers` of the Cluster."""
+    if text == "auto":
+        return None
+    if (number := integer(text)) < 1:
+        raise ValueError("is no number of processes")
+    return number
+
+
 COMPOSED: Mapping[str, _Read] = {
     "add-headers": str,
     "disable-access-log": boolean,
@@ -66,6 +75,7 @@ COMPOSED: Mapping[str, _Read] = {
     "proxy-set-headers": str,
     "server-tokens": boolean,
     "use-gzip": boolean,
+    "worker-processes": _workers,
 }
 
 _UNSEEN = """
@@ -75,7 +85,7 @@ enable-serial-reloads error-log-level error-log-path grpc-buffer-size-kb http-ac
 map-hash-bucket-size max-worker-connections max-worker-open-files nginx-status-ipv4-whitelist
 nginx-status-ipv6-whitelist proxy-headers-hash-bucket-size proxy-headers-hash-max-size reuse-port
 server-name-hash-bucket-size server-name-hash-max-size ssl-buffer-size stream-access-log-path
-variables-hash-bucket-size variables-hash-max-size worker-cpu-affinity worker-processes worker-shutdown-timeout
+variables-hash-bucket-size variables-hash-max-size worker-cpu-affinity worker-shutdown-timeout
 """
 UNSEEN = frozenset(_UNSEEN.split())
 

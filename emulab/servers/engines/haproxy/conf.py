@@ -33,6 +33,7 @@ class HaproxyPlace:
     descriptors: Mapping[str, int]  # by the key in `listen`
     generation: int
     names: Mapping[str, str]
+    threads: int = 1
 
 
 def haproxy_files(config: L7Config, place: HaproxyPlace, fake: str) -> Mapping[str, str]:
@@ -81,6 +82,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
         [
             "global",
             f"log {PLACES.log} len 16384 format raw local0",
+            f"nbthread {place.threads}",
             "tune.bufsize 32768",
             "tune.maxrewrite 8192",
             f"tune.h2.max-concurrent-streams {config.options.http2_streams}",

@@ -233,6 +233,7 @@ class L7Server:
         """See `base.Server`."""
         context = self._context
         context.surroundings.closing = True
+        listeners = [one.server for one in self._listeners.values()]
         for key in list(self._listeners):
             self._stop(key)
         for client in list(context.clients):
@@ -242,6 +243,9 @@ class L7Server:
                 async with asyncio.timeout(grace):
                     await context.empty.wait()
         context.outbox.flush()
+        for listener in listeners:
+            if isinstance(listener, ProxiedListener):
+                listener.forget()
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()

@@ -29,6 +29,9 @@ _HANDOVER, _GRACE = (
     60.0,
 )  # seconds that a worker has which isn't wanted any more: for who has come, and to end
 
+_OF_EACH = ("accepted", "requests", "clients")
+"""What a status says of each worker."""
+
 Sockets = dict[str, socket.socket]
 
 
@@ -260,11 +263,9 @@ class IngressServer:
         asked = [(one.pid, one.send("status")) for one in self._workers()]
         if asked:
             await asyncio.wait([answer for _, answer in asked], timeout=_TICK)
-        done = [(pid, one.result()) for pid, one in asked if one.done() and one.exception() is None]
-        return {
-            **together([self.status(), *(said for _, said in done)]),
-            "workers": [pid for pid, _ in asked],
-        }
+        said = [(pid, one.result()) for pid, one in asked if one.done() and one.exception() is None]
+        each = [{"pid": pid, **{name: told[name] for name in _OF_EACH}} for pid, told in said]
+        return {**together([self.status(), *(told for _, told in said)]), "workers": each}
 
     def record(self, recorders: list[int]) -> None:
         """See `base.Manifold`."""
