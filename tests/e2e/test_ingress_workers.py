@@ -172,8 +172,8 @@ async def test_more_and_fewer_of_them_fail_nobody(lab: Lab) -> None:
             except (OSError, EOFError, asyncio.IncompleteReadError) as error:
                 outcomes[repr(error)] += 1
 
-    load = [asyncio.ensure_future(ask()) for _ in range(4)]
     before = await counted(lab)
+    load = [asyncio.ensure_future(ask()) for _ in range(4)]
     for number in (1, 4, 2, WORKERS):
         await lab.apply(cluster(workers=number))
         wanted = number if number > 1 else 0
