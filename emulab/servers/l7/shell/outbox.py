@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 LARGE = 1 << 14
 
-Write = Callable[[bytes], None]
+SendBytes = Callable[[bytes], None]
 
 
 class Outbox:
@@ -26,9 +26,9 @@ class Outbox:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Write, bytes]] = []
+        self._waiting: list[tuple[SendBytes, bytes]] = []
 
-    def put(self, write: Write, data: bytes) -> None:
+    def put(self, write: SendBytes, data: bytes) -> None:
         """`write` takes these bytes in the loop's next turn."""
         waiting = self._waiting
         if not waiting:

@@ -24,7 +24,7 @@ ANSWER = 60.0
 _MESSAGE = 1 << 16
 _FDS = 200
 
-TakeRecord = Callable[[dict[str, Any]], None]
+WorkerRecords = Callable[[dict[str, Any]], None]
 
 
 class WorkerFailed(Exception):
@@ -34,7 +34,7 @@ class WorkerFailed(Exception):
 class WorkerProcess:
     """One worker."""
 
-    def __init__(self, record: TakeRecord) -> None:
+    def __init__(self, record: WorkerRecords) -> None:
         """Starts it; `record` is what it tells of its own accord."""
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

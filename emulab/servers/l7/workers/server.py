@@ -32,7 +32,7 @@ _HANDOVER, _GRACE = (
 _OF_EACH = ("accepted", "requests", "clients")
 """What a status says of each worker."""
 
-Sockets = dict[str, socket.socket]
+WorkerSockets = dict[str, socket.socket]
 
 
 def create(emit: Emit) -> IngressServer:
@@ -44,7 +44,7 @@ class _Seat:
     """The place of one worker: its sockets, and the process that has it at present."""
 
     def __init__(self) -> None:
-        self.sockets: Sockets = {}
+        self.sockets: WorkerSockets = {}
         self.process: WorkerProcess | None = None
         self.figures: Figures | None = None  # that it told last
         self.watching: asyncio.Task[None] | None = None
@@ -60,7 +60,7 @@ class _Seat:
             sock.close()
         self.sockets = {}
 
-    def keep(self, sockets: Sockets, keys: Collection[str]) -> None:
+    def keep(self, sockets: WorkerSockets, keys: Collection[str]) -> None:
         """The worker has these sockets, too, and none but those of these keys."""
         for key, sock in self.sockets.items():
             if key in sockets or key not in keys:
@@ -139,7 +139,7 @@ class IngressServer:
             with suppress(WorkerFailed, TimeoutError):
                 await worker.hand("configure", json_bytes(deaf))
 
-    async def _configure_worker(self, seat: _Seat, sockets: Sockets, content: bytes) -> None:
+    async def _configure_worker(self, seat: _Seat, sockets: WorkerSockets, content: bytes) -> None:
         """Has a worker serve, too, at these sockets; one that isn't there is started. Raises WorkerFailed."""
         worker = seat.worker
         if worker is None:

@@ -20,11 +20,11 @@ FEW = 4
 FIRST = 5
 """The first value of a row, after what it is counted by."""
 
-Layout = tuple[tuple[int, tuple[float, ...], int], ...]
+SeriesLayout = tuple[tuple[int, tuple[float, ...], int], ...]
 """Of each histogram its first bucket, its bounds, and which of a row's values it takes."""
 
 
-def layout_of(histograms: Sequence[tuple[int, tuple[float, ...]]]) -> Layout:
+def layout_of(histograms: Sequence[tuple[int, tuple[float, ...]]]) -> SeriesLayout:
     """The layout of histograms by which of the values after `FIRST` they take, and their bounds."""
     places, bucket = [], 0
     for value, bounds in histograms:
@@ -38,7 +38,7 @@ class RequestSeries:
 
     __slots__ = ("_counts", "_layout", "_sums", "requests", "waiting")
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: SeriesLayout) -> None:
         self._layout = layout
         self._counts = array("Q", bytes(8 * sum(len(bounds) + 1 for _, bounds, _ in layout)))
         self._sums = array("d", bytes(8 * len(layout)))
@@ -71,7 +71,9 @@ class RequestSeries:
         return SeriesFigures(self.requests, self._counts.tolist(), self._sums.tolist())
 
 
-def lines_of(layout: Layout, figures: SeriesFigures, which: int, name: str, labels: Labels) -> Iterator[str]:
+def lines_of(
+    layout: SeriesLayout, figures: SeriesFigures, which: int, name: str, labels: Labels
+) -> Iterator[str]:
     """The samples of one of a series' histograms."""
     first, bounds, _ = layout[which]
     histogram = Histogram(bounds)
