@@ -56,6 +56,8 @@ VERBS = {
     "cp": "copy files to and from a pod",
     "trace": "send one request and show every hop it takes",
     "dns": "show, empty and spoil the caches of resolvers",
+    "fault": "break something on purpose, and mend it",
+    "lab": "begin an exercise: find out what is broken, and mend it",
     "compare": "compare the proxy modes of one lab, side by side",
     "explain": "say what a kind or a field of it is",
     "plan": "print what `up` would build, without building it",
