@@ -84,7 +84,8 @@ class Recorded:
     def _record(
         self, status: int, now: float, answered_by: str = "upstream", reason: str = "", refused_by: str = ""
     ) -> None:
-        """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
+        """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream. `status` is as
+        it went over the wire."""
         self.answered = True
         if self._turn is not None:
             self._leave(now)
@@ -114,7 +115,7 @@ class Recorded:
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
             version="1.0" if head.old else head.version,
-            status=client.personality.wire_status(status),
+            status=status,
             duration_us=(now - self._started) * 1e6,
             **rule.told,
             upstream=self._server,
@@ -141,7 +142,7 @@ class Recorded:
             self._rule or NO_ROUTE,
             head.host,
             head.method,
-            self._client.personality.wire_status(status),
+            status,
             self._name,
             connect,
             header,
@@ -165,7 +166,6 @@ class Recorded:
     def _entry(self, status: int, now: float) -> RequestEntry:
         """What is known of the request, now that it is over."""
         client, head, past = self._client, self._head, self._past
-        status = client.personality.wire_status(status)
         if self._try_began != UNKNOWN and (self._head_sent or self.linked or self._linking):
             past = (*past, self._this_try(status, now))
         return RequestEntry(

@@ -23,19 +23,24 @@ SendBytes = Callable[[bytes], None]
 class Outbox:
     """The bytes that all connections of a proxy have for their other ends."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_due", "_waiting")
 
     def __init__(self) -> None:
+        self._due = False  # whether the loop's next turn has been told
         self._waiting: list[tuple[SendBytes, bytes]] = []
 
     def put(self, write: SendBytes, data: bytes) -> None:
         """`write` takes these bytes in the loop's next turn."""
-        waiting = self._waiting
-        if not waiting:
-            asyncio.get_running_loop().call_soon(self.flush)
-        waiting.append((write, data))
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._waiting.append((write, data))
         if len(data) > LARGE:
             self.flush()
+
+    def _turn(self) -> None:
+        self._due = False
+        self.flush()
 
     def flush(self) -> None:
         """Sends all that there is."""
