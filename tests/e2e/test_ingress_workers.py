@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from emulab import Lab
+from emulab import KernelError, Lab
 from emulab.lab.folders import rundir
 
-from .tools import VIP, connect, emulab, eventually, output, pods, response
+from .tools import VIP, all_healthy, connect, emulab, eventually, output, pods, response
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
 
@@ -70,7 +70,10 @@ async def server(lab: Lab) -> str:
 
 
 async def workers(lab: Lab) -> list[dict[str, int]]:
-    found: list[dict[str, int]] = (await lab.server_status(await server(lab))).get("workers", [])
+    try:
+        found: list[dict[str, int]] = (await lab.server_status(await server(lab))).get("workers", [])
+    except KernelError:  # it has just ended
+        return []
     return found
 
 
@@ -93,20 +96,23 @@ async def counted(lab: Lab) -> int:
     return int(sum(float(value) for value in re.findall(family, page, re.MULTILINE)))
 
 
-def kill(lab: Lab, pid: int) -> None:
-    """Kills a process of the lab, by its number there."""
+def process_of(lab: Lab, pid: int) -> int:
+    """The host's number of a process of the lab."""
     supervisor = json.loads((rundir.folder(lab.name) / "lab.json").read_text())["pid"]
     space = os.readlink(f"/proc/{supervisor}/ns/pid")
     for process in Path("/proc").iterdir():
         with suppress(OSError):
             if process.name.isdigit() and os.readlink(process / "ns/pid") == space:
-                line = next(
-                    one for one in (process / "status").read_text().splitlines() if one.startswith("NSpid")
-                )
-                if int(line.split()[-1]) == pid:
-                    os.kill(int(process.name), signal.SIGKILL)
-                    return
+                told = re.search(r"^NSpid:.*?(\d+)$", (process / "status").read_text(), re.MULTILINE)
+                if told is not None and int(told[1]) == pid:
+                    return int(process.name)
     raise AssertionError(f"there is no process {pid} in lab {lab.name}")
+
+
+def parent(process: int) -> int:
+    told = re.search(r"^PPid:\s+(\d+)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    assert told is not None
+    return int(told[1])
 
 
 async def test_all_of_them_serve(lab: Lab) -> None:
@@ -148,7 +154,7 @@ async def test_a_trace_sees_the_one_that_served(lab: Lab) -> None:
 async def test_one_that_is_killed_is_started_again(lab: Lab) -> None:
     before = await counted(lab)
     victim, *others = [one["pid"] for one in await workers(lab)]
-    kill(lab, victim)
+    os.kill(process_of(lab, victim), signal.SIGKILL)
 
     async def replaced() -> bool:
         there = [one["pid"] for one in await workers(lab)]
@@ -158,6 +164,20 @@ async def test_one_that_is_killed_is_started_again(lab: Lab) -> None:
     assert Counter([await asked(lab) for _ in range(60)]) == {200: 60}
     assert await counted(lab) >= before + 60, "what it had counted when somebody last asked stays counted"
     assert all(one["requests"] for one in await workers(lab)), "the new one serves, too"
+
+
+async def test_all_begin_anew_where_the_first_process_is_killed(lab: Lab) -> None:
+    before = {one["pid"] for one in await workers(lab)}
+    os.kill(parent(process_of(lab, min(before))), signal.SIGKILL)
+
+    async def replaced() -> bool:
+        there = {one["pid"] for one in await workers(lab)}
+        return len(there) == WORKERS and not there & before
+
+    await eventually(replaced)
+    await lab.ready()
+    await all_healthy(lab)
+    assert Counter([await asked(lab) for _ in range(30)]) == {200: 30}
 
 
 async def test_more_and_fewer_of_them_fail_nobody(lab: Lab) -> None:
