@@ -123,12 +123,20 @@ async def test_bytes_go_out_in_order_in_the_next_turn() -> None:
     def gone(_: bytes) -> None:
         raise RuntimeError("the handler is closed")
 
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    def wrong(_: bytes) -> None:
+        raise ValueError("a mistake")
+
     outbox.put(out.append, b"a")
     outbox.put(gone, b"b")
+    outbox.put(wrong, b"b")
     outbox.put(out.append, b"c")
     assert out == []
     await asyncio.sleep(0)
     assert out == [b"a", b"c"]
+    assert [str(one["exception"]) for one in told] == ["a mistake"] and told[0]["transport"] is wrong
     outbox.put(out.append, b"d")
     outbox.put(out.append, b"e" * (LARGE + 1))  # at once, and with it what came before
     assert [len(one) for one in out] == [1, 1, 1, LARGE + 1]

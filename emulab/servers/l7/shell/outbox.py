@@ -50,3 +50,6 @@ class Outbox:
                 write(data)
             except RuntimeError:  # its connection is gone, of which somebody will be told
                 continue
+            except Exception as error:  # of that one connection, and of nobody else's
+                told = {"message": "bytes could not be sent", "exception": error, "transport": write}
+                asyncio.get_running_loop().call_exception_handler(told)
