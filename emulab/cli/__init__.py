@@ -55,6 +55,8 @@ VERBS = {
     "exec": "run a command at a place of the lab",
     "cp": "copy files to and from a pod",
     "trace": "send one request and show every hop it takes",
+    "timing": "say how long each part of a request takes",
+    "cert": "show a server's certificate, and which Secret it is of",
     "dns": "show, empty and spoil the caches of resolvers",
     "fault": "break something on purpose, and mend it",
     "lab": "begin an exercise: find out what is broken, and mend it",

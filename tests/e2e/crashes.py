@@ -99,7 +99,7 @@ class User:
         command = [*become, python_for(self.uid), "-m", "emulab", *readable]
         return subprocess.Popen(command, text=True, env=environment, cwd="/", **pipes)
 
-    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """A command of emulab at its end; killed when that does not come."""
         return finish(self.start(*arguments), timeout)
 
@@ -335,7 +335,7 @@ def net_cookie() -> int:
         return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def finish(process: subprocess.Popen[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:
     try:
         output, error = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
