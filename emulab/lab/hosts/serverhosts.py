@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
-from emulab.kernel import sockets
 from emulab.kernel.netns import Handle
 from emulab.lab.hosts.hosted import Hosted, TakeRecord, memory_file
+from emulab.lab.hosts.listeners import listeners
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.model.members import changed_keys
@@ -307,7 +307,7 @@ class ServerHosts:
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await asyncio.to_thread(sockets.open_listeners, wanted, server.everywhere) if wanted else {}
+        opened = await listeners(wanted, server.everywhere, server.name in self.restarts)
         try:
             await host.configure(server, news.content, opened)
         finally:
