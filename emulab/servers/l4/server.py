@@ -14,17 +14,17 @@ from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
+from emulab.servers.l4.acceptor import Acceptor
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
 from emulab.servers.l4.health import Checker
 from emulab.servers.l4.metrics import exposition
-from emulab.servers.l4.tcp import Half, Session
+from emulab.servers.l4.pump import Pump
+from emulab.servers.l4.tcp import Around, Session
 from emulab.servers.l4.udp import UdpProxy
 from emulab.servers.l7.shell.pages import PageReader
 from emulab.servers.patches import read_changes
-
-_BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
 
 
 def create(emit: Emit) -> Server:
@@ -35,26 +35,18 @@ def create(emit: Emit) -> Server:
 class _Listener:
     """One open socket with its frontend."""
 
-    def __init__(self, frontend: Frontend, emit: Emit, sessions: set[Session], journal: Journal) -> None:
+    def __init__(self, frontend: Frontend, around: Around) -> None:
         self.frontend = frontend
-        self.checker = Checker(frontend, emit)
-        self._emit = emit
-        self._sessions = sessions
-        self._journal = journal
-        self._server: asyncio.Server | None = None
+        self.checker = Checker(frontend, around.emit)
+        self._around = around
+        self._acceptor: Acceptor | None = None
         self._datagrams: UdpProxy | None = None
 
-    async def open(self, sock: socket.socket) -> None:
+    def open(self, sock: socket.socket) -> None:
         if self.frontend.key.startswith("udp/"):
-            self._datagrams = UdpProxy(self.frontend, sock, self._emit)
-            return
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
-
-    def _accept(self) -> Half:
-        session = Session(self.frontend, self._emit, self._sessions.discard, self._journal)
-        self._sessions.add(session)
-        return session.client
+            self._datagrams = UdpProxy(self.frontend, sock, self._around.emit)
+        else:
+            self._acceptor = Acceptor(sock, self.frontend, self._around)
 
     def update(self, spec: Spec) -> None:
         self.frontend.update(spec)
@@ -66,7 +58,7 @@ class _Listener:
     def _drain(self, seconds: float) -> None:
         """Connections to targets that are configured no more may go on for so long."""
         there = set(self.frontend.targets)
-        for session in self._sessions:
+        for session in self._around.sessions:
             if session.frontend is self.frontend and session.target and session.target not in there:
                 session.drain(seconds)
 
@@ -76,9 +68,9 @@ class _Listener:
         self.close_socket()
 
     def close_socket(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
         if self._datagrams is not None:
             self._datagrams.close()
             self._datagrams = None
@@ -91,6 +83,7 @@ class L4Server:
         self._emit = emit
         self._listeners: dict[str, _Listener] = {}
         self._sessions: set[Session] = set()
+        self._around: Around
         self._watched: dict[str, _Listener] = {}
         self._pages: dict[str, asyncio.Server] = {}
         self._begun = 0.0
@@ -125,19 +118,21 @@ class L4Server:
             if key not in wanted and key not in asked.metrics:
                 sock.close()
         for listener in fresh:
-            await listener.open(sockets[listener.frontend.key])
+            listener.open(sockets[listener.frontend.key])
         await self._serve_pages(asked.metrics, sockets)
 
     def _begin(self) -> None:
-        """Takes the log, which is where the process prints."""
+        """Takes what the running loop has to give, and the log, which is where the process prints."""
         if self._begun:
             return
         self._begun = time.time()
+        loop = asyncio.get_running_loop()
+        self._around = Around(loop, Pump(), self._emit, self._journal, self._sessions)
         with suppress(OSError):  # without /proc there is no log
             self._journal.open(os.open("/proc/self/fd/1", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
 
     def _listener(self, spec: Spec) -> _Listener:
-        return _Listener(Frontend(spec), self._emit, self._sessions, self._journal)
+        return _Listener(Frontend(spec), self._around)
 
     def _watch(self, wanted: Mapping[str, Spec]) -> None:
         """Checks the targets of frontends whose packets the kernel forwards."""
@@ -162,6 +157,7 @@ class L4Server:
     def _page(self, path: str) -> tuple[str, str] | None:
         if path != "/metrics":
             return None
+        self._settle()
         frontends = [one.frontend for one in (*self._listeners.values(), *self._watched.values())]
         return CONTENT_TYPE, exposition(frontends, time.time() - self._begun)
 
@@ -205,11 +201,14 @@ class L4Server:
             await asyncio.sleep(min(0.02, max(0.0, deadline - loop.time())))
         for session in list(self._sessions):
             session.reset()
-        await asyncio.sleep(0)  # the loop tells the protocols of their end in its next turn
         self._journal.flush()
+        if self._begun:
+            self._begun = 0.0
+            self._around.pump.close()
 
     def status(self) -> dict[str, Any]:
         """Health, connections and bytes by frontend and target."""
+        self._settle()
         return {
             "connections": len(self._sessions),
             "frontends": {
@@ -217,3 +216,8 @@ class L4Server:
                 for key, listener in (*self._listeners.items(), *self._watched.items())
             },
         }
+
+    def _settle(self) -> None:
+        """Brings the targets' counts up to date: they aren't kept for each read."""
+        for session in self._sessions:
+            session.settle()
