@@ -30,7 +30,7 @@ import os
 import select
 import sys
 import traceback
-from _socket import SO_LINGER, SOL_SOCKET, socket
+from _socket import MSG_MORE, SO_LINGER, SOL_SOCKET, socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -39,7 +39,7 @@ from emulab.servers.l4.checks import RESET_ON_CLOSE
 
 READ = 256 << 10  # octets of one read
 READABLE, WRITABLE, NOTHING = select.EPOLLIN | select.EPOLLRDHUP, select.EPOLLOUT, 0
-_BATCH, _BATCHES = 64, 4  # events at a time, and times in a turn of the event loop
+_BATCH, _BATCHES = 64, 16  # events at a time, and times in a turn of the event loop
 _MORE = select.EPOLLIN
 _UNWATCHED = -1  # not even for its end
 _SHUT_WR = 1
@@ -79,6 +79,7 @@ class Pump:
         self._halves: dict[int, Half] = {}
         self._others: dict[int, Callable[[], None]] = {}  # what is called, by descriptor
         self._ended: list[socket] = []
+        self._turning = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._epoll.fileno(), self._turn)
 
@@ -125,8 +126,6 @@ class Pump:
         pair, halves = half.pair, (half, half.peer)
         for one in halves:
             del self._halves[one.fd], one.peer, one.pair
-            if one.mask != _UNWATCHED:
-                self._epoll.unregister(one.fd)
         self._close([one.sock for one in halves])
         try:
             pair.over(broken)
@@ -134,48 +133,60 @@ class Pump:
             traceback.print_exc(file=sys.stderr)
 
     def _close(self, socks: list[socket]) -> None:
-        if not self._ended:
+        if not self._ended and not self._turning:
             self._loop.call_soon(self._close_ended)
         self._ended += socks
 
     def _close_ended(self) -> None:
-        for sock in self._ended:
-            with suppress(OSError):  # close() tells of an error that came before
+        """Which ends their being watched, too. Until then nobody else has their descriptors."""
+        ended, self._ended = self._ended, []
+        for sock in ended:
+            try:
                 sock.close()
-        self._ended.clear()
+            except OSError:  # close() tells of an error that came before
+                continue
 
     def _turn(self) -> None:
-        """Passes on what there is: what the speed of a balancer depends on."""
-        poll, halves, readv, write = self._epoll.poll, self._halves, os.readv, os.write
-        for _ in range(_BATCHES):
-            events = poll(0, _BATCH)
-            for fd, event in events:
-                half = halves.get(fd)
-                if half is None or event != _MORE:
-                    self._attend(fd, half, event)
-                    continue
-                try:
-                    size = readv(fd, _buffers)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    self.reset(half, half)
-                    continue
-                if not size:
-                    self._finish(half)
-                    continue
-                half.count += size
-                try:
-                    sent = write(half.peer.fd, _buffer[:size])
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    self.reset(half, half.peer)
-                    continue
-                if sent < size:
-                    self._hold(half.peer, sent, size)
-            if len(events) < _BATCH:
-                return
+        """Passes on what there is."""
+        self._turning = True
+        try:
+            for _ in range(_BATCHES):
+                if not (events := self._epoll.poll(0, _BATCH)):
+                    return
+                self._pass_on(events)
+                if self._ended:
+                    self._close_ended()
+        finally:
+            self._turning = False
+
+    def _pass_on(self, events: list[tuple[int, int]]) -> None:
+        """What the speed of a balancer depends on."""
+        halves, readv, write = self._halves, os.readv, os.write
+        for fd, event in events:
+            half = halves.get(fd)
+            if half is None or event != _MORE:
+                self._attend(fd, half, event)
+                continue
+            try:
+                size = readv(fd, _buffers)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self.reset(half, half)
+                continue
+            if not size:
+                self._finish(half)
+                continue
+            half.count += size
+            try:
+                sent = write(half.peer.fd, _buffer[:size])
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.reset(half, half.peer)
+                continue
+            if sent < size:
+                self._hold(half.peer, sent, size)
 
     def _attend(self, fd: int, half: Half | None, event: int) -> None:
         """Sees to whatever isn't just more bytes."""
@@ -190,14 +201,14 @@ class Pump:
         if event & select.EPOLLERR:
             self._drain(half)  # what was sent before a reset still arrives
             self.reset(half, half)
-        elif half.mask & _MORE:  # the last bytes, perhaps
-            self._drain(half)
+        elif half.mask & _MORE:  # the last bytes: they and FIN are one segment
+            self._drain(half, MSG_MORE)
         elif event & select.EPOLLHUP and half.mask != _UNWATCHED:
             # Both ways have ended, but it has to wait with what was read from it: it would be told of for ever.
             self._epoll.unregister(fd)
             half.mask = _UNWATCHED
 
-    def _drain(self, half: Half) -> None:
+    def _drain(self, half: Half, flags: int = 0) -> None:
         """Passes on all that there is, and then the end."""
         while self._halves.get(half.fd) is half and not half.eof and not half.peer.pending:
             try:
@@ -211,12 +222,12 @@ class Pump:
                 self._finish(half)
                 return
             half.count += size
-            self._send(half.peer, size)
+            self._send(half.peer, size, flags)
 
-    def _send(self, half: Half, size: int) -> None:
+    def _send(self, half: Half, size: int, flags: int) -> None:
         """Sends so much of the buffer to a half."""
         try:
-            sent = os.write(half.fd, _buffer[:size])
+            sent = half.sock.send(_buffer[:size], flags)
         except BlockingIOError:
             sent = 0
         except OSError:
