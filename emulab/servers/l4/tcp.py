@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import sys
 from _socket import (
@@ -44,8 +43,6 @@ from emulab.servers.wire.proxyheader import proxy_header
 CONNECT_TIMEOUT = 1.0  # seconds for one target
 _LAST_DATA_RECEIVED = slice(52, 56)  # of struct tcp_info: tcpi_last_data_recv, in ms
 
-_numbers = itertools.count(1)
-
 
 class Around(NamedTuple):
     """What the sessions of a server share."""
@@ -55,6 +52,7 @@ class Around(NamedTuple):
     emit: Emit
     journal: Journal
     sessions: set[Session]
+    numbers: Iterator[int]
 
 
 class Session:
@@ -66,7 +64,7 @@ class Session:
     )
 
     def __init__(self, frontend: Frontend, around: Around, sock: socket, peer: Any) -> None:
-        self.number = next(_numbers)  # joins the records of both sides
+        self.number = next(around.numbers)  # joins the records of both sides
         self.frontend = frontend
         self.target: BalancedTarget | None = None  # the one that it is joined with
         self._around = around
