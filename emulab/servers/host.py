@@ -196,7 +196,7 @@ class _Host:
                 return await self._status()
             case "record":
                 self._records.record(command["recorders"])
-                self._leader.record(command["recorders"])
+                await self._leader.record(command["recorders"])
             case "records":
                 return await self._write_records(command["recorder"], fds[0])
             case "close":

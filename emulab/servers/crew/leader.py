@@ -100,11 +100,10 @@ class Leader:
         for worker in self.workers:
             worker.send("tell", message=message)
 
-    def record(self, recorders: list[int]) -> None:
+    async def record(self, recorders: list[int]) -> None:
         """Has all know who records."""
         self._recorders = recorders
-        for worker in self.workers:
-            worker.send("record", recorders=recorders)
+        await self._all(self._asked(worker, "record", recorders=recorders) for worker in self.workers)
 
     async def records(self, recorder: int, file: Any) -> tuple[int, int, int]:
         """Writes the records of all into a file: how many there were, how many were lost, since when all kept them."""

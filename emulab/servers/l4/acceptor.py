@@ -30,6 +30,7 @@ class Acceptor:
         self._around = around
         self._rest: asyncio.TimerHandle | None = None
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # accepted sockets have it from here
+        sock.setblocking(False)
         sock.listen(_BACKLOG)
         around.pump.watch(sock, READABLE, self._accept)
 
