@@ -48,7 +48,7 @@ _buffer = memoryview(bytearray(READ))  # one for all: what is read is written be
 _buffers = [_buffer]
 
 
-class Pair(Protocol):
+class JoinedPair(Protocol):
     """What two halves are halves of."""
 
     def over(self, broken: Half | None) -> None:
@@ -63,7 +63,7 @@ class Half:
     def __init__(self, sock: socket) -> None:
         self.sock = sock
         self.fd = sock.fileno()
-        self.pair: Pair  # these two while it is joined: cycles would wait for the collector
+        self.pair: JoinedPair  # these two while it is joined: cycles would wait for the collector
         self.peer: Half
         self.pending = b""  # what it hasn't taken yet
         self.count = 0  # octets that were read from it
@@ -104,7 +104,7 @@ class Pump:
         self.unwatch(sock)
         self._close([sock])
 
-    def join(self, one: Half, other: Half, pair: Pair) -> None:
+    def join(self, one: Half, other: Half, pair: JoinedPair) -> None:
         """From now on what is read from either goes to the other."""
         one.peer, other.peer = other, one
         for half in (other, one):

@@ -126,7 +126,7 @@ class Session:
         self._told_in, self._told_out = self._client.count, upstream.count
 
     def over(self, broken: Half | None) -> None:
-        """Both sides are closed (`pump.Pair`)."""
+        """Both sides are closed (`pump.JoinedPair`)."""
         upstream = self._upstream
         assert upstream is not None
         if broken is not None and not (self._client.eof or upstream.eof):

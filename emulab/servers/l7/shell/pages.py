@@ -10,7 +10,7 @@ from emulab.servers.wire.http1.requests import Request, RequestReader
 from emulab.servers.wire.http1.writing import head_bytes
 
 PLAIN = "text/plain; charset=utf-8"
-Page = tuple[str, str] | None
+TypedText = tuple[str, str] | None
 """A content type and a text; None: there is no such page."""
 _FAILED = "healthz check failed\n"  # of Kubernetes' healthz
 _NOT_FOUND = "404 page not found\n"  # of Go's net/http
@@ -21,7 +21,7 @@ class PageReader(asyncio.Protocol):
 
     def __init__(
         self,
-        pages: Callable[[str], Page | Awaitable[Page]],
+        pages: Callable[[str], TypedText | Awaitable[TypedText]],
         failing: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._pages = pages
@@ -49,7 +49,7 @@ class PageReader(asyncio.Protocol):
         if self._waiting is None and (reader.failure or reader.upgraded):
             self._transport.close()
 
-    async def _wait(self, request: Request, page: Awaitable[Page]) -> None:
+    async def _wait(self, request: Request, page: Awaitable[TypedText]) -> None:
         try:
             self._answer(request, await page)
         finally:
@@ -62,7 +62,7 @@ class PageReader(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._transport.resume_reading()
 
-    def _answer(self, request: Request, page: Page) -> None:
+    def _answer(self, request: Request, page: TypedText) -> None:
         kind, text = page or (PLAIN, _NOT_FOUND)
         start = "HTTP/1.1 404 Not Found" if page is None else "HTTP/1.1 200 OK"
         if page is not None and self._failing(request.path):
