@@ -17,6 +17,7 @@ from test_l4_server import PATTERN, bench, is_reset, reset
 from emulab.servers.l4 import tcp
 from emulab.servers.l4.pump import Half, Pump
 from emulab.servers.l4.tcplog import EndedConnection
+from emulab.servers.wire.proxyheader import proxy_header
 
 
 @on_uvloop
@@ -148,3 +149,41 @@ async def test_a_header_comes_before_what_the_client_sends() -> None:
         client, local = writer.get_extra_info("sockname"), made.port
         header = f"PROXY TCP4 127.0.0.1 127.0.0.1 {client[1]} {local}\r\n".encode()
         assert await up_reader.readexactly(len(header) + 5) == header + b"hello"
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+@on_uvloop
+async def test_a_client_of_ipv6_is_led_to_targets_of_either_family(version: int) -> None:
+    async with bench() as made:
+        six, upstream = (socket.create_server(("::1", 0), family=socket.AF_INET6) for _ in range(2))
+        waiting: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        server = await asyncio.start_server(lambda *pair: waiting.put_nowait(pair), sock=upstream)
+        key = f"tcp/::1/{six.getsockname()[1]}"
+        targets = [
+            {"name": "six", "address": "::1", "port": upstream.getsockname()[1]},
+            {"name": "four", "address": "127.0.0.1", "port": made.upstreams[0].port},
+        ]
+        frontend = {
+            "balance": "roundrobin",
+            "targets": targets,
+            "proxy_protocol": version,
+            "source_ranges": ["::1/128"],
+        }
+        config = {"listen": [made.key, key], "frontends": {made.key: made.frontend, key: frontend}}
+        await made.server.configure(config, {key: six})
+        for take in (waiting.get, made.upstreams[0].take):
+            reader, writer = await asyncio.open_connection("::1", int(key.rpartition("/")[2]))
+            writer.write(b"hello")
+            up_reader, up_writer = await take()
+            ends = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
+            header = proxy_header(version, *ends) if version else b""
+            assert await up_reader.readexactly(len(header) + 5) == header + b"hello"
+            up_writer.write(b"yes")
+            assert await reader.readexactly(3) == b"yes"
+            connect = made.of("proxy-connect")[-1]
+            assert connect["client"] == f"[::1]:{ends[0][1]}" and connect["local"] == f"[::1]:{ends[1][1]}"
+            writer.close()
+            up_writer.close()
+        assert [record["target"] for record in made.of("proxy-connect")] == ["six", "four"]
+        server.close()
+        await until(lambda: made.connections() == 0)
