@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .tools import emulab, eventually, output
+from .tools import datagram, emulab, eventually, output
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -23,12 +23,17 @@ spec:
   selector: {matchLabels: {app: web}}
   template:
     metadata: {labels: {app: web}}
-    spec: {containers: [{name: c, image: example/web, ports: [{containerPort: 8080}]}]}
+    spec:
+      containers:
+        - {name: c, image: example/web, ports: [{containerPort: 8080}, {containerPort: 5353, protocol: UDP}]}
 ---
 apiVersion: v1
 kind: Service
 metadata: {name: web}
-spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports: [{name: tcp, port: 80, targetPort: 8080}, {name: udp, port: 80, protocol: UDP, targetPort: 5353}]
 ---
 """
 BALANCER = """
@@ -38,7 +43,7 @@ metadata: {{name: several}}
 spec:
   network: internet
   address: 203.0.113.70
-  ports: [80]
+  ports: [80, "80/UDP"]
   workers: {}
   target: {{service: {{name: web, port: 80}}}}
 """
@@ -82,6 +87,12 @@ async def test_all_connections_are_counted_whoever_had_them(lab: Lab) -> None:
     assert await sessions(lab) == before + ASKED
     text = (await emulab("-l", lab.name, "describe", "loadbalancer", "several")).text
     assert re.search(r"^Workers: +2$", text, re.M) and f"{before + ASKED} in all" in text
+
+
+async def test_datagrams_of_each_client_go_there_and_back(lab: Lab) -> None:
+    for number in range(20):  # each from a port of its own
+        payload = b"datagram %d" % number
+        assert payload in await datagram(lab, "client", "203.0.113.70", 80, payload)
 
 
 async def test_a_trace_has_what_either_of_them_tells(lab: Lab) -> None:
