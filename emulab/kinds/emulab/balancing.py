@@ -100,6 +100,7 @@ BALANCING: dict[str, Check] = {
 _PROXYS_ALONE = {
     "algorithm": ("leastconn", "the kernel doesn't count connections by target"),
     "proxyProtocol": (None, "no bytes are added to what is forwarded"),
+    "draining": (None, "what is forwarded goes on until it ends"),
     "workers": (None, "the kernel forwards on all CPUs as it is"),
     "limits.connectionsPerSource": (None, "the kernel's limits here are of all clients together"),
 }
@@ -118,7 +119,8 @@ def modes_agree(spec: dict[str, Any]) -> Problems:
         given = spec.get(outer)
         if inner:
             given = (given or {}).get(inner)
-        if given and given != "none" and value in (None, given):
+        says_nothing = given in (None, "none") or (not given and path != "draining")  # draining: 0 is at once
+        if not says_nothing and value in (None, given):
             return wrong(f"{show(given)} needs mode: proxy: {why}", *path.split("."))
     return ()
 
