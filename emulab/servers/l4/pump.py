@@ -117,10 +117,15 @@ class Pump:
     def join(self, one: Half, other: Half, pair: JoinedPair) -> None:
         """From now on what is read from either goes to the other."""
         one.peer, other.peer = other, one
-        for half in (other, one):
+        for half in (one, other):
             half.pair = pair
             self._halves[half.fd] = half
-            self._watch(half)
+        try:
+            self._watch(other)
+            self._watch(one)
+        except OSError:  # fs.epoll.max_user_watches (epoll(7))
+            traceback.print_exc(file=sys.stderr)
+            self.reset(one)
 
     def reset(self, half: Half, broken: Half | None = None) -> None:
         """Resets a pair; what wasn't taken is forgotten. One that has ended stays as it is."""

@@ -28,7 +28,7 @@ from _socket import (
 )
 from collections.abc import Iterator
 from contextlib import suppress
-from errno import EALREADY, EINPROGRESS, EISCONN, ETIMEDOUT
+from errno import EALREADY, EINPROGRESS, EISCONN, EMFILE, ETIMEDOUT
 from typing import Any, NamedTuple
 
 from emulab.servers.accesslog import OWN
@@ -143,23 +143,22 @@ class Session:
             if emit.wanted:
                 aim = {"upstream": target.endpoint, "target": target.name}
                 emit({"event": "proxy-try", **self._common(), **aim})
-            sock = socket(AF_INET6 if ":" in target.address else AF_INET, SOCK_STREAM | SOCK_NONBLOCK)
-            attempt.target, attempt.sock = target, sock
-            code = begin_connection(sock, target.address, target.port)
+            code = attempt.begin(target)
             if code == EALREADY:
-                self._await(sock)
+                self._await()
                 return
             if not code:
-                self._join(Half(sock), target)
+                self._join(Half(attempt.taken()), target)
                 return
             self._fault(code)
         self._stop_waiting()
         self._refuse(self.frontend.lament(attempt.failed), "SC")
 
-    def _await(self, sock: socket) -> None:
+    def _await(self) -> None:
         """Waits for a target, and for a client that leaves meanwhile."""
-        around = self._around
-        around.pump.watch(sock, WRITABLE, self._answered)
+        around, attempt = self._around, self._attempt
+        assert attempt is not None and attempt.sock is not None
+        around.pump.watch(attempt.sock, WRITABLE, self._answered)
         around.pump.unwatch(self._client.sock)
         around.pump.watch(self._client.sock, NOTHING, self._give_up)
         self._cancel_timer()
@@ -172,9 +171,8 @@ class Session:
         if code := attempt.sock.getsockopt(SOL_SOCKET, SO_ERROR):
             self._next_target(code)
             return
-        sock, attempt.sock = attempt.sock, None
-        self._around.pump.unwatch(sock)
-        self._join(Half(sock), attempt.target)
+        self._around.pump.unwatch(attempt.sock)
+        self._join(Half(attempt.taken()), attempt.target)
 
     def _next_target(self, code: int) -> None:
         self._fault(code)
@@ -183,9 +181,10 @@ class Session:
     def _fault(self, code: int) -> None:
         """Tells that a target couldn't be reached, and says it for those who come after it."""
         attempt, emit = self._attempt, self._around.emit
-        assert attempt is not None and attempt.sock is not None and attempt.target is not None
-        sock, attempt.sock, target = attempt.sock, None, attempt.target
-        self._around.pump.discard(sock)
+        assert attempt is not None and attempt.target is not None
+        target = attempt.target
+        if attempt.sock is not None:
+            self._around.pump.discard(attempt.taken())
         target.errors += 1
         self._failures += 1
         why = "timed out" if code == ETIMEDOUT else os.strerror(code)
@@ -203,8 +202,7 @@ class Session:
         attempt, pump = self._attempt, self._around.pump
         self._stop_waiting()
         if attempt is not None and attempt.sock is not None:
-            pump.discard(attempt.sock)
-            attempt.sock = None
+            pump.discard(attempt.taken())
         self._how = self._how or "CC"
         reset_on_close(self._client.sock)
         pump.discard(self._client.sock)
@@ -313,6 +311,21 @@ class _Attempt:
         self.failed: list[str] = []
         self.target: BalancedTarget | None = None  # the one that is being tried
         self.sock: socket | None = None
+
+    def begin(self, target: BalancedTarget) -> int:
+        """Begins to connect to a target: what `begin_connection` says, or why there is no socket for it."""
+        self.target = target
+        try:
+            self.sock = socket(AF_INET6 if ":" in target.address else AF_INET, SOCK_STREAM | SOCK_NONBLOCK)
+        except OSError as error:  # no descriptors
+            return error.errno or EMFILE
+        return begin_connection(self.sock, target.address, target.port)
+
+    def taken(self) -> socket:
+        """The socket, which is somebody else's from now on."""
+        sock, self.sock = self.sock, None
+        assert sock is not None
+        return sock
 
 
 def begin_connection(sock: socket, address: str, port: int) -> int:

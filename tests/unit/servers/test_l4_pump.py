@@ -78,12 +78,12 @@ async def test_who_has_ended_both_ways_waits_in_silence(monkeypatch: pytest.Monk
 
 
 @contextlib.contextmanager
-def no_descriptors() -> Iterator[None]:
-    """As if this process had as many open as it may have."""
+def no_descriptors(but: int = 0) -> Iterator[None]:
+    """As if this process had as many open as it may have, but so many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)
     os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + but, hard))
     try:
         yield
     finally:
@@ -101,6 +101,20 @@ async def test_clients_wait_while_there_are_no_descriptors(capfd: pytest.Capture
             up_reader, _ = await made.upstreams[0].take()
             assert await up_reader.readexactly(5) == b"hello"
     assert capfd.readouterr().err == f"{made.key}: accept: Too many open files\n"
+
+
+@on_uvloop
+async def test_without_a_descriptor_for_a_target_the_client_is_reset() -> None:
+    async with bench() as made:
+        with socket.socket() as client:
+            client.setblocking(False)
+            with no_descriptors(but=1):
+                client.connect_ex(("127.0.0.1", made.port))
+                await until(lambda: bool(made.of("drop")))
+            with pytest.raises(ConnectionResetError):
+                await asyncio.get_running_loop().sock_recv(client, 1)
+        assert made.of("drop")[0]["reason"] == "no target answers: node0 Too many open files"
+        await made.pair()
 
 
 @on_uvloop
