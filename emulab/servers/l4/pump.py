@@ -44,6 +44,7 @@ READ = 256 << 10  # octets of one read
 _BULK = 16 << 10  # of that many there may be more to come
 READABLE, WRITABLE, NOTHING = select.EPOLLIN | select.EPOLLRDHUP, select.EPOLLOUT, 0
 _BATCH, _BATCHES = 64, 16  # events at a time, and times in a turn of the event loop
+_FEW = 4  # events after which there are likely none yet
 _MORE = select.EPOLLIN
 _UNWATCHED = -1  # not even for its end
 _SHUT_WR = 1
@@ -171,6 +172,8 @@ class Pump:
                 self._pass_on(events)
                 if self._ended:
                     self._close_ended()
+                if len(events) < _FEW:
+                    return
         finally:
             self._turning = False
 

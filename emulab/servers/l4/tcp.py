@@ -211,7 +211,8 @@ class Session:
     def _join(self, half: Half, target: BalancedTarget) -> None:
         attempt, around = self._attempt, self._around
         assert attempt is not None
-        self._stop_waiting()
+        if self._timer is not None:
+            self._stop_waiting()
         now = self._connected = around.loop.time()
         self._upstream, self.target, self._attempt = half, target, None
         self.frontend.chosen(target, self._peer[0], now)
