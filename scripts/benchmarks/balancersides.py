@@ -136,7 +136,9 @@ class Surroundings:
         script = "".join(ruleset_script(None, table) for table in forwarding_rules(rules))
         subprocess.run([*self._places["router"], "nft", "-f", "-"], input=script, text=True, check=True)
         # The kernel would forward on the CPU of whoever sends: it shall do so on that of the proxies' workers.
-        steered = "mount -t sysfs sysfs /sys && echo %x | tee /sys/class/net/b*/queues/rx-0/rps_cpus >/dev/null"
+        steered = (
+            "mount -t sysfs sysfs /sys && echo %x | tee /sys/class/net/b*/queues/rx-0/rps_cpus >/dev/null"
+        )
         first = 1 << min(os.sched_getaffinity(0))
         unshared = [*self._places["router"], "unshare", "--mount", "sh", "-c", steered % first]
         subprocess.run(unshared, check=True)
