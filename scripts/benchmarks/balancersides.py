@@ -177,8 +177,9 @@ class Surroundings:
 
 def _serve(control: socket.socket, parents: socket.socket) -> None:
     """Is the balancer, on the first CPU, until `control` closes."""
-    from emulab.servers.host import serve
+    from emulab.servers.host import preload, serve
 
+    preload()  # as whoever starts the servers of a lab has
     parents.close()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # HAProxy writes no log here either
     pin(0)

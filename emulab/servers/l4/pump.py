@@ -116,17 +116,18 @@ class Pump:
         self._close([sock])
 
     def join(self, one: Half, other: Half, pair: JoinedPair) -> None:
-        """From now on what is read from either goes to the other."""
+        """From now on what is read from either goes to the other, beginning with what is there of the first one's."""
         one.peer, other.peer = other, one
-        for half in (one, other):
-            half.pair = pair
-            self._halves[half.fd] = half
+        one.pair = other.pair = pair
+        self._halves[one.fd], self._halves[other.fd] = one, other
         try:
             self._watch(other)
             self._watch(one)
         except OSError:  # fs.epoll.max_user_watches (epoll(7))
             traceback.print_exc(file=sys.stderr)
             self.reset(one)
+            return
+        self._drain(one, once=True)  # who connects to ask has mostly asked by now
 
     def reset(self, half: Half, broken: Half | None = None) -> None:
         """Resets a pair; what wasn't taken is forgotten. One that has ended stays as it is."""
@@ -258,8 +259,8 @@ class Pump:
             self._epoll.unregister(fd)
             half.mask = _UNWATCHED
 
-    def _drain(self, half: Half, flags: int = 0) -> None:
-        """Passes on all that there is, and then the end."""
+    def _drain(self, half: Half, flags: int = 0, once: bool = False) -> None:
+        """Passes on all that there is, and then the end; or what there is at `once`."""
         while self._halves.get(half.fd) is half and not half.eof and not half.peer.pending:
             try:
                 size = os.readv(half.fd, _buffers)
@@ -273,6 +274,8 @@ class Pump:
                 return
             half.count += size
             self._send(half.peer, size, flags)
+            if once:
+                return
 
     def _send(self, half: Half, size: int, flags: int) -> None:
         """Sends so much of the buffer to a half."""

@@ -230,9 +230,9 @@ class Session:
             half.pending = header = proxy_header(version, self._peer, self._client.sock.getsockname())
             with suppress(OSError):  # the next attempt tells of it
                 half.pending = header[os.write(half.fd, header) :]
-        around.pump.join(self._client, half, self)
         if self.frontend.spec.idle_timeout:
             self._look()
+        around.pump.join(self._client, half, self)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
