@@ -113,7 +113,7 @@ class Pump:
     def discard(self, sock: socket) -> None:
         """Closes a socket that has no half."""
         self.unwatch(sock)
-        self._close([sock])
+        self._close(sock)
 
     def join(self, one: Half, other: Half, pair: JoinedPair) -> None:
         """From now on what is read from either goes to the other, beginning with what is there of the first one's."""
@@ -121,8 +121,13 @@ class Pump:
         one.pair = other.pair = pair
         self._halves[one.fd], self._halves[other.fd] = one, other
         try:
-            self._watch(other)
-            self._watch(one)
+            if other.pending:
+                self._watch(other)
+                self._watch(one)
+            else:
+                one.mask = other.mask = READABLE
+                self._epoll.register(other.fd, READABLE)
+                self._epoll.register(one.fd, READABLE)
         except OSError:  # fs.epoll.max_user_watches (epoll(7))
             traceback.print_exc(file=sys.stderr)
             self.reset(one)
@@ -140,16 +145,16 @@ class Pump:
         """Closes a pair; what wasn't taken is forgotten. One that has ended stays as it is."""
         if self._halves.get(half.fd) is not half:
             return
-        pair, halves = half.pair, (half, half.peer)
-        for one in halves:
-            del self._halves[one.fd], one.peer, one.pair
-        self._close([one.sock for one in halves])
+        pair, peer = half.pair, half.peer
+        del self._halves[half.fd], half.peer, half.pair
+        del self._halves[peer.fd], peer.peer, peer.pair
+        self._close(half.sock, peer.sock)
         try:
             pair.over(broken)
         except Exception:  # what is wrong with one pair ends that one
             traceback.print_exc(file=sys.stderr)
 
-    def _close(self, socks: list[socket]) -> None:
+    def _close(self, *socks: socket) -> None:
         if not self._ended and not self._turning:
             self._loop.call_soon(self._close_ended)
         self._ended += socks

@@ -85,7 +85,7 @@ class Session:
         """The client is there: lets it in and begins to connect, or resets it."""
         frontend, around, address = self.frontend, self._around, self._peer[0]
         around.sessions.add(self)
-        if not frontend.allows(address):
+        if frontend.spec.acl.ranges and not frontend.allows(address):
             # The kernel has answered its SYN already; no byte is read or sent.
             frontend.denied += 1
             self._refuse(NOT_ALLOWED, "PR", acl=frontend.spec.acl.ranges)
@@ -215,7 +215,8 @@ class Session:
             self._stop_waiting()
         now = self._connected = around.loop.time()
         self._upstream, self.target, self._attempt = half, target, None
-        self.frontend.chosen(target, self._peer[0], now)
+        if self.frontend.spec.affinity:
+            self.frontend.chosen(target, self._peer[0], now)
         target.open += 1
         target.total += 1
         if around.emit.wanted:
@@ -259,7 +260,8 @@ class Session:
 
     def _over(self) -> None:
         around, target, frontend, upstream = self._around, self.target, self.frontend, self._upstream
-        self._cancel_timer()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._drain is not None:
             self._drain.cancel()
         if around.journal.takes(OWN):
