@@ -264,6 +264,11 @@ _LOAD_BALANCER = {
         "idleTimeout": OwnField(
             "int32", "Seconds without a packet after which a connection ends", "never; UDP 30"
         ),
+        "workers": OwnField(
+            "int32",
+            "Processes that serve, 16 at most (mode proxy), each at sockets of its own and with its part of the limits",
+            "1",
+        ),
     },
     "emulab.v1.LoadBalancerHealthCheck": {
         "protocol": OwnField("string", "`TCP`, `HTTP` or `HTTPS` (any certificate)", "TCP; HTTP with a path"),
