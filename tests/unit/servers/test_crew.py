@@ -53,8 +53,8 @@ class Crew:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self.upstream.accept()
-                client.send(b"hello")
-                client.close()
+                with client, contextlib.suppress(ConnectionError):  # who only checks has gone by then
+                    client.send(b"hello")
 
     def add_worker(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
