@@ -43,12 +43,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.servers.base import Filed, Informed, Journaling, Orderly, Patchable, Server, vital
+from emulab.servers.base import Filed, Informed, Journaling, Orderly, Patchable, Refreshed, Server, vital
 from emulab.servers.records import Records
 
 SERVERS = {
     "dns": "emulab.servers.dns.server",
     "l4": "emulab.servers.l4.server",
+    "l4-by-haproxy": "emulab.servers.engines.balancer.server",
     "ingress": "emulab.servers.l7.shell.server",
     "ingress-by-haproxy": "emulab.servers.engines.haproxy.server",
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
@@ -59,7 +60,7 @@ SERVERS = {
 JOURNALING = frozenset({"echo"})
 """Kinds of servers that write into logs of others (`base.Journaling`)."""
 
-TOLD_WHOLE = frozenset({"ingress-by-haproxy", "ingress-by-nginx"})
+TOLD_WHOLE = frozenset({"ingress-by-haproxy", "ingress-by-nginx", "l4-by-haproxy"})
 """Kinds that aren't `base.Patchable` though others with the same configuration are."""
 
 LOGS = "emulab.servers.logs.keeper"
@@ -197,7 +198,7 @@ class _Host:
             case "files":
                 return dict(self._server.files()) if isinstance(self._server, Filed) else {}
             case "order" | "status":
-                return self._told(command)
+                return await self._told(command)
             case "record":
                 self._records.record(command["recorders"])
             case "records":
@@ -206,8 +207,10 @@ class _Host:
                 await self._server.close(command["grace"])
         return None
 
-    def _told(self, command: dict[str, Any]) -> dict[str, Any]:
+    async def _told(self, command: dict[str, Any]) -> dict[str, Any]:
         if command["op"] == "status":
+            if isinstance(self._server, Refreshed):
+                await self._server.refresh()
             return {**self._server.status(), "recording": self._records.wanted}
         assert isinstance(self._server, Orderly)
         return self._server.order(command["order"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from emulab.model.checks import (
     Check,
@@ -23,6 +24,20 @@ MODES = ("proxy", "nat")
 ALGORITHMS = ("roundrobin", "leastconn", "source")
 """HAProxy's names."""
 PROXY_PROTOCOLS = ("none", "v1", "v2")
+
+
+class BalancerEngine(NamedTuple):
+    """What serves as a balancer of mode proxy."""
+
+    server: str  # as `servers.host` calls it
+    programs: tuple[str, ...] = ()  # that have to be installed; their Debian packages are called the same
+
+
+BALANCER_ENGINES: Mapping[str, BalancerEngine] = {
+    "builtin": BalancerEngine("l4"),
+    "haproxy": BalancerEngine("l4-by-haproxy", ("haproxy",)),
+}
+OWN_ENGINE = "builtin"
 
 _MOST_SECONDS = 86400
 _CODES = re.compile(r"\s*[1-5]\d\d(-[1-5]\d\d)?\s*(,\s*[1-5]\d\d(-[1-5]\d\d)?\s*)*")
@@ -78,6 +93,7 @@ health_check = mapping(
 
 BALANCING: dict[str, Check] = {
     "mode": one_of(*MODES),
+    "engine": one_of(*BALANCER_ENGINES),
     "preserveClientIP": boolean,
     "algorithm": one_of(*ALGORITHMS),
     "weights": _weights,
@@ -110,6 +126,8 @@ def modes_agree(spec: dict[str, Any]) -> Problems:
             if (spec.get("preserveClientIP"))
             else ()
         )
+    if spec.get("engine") not in (None, OWN_ENGINE):
+        return wrong(f"{spec['engine']} is a proxy: mode nat is of the engine {OWN_ENGINE}", "engine")
     for path, (value, why) in _PROXYS_ALONE.items():
         outer, _, inner = path.partition(".")
         given = spec.get(outer)

@@ -87,6 +87,7 @@ class Balancing:
     """How a balancer balances."""
 
     mode: str = "proxy"  # proxy | nat
+    engine: str = ""  # one of `BALANCER_ENGINES`; "": the Cluster's
     preserve_client_ip: bool = False
     algorithm: str = "roundrobin"
     weights: Mapping[str, int] = field(default_factory=dict)  # of targets by name
@@ -108,6 +109,7 @@ class Balancing:
         preserve = spec.get("preserveClientIP")
         return Balancing(
             mode=mode,
+            engine=spec.get("engine") or "",
             preserve_client_ip=mode == "nat" and preserve is not False,
             algorithm=spec.get("algorithm") or "roundrobin",
             weights=spec.get("weights") or {},

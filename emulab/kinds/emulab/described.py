@@ -51,6 +51,7 @@ _CLUSTER = {
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
         "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
+        "balancers": OwnField("emulab.v1.ClusterBalancers", "The L4 balancers outside the cluster"),
     },
     "emulab.v1.ClusterNode": {
         "name": OwnField("string", "A DNS label; the node is the place of that name", required=True),
@@ -180,6 +181,14 @@ _CLUSTER = {
         "path": OwnField("string", "The folder's absolute path, as /srv/data", required=True),
         "readOnly": OwnField("boolean", "Whether pods can't write there, whatever they ask for", "true"),
     },
+    "emulab.v1.ClusterBalancers": {
+        "engine": OwnField(
+            "string",
+            "What serves balancers of mode proxy that say none: `builtin`, emulab's own; or a real program that is "
+            "installed, configured from the same objects: `haproxy`",
+            "builtin",
+        ),
+    },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),
         "upstream": OwnField(
@@ -224,6 +233,9 @@ _LOAD_BALANCER = {
             "`proxy`: it ends connections and makes its own, as HAProxy; `nat`: the kernel forwards packets, as IPVS or"
             " a cloud's network balancer",
             "proxy",
+        ),
+        "engine": OwnField(
+            "string", "What serves a balancer of mode proxy: `builtin` or `haproxy`", "the Cluster's"
         ),
         "preserveClientIP": OwnField(
             "boolean", "With mode nat, whether backends see the client's address", "true in mode nat"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from emulab.kinds.emulab.balancing import BALANCER_ENGINES, OWN_ENGINE
 from emulab.kinds.emulab.balancingview import Balancing
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress, parse_address, socket_name
@@ -39,8 +40,9 @@ def place_balancer(draft: Draft, plan: BalancerPlan, cluster: Cluster) -> None:
     own = {family_of(address): address for address in plan.addresses}
     rules = BalancerRules(plan.owner, plan.frontends, plan.balancing.deny, own)
     metrics = tuple(key for a in plan.addresses if (key := f"tcp/{a}/{METRICS_PORT}") not in plan.frontends)
+    engine = engine_of(plan.balancing, cluster)
     if plan.balancing.mode != "nat":
-        config = L4Config.at(plan.frontends, metrics)
+        config = L4Config.at(served_frontends(plan.frontends, engine), metrics)
         for table in guarding_rules(rules):
             draft.rules(plan.place, table)
     else:
@@ -53,7 +55,21 @@ def place_balancer(draft: Draft, plan: BalancerPlan, cluster: Cluster) -> None:
             draft.rules(plan.place, flows)
         draft.rules(plan.place, Tuning(_tuning(plan.balancing, cluster)))
     listen = dict.fromkeys(config.listen, plan.place)
-    draft.servers[plan.place] = PlannedServer(plan.place, "l4", plan.place, config, listen)
+    draft.servers[plan.place] = PlannedServer(
+        plan.place, BALANCER_ENGINES[engine].server, plan.place, config, listen
+    )
+
+
+def engine_of(balancing: Balancing, cluster: Cluster) -> str:
+    """The engine of a balancer; what is forwarded is the kernel's business, whatever a Cluster says of proxies."""
+    return OWN_ENGINE if balancing.mode == "nat" else balancing.engine or cluster.balancer_engine
+
+
+def served_frontends(frontends: Mapping[str, FrontendConfig], engine: str) -> Mapping[str, FrontendConfig]:
+    """Those that an engine serves: no other than our own takes datagrams."""
+    if engine == OWN_ENGINE:
+        return frontends
+    return {key: one for key, one in frontends.items() if not key.startswith("udp/")}
 
 
 def _usable(key: str, frontend: FrontendConfig, unhealthy: frozenset[tuple[str, str]]) -> FrontendConfig:

@@ -136,6 +136,10 @@ class EngineRunner:
         program = self.program
         await program.ended()
         if program is self.program:
+            # Workers that are left must not keep whoever begins anew from these addresses.
+            for sock in self.sockets.values():
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
             raise RuntimeError(f"{self.how.name} has ended of its own accord")
 
     async def close(self, grace: float) -> None:
