@@ -9,6 +9,7 @@ is told the numbers of all its recorders, whole, so that one message too few or 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -35,6 +36,9 @@ from emulab.servers.host import JOURNALING, TOLD_WHOLE
 from emulab.servers.patches import patch_between
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
+_LINGER, _LINGERS = 0.05, 60
+"""Seconds between two tries at addresses that a real program has, which ends a moment later than its server; and how
+many."""
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
 _RECORDS_ANSWER = 5.0
 _LINES = 500  # records read before others have their turn
@@ -78,6 +82,20 @@ def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
         if patch is not None:
             return _News(server, json_bytes(patch), old) if patch else None
     return _News(server, json_bytes(server.config))
+
+
+async def _listeners(
+    wanted: list[tuple[str, str, int]], everywhere: frozenset[str], tries: int
+) -> dict[str, socket.socket]:
+    """Sockets that listen; so many times more, where somebody has one of the addresses still. Raises KernelError."""
+    while True:
+        try:
+            return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere)
+        except KernelError as error:
+            if not tries or error.errno != errno.EADDRINUSE:
+                raise
+        tries -= 1
+        await asyncio.sleep(_LINGER)
 
 
 class ServerHosts:
@@ -293,14 +311,15 @@ class ServerHosts:
                 server, await asyncio.to_thread(json_bytes, server.config)
             )  # it has begun anew meanwhile
             host = self._hosts.get(server.name)
-        if host is not None and host.applied is not None and host.applied.kind != server.kind:
+        replaced = host is not None and host.applied is not None and host.applied.kind != server.kind
+        if host is not None and replaced:
             self._replace(host)
         if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await asyncio.to_thread(sockets.open_listeners, wanted, server.everywhere) if wanted else {}
+        opened = await _listeners(wanted, server.everywhere, _LINGERS if replaced else 0) if wanted else {}
         try:
             await host.configure(server, news.content, opened)
         finally:

@@ -50,6 +50,7 @@ PACKAGES = {
     "iptables": "iptables",
     "iptables-nft-save": "iptables",
     "ipvsadm": "ipvsadm",
+    "kill": "procps",
     "ldd": "",
     "ls": "",
     "mnexec": "mininet",
