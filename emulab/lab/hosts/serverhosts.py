@@ -9,7 +9,6 @@ is told the numbers of all its recorders, whole, so that one message too few or 
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import signal
@@ -23,9 +22,9 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
-from emulab.kernel import sockets
 from emulab.kernel.netns import Handle
 from emulab.lab.hosts.hosted import Hosted, TakeRecord, memory_file
+from emulab.lab.hosts.listening import LINGERS, listeners
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.model.members import changed_keys
@@ -36,9 +35,6 @@ from emulab.servers.host import JOURNALING, TOLD_WHOLE
 from emulab.servers.patches import patch_between
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
-_LINGER, _LINGERS = 0.05, 60
-"""Seconds between two tries at addresses that a real program has, which ends a moment later than its server; and how
-many."""
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
 _RECORDS_ANSWER = 5.0
 _LINES = 500  # records read before others have their turn
@@ -82,20 +78,6 @@ def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
         if patch is not None:
             return _News(server, json_bytes(patch), old) if patch else None
     return _News(server, json_bytes(server.config))
-
-
-async def _listeners(
-    wanted: list[tuple[str, str, int]], everywhere: frozenset[str], tries: int
-) -> dict[str, socket.socket]:
-    """Sockets that listen; so many times more, where somebody has one of the addresses still. Raises KernelError."""
-    while True:
-        try:
-            return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere)
-        except KernelError as error:
-            if not tries or error.errno != errno.EADDRINUSE:
-                raise
-        tries -= 1
-        await asyncio.sleep(_LINGER)
 
 
 class ServerHosts:
@@ -319,7 +301,7 @@ class ServerHosts:
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await _listeners(wanted, server.everywhere, _LINGERS if replaced else 0) if wanted else {}
+        opened = await listeners(wanted, server.everywhere, LINGERS if replaced else 0) if wanted else {}
         try:
             await host.configure(server, news.content, opened)
         finally:
