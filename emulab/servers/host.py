@@ -54,6 +54,7 @@ SERVERS = {
     "ingress-by-haproxy": "emulab.servers.engines.haproxy.server",
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
+    "vrrp": "emulab.servers.vrrp.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",
 }
 

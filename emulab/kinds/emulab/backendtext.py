@@ -24,6 +24,12 @@ def engine(beside: Sequence[Raw]) -> str:
     return next((str(one["engine"]) for one in beside if one.get("engine")), OWN_ENGINE)
 
 
+def nodes(replicas: Sequence[Mapping[str, Any]]) -> Fields:
+    """The nodes between which the address moves, and who has it."""
+    rows = [[one["name"], ", ".join(one["addresses"]), str(one.get("state") or "begins")] for one in replicas]
+    return [("Nodes", LinesBelow("", aligned(["Node", "Address", "State"], rows)))] if rows else []
+
+
 def backends(frontends: Mapping[str, Any], forwards: bool) -> Fields:
     """A table of all backends, and what went through each frontend. Of what the kernel forwards nothing is counted."""
     rows = [row for key, frontend in frontends.items() for row in _rows(key, frontend, forwards)]

@@ -31,6 +31,8 @@ class BalancerEngine(NamedTuple):
 
     server: str  # as `servers.host` calls it
     programs: tuple[str, ...] = ()  # that have to be installed; their Debian packages are called the same
+    vrrp: str = "vrrp"  # the server that moves the address between nodes
+    replicas: int = 1  # nodes, where nobody says how many
 
 
 BALANCER_ENGINES: Mapping[str, BalancerEngine] = {
@@ -47,6 +49,19 @@ def _seconds(value: Any) -> Problems:
     if type(value) in (int, float) and 0.05 <= value <= _MOST_SECONDS:
         return ()
     return wrong(f"{show(value)} is not a number of seconds (0.05-{_MOST_SECONDS})")
+
+
+def _advertised(value: Any) -> Problems:
+    if type(value) in (int, float) and 0.05 <= value <= 40:
+        return ()
+    return wrong(f"{show(value)} is not a number of seconds between advertisements (0.05-40)")
+
+
+def _whole_seconds(vrrp: dict[str, Any]) -> Problems:
+    interval = vrrp.get("interval", 1)
+    if vrrp.get("version") == 2 and interval != int(interval):
+        return wrong(f"{show(interval)}: version 2 has whole seconds", "interval")
+    return ()
 
 
 def _codes(value: Any) -> Problems:
@@ -94,6 +109,12 @@ health_check = mapping(
 BALANCING: dict[str, Check] = {
     "mode": one_of(*MODES),
     "engine": one_of(*BALANCER_ENGINES),
+    "replicas": integer(1, 2, "a number of nodes"),
+    "vrrp": mapping(
+        {"version": integer(2, 3, "a version of VRRP"), "interval": _advertised, "preempt": boolean},
+        rules=(_whole_seconds,),
+        closed=True,
+    ),
     "preserveClientIP": boolean,
     "algorithm": one_of(*ALGORITHMS),
     "weights": _weights,

@@ -237,6 +237,10 @@ _LOAD_BALANCER = {
         "engine": OwnField(
             "string", "What serves a balancer of mode proxy: `builtin` or `haproxy`", "the Cluster's"
         ),
+        "replicas": OwnField(
+            "int32", "Nodes of it, of which one has its addresses; another takes these over by VRRP", "1"
+        ),
+        "vrrp": OwnField("emulab.v1.LoadBalancerVrrp", "How its nodes agree on who has its addresses"),
         "preserveClientIP": OwnField(
             "boolean", "With mode nat, whether backends see the client's address", "true in mode nat"
         ),
@@ -269,6 +273,17 @@ _LOAD_BALANCER = {
         "limits": OwnField("emulab.v1.LoadBalancerLimits", "How much it takes; what is more is refused"),
         "idleTimeout": OwnField(
             "int32", "Seconds without a packet after which a connection ends", "never; UDP 30"
+        ),
+    },
+    "emulab.v1.LoadBalancerVrrp": {
+        "version": OwnField("int32", "2 (RFC 3768) or 3 (RFC 9568); of IPv6 it is 3", "3"),
+        "interval": OwnField(
+            "double",
+            "Seconds between advertisements, whole ones in version 2; three that are missed are a failure",
+            "0.25; 1 in version 2",
+        ),
+        "preempt": OwnField(
+            "boolean", "Whether the first node takes the addresses back when it is well", "true"
         ),
     },
     "emulab.v1.LoadBalancerHealthCheck": {
