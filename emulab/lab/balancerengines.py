@@ -65,6 +65,8 @@ def unfollowed_by_balancers(given: Sequence[Object], objects: Objects) -> Iterat
 def _unable(balancing: Balancing, datagrams: Sequence[int], engine: str) -> Iterator[str]:
     if engine == OWN_ENGINE:
         return
+    if BALANCER_ENGINES[engine].replicas > 1 and balancing.replicas == 1:
+        yield f"{engine} with one node: there is nobody to whom keepalived could move the address, so it isn't run"
     if balancing.mode == "nat":
         yield f"{engine} is a proxy: this balancer of mode nat is served by the engine {OWN_ENGINE}"
     elif datagrams:

@@ -55,6 +55,7 @@ SERVERS = {
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
     "vrrp": "emulab.servers.vrrp.server",
+    "vrrp-by-keepalived": "emulab.servers.engines.keepalived.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",
 }
 

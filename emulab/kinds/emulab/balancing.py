@@ -38,6 +38,9 @@ class BalancerEngine(NamedTuple):
 BALANCER_ENGINES: Mapping[str, BalancerEngine] = {
     "builtin": BalancerEngine("l4"),
     "haproxy": BalancerEngine("l4-by-haproxy", ("haproxy",)),
+    "haproxy+keepalived": BalancerEngine(
+        "l4-by-haproxy", ("haproxy", "keepalived"), "vrrp-by-keepalived", replicas=2
+    ),
 }
 OWN_ENGINE = "builtin"
 

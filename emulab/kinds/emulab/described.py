@@ -185,7 +185,7 @@ _CLUSTER = {
         "engine": OwnField(
             "string",
             "What serves balancers of mode proxy that say none: `builtin`, emulab's own; or a real program that is "
-            "installed, configured from the same objects: `haproxy`",
+            "installed, configured from the same objects: `haproxy`, or `haproxy+keepalived` on two nodes each",
             "builtin",
         ),
     },
@@ -235,10 +235,14 @@ _LOAD_BALANCER = {
             "proxy",
         ),
         "engine": OwnField(
-            "string", "What serves a balancer of mode proxy: `builtin` or `haproxy`", "the Cluster's"
+            "string",
+            "What serves a balancer of mode proxy: `builtin`, `haproxy` or `haproxy+keepalived`",
+            "the Cluster's",
         ),
         "replicas": OwnField(
-            "int32", "Nodes of it, of which one has its addresses; another takes these over by VRRP", "1"
+            "int32",
+            "Nodes of it, of which one has its addresses; another takes these over by VRRP",
+            "1; 2 with haproxy+keepalived",
         ),
         "vrrp": OwnField("emulab.v1.LoadBalancerVrrp", "How its nodes agree on who has its addresses"),
         "preserveClientIP": OwnField(

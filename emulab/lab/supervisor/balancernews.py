@@ -78,7 +78,9 @@ class BalancerNews:
             self._poke()
 
     def _moved(self, o: Object, place: str, state: str, why: str) -> None:
-        """A node is in another state."""
+        """A node is in another state; one that is none of the balancer's any more says so late."""
+        if place not in node_names(o):
+            return
         self._around.store.put_status(o.key, with_state(o.status, place, state))
         self._around.events.tell([state_event(o, place, state, why)], time.time())
         if state == ACTIVE:

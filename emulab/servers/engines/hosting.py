@@ -102,8 +102,7 @@ class ProgramIngress:
         listeners = {**kept, **fresh}
         await self._serve_pages(wanted, sockets)
         await self._use(wanted, listeners)
-        for key in gone:
-            self._runner.sockets[key].close()
+        self._runner.let_go(gone)
         self._runner.sockets, self._snapshot, self._config = listeners, snapshot, wanted
         self._routes = dict(enumerate(snapshot.ready))
         self._metrics.configure(wanted.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,16 @@ class EngineRunner:
         program = self.program
         await program.ended()
         if program is self.program:
-            # Workers that are left must not keep whoever begins anew from these addresses.
-            for sock in self.sockets.values():
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+            self.let_go(self.sockets)
             raise RuntimeError(f"{self.how.name} has ended of its own accord")
+
+    def let_go(self, keys: Iterable[str]) -> None:
+        """Nobody listens there any more: a program that only finishes its work has these sockets for as long, and would
+        keep the addresses from whoever is to have them next."""
+        for key in keys:
+            with suppress(OSError):
+                self.sockets[key].shutdown(socket.SHUT_RDWR)
+            self.sockets[key].close()
 
     async def close(self, grace: float) -> None:
         """Has it leave within so many seconds, and ends it then."""

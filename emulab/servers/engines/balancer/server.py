@@ -97,8 +97,7 @@ class HaproxyBalancer:
         except ValueError:
             self._proxies = known
             raise
-        for key in gone:
-            runner.sockets[key].close()
+        runner.let_go(gone)
         runner.sockets, self._config = listeners, wanted
         await self._keep_clients(kept)
         self._drain(before, wanted)
