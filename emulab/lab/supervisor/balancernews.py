@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -39,7 +40,8 @@ class BalancerNews:
         self._around = around
         self._poke = poke
         self._events = BalancerEvents()
-        self._learning: set[asyncio.Task[None]] = set()
+        self._taking_over: set[asyncio.Task[None]] = set()
+        self._words: Counter[str] = Counter()  # of balancers on their backends, by place
 
     async def tell(self) -> None:
         """Tells what is new of Services, after a pass."""
@@ -59,8 +61,10 @@ class BalancerNews:
             ended = record["event"] == "ended"
             state, why = ("unknown", "it has ended") if ended else (record["state"], record["why"])
             self._moved(o, place, str(state), str(why))
-        elif is_active(o, place):
-            self._judged(o, place, record)
+        else:
+            self._words[place] += 1
+            if is_active(o, place):
+                self._judged(o, place, record)
 
     def _judged(self, o: Object, place: str, record: Mapping[str, Any]) -> None:
         """What is known of backends has changed."""
@@ -81,23 +85,28 @@ class BalancerNews:
         """A node is in another state; one that is none of the balancer's any more says so late."""
         if place not in node_names(o):
             return
-        self._around.store.put_status(o.key, with_state(o.status, place, state))
-        self._around.events.tell([state_event(o, place, state, why)], time.time())
         if state == ACTIVE:
-            task = asyncio.ensure_future(self._learn(o.key, place))
-            self._learning.add(task)
-            task.add_done_callback(self._learning.discard)
+            task = asyncio.ensure_future(self._take_over(o.key, place, why))
+            self._taking_over.add(task)
+            task.add_done_callback(self._taking_over.discard)
+        else:
+            self._around.store.put_status(o.key, with_state(o.status, place, state))
+            self._around.events.tell([state_event(o, place, state, why)], time.time())
 
-    async def _learn(self, key: Key, place: str) -> None:
-        """From now on it is this node that judges backends."""
-        with suppress(EmulabError):
-            frontends = (await self._around.servers.status(place)).get("frontends", {})
-            o = self._around.store.get(key)
-            if o is not None and is_active(o, place):
-                status = with_frontends(o.status, frontends)
-                if status != o.status:
-                    self._around.store.put_status(key, status)
-                    self._follow(place)
+    async def _take_over(self, key: Key, place: str, why: str) -> None:
+        """A node is active: from now on it is this one that judges backends, at which it has looked all along."""
+        frontends: Mapping[str, Any] = {}
+        with suppress(EmulabError):  # who isn't up yet tells it when it is
+            heard = -1
+            while heard != self._words[place]:
+                heard = self._words[place]
+                frontends = (await self._around.servers.status(place)).get("frontends", {})
+        o = self._around.store.get(key)
+        if o is not None and place in node_names(o):
+            status = with_frontends(with_state(o.status, place, ACTIVE), frontends)
+            self._around.store.put_status(key, status)
+            self._around.events.tell([state_event(o, place, ACTIVE, why)], time.time())
+            self._follow(place)
 
     def _object_of(self, place: str) -> Object | None:
         """The LoadBalancer or Service whose balancer is at the place of that name, or has a node there."""

@@ -50,11 +50,14 @@ def place_balancer(draft: Draft, plan: BalancerPlan, cluster: Cluster, identifie
     for number, node in enumerate(plan.nodes):
         _serve(draft, plan, node.place, node.addresses, cluster)
         name, kind = f"{node.place}{VRRP}", BALANCER_ENGINES[engine_of(plan.balancing, cluster)].vrrp
-        config = _virtual_router(plan, node, (FIRST, SECOND)[number], identifier)
+        other = plan.nodes[1 - number]
+        config = _virtual_router(plan, node, other, (FIRST, SECOND)[number], identifier)
         draft.servers[name] = PlannedServer(name, kind, node.place, config, {})
 
 
-def _virtual_router(plan: BalancerPlan, node: BalancerNode, priority: int, identifier: int) -> VrrpConfig:
+def _virtual_router(
+    plan: BalancerPlan, node: BalancerNode, other: BalancerNode, priority: int, identifier: int
+) -> VrrpConfig:
     """What a node says of the addresses, and waits for: those of the first family are advertised."""
     family = family_of(plan.addresses[0])
     moving = dict.fromkeys((*plan.addresses, *plan.vips))
@@ -70,6 +73,7 @@ def _virtual_router(plan: BalancerPlan, node: BalancerNode, priority: int, ident
         own=str(first(node.addresses, family)),
         addresses=tuple(str(a) for a in moving if family_of(a) is family),
         along=tuple(str(a) for a in moving if family_of(a) is not family),
+        peer=str(first(other.addresses, family)) if plan.balancing.mode == "nat" else "",
     )
 
 
@@ -94,6 +98,10 @@ def _serve(
     metrics = tuple(key for a in addresses if (key := f"tcp/{a}/{METRICS_PORT}") not in plan.frontends)
     engine = engine_of(plan.balancing, cluster)
     tuning = _tuning(plan.balancing, cluster) if plan.balancing.mode == "nat" else ()
+    if (
+        plan.nodes and plan.balancing.mode == "nat"
+    ):  # a connection went on elsewhere, with other sequence numbers
+        tuning += (("net/netfilter/nf_conntrack_tcp_be_liberal", "1"),)
     if plan.nodes:  # who hasn't the addresses just now listens at them all the same
         tuning += tuple((f"net/ipv{family.version}/ip_nonlocal_bind", "1") for family in cluster.families)
     if tuning:

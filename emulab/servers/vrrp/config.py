@@ -23,3 +23,4 @@ class VrrpConfig(Configuration):
     own: str = ""  # this node's own address, of the family of the addresses that are advertised
     addresses: tuple[str, ...] = ()  # that are advertised, of one family
     along: tuple[str, ...] = ()  # that go with them
+    peer: str = ""  # the other node's own address, where it is told of the connections that are forwarded; "": it isn't

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from emulab.kernel.flowcopies import FlowCopies
 from emulab.kernel.linkaddresses import LinkAddresses
 from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
 from emulab.servers.vrrp.config import VrrpConfig
+from emulab.servers.vrrp.flows import FlowExchange
 from emulab.servers.vrrp.machine import ACTIVE, EnterState, SendAdvertisement, VirtualRouter, VrrpEffect
 from emulab.servers.vrrp.packet import Advertisement
 from emulab.servers.vrrp.transport import VrrpTransport
@@ -37,6 +39,7 @@ class VrrpNode:
         self._transport: VrrpTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._announcing: list[asyncio.TimerHandle] = []
+        self._flows: FlowExchange | None = None
         self._since = 0.0
         self._counts = {"sent": 0, "received": 0, "transitions": 0}
 
@@ -54,6 +57,9 @@ class VrrpNode:
         self._router = VirtualRouter(wanted)
         loop.add_reader(self._transport.sock, self._readable)
         loop.add_reader(self._link.news, self._link_changed)
+        if wanted.peer:
+            copies = FlowCopies((*wanted.addresses, *wanted.along))
+            self._flows = FlowExchange(copies, wanted.own, wanted.peer)
         self._do(self._router.start(self._link.is_up(), loop.time()))
 
     def _readable(self) -> None:
@@ -107,6 +113,8 @@ class VrrpNode:
         else:
             for address in own:
                 link.remove(address)
+        if self._flows is not None:
+            self._flows.enter(state == ACTIVE)
         self._since = time.time()
         self._counts["transitions"] += 1
         print(f"{router.config.name}: {state}: {why}", flush=True)
@@ -137,6 +145,9 @@ class VrrpNode:
         loop.remove_reader(self._link.news)
         self._transport.close()
         self._link.close()
+        if self._flows is not None:
+            self._flows.close()
+            self._flows = None
         self._router = None
 
     async def close(self, grace: float = 0.0) -> None:
@@ -151,4 +162,5 @@ class VrrpNode:
         own = router.config
         told = {"state": router.state, "since": self._since, "active": router.active_at}
         numbers = {"priority": own.priority, "identifier": own.identifier, "version": own.version}
-        return {**told, **numbers, **self._counts, "pid": os.getpid()}
+        flows = {"flows_told": self._flows.told, "flows_taken": self._flows.taken} if self._flows else {}
+        return {**told, **numbers, **self._counts, **flows, "pid": os.getpid()}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from emulab.servers.vrrp.announce import announcement
 from emulab.servers.vrrp.config import VrrpConfig
+from emulab.servers.vrrp.flows import packed, unpacked
 from emulab.servers.vrrp.machine import ACTIVE, FAULT, STANDBY, EnterState, SendAdvertisement, VirtualRouter
 from emulab.servers.vrrp.packet import Advertisement, decoded, encoded, internet_checksum
 
@@ -172,3 +173,14 @@ def test_who_ends_says_so() -> None:
     assert [type(e) for e in VirtualRouter(CONFIG).start(False, 0.0)] == [EnterState]
     [owner, said] = VirtualRouter(replace(CONFIG, priority=255)).start(True, 0.0)
     assert isinstance(owner, EnterState) and owner.state == ACTIVE and said == SendAdvertisement(255)
+
+
+def test_copies_of_flows_go_in_datagrams_and_come_out_again() -> None:
+    copies = [b"N" + bytes([n]) * size for n, size in enumerate((10, 700, 700, 2000, 1))]
+    datagrams = list(packed(copies))
+    assert len(datagrams) == 4 and [one for data in datagrams for one in unpacked(data)] == copies
+
+
+@given(st.binary(max_size=60))
+def test_whatever_comes_is_copies_or_nothing(data: bytes) -> None:
+    assert sum(2 + len(copy) for copy in unpacked(data)) <= len(data)
