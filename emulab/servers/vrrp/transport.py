@@ -40,6 +40,7 @@ class VrrpTransport:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, CHECKSUM_AT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode())
         sock.setblocking(False)
         self.sock = sock
         self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # which only sends
