@@ -121,10 +121,10 @@ class Filed(Protocol):
 
 @runtime_checkable
 class Refreshed(Protocol):
-    """A server that has to ask somebody for what its status says: a real program, say."""
+    """A server that has to ask somebody for what its status and records say: a real program, say."""
 
     async def refresh(self) -> None:
-        """Asks, and keeps what `status` says from then on."""
+        """Asks, tells what is new, and keeps what `status` says from then on."""
 
 
 @runtime_checkable

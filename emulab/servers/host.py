@@ -224,6 +224,8 @@ class _Host:
 
     async def _write_records(self, recorder: int, fd: int) -> dict[str, int]:
         """Writes records a few at a time: whoever is served meanwhile doesn't wait for all of them."""
+        if isinstance(self._server, Refreshed):
+            await self._server.refresh()
         with os.fdopen(fd, "w") as file:
             records, lost = self._records.since(recorder)
             for start in range(0, len(records), _LINES):

@@ -148,6 +148,21 @@ async def test_who_is_not_healthy_stays_so_through_a_reload(lab: Lab) -> None:
     await lab.apply(BALANCER % "")
 
 
+async def test_trace_says_who_was_refused_and_why(lab: Lab) -> None:
+    await lab.apply(BALANCER % "  sourceRanges: [10.0.0.0/24]")
+    path = await lab.trace("http://203.0.113.71/")
+    assert path.failure is not None and path.failure.reason == "acl"
+    assert "spec.sourceRanges of LoadBalancer alb allows 10.0.0.0/24 alone" in path.failure.text
+    await lab.apply(BALANCER % "  healthCheck: {path: /status/500, fall: 1, interval: 0.2}", ready=False)
+
+    async def refused() -> bool:
+        path = await lab.trace("http://203.0.113.71/")
+        return path.failure is not None and "no target is healthy: 0 of 2" in path.failure.text
+
+    await eventually(refused)
+    await lab.apply(BALANCER % "")
+
+
 async def test_a_program_that_ends_is_started_again(lab: Lab) -> None:
     pid = (await lab.server_status("alb"))["pid"]
     await output(lab, "alb", "kill", "-9", str(pid))

@@ -11,7 +11,13 @@ import pytest
 
 from emulab.servers.engines.balancer import conf
 from emulab.servers.engines.balancer.conf import BalancerPlace, balancer_cfg
-from emulab.servers.engines.balancer.logged import connection_records, health_record, told
+from emulab.servers.engines.balancer.logged import (
+    connection_records,
+    health_record,
+    refusal_record,
+    refusals,
+    told,
+)
 from emulab.servers.engines.balancer.names import proxy_name, server_name
 from emulab.servers.engines.balancer.statistics import frontend_status, read_rows
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, L4Config, TargetConfig
@@ -48,13 +54,14 @@ def test_a_plain_balancer() -> None:
     checks = "check inter 1000ms downinter 100ms rise 1 fall 2"
     assert f"server node1 10.0.0.11:30080 weight 3 {checks}" in found
     assert "tcp-request connection reject if { nbsrv(tcp:203.0.113.10:80) eq 0 } !{ stopping }" in found
-    assert not [line for line in found if line.startswith(("stick", "option httpchk"))]
+    assert not [line for line in found if line.startswith(("stick on", "option httpchk"))]
 
 
 def test_all_that_can_be_asked_for() -> None:
     found = lines(EVERYTHING, KEY6)
     for line in (
-        "tcp-request connection reject if !{ src 10.0.0.0/8 fd00::/8 }",
+        "acl allowed src 10.0.0.0/8 fd00::/8",
+        "tcp-request connection reject if !allowed",
         "tcp-request connection reject if { fe_conn gt 10 }",
         "tcp-request connection reject if { sc0_conn_cur gt 5 }",
         "tcp-request connection reject if { sc1_gpc0_rate ge 50 }",
@@ -153,6 +160,19 @@ def test_numbers_are_those_of_our_own_status() -> None:
         "Connection refused",
     )
     assert frontend_status(KEY, PLAIN, {})["targets"]["node1"]["check"] is None
+
+
+def test_who_was_refused_and_why() -> None:
+    table = (
+        "# table: tcp:203.0.113.10:80:refused, type: string, size:256, used:2\n"
+        "0x5591953ed818: key=198.51.100.2/51786 use=0 exp=59999 gpt0=1\n"
+        "0x7f33c403de58: key=2001:db8::2/51800 use=0 exp=60000 gpt0=3\n"
+    )
+    found = refusals(table)
+    assert found == {"198.51.100.2/51786": 1, "2001:db8::2/51800": 3}
+    outside, nobody = (refusal_record(client, why, KEY, EVERYTHING, 1) for client, why in found.items())
+    assert (outside["client"], outside["acl"]) == ("198.51.100.2:51786", ["10.0.0.0/8", "fd00::/8"])
+    assert (nobody["client"], nobody["reason"]) == ("[2001:db8::2]:51800", "no target is healthy: 0 of 3")
 
 
 def test_names_are_those_that_haproxy_takes() -> None:

@@ -1,8 +1,9 @@
 """haproxy.cfg of a balancer. Pure.
 
 Who may not come in, and who comes when no target is healthy, is reset before a session is made of the connection, as
-our own balancer does it; HAProxy logs nothing of those, and counts them. A rate is one of connections that were let
-in: XX
+our own balancer does it; HAProxy logs nothing of those, so that a table has the last ones. A rate is one of connections
+that were let in: it is kept in a table with one row. Who is healthy goes from one process to the next by a file, and
+who is to stay where by `control`: HAProxy's own way, a peer of its own, brings nothing over here.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from emulab.dataclass import dataclass
-from emulab.servers.engines.balancer.logged import SEEN, log_format
-from emulab.servers.engines.balancer.names import OPEN, proxy_name, server_name
+from emulab.servers.engines.balancer.logged import ABOVE, NOBODY, OUTSIDE, SEEN, log_format
+from emulab.servers.engines.balancer.names import OPEN, REFUSED, proxy_name, server_name
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, milliseconds, quoted
 from emulab.servers.engines.shared import places
 from emulab.servers.l4.checks import kind_of
@@ -26,6 +27,7 @@ STATES = f"{PLACES.state}/servers.state"
 
 _FOR_EVER = "24d"  # HAProxy's timers end there
 _CONNECT = 1.0
+_REFUSED = proxy_name(REFUSED)
 _BALANCES: Mapping[str, CfgLines] = {
     "roundrobin": ["balance roundrobin"],
     "leastconn": ["balance leastconn"],
@@ -95,8 +97,9 @@ def _own(metrics: Collection[str], place: BalancerPlace) -> Iterator[CfgLines]:
 
 
 def _tables(key: str, one: FrontendConfig) -> Iterator[CfgLines]:
-    """What is counted of clients for the limits."""
+    """Who was refused, and what is counted of clients for the limits."""
     name, limits = proxy_name(key), one.limits
+    yield [f"backend {name}{_REFUSED}", "stick-table type string len 64 size 256 expire 1m store gpt0"]
     if limits.connections_per_source:
         kind = f"stick-table type {_kind(key)} size 100k expire 1h store conn_cur"
         yield [f"backend {name}:sources", kind]
@@ -110,34 +113,46 @@ def _kind(key: str) -> str:
 
 
 def _frontend(key: str, one: FrontendConfig, descriptor: int) -> CfgLines:
-    name, reject = proxy_name(key), "tcp-request connection reject if"
+    name = proxy_name(key)
     idle = milliseconds(one.idle_timeout) if one.idle_timeout else _FOR_EVER
     lines = [
         f"frontend {name}",
         f"bind fd@{descriptor}",
         f"log-format {log_format(name)}",
         f"timeout client {idle}",
+        "tcp-request connection set-var(sess.port) src_port",
     ]
     if one.source_ranges:
-        lines.append(f"{reject} !{{ src {' '.join(one.source_ranges)} }}")
+        lines.append(f"acl allowed src {' '.join(one.source_ranges)}")
+        lines += _refused(name, OUTSIDE, "!allowed")
     lines += _limits(name, one)
     # A worker that leaves counts nobody, and has connections that it took just before.
     empty = f"{{ nbsrv({name}) eq 0 }} !{{ stopping }}"
-    last = f"use_backend {name}{_plain_open()} if {empty}" if one.fail_open else f"{reject} {empty}"
-    lines += [*SEEN, last] if one.fail_open else [last, *SEEN]
+    if one.fail_open:
+        lines += [*SEEN, f"use_backend {name}{_plain_open()} if {empty}"]
+    else:
+        lines += [*_refused(name, NOBODY, empty), *SEEN]
     return [*lines, f"default_backend {name}"]
 
 
+def _refused(name: str, reason: int, condition: str) -> Iterator[str]:
+    """Who is reset, and is noted in the table of those who were."""
+    rule = "tcp-request connection"
+    yield f"{rule} track-sc2 src,concat(/,sess.port) table {name}{_REFUSED} if {condition}"
+    yield f"{rule} sc-set-gpt0(2) {reason} if {condition}"
+    yield f"{rule} reject if {condition}"
+
+
 def _limits(name: str, one: FrontendConfig) -> Iterator[str]:
-    limits, reject = one.limits, "tcp-request connection reject if"
+    limits = one.limits
     if limits.connections:
-        yield f"{reject} {{ fe_conn gt {limits.connections} }}"
+        yield from _refused(name, ABOVE, f"{{ fe_conn gt {limits.connections} }}")
     if limits.connections_per_source:
         yield f"tcp-request connection track-sc0 src table {name}:sources"
-        yield f"{reject} {{ sc0_conn_cur gt {limits.connections_per_source} }}"
+        yield from _refused(name, ABOVE, f"{{ sc0_conn_cur gt {limits.connections_per_source} }}")
     if limits.rate:
         yield f"tcp-request connection track-sc1 int(1) table {name}:rate"
-        yield f"{reject} {{ sc1_gpc0_rate ge {limits.rate} }}"
+        yield from _refused(name, ABOVE, f"{{ sc1_gpc0_rate ge {limits.rate} }}")
         yield "tcp-request connection sc-inc-gpc0(1)"
 
 

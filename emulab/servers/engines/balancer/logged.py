@@ -11,6 +11,7 @@ from typing import Any
 from emulab.servers.base import parse_socket_key, socket_name
 from emulab.servers.engines.balancer.names import server_name
 from emulab.servers.l4.config import FrontendConfig
+from emulab.servers.l4.frontend import NOT_ALLOWED
 
 _VALUES = {
     "client": "%ci",
@@ -29,6 +30,9 @@ SEEN = [
     "tcp-request session set-var(sess.microsecond) date_us",
 ]
 """By which a frontend keeps when a connection came, which its log tells to the millisecond alone."""
+OUTSIDE, ABOVE, NOBODY = 1, 2, 3
+"""Why a connection was refused: it isn't in the source ranges, or is above a limit, or no target is healthy."""
+_REFUSAL = re.compile(r" key=(\S+/\d+) .*gpt0=(\d+)")
 _STATE = re.compile(
     r"(?:Backup )?Server (?P<proxy>[^/ ]+)/(?P<server>\S+) is (?P<state>UP|DOWN)[,.]?"
     r"(?: reason: (?P<reason>.*?), (?:code: (?P<code>\d+), )?(?:info: \"(?P<info>.*?)\", )?check duration)?"
@@ -80,6 +84,28 @@ def connection_records(
         "upstream": socket_name((target.address, target.port)),
         "target": target.name,
         "reason": reason,
+    }
+
+
+def refusals(table: str) -> dict[str, int]:
+    """Who was refused, each `ADDRESS/PORT` with a number for why, by what a table shows."""
+    return {client: int(reason) for client, reason in _REFUSAL.findall(table)}
+
+
+def refusal_record(client: str, reason: int, key: str, one: FrontendConfig, number: int) -> dict[str, Any]:
+    """What is told of a connection that was refused."""
+    _, address, port = parse_socket_key(key)
+    host, _, client_port = client.rpartition("/")
+    usual = f"no target is healthy: 0 of {len(one.targets)}" if one.targets else "no target is configured"
+    words = {OUTSIDE: NOT_ALLOWED, ABOVE: "more connections than its limits allow"}
+    return {
+        "event": "drop",
+        "protocol": "tcp",
+        "connection": number,
+        "client": socket_name((host, client_port)),
+        "local": socket_name((address, port)),
+        "reason": words.get(reason, usual),
+        **({"acl": list(one.source_ranges)} if reason == OUTSIDE else {}),
     }
 
 

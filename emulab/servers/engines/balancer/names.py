@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+REFUSED = "/refused"
+"""Behind a frontend's key: the table of who was refused."""
 OPEN = "/all"
 """Behind a frontend's key: the backend with all targets, healthy or not."""
 

@@ -25,8 +25,14 @@ from emulab.servers.engines.balancer.conf import (
     BalancerPlace,
     balancer_cfg,
 )
-from emulab.servers.engines.balancer.logged import connection_records, health_record, told
-from emulab.servers.engines.balancer.names import OPEN, proxy_name, server_name
+from emulab.servers.engines.balancer.logged import (
+    connection_records,
+    health_record,
+    refusal_record,
+    refusals,
+    told,
+)
+from emulab.servers.engines.balancer.names import OPEN, REFUSED, proxy_name, server_name
 from emulab.servers.engines.balancer.statistics import Rows, frontend_status, read_rows
 from emulab.servers.engines.running import EngineRunner, ProgramMake
 from emulab.servers.journal import Journal
@@ -57,6 +63,7 @@ class HaproxyBalancer:
         self._runner = EngineRunner(_MAKE)
         self._config = L4Config(())
         self._proxies: dict[str, tuple[str, FrontendConfig]] = {}  # by the names of their proxies
+        self._refused: dict[str, dict[str, int]] = {}  # by the names of their proxies
         self._numbers = count(1)
         self._lock = asyncio.Lock()
         self._rows: Rows = {}
@@ -163,6 +170,14 @@ class HaproxyBalancer:
     async def refresh(self) -> None:
         """See `base.Refreshed`."""
         self._rows = read_rows(await control.ask(ADMIN, "show stat"))
+        for name, (key, one) in list(self._proxies.items()):
+            known = self._refused.get(name, {})
+            now = self._refused[name] = refusals(
+                await control.ask(ADMIN, f"show table {proxy_name(key + REFUSED)}")
+            )
+            for client, reason in now.items():
+                if client not in known and self._emit.wanted:
+                    self._emit(refusal_record(client, reason, key, one, next(self._numbers)))
 
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`."""
