@@ -120,7 +120,11 @@ def _outdated(old: Object, new: Object) -> tuple[str, ...]:
 
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
-    kind, wanted = Fault.of(o).kind.target, str(o.spec.get("target") or "")
+    fault = Fault.of(o)
+    kind, wanted = fault.kind.target, str(o.spec.get("target") or "")
+    if fault.kind.needs_overlay and not world.cluster.has_overlay:
+        text = "it has no effect here: pods' networks have no overlay (spec.network of the Cluster)"
+        yield Finding(o, ("spec", "fault"), text)
     if not wanted:
         return
     names = {wanted, wanted.removesuffix("-2")}  # a balancer's second node is called after the balancer

@@ -56,3 +56,4 @@ class FaultKind(NamedTuple):
     thread: str = ""
     traced: Traced = Traced()
     decides: bool = False
+    needs_overlay: bool = False

@@ -26,4 +26,5 @@ FAULT = FaultKind(
     says="a firewall before node {target} drops the overlay's packets (VXLAN)",
     reasons=frozenset({"lost", "no-answer"}),
     thread="https://github.com/flannel-io/flannel/issues/1318",
+    needs_overlay=True,
 )

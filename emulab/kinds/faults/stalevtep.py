@@ -26,4 +26,5 @@ FAULT = FaultKind(
     says="the other nodes have a stale forwarding entry (FDB) for the overlay of {target}",
     reasons=frozenset({"lost", "no-answer", "arp", "misled"}),
     thread="https://github.com/flannel-io/flannel/issues/1155",
+    needs_overlay=True,
 )

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from controllers_store import Store, make, node
 
+from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.controllers import next_due
 from emulab.kinds.emulab.fault import Fault
+from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
 
@@ -79,3 +81,42 @@ def test_a_hidden_one_is_not_told_of() -> None:
 @pytest.mark.parametrize(("zone", "phase"), [("zone-b", "Active"), ("zone-x", "Pending")])
 def test_a_zone_is_there_when_a_node_is_in_it(zone: str, phase: str) -> None:
     assert there(lab(make("Fault", "f", "", spec={"fault": "zone-lost", "target": zone}))).phase == phase
+
+
+@pytest.mark.parametrize(
+    ("spec", "network", "told"),
+    [
+        ({"fault": "stale-vtep", "target": "node1"}, "vxlan", []),
+        (
+            {"fault": "stale-vtep", "target": "node1"},
+            "routed",
+            ["it has no effect here: pods' networks have no overlay"],
+        ),
+        ({"fault": "node-lost", "target": "node1"}, "routed", []),
+        (
+            {"fault": "node-lost", "target": "node7"},
+            "vxlan",
+            ["there is no node node7: the fault waits for it"],
+        ),
+        ({"fault": "zone-lost", "target": "zone-b"}, "vxlan", []),
+        (
+            {"fault": "zone-lost", "target": "node1"},
+            "vxlan",
+            ["there is no zone node1: the fault waits for it"],
+        ),
+        ({"fault": "one-way", "target": "router"}, "vxlan", []),
+        (
+            {"fault": "one-way", "target": "nobody"},
+            "vxlan",
+            ["there is no place nobody: the fault waits for it"],
+        ),
+    ],
+)
+def test_what_would_have_no_effect_is_told(spec: dict[str, Any], network: str, told: list[str]) -> None:
+    cluster = make("Cluster", "c", "", spec={"nodes": 2, "network": {"mode": network}})
+    o = make("Fault", "f", "", spec=spec)
+    objects = Objects([cluster, node("node1", "zone-a"), node("node2", "zone-b"), o])
+    found = warnings([o], objects)
+    assert len(found) == len(told) and all(text in line for text, line in zip(told, found, strict=True)), (
+        found
+    )
