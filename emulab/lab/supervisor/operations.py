@@ -25,7 +25,6 @@ from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
-from emulab.lab.balancerengines import refuse_missing_programs
 from emulab.lab.engines import refuse_missing
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
@@ -139,8 +138,7 @@ class Operations:
                 check_cluster(cluster, o)
         await self._refuse_mode(given)
         await refuse_unready(self._around, given)
-        refuse_missing(given)
-        refuse_missing_programs(given)
+        await refuse_missing(given)
         if arguments.get("strict"):
             await self._refuse_oddities(given, without_effect)
         outcome: list[list[str]] = []

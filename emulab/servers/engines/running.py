@@ -124,7 +124,7 @@ class EngineRunner:
                 doubt = now + _DOUBT * 4
                 tested = await run_program(self.how.test)
                 if tested.status:
-                    said = (tested.stderr + tested.stdout).decode(errors="replace").strip().partition("\n")[0]
+                    said = complaint((tested.stderr + tested.stdout).decode(errors="replace"))
                     raise ValueError(f"{name} does not take the configuration: {said}")
                 self.program.signal(self.how.reload)  # one that comes while a program begins anew is lost
             if now > end or not self.program.running:
@@ -179,6 +179,12 @@ def _write_files(files: Mapping[str, str]) -> None:
         new = Path(f"{path}.new")
         new.write_text(text)
         new.replace(path)
+
+
+def complaint(text: str) -> str:
+    """The line of a program's words that says what is wrong."""
+    lines = text.strip().splitlines() or [""]
+    return next((line for line in lines if "[ALERT]" in line or "[emerg]" in line), lines[0])
 
 
 def _listening(inodes: set[str]) -> int:
