@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Awaitable, Mapping
+from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 Config = Mapping[str, Any]
 """A configuration as plain data."""
@@ -131,6 +131,29 @@ class Refreshed(Protocol):
 class Patchable(Protocol):
     """A server that takes what differs in large mappings of its configuration without the rest."""
 
-    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Makes the changes, which `patches.patch_between` describes. Raises BadConfiguration, and has changed nothing
-        then."""
+    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> Awaitable[None] | None:
+        """Makes the changes, that `patches.patch_between` describes, at once, or once what is returned is awaited.
+        Raises BadConfiguration, and has changed nothing then."""
+
+
+@runtime_checkable
+class Manifold(Protocol):
+    """A server of several processes, of which the first one tells for all."""
+
+    async def status_of_all(self) -> dict[str, Any]:
+        """What `status` would say of all of them."""
+
+    def record(self, recorders: list[int]) -> None:
+        """Tells the others who records, whole (`records.Records.record`)."""
+
+    async def records(self, recorder: int, file: IO[str]) -> list[dict[str, int]]:
+        """Writes the records that others have for one who records, a line of JSON each, and what each says of them:
+        their `count`, how many were `lost`, and when it `began`."""
+
+
+@runtime_checkable
+class Figuring(Protocol):
+    """A server that may be one of several processes, whose figures are added up."""
+
+    def figures(self) -> dict[str, Any]:
+        """What it has counted."""

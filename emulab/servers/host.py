@@ -10,6 +10,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "files"}                    answered with the texts that programs beside the server see, by path
     → {"id", "op": "order", "order": {...}}    of an operator (`base.Orderly`), answered with what came of it
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
+    → {"id", "op": "figures"}                  answered with what one of several processes has counted
     → {"id", "op": "ping"}                     answered by whoever turns the loop, whatever else is under way
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
     → {"id", "op": "records", "recorder": number}
@@ -44,14 +45,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.servers.base import Filed, Informed, Journaling, Orderly, Patchable, Refreshed, Server, vital
+from emulab.servers.base import (
+    Figuring,
+    Filed,
+    Informed,
+    Journaling,
+    Manifold,
+    Orderly,
+    Patchable,
+    Refreshed,
+    Server,
+    vital,
+)
 from emulab.servers.records import Records
 
 SERVERS = {
     "dns": "emulab.servers.dns.server",
     "l4": "emulab.servers.l4.server",
     "l4-by-haproxy": "emulab.servers.engines.balancer.server",
-    "ingress": "emulab.servers.l7.shell.server",
+    "ingress": "emulab.servers.l7.workers.server",
+    "ingress-worker": "emulab.servers.l7.shell.server",
     "ingress-by-haproxy": "emulab.servers.engines.haproxy.server",
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
@@ -182,14 +195,18 @@ class _Host:
         match command["op"]:
             case "sockets":
                 for key, fd in zip(command["keys"], fds, strict=True):
-                    self._waiting[key] = socket.socket(fileno=fd)
+                    sock = self._waiting[key] = socket.socket(fileno=fd)
+                    sock.setblocking(
+                        False
+                    )  # as it came; this object would make its copies block, wherever they are
             case "configure":
                 config = _read_memory_file(fds[0])
                 sockets, self._waiting = self._waiting, {}
                 await self._server.configure(config, sockets)
             case "patch":
                 assert isinstance(self._server, Patchable)
-                self._server.patch(_read_memory_file(fds[0]))
+                if (patched := self._server.patch(_read_memory_file(fds[0]))) is not None:
+                    await patched
             case "tell":
                 if isinstance(self._server, Informed):
                     self._server.tell(command["message"])
@@ -198,12 +215,10 @@ class _Host:
                     self._server.journal(fds[0])
                 else:
                     os.close(fds[0])
-            case "files":
-                return dict(self._server.files()) if isinstance(self._server, Filed) else {}
-            case "order" | "status" | "flush":
+            case "files" | "figures" | "flush" | "order" | "status":
                 return await self._told(command)
             case "record":
-                self._records.record(command["recorders"])
+                self._record(command["recorders"])
             case "records":
                 return await self._write_records(command["recorder"], fds[0])
             case "close":
@@ -211,16 +226,28 @@ class _Host:
         return None
 
     async def _told(self, command: dict[str, Any]) -> dict[str, Any]:
-        if command["op"] == "flush":
-            if isinstance(self._server, Journaling):
-                self._server.flush()
-            return {}
-        if command["op"] == "status":
-            if isinstance(self._server, Refreshed):
-                await self._server.refresh()
-            return {**self._server.status(), "recording": self._records.wanted}
-        assert isinstance(self._server, Orderly)
-        return self._server.order(command["order"])
+        server = self._server
+        match command["op"]:
+            case "files":
+                return dict(server.files()) if isinstance(server, Filed) else {}
+            case "figures":
+                return server.figures() if isinstance(server, Figuring) else {}
+            case "flush":
+                if isinstance(server, Journaling):
+                    server.flush()
+                return {}
+            case "status":
+                if isinstance(server, Refreshed):
+                    await server.refresh()
+                told = await server.status_of_all() if isinstance(server, Manifold) else server.status()
+                return {**told, "recording": self._records.wanted}
+        assert isinstance(server, Orderly)
+        return server.order(command["order"])
+
+    def _record(self, recorders: list[int]) -> None:
+        self._records.record(recorders)
+        if isinstance(self._server, Manifold):
+            self._server.record(recorders)
 
     async def _write_records(self, recorder: int, fd: int) -> dict[str, int]:
         """Writes records a few at a time: whoever is served meanwhile doesn't wait for all of them."""
@@ -231,10 +258,12 @@ class _Host:
             for start in range(0, len(records), _LINES):
                 file.writelines(f"{json.dumps(record)}\n" for record in records[start : start + _LINES])
                 await asyncio.sleep(0)
+            others = await self._server.records(recorder, file) if isinstance(self._server, Manifold) else []
+        began = self._records.began.get(recorder, time.time_ns())
         return {
-            "count": len(records),
-            "lost": lost,
-            "began": self._records.began.get(recorder, time.time_ns()),
+            "count": len(records) + sum(one["count"] for one in others),
+            "lost": lost + sum(one["lost"] for one in others),
+            "began": max([began, *(one["began"] for one in others)]),
         }
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -192,6 +192,12 @@ _CLUSTER = {
             "routes: `nginx`, `haproxy`",
             "builtin",
         ),
+        "workers": OwnField(
+            "int32",
+            "Processes that serve in each pod, 1-64; threads of haproxy. The ConfigMap's worker-processes outranks it, "
+            "where that is a number",
+            "1",
+        ),
         "classes": OwnField(
             "[string]",
             'IngressClasses of other controllers that it serves besides, as [alb]; ["*"] for all',

@@ -24,7 +24,7 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.netns import Handle
 from emulab.lab.hosts.hosted import Hosted, TakeRecord, memory_file
-from emulab.lab.hosts.listening import LINGERS, listeners
+from emulab.lab.hosts.listeners import listeners
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.model.members import changed_keys
@@ -308,7 +308,7 @@ class ServerHosts:
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await listeners(wanted, server.everywhere, LINGERS if replaced else 0) if wanted else {}
+        opened = await listeners(wanted, server.everywhere, replaced or server.name in self.restarts)
         try:
             await host.configure(server, news.content, opened)
         finally:

@@ -17,7 +17,7 @@ from emulab.servers.accesslog import OWN
 from emulab.servers.base import Config, Emit, vital
 from emulab.servers.configuration import from_json
 from emulab.servers.engines.logged import LoggedRequest, records
-from emulab.servers.engines.running import WORKERS, EngineRunner, ProgramMake
+from emulab.servers.engines.running import EngineRunner, ProgramMake
 from emulab.servers.engines.shared import is_named
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
@@ -25,7 +25,7 @@ from emulab.servers.l7.config import L7Config, MeasuredAs
 from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.snapshot import Snapshot, take
-from emulab.servers.l7.personalities.personality import Connections
+from emulab.servers.l7.personalities.figures import Connections
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
@@ -116,9 +116,9 @@ class ProgramIngress:
         names = dict(self._names)
 
         def files(generation: int) -> Mapping[str, str]:
-            return self._make.files(wanted, EngineSettings(listeners, WORKERS, generation, names))
+            return self._make.files(wanted, EngineSettings(listeners, wanted.workers, generation, names))
 
-        await self._runner.use(files, listeners)
+        await self._runner.use(files, listeners, wanted.workers)
 
     async def _learn_names(self) -> None:
         """Finds out what the names of servers are in full: programs know no search domains."""
@@ -154,9 +154,8 @@ class ProgramIngress:
         snapshot = self._snapshot
         if path == "/metrics" and key in snapshot.metrics_at:
             counted = Connections(self._counters["accepted"], self._counters["requests"], 0, 0)
-            return CONTENT_TYPE, self._metrics.text(
-                counted, own_process(), snapshot.certificates, self._configured
-            )
+            figures = self._metrics.figures(counted, own_process())
+            return CONTENT_TYPE, self._metrics.text(figures, snapshot.certificates, self._configured)
         text = (snapshot.pages.get(key) or {}).get(path)
         return (PLAIN, text) if text is not None else None
 

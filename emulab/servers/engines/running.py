@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,6 @@ from emulab.kernel.processes.beside import EngineProgram, have_own_folders
 from emulab.kernel.processes.programs import run_program
 from emulab.servers.engines.shared import places
 
-WORKERS = 1
 _RELOAD = 30.0
 """Seconds within which a configuration has to be in use."""
 _DOUBT = 0.5
@@ -72,7 +72,10 @@ class EngineRunner:
         )
 
     async def use(
-        self, made: Callable[[int], Mapping[str, str]], listeners: Mapping[str, socket.socket]
+        self,
+        made: Callable[[int], Mapping[str, str]],
+        listeners: Mapping[str, socket.socket],
+        workers: int = 1,
     ) -> None:
         """Has the program follow a configuration: the texts made for the number that tells it from others.
 
@@ -89,7 +92,7 @@ class EngineRunner:
         else:
             await self._begin(listeners)
         try:
-            await self._until(generation, listeners)
+            await self._until(generation, listeners, workers)
         except ValueError:
             await asyncio.to_thread(_write_files, before)
             raise
@@ -109,7 +112,7 @@ class EngineRunner:
             self._leaving[earlier] = before
         before.signal(self.how.leave)
 
-    async def _until(self, generation: int, listeners: Mapping[str, socket.socket]) -> None:
+    async def _until(self, generation: int, listeners: Mapping[str, socket.socket], workers: int) -> None:
         """Until that configuration alone is in use. Raises ValueError, with the program's words, if it is refused."""
         status = places(self.how.folder).status
         clock, name = asyncio.get_running_loop().time, self.how.name
@@ -117,7 +120,7 @@ class EngineRunner:
         inodes = {str(os.fstat(sock.fileno()).st_ino) for sock in listeners.values()}
         late = self.how.leaves_late
         while await _asked(status, b"/generation") != str(generation) or (
-            late and _listening(inodes) > WORKERS
+            late and _listening(inodes) > workers
         ):
             now = clock()
             if now > doubt or not self.program.running:
@@ -199,7 +202,7 @@ def _listening(inodes: set[str]) -> int:
                 for worker in _children(Path(f"/proc/{master}/task/{master}")):
                     number += not inodes.isdisjoint(_sockets_of(worker))
     except OSError:
-        return WORKERS + 1  # one has just ended
+        return sys.maxsize  # one has just ended
     return number
 
 

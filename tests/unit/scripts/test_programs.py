@@ -88,6 +88,7 @@ PACKAGES = {
     "tty": "",
     "tshark": "tshark",
     "unshare": "util-linux",
+    "wc": "",
     "webhook": "",
     "wrk": "wrk",
     "zstd": "zstd",
