@@ -69,6 +69,9 @@ def _unable(balancing: Balancing, datagrams: Sequence[int], engine: str) -> Iter
         yield f"{engine} with one node: there is nobody to whom keepalived could move the address, so it isn't run"
     if balancing.mode == "nat":
         yield f"{engine} is a proxy: this balancer of mode nat is served by the engine {OWN_ENGINE}"
-    elif datagrams:
+        return
+    if balancing.workers > 1:
+        yield f"haproxy has one process, with a thread for each processor: workers is of the engine {OWN_ENGINE}"
+    if datagrams:
         ports = ", ".join(f"{port}/UDP" for port in datagrams)
         yield f"haproxy takes no datagrams: {ports} is served by nobody; engine: {OWN_ENGINE} does it"

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 Config = Mapping[str, Any]
@@ -101,6 +101,30 @@ class Informed(Protocol):
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Takes note of a message. Cheap: there may be one for every change in a lab."""
+
+
+class Others(Protocol):
+    """The other workers of a server, as the leader of a crew has them (`servers.crew`)."""
+
+    async def statuses(self) -> list[dict[str, Any]]:
+        """What the others say of themselves; who doesn't answer in time is missing."""
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Tells all of them."""
+
+
+@runtime_checkable
+class Crewed(Protocol):
+    """A server that may be several processes, of which one leads the others (`servers.crew`)."""
+
+    def lead(self, others: Others) -> None:
+        """It is the leader of these."""
+
+    def for_worker(self, config: Config, number: int) -> dict[str, Any]:
+        """What of a configuration the worker of this number, from 1 on, is told. It has the same sockets at most."""
+
+    def together(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Its status, with what the others have said of themselves in it."""
 
 
 @runtime_checkable

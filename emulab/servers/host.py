@@ -11,6 +11,9 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "order", "order": {...}}    of an operator (`base.Orderly`), answered with what came of it
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
     → {"id", "op": "figures"}                  answered with what one of several processes has counted
+    → {"id", "op": "worker"}                   one descriptor: the control socket of another process that serves, too,
+                                               and is led by this one from the next "configure" on (`crew`)
+    → {"id", "op": "dismiss", "number": N}     so many of those end
     → {"id", "op": "ping"}                     answered by whoever turns the loop, whatever else is under way
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
     → {"id", "op": "records", "recorder": number}
@@ -46,6 +49,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from emulab.servers.base import (
+    Crewed,
     Figuring,
     Filed,
     Informed,
@@ -57,6 +61,7 @@ from emulab.servers.base import (
     Server,
     vital,
 )
+from emulab.servers.crew.leader import Leader
 from emulab.servers.records import Records
 
 SERVERS = {
@@ -132,6 +137,7 @@ class _Host:
         self._control = control
         self._records = Records(lambda record: self._send({"record": record}))
         self._server: Server = importlib.import_module(SERVERS[kind]).create(self._records)
+        self._leader = Leader(self._server, lambda _, record: self._send({"record": record}))
         self._waiting: dict[str, socket.socket] = {}
         self._commands: asyncio.Queue[tuple[dict[str, Any], list[int]]] = asyncio.Queue()
         self._reserve = bytearray(_RESERVE)
@@ -193,39 +199,31 @@ class _Host:
 
     async def _execute(self, command: dict[str, Any], fds: list[int]) -> Any:
         match command["op"]:
-            case "sockets":
-                for key, fd in zip(command["keys"], fds, strict=True):
-                    sock = self._waiting[key] = socket.socket(fileno=fd)
-                    sock.setblocking(
-                        False
-                    )  # as it came; this object would make its copies block, wherever they are
-            case "configure":
-                config = _read_memory_file(fds[0])
-                sockets, self._waiting = self._waiting, {}
-                await self._server.configure(config, sockets)
-            case "patch":
-                assert isinstance(self._server, Patchable)
-                if (patched := self._server.patch(_read_memory_file(fds[0]))) is not None:
-                    await patched
-            case "tell":
-                if isinstance(self._server, Informed):
-                    self._server.tell(command["message"])
             case "journal":
                 if isinstance(self._server, Journaling):
                     self._server.journal(fds[0])
                 else:
                     os.close(fds[0])
-            case "files" | "figures" | "flush" | "order" | "status":
-                return await self._told(command)
+            case "files" | "figures":
+                return self._told(command)
+            case "order" | "flush":
+                await self._leader.flush()
+                return self._told(command)
+            case "status":
+                return await self._status()
             case "record":
                 self._record(command["recorders"])
+                await self._leader.record(command["recorders"])
             case "records":
                 return await self._write_records(command["recorder"], fds[0])
             case "close":
-                await self._server.close(command["grace"])
+                closing = self._leader.close(command["grace"])
+                await asyncio.gather(self._server.close(command["grace"]), closing)
+            case _:
+                await self._change(command, fds)
         return None
 
-    async def _told(self, command: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, command: dict[str, Any]) -> dict[str, Any]:
         server = self._server
         match command["op"]:
             case "files":
@@ -236,13 +234,47 @@ class _Host:
                 if isinstance(server, Journaling):
                     server.flush()
                 return {}
-            case "status":
-                if isinstance(server, Refreshed):
-                    await server.refresh()
-                told = await server.status_of_all() if isinstance(server, Manifold) else server.status()
-                return {**told, "recording": self._records.wanted}
         assert isinstance(server, Orderly)
         return server.order(command["order"])
+
+    async def _change(self, command: dict[str, Any], fds: list[int]) -> None:
+        """What changes the server, and its other workers."""
+        match command["op"]:
+            case "sockets":
+                for key, fd in zip(command["keys"], fds, strict=True):
+                    sock = self._waiting[key] = socket.socket(fileno=fd)
+                    # As it came; this object would make its copies block, wherever they are.
+                    sock.setblocking(False)
+            case "configure":
+                config = _read_memory_file(fds[0])
+                sockets, self._waiting = self._waiting, {}
+                self._leader.remember(sockets)
+                await self._server.configure(config, sockets)
+                await self._leader.configure(config)
+            case "patch":
+                assert isinstance(self._server, Patchable)
+                changes = _read_memory_file(fds[0])
+                if (patched := self._server.patch(changes)) is not None:
+                    await patched
+                await self._leader.patch(changes)
+            case "tell":
+                if isinstance(self._server, Informed):
+                    self._server.tell(command["message"])
+                self._leader.tell(command["message"])
+            case "worker":
+                self._leader.take(socket.socket(fileno=fds[0]))
+            case "dismiss":
+                self._leader.dismiss(command["number"])
+
+    async def _status(self) -> dict[str, Any]:
+        if isinstance(self._server, Refreshed):
+            await self._server.refresh()
+        server, others = self._server, await self._leader.statuses()
+        if isinstance(server, Manifold):
+            status = await server.status_of_all()
+        else:
+            status = server.together(others) if others and isinstance(server, Crewed) else server.status()
+        return {**status, "recording": self._records.wanted}
 
     def _record(self, recorders: list[int]) -> None:
         self._records.record(recorders)
@@ -259,11 +291,12 @@ class _Host:
                 file.writelines(f"{json.dumps(record)}\n" for record in records[start : start + _LINES])
                 await asyncio.sleep(0)
             others = await self._server.records(recorder, file) if isinstance(self._server, Manifold) else []
+            count, others_lost, others_began = await self._leader.records(recorder, file)
         began = self._records.began.get(recorder, time.time_ns())
         return {
-            "count": len(records) + sum(one["count"] for one in others),
-            "lost": lost + sum(one["lost"] for one in others),
-            "began": max([began, *(one["began"] for one in others)]),
+            "count": len(records) + count + sum(one["count"] for one in others),
+            "lost": lost + others_lost + sum(one["lost"] for one in others),
+            "began": max([began, others_began, *(one["began"] for one in others)]),
         }
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -50,6 +50,11 @@ http {{
 """
 
 
+def upstream_conf(folder: Path, address: str, port: int) -> str:
+    """nginx' configuration as an upstream that answers with little or, of a file `big`, with much."""
+    return _UPSTREAM.format(folder=folder, address=address, port=port, small="x" * 100, big=BIG, user=_user())
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One proxy that is measured."""
@@ -101,16 +106,7 @@ class Stage:
         for one in (address, OTHER, UPSTREAM[0]):
             subprocess.run(["ip", "addr", "add", f"{one}/32", "dev", "lo"], check=True)
         (self.folder / "big").write_bytes(b"x" * SIZE)
-        (self.folder / "upstream.conf").write_text(
-            _UPSTREAM.format(
-                folder=self.folder,
-                address=UPSTREAM[0],
-                port=UPSTREAM[1],
-                small="x" * 100,
-                big=BIG,
-                user=_user(),
-            )
-        )
+        (self.folder / "upstream.conf").write_text(upstream_conf(self.folder, *UPSTREAM))
         self._nginx("upstream.conf", -1)
         _wait(UPSTREAM)
         return self._emulab(config, address), self._beside(config, address)

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 SMALLEST = {
+    "balancer": ("--rounds", "1", "--seconds", "1"),
     "ingress": ("--rounds", "1", "--seconds", "1", "--only", "small,new"),
     "l7": ("--rounds", "1", "--seconds", "1"),
     "changes": ("--services", "20", "--repeats", "1"),

@@ -71,6 +71,11 @@ LOAD_BALANCER_FIELDS = {
         "idleTimeout": OwnField(
             "int32", "Seconds without a packet after which a connection ends", "never; UDP 30"
         ),
+        "workers": OwnField(
+            "int32",
+            "Processes that serve, 16 at most (mode proxy), each at sockets of its own and with its part of the limits",
+            "1",
+        ),
     },
     "emulab.v1.LoadBalancerVrrp": {
         "version": OwnField("int32", "2 (RFC 3768) or 3 (RFC 9568); of IPv6 it is 3", "3"),

@@ -158,6 +158,7 @@ _ASKED = {
     "deny": "Deny",
     "limits": "Limits",
     "idleTimeout": "Idle Timeout",
+    "workers": "Workers",
 }
 
 

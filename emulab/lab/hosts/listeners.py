@@ -20,7 +20,7 @@ _FREED = (
 
 
 async def listeners(
-    wanted: Sequence[tuple[str, str, int]], everywhere: Container[str], again: bool
+    wanted: Sequence[tuple[str, str, int]], everywhere: Container[str], again: bool, several: bool = False
 ) -> dict[str, socket.socket]:
     """See `sockets.open_listeners`. Raises KernelError.
 
@@ -28,9 +28,9 @@ async def listeners(
     """
     for pause in _FREED if again and wanted else ():
         try:
-            return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere)
+            return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere, several)
         except KernelError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
         await asyncio.sleep(pause)
-    return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere) if wanted else {}
+    return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere, several) if wanted else {}

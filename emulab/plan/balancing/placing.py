@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import NamedTuple
 
 from emulab.kinds.emulab.balancerplaces import engine_of
@@ -97,6 +98,8 @@ def _serve(
     rules = BalancerRules(plan.owner, plan.frontends, plan.balancing.deny, own)
     metrics = tuple(key for a in addresses if (key := f"tcp/{a}/{METRICS_PORT}") not in plan.frontends)
     engine = engine_of(plan.balancing, cluster)
+    # A real program has processes and threads of its own.
+    workers = plan.balancing.workers if engine == OWN_ENGINE else 0
     tuning = _tuning(plan.balancing, cluster) if plan.balancing.mode == "nat" else ()
     if (
         plan.nodes and plan.balancing.mode == "nat"
@@ -107,7 +110,8 @@ def _serve(
     if tuning:
         draft.rules(place, Tuning(tuning))
     if plan.balancing.mode != "nat":
-        config = L4Config.at(served_frontends(plan.frontends, engine), metrics)
+        shared = _shared(plan.frontends, workers)
+        config = L4Config.at(served_frontends(shared, engine), metrics)
         for table in guarding_rules(rules):
             draft.rules(place, table)
     else:
@@ -119,7 +123,8 @@ def _serve(
         if (flows := udp_targets(usable)) is not None:
             draft.rules(place, flows)
     listen = dict.fromkeys(config.listen, place)
-    draft.servers[place] = PlannedServer(place, BALANCER_ENGINES[engine].server, place, config, listen)
+    kind = BALANCER_ENGINES[engine].server
+    draft.servers[place] = PlannedServer(place, kind, place, config, listen, workers=workers)
 
 
 def served_frontends(frontends: Mapping[str, FrontendConfig], engine: str) -> Mapping[str, FrontendConfig]:
@@ -127,6 +132,21 @@ def served_frontends(frontends: Mapping[str, FrontendConfig], engine: str) -> Ma
     if engine == OWN_ENGINE:
         return frontends
     return {key: one for key, one in frontends.items() if not key.startswith("udp/")}
+
+
+def _shared(frontends: Mapping[str, FrontendConfig], workers: int) -> Mapping[str, FrontendConfig]:
+    """The frontends of one of several workers: each takes a part of what all of them take."""
+    if workers <= 1:
+        return frontends
+    found = {}
+    for key, one in frontends.items():
+        limits = replace(
+            one.limits,
+            connections=ceil(one.limits.connections / workers),
+            rate=ceil(one.limits.rate / workers),
+        )
+        found[key] = replace(one, limits=limits)
+    return found
 
 
 def _usable(key: str, frontend: FrontendConfig, unhealthy: frozenset[tuple[str, str]]) -> FrontendConfig:

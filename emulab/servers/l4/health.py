@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from emulab.servers.base import Emit, vital
+from emulab.servers.base import vital
 from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.checks import probe
 from emulab.servers.l4.config import HealthPolicy
@@ -15,7 +16,7 @@ from emulab.servers.l4.frontend import Frontend
 class Checker:
     """The checks of one frontend."""
 
-    def __init__(self, frontend: Frontend, emit: Emit) -> None:
+    def __init__(self, frontend: Frontend, emit: Callable[[dict[str, Any]], None]) -> None:
         self._frontend = frontend
         self._emit = emit
         self._tasks: dict[BalancedTarget, tuple[HealthPolicy, asyncio.Task[None]]] = {}

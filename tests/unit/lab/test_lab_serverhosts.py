@@ -28,7 +28,7 @@ from emulab.lab.hosts.serverhosts import RecordListener, ServerHosts
 from emulab.plan.state import PlannedServer
 
 
-def open_listeners(wanted: Any, _everywhere: Any) -> dict[str, socket.socket]:
+def open_listeners(wanted: Any, _everywhere: Any, _several: bool) -> dict[str, socket.socket]:
     return {
         key: socket.create_server(("127.0.0.1", int(key.rpartition("/")[2])), backlog=10)
         for key, *_ in wanted

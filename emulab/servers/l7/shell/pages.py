@@ -13,7 +13,6 @@ PLAIN = "text/plain; charset=utf-8"
 _FAILED = "healthz check failed\n"  # of Kubernetes' healthz
 _NOT_FOUND = "404 page not found\n"  # of Go's net/http
 
-
 FoundPage = tuple[str, str] | None
 """Content type and text; None where there is no such page."""
 
