@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.cluster.balanceraddresses import balancer_addresses
+from emulab.cluster.balancerreplicas import replica_changes
 from emulab.cluster.freeaddresses import first_free, service_families, underlay_taken, unplaced
 from emulab.errors import UserError
 from emulab.kinds.core.hostnames import unfit_hostname
@@ -63,6 +64,7 @@ def allocate(objects: Objects, cluster: Cluster) -> list[Change]:
     return [
         *_clients(objects, cluster),
         *balancer_addresses(objects, cluster),
+        *replica_changes(objects, cluster),
         *_services(objects, cluster),
         *_pods(objects, cluster),
     ]

@@ -9,8 +9,8 @@ from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.kind import ADDRESSED
-from emulab.kinds.registry import KINDS, LOAD_BALANCER
-from emulab.kinds.underlay import underlay_address, underlay_addresses
+from emulab.kinds.registry import KINDS, LOAD_BALANCER, SERVICE
+from emulab.kinds.underlay import replica_addresses, underlay_address, underlay_addresses
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Objects
 from emulab.model.families import Families
@@ -33,6 +33,8 @@ def underlay_taken(objects: Objects, cluster: Cluster) -> set[IPAddress]:
     used = {address for underlay in cluster.underlays for address in underlay.fixed}
     for kind in KINDS.of(ADDRESSED):
         used.update(a for o in objects.kind(kind) for a in underlay_addresses(o))
+    for kind in (LOAD_BALANCER, SERVICE):
+        used.update(a for o in objects.kind(kind) for own in replica_addresses(o) for a in own)
     for o in objects.kind(LOAD_BALANCER):
         asked = LoadBalancer.of(o).address
         if asked is not None:

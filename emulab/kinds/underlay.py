@@ -147,6 +147,11 @@ def virtual_addresses(o: Object) -> tuple[IPAddress, ...]:
     return tuple(ip_address(text) for text in texts if text)
 
 
+def replica_addresses(o: Object) -> tuple[tuple[IPAddress, ...], ...]:
+    """The own addresses of each node of a balancer that has several; that of the balancer moves between them."""
+    return tuple(tuple(map(ip_address, one["addresses"])) for one in o.status.get("replicas") or ())
+
+
 def with_addresses(addresses: Sequence[IPAddress]) -> dict[str, object]:
     """The part of a status that `underlay_addresses` reads. Two families' stand as a Node's do; one is said once."""
     status: dict[str, object] = {"address": str(addresses[0])}

@@ -13,6 +13,7 @@ from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import controllers
 from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS
+from emulab.lab.balancerengines import refuse_missing_programs
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
@@ -32,7 +33,8 @@ _UNABLE: Mapping[str, tuple[Callable[[RequestRoute], Iterator[str]], Callable[[U
 
 
 async def refuse_missing(given: Sequence[Object]) -> None:
-    """Raises UserError when the engine that a Cluster asks for isn't installed, or can't do what is asked of it."""
+    """Raises UserError when an engine that is asked for isn't installed, or can't do what is asked of it."""
+    refuse_missing_programs(given)
     for o in given:
         name = Cluster.of(o).ingress_engine if o.type == CLUSTER else _OWN
         if name == _OWN:

@@ -10,6 +10,7 @@ from emulab.cluster.unplaced import unplaced
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.registry import CONFIG_MAP, INGRESS
+from emulab.lab.balancerengines import unfollowed_by_balancers
 from emulab.lab.cni.shortfalls import shortfalls
 from emulab.lab.engines import unfollowed
 from emulab.lab.kubelet.programs import missing_program
@@ -34,5 +35,6 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
         *(finding.line() for finding in spreading_oddities(asked, objects, classes, cluster)),
         *(finding.line() for o in given if o.type == CONFIG_MAP for finding in unheeded_corefile(o)),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
+        *(finding.line() for finding in unfollowed_by_balancers(given, objects)),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),
     ]

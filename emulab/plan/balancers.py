@@ -15,13 +15,13 @@ Services that share an address (`sharing`) are served at one place, that of the 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
+from emulab.kinds.emulab.balancerplaces import service_place
 from emulab.kinds.emulab.balancingview import Balancing, health_annotated
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
@@ -30,13 +30,13 @@ from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import CONFIG_MAP, ENDPOINT_SLICE, INGRESS, LOAD_BALANCER, NODE, SERVICE
-from emulab.kinds.underlay import underlay_addresses, virtual_addresses
+from emulab.kinds.underlay import replica_addresses, underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, Family, families_of, family_of
 from emulab.model.objects import Object
 from emulab.plan.balancing.isolation import plan_isolation
-from emulab.plan.balancing.placing import BalancerPlan, place_balancer
+from emulab.plan.balancing.placing import BalancerPlan, identifiers, place_balancer
 from emulab.plan.balancing.returning import Returning, plan_returning
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
@@ -45,6 +45,7 @@ from emulab.plan.kept import PlanSource
 from emulab.plan.links import Route
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import PlannedServer
+from emulab.plan.topology import BalancerNode
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
@@ -66,9 +67,14 @@ def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: li
         ),
         *_of_services(draft, source, taking),
     ]
+    numbers = identifiers(plans, cluster)
     for plan in plans:
-        place_balancer(draft, plan, cluster)
-    clients_own = [Returning(p.addresses) for p in plans if p.balancing.preserve_client_ip]
+        place_balancer(draft, plan, cluster, numbers.get(plan.place, 0))
+    clients_own = [
+        Returning(p.addresses, tuple(node.addresses for node in p.nodes))
+        for p in plans
+        if p.balancing.preserve_client_ip
+    ]
     plan_returning(draft, nodes, clients_own, cluster)
     plan_isolation(draft, [vip for plan in plans for vip in plan.vips], cluster)
 
@@ -91,7 +97,8 @@ def _asked_for(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balancer
         for vip in vips
         for (protocol, port), node_port in forwarded
     }
-    return BalancerPlan(o.name, str(o.key), underlay_addresses(o), vips, frontends, balancing, unhealthy(o))
+    own = underlay_addresses(o)
+    return BalancerPlan(o.name, str(o.key), own, vips, frontends, balancing, unhealthy(o), balancer_nodes(o))
 
 
 def balanced(o: Object) -> Object | None:
@@ -134,8 +141,11 @@ def _of_service(draft: Draft, source: PlanSource, o: Object, nodes: Sequence[Nod
             frontends[f"{p.protocol.lower()}/{vip}/{p.port}"] = frontend
     if not all(p.node_port for p in ports):
         families = families_of(addresses)
-        draft.add(*(Route(place, n.pod_range(f), "eth0", n.address(f)) for f in families for n in nodes))
-    return BalancerPlan(place, str(o.key), addresses, vips, frontends, balancing, unhealthy(o))
+        places = [node.place for node in balancer_nodes(o)] or [place]
+        ways = [(n.pod_range(f), n.address(f)) for f in families for n in nodes]
+        draft.add(*(Route(own, pods, "eth0", node) for own in places for pods, node in ways))
+    own = balancer_nodes(o)
+    return BalancerPlan(place, str(o.key), addresses, vips, frontends, balancing, unhealthy(o), own)
 
 
 def _pods(
@@ -148,12 +158,10 @@ def _pods(
     )
 
 
-def service_place(service: Object) -> str:
-    """The place of a LoadBalancer Service's balancer: `lb-NAMESPACE-NAME`, shortened with a hash when long."""
-    name = f"lb-{service.namespace}-{service.name}"
-    if len(name) <= 63 and "-" not in service.namespace:  # else two Services could have one name
-        return name
-    return name[:54] + "-" + hashlib.sha256(str(service.key).encode()).hexdigest()[:8]
+def balancer_nodes(o: Object) -> tuple[BalancerNode, ...]:
+    """The nodes of a balancer that has several."""
+    names = [str(one["name"]) for one in o.status.get("replicas") or ()]
+    return tuple(BalancerNode(*pair) for pair in zip(names, replica_addresses(o), strict=True))
 
 
 def unhealthy(o: Object) -> frozenset[tuple[str, str]]:

@@ -79,7 +79,9 @@ class _Index:
     def __init__(self, objects: Objects, world: World) -> None:
         self._objects = objects
         self._pods = {e["ip"]: o for o in objects.kind(POD) for e in o.status.get("podIPs") or ()}
-        self._places = {str(a): p for p in world.places.values() if p.kind != "pod" for a in p.addresses}
+        # Of the nodes between which a balancer's addresses move, the first has its name.
+        fixed = [p for p in world.places.values() if p.kind != "pod"]
+        self._places = {str(a): p for p in reversed(fixed) for a in p.addresses}
         # Addresses that no place is told of: a node's end of the overlay, which it masquerades with.
         node_namespaces = {p.namespace: p for p in world.places.values() if p.kind == "node"}
         for item in world.network.items:

@@ -6,7 +6,8 @@ other doesn't pass through the router. Every place has an address of each of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from emulab.kinds.emulab.client import Client
 from emulab.kinds.emulab.clusterview import Cluster
@@ -130,6 +131,31 @@ def plug_vpc(
         u = cluster.underlay(family_of(address))
         draft.address(name, "eth0", address, u.vpc)
         draft.default_route(name, "eth0", u.router_vpc)
+
+
+class BalancerNode(NamedTuple):
+    """One of the nodes of a balancer, between which its addresses move."""
+
+    place: str
+    addresses: tuple[IPAddress, ...]  # its own
+
+
+def plug_nodes(
+    draft: Draft,
+    nodes: Sequence[BalancerNode],
+    addresses: Sequence[IPAddress],
+    vips: Sequence[IPAddress],
+    cluster: Cluster,
+) -> None:
+    """A balancer's nodes: in the vpc, without the addresses that move. The router knows the way to a virtual address by
+    the balancer's own one, wherever that is."""
+    for own, vip in zip(addresses, vips, strict=True):
+        if vip != own:
+            draft.add(Route("router", family_of(vip).host(vip), "vpc", own))
+    for node in nodes:
+        plug_vpc(draft, node.place, node.addresses, cluster)
+        both = dict.fromkeys([*vips, *addresses, *node.addresses])
+        draft.place(node.place, "balancer", both, vpc_resolv_conf(cluster))
 
 
 def plug_balancer(

@@ -144,6 +144,14 @@ class Filed(Protocol):
 
 
 @runtime_checkable
+class Refreshed(Protocol):
+    """A server that has to ask somebody for what its status and records say: a real program, say."""
+
+    async def refresh(self) -> None:
+        """Asks, tells what is new, and keeps what `status` says from then on."""
+
+
+@runtime_checkable
 class Patchable(Protocol):
     """A server that takes what differs in large mappings of its configuration without the rest."""
 

@@ -57,6 +57,7 @@ from emulab.servers.base import (
     Manifold,
     Orderly,
     Patchable,
+    Refreshed,
     Server,
     vital,
 )
@@ -66,18 +67,21 @@ from emulab.servers.records import Records
 SERVERS = {
     "dns": "emulab.servers.dns.server",
     "l4": "emulab.servers.l4.server",
+    "l4-by-haproxy": "emulab.servers.engines.balancer.server",
     "ingress": "emulab.servers.l7.workers.server",
     "ingress-worker": "emulab.servers.l7.shell.server",
     "ingress-by-haproxy": "emulab.servers.engines.haproxy.server",
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
+    "vrrp": "emulab.servers.vrrp.server",
+    "vrrp-by-keepalived": "emulab.servers.engines.keepalived.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",
 }
 
 JOURNALING = frozenset({"echo"})
 """Kinds of servers that write into logs of others (`base.Journaling`)."""
 
-TOLD_WHOLE = frozenset({"ingress-by-haproxy", "ingress-by-nginx"})
+TOLD_WHOLE = frozenset({"ingress-by-haproxy", "ingress-by-nginx", "l4-by-haproxy"})
 """Kinds that aren't `base.Patchable` though others with the same configuration are."""
 
 LOGS = "emulab.servers.logs.keeper"
@@ -263,6 +267,8 @@ class _Host:
                 self._leader.dismiss(command["number"])
 
     async def _status(self) -> dict[str, Any]:
+        if isinstance(self._server, Refreshed):
+            await self._server.refresh()
         server, others = self._server, await self._leader.statuses()
         if isinstance(server, Manifold):
             status = await server.status_of_all()
@@ -277,6 +283,8 @@ class _Host:
 
     async def _write_records(self, recorder: int, fd: int) -> dict[str, int]:
         """Writes records a few at a time: whoever is served meanwhile doesn't wait for all of them."""
+        if isinstance(self._server, Refreshed):
+            await self._server.refresh()
         with os.fdopen(fd, "w") as file:
             records, lost = self._records.since(recorder)
             for start in range(0, len(records), _LINES):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from emulab.kinds.emulab.balancing import BALANCER_ENGINES, OWN_ENGINE
 from emulab.kinds.emulab.cluster import MODES as SETTINGS
 from emulab.kinds.images import ENGINES
 from emulab.plan.proxy.modes import MODES
@@ -43,9 +44,24 @@ INGRESS = Axis(
     {"haproxy": ("no connection has one status",)},
     frozenset({"ingress"}),
 )
-AXES = (PROXY, INGRESS)
+BALANCER = Axis(
+    "balancer",
+    "engine",
+    ("balancers", "engine"),
+    tuple(BALANCER_ENGINES),
+    {name: ("no datagrams",) for name in BALANCER_ENGINES if name != OWN_ENGINE},
+    frozenset({"balancer", "ingress"}),
+)
+AXES = (PROXY, INGRESS, BALANCER)
 
-BY_VALUE: Mapping[str, Collection[str]] = {
-    name: own for axis in AXES for name, own in axis.differences.items()
-}
-"""The names of the known differences of each value; no two axes have a value in common."""
+
+def _by_value() -> Mapping[str, Collection[str]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for axis in AXES:
+        for name, own in axis.differences.items():
+            found[name] = (*found.get(name, ()), *own)
+    return found
+
+
+BY_VALUE = _by_value()
+"""The names of the known differences of each value, whatever the axis."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips
 from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.images import server_of
 from emulab.kinds.installed import (
     API_NAMESPACE,
@@ -23,6 +24,7 @@ from emulab.kinds.installed import (
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.servernames import is_secured, server_names
 from emulab.kinds.registry import CLIENT, INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
+from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
@@ -37,7 +39,7 @@ def derive(objects: Objects) -> list[Ask]:
     """The requests for a lab with these objects, each once, in the order of the Services and Ingresses."""
     found = _Deriving(objects)
     texts: dict[str, str] = {}
-    for what, text in [*found.services(), *found.ingresses(), *found.unserved()]:
+    for what, text in [*found.services(), *found.balancers(), *found.ingresses(), *found.unserved()]:
         texts.setdefault(text, what)
     return [ask(text, what=what) for text, what in texts.items()]
 
@@ -67,6 +69,20 @@ class _Deriving:
                 if port.protocol in ("TCP", "UDP"):
                     yield from self._internal(service, port, backends)
                     yield from self._external(o, service, port, backends)
+
+    def balancers(self) -> Iterator[tuple[str, str]]:
+        """The requests for each port of the balancers before Services that aren't these Services' own."""
+        services = {o.key: Service.of(o) for o in self._services}
+        for o in self._objects.kind(LOAD_BALANCER) if self._client else ():
+            balancer = LoadBalancer.of(o)
+            service = services.get(SERVICE.key(balancer.target.namespace, balancer.target.service))
+            if service is None or balancer.target.ingress:
+                continue
+            for protocol, number in balancer.sockets:
+                port = ServicePort.of({"protocol": protocol, "port": number})
+                backends = self._backends(service)
+                for vip in virtual_addresses(o)[:1]:
+                    yield "balancer", f"{self._client}={_target(str(vip), port, backends)}"
 
     def _internal(
         self, service: Service, port: ServicePort, backends: Sequence[Object]

@@ -160,6 +160,14 @@ KNOWN = (
         "HAProxy tells what refuses a connection and what doesn't answer by one status, nginx by two",
         "HAProxy configuration manual, session state at disconnection",
     ),
+    Known(
+        "no datagrams",
+        STATUS,
+        _always,
+        lambda own, other: own <= {PORT_UNREACHABLE, asking.SILENCE} and asking.RESET not in other,
+        "HAProxy takes no UDP but for logs and QUIC, so nobody is at a balancer's UDP ports",
+        "HAProxy configuration manual, bind",
+    ),
 )
 
 

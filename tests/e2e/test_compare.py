@@ -265,3 +265,41 @@ async def test_an_engine_that_there_is_not_is_refused(tmp_path: Path) -> None:
     )
     done = await compare("--ingress", "builtin,nginx", "--proxy", "nftables,iptables", SHOP)
     assert done.status == 2 and b"not allowed with" in done.stderr
+
+
+BALANCED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec:
+  containers:
+    - {name: web, image: example/web, ports: [{containerPort: 8080}, {containerPort: 53, protocol: UDP}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: LoadBalancer
+  loadBalancerIP: 203.0.113.20
+  selector: {app: web}
+  ports: [{name: h, port: 80, targetPort: 8080}, {name: u, port: 53, protocol: UDP}]
+---
+apiVersion: emulab.dev/v1
+kind: LoadBalancer
+metadata: {name: alb}
+spec: {network: internet, address: 203.0.113.41, ports: [80], target: {service: {name: web, port: h}}}
+"""
+
+
+async def test_balancers_differ_in_datagrams_alone(tmp_path: Path) -> None:
+    file = tmp_path / "balanced.yaml"
+    file.write_text(BALANCED)
+    done = await compare("--balancer", "builtin,haproxy", "-o", "json", "--connections", "12", str(file))
+    assert done.status == 0, done.stdout.decode() + done.stderr.decode()
+    found = json.loads(done.stdout)
+    assert found["modes"] == ["builtin", "haproxy"] and found["behaviour"] == "as documented"
+    seen = {r["request"]: {m: [*o["status"]] for m, o in r["observed"].items()} for r in found["requests"]}
+    datagrams = seen.pop("client=203.0.113.20:53/udp")
+    assert datagrams["builtin"] == ["DNS NOERROR"] and "DNS NOERROR" not in datagrams["haproxy"]
+    answered = {mode: ["HTTP 200"] for mode in found["modes"]}
+    assert seen == {f"client=http://{address}/": answered for address in ("203.0.113.20", "203.0.113.41")}

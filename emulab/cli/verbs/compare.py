@@ -1,4 +1,4 @@
-"""`emulab compare`: the same lab in several proxy modes, or with several ingresses, side by side, and what differs."""
+"""`emulab compare`: the same lab in several proxy modes, with several ingresses or balancers, and what differs."""
 
 from __future__ import annotations
 
@@ -38,20 +38,22 @@ HOST:PORT for TCP or HOST:PORT/udp. For example:
 
   emulab compare --proxy nftables,iptables topologies/shop.yaml
   emulab compare --ingress builtin,nginx,haproxy topologies/shop.yaml
+  emulab compare --balancer builtin,haproxy topologies/loadbalancer-service.yaml
   emulab compare --proxy nftables,userspace shop.yaml -- http://shop.example.com/ node1=10.96.0.10:53/udp
 
 Without requests, all that the manifests suggest are sent: every way to every Service port, every Ingress path; of
-ingresses the latter.
+ingresses the latter, of balancers what goes by one.
 Exit status 1: behaviour differs, and not as it is known to. Speed and numbers of rules are told, not judged.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
-        "emulab compare [-l LAB] --proxy MODE,MODE[,…] | --ingress ENGINE,ENGINE[,…] [-n NS] [--connections N]\n"
-        "                      [--wait TIME] [--timeout TIME]\n"
+        "emulab compare [-l LAB] --proxy MODE,MODE[,…] | --ingress ENGINE,ENGINE[,…] |\n"
+        "                      --balancer ENGINE,ENGINE[,…] [-n NS] [--connections N] [--wait TIME] [--timeout TIME]\n"
         "                      [-o json] FILE… [-- [SOURCE=]URL | [SOURCE=]HOST:PORT[/udp] …]"
     )
+    from emulab.kinds.emulab.balancing import BALANCER_ENGINES
     from emulab.kinds.emulab.cluster import MODES
     from emulab.kinds.images import ENGINES
 
@@ -65,6 +67,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         *("--ingress",),
         metavar="ENGINES",
         help=f"what serves as the ingress, with commas: {', '.join(ENGINES)}",
+    )
+    axis.add_argument(
+        *("--balancer",),
+        metavar="ENGINES",
+        help=f"what serves as balancers, with commas: {', '.join(BALANCER_ENGINES)}",
     )
     add_namespace(parser)
     parser.add_argument(
@@ -120,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
     objects, _ = offline_world([Source("manifests", running.manifest(manifest.objects, axis, modes[0]))])
     asks = given_asks or [one for one in derive(objects) if not axis.asks or one.what in axis.asks]
     if not asks:
-        missing = "no Service and no Ingress" if not axis.asks else "no Ingress"
+        missing = "no Service and no Ingress" if not axis.asks else f"no {' and no '.join(sorted(axis.asks))}"
         raise UserError(f"there is nothing to ask: {missing}; name requests after --")
     _check_sources(asks, objects)
     with progress("compare") as tell:

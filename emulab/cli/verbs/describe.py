@@ -102,7 +102,9 @@ class _Around:
         """What a description looks at beside its object: a Node's at Pods, an Ingress' at Secrets, a LoadBalancer's at
         the counters of the server at its place."""
         if kind == LOAD_BALANCER:
-            counters = self._client.request("server-status", name=o["metadata"]["name"])
+            nodes = (o.get("status") or {}).get("replicas") or ()
+            active = (str(one["name"]) for one in nodes if one.get("state") == "active")
+            counters = self._client.request("server-status", name=next(active, o["metadata"]["name"]))
             return [{"kind": STATUS, **counters}]
         if kind == NODE:
             return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from emulab.kinds.core.serviceview import Service
+from emulab.kinds.emulab.balancerplaces import balancing_of, replica_place, replicas_of
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.resolver import REDEFINED
@@ -181,3 +182,10 @@ def _places(by_kind: dict[GroupKind, list[Object]], cluster: Cluster) -> Iterato
                 other = owner.setdefault(o.name, kind.kind)
             if other != kind.kind:
                 yield Finding(o, ("metadata", "name"), f'"{o.name}" is already the name of {other}')
+    taken = {**PLACES, **owner}
+    for o in by_kind.get(LOAD_BALANCER, ()):
+        second = replica_place(o.name, 2)
+        if replicas_of(balancing_of(o), cluster) > 1 and second in taken:
+            yield Finding(
+                o, ("spec", "replicas"), f'its second node would be "{second}", which is another place'
+            )

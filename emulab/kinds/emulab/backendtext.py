@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.emulab.balancing import OWN_ENGINE
 from emulab.kinds.fields import Fields, LinesBelow, aligned
 
 STATUS = "ServerStatus"
@@ -16,6 +17,17 @@ def counted(beside: Sequence[Raw]) -> Mapping[str, Any]:
     """The balancer's counters by frontend; none where it isn't up."""
     found = (one.get("frontends") or {} for one in beside if one.get("kind") == STATUS)
     return next(found, {})
+
+
+def engine(beside: Sequence[Raw]) -> str:
+    """What serves: a real program tells its name."""
+    return next((str(one["engine"]) for one in beside if one.get("engine")), OWN_ENGINE)
+
+
+def nodes(replicas: Sequence[Mapping[str, Any]]) -> Fields:
+    """The nodes between which the address moves, and who has it."""
+    rows = [[one["name"], ", ".join(one["addresses"]), str(one.get("state") or "begins")] for one in replicas]
+    return [("Nodes", LinesBelow("", aligned(["Node", "Address", "State"], rows)))] if rows else []
 
 
 def backends(frontends: Mapping[str, Any], forwards: bool) -> Fields:

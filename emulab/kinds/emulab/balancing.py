@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from emulab.model.checks import (
     Check,
@@ -24,6 +25,24 @@ ALGORITHMS = ("roundrobin", "leastconn", "source")
 """HAProxy's names."""
 PROXY_PROTOCOLS = ("none", "v1", "v2")
 
+
+class BalancerEngine(NamedTuple):
+    """What serves as a balancer of mode proxy."""
+
+    server: str  # as `servers.host` calls it
+    programs: tuple[str, ...] = ()  # that have to be installed; their Debian packages are called the same
+    vrrp: str = "vrrp"  # the server that moves the address between nodes
+    replicas: int = 1  # nodes, where nobody says how many
+
+
+BALANCER_ENGINES: Mapping[str, BalancerEngine] = {
+    "builtin": BalancerEngine("l4"),
+    "haproxy": BalancerEngine("l4-by-haproxy", ("haproxy",)),
+    "haproxy+keepalived": BalancerEngine(
+        "l4-by-haproxy", ("haproxy", "keepalived"), "vrrp-by-keepalived", replicas=2
+    ),
+}
+OWN_ENGINE = "builtin"
 MOST_WORKERS = 16
 _MOST_SECONDS = 86400
 _CODES = re.compile(r"\s*[1-5]\d\d(-[1-5]\d\d)?\s*(,\s*[1-5]\d\d(-[1-5]\d\d)?\s*)*")
@@ -33,6 +52,19 @@ def _seconds(value: Any) -> Problems:
     if type(value) in (int, float) and 0.05 <= value <= _MOST_SECONDS:
         return ()
     return wrong(f"{show(value)} is not a number of seconds (0.05-{_MOST_SECONDS})")
+
+
+def _advertised(value: Any) -> Problems:
+    if type(value) in (int, float) and 0.05 <= value <= 40:
+        return ()
+    return wrong(f"{show(value)} is not a number of seconds between advertisements (0.05-40)")
+
+
+def _whole_seconds(vrrp: dict[str, Any]) -> Problems:
+    interval = vrrp.get("interval", 1)
+    if vrrp.get("version") == 2 and interval != int(interval):
+        return wrong(f"{show(interval)}: version 2 has whole seconds", "interval")
+    return ()
 
 
 def _codes(value: Any) -> Problems:
@@ -79,6 +111,13 @@ health_check = mapping(
 
 BALANCING: dict[str, Check] = {
     "mode": one_of(*MODES),
+    "engine": one_of(*BALANCER_ENGINES),
+    "replicas": integer(1, 2, "a number of nodes"),
+    "vrrp": mapping(
+        {"version": integer(2, 3, "a version of VRRP"), "interval": _advertised, "preempt": boolean},
+        rules=(_whole_seconds,),
+        closed=True,
+    ),
     "preserveClientIP": boolean,
     "algorithm": one_of(*ALGORITHMS),
     "weights": _weights,
@@ -114,6 +153,8 @@ def modes_agree(spec: dict[str, Any]) -> Problems:
             if (spec.get("preserveClientIP"))
             else ()
         )
+    if spec.get("engine") not in (None, OWN_ENGINE):
+        return wrong(f"{spec['engine']} is a proxy: mode nat is of the engine {OWN_ENGINE}", "engine")
     for path, (value, why) in _PROXYS_ALONE.items():
         outer, _, inner = path.partition(".")
         given = spec.get(outer)

@@ -44,7 +44,7 @@ _HEALTH = {
     f"{_NLB}healthcheck-unhealthy-threshold": "fall",
 }
 """Annotations of AWS' controllers, with the fields of `healthCheck` that they say."""
-_MAPPINGS = ("healthCheck", "limits", "weights")
+_MAPPINGS = ("healthCheck", "limits", "vrrp", "weights")
 _PROXY_PROTOCOLS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     f"{_NLB}proxy-protocol": ("v2", ("*",)),
     "service.beta.kubernetes.io/do-loadbalancer-enable-proxy-protocol": ("v1", ("true",)),
@@ -82,11 +82,33 @@ class HealthCheck:
         return replace(self, **{f: v for f, v in asdict(HealthCheck.of(spec)).items() if v not in (None, "")})
 
 
+_INTERVALS = {2: 1.0, 3: 0.25}
+"""Seconds between advertisements, by the version of VRRP: the older has whole ones. Who misses three takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class VrrpAsked:
+    """How the nodes of a balancer agree on who has its address."""
+
+    version: int = 3
+    interval: float = 0.25  # seconds
+    preempt: bool = True
+
+    @staticmethod
+    def of(spec: Mapping[str, Any]) -> VrrpAsked:
+        version = spec.get("version") or 3
+        interval = float(spec.get("interval") or _INTERVALS[version])
+        return VrrpAsked(version, interval, spec.get("preempt") is not False)
+
+
 @dataclass(frozen=True, slots=True)
 class Balancing:
     """How a balancer balances."""
 
     mode: str = "proxy"  # proxy | nat
+    replicas: int = 0  # nodes of which one has the address; 0: as the engine has it
+    vrrp: VrrpAsked = VrrpAsked()
+    engine: str = ""  # one of `BALANCER_ENGINES`; "": the Cluster's
     preserve_client_ip: bool = False
     algorithm: str = "roundrobin"
     weights: Mapping[str, int] = field(default_factory=dict)  # of targets by name
@@ -109,6 +131,9 @@ class Balancing:
         preserve = spec.get("preserveClientIP")
         return Balancing(
             mode=mode,
+            engine=spec.get("engine") or "",
+            replicas=spec.get("replicas") or 0,
+            vrrp=VrrpAsked.of(spec.get("vrrp") or {}),
             preserve_client_ip=mode == "nat" and preserve is not False,
             algorithm=spec.get("algorithm") or "roundrobin",
             weights=spec.get("weights") or {},

@@ -10,6 +10,7 @@ from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
+from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.conntrack import conntrack
 from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
@@ -271,6 +272,7 @@ cluster_spec = mapping(
             },
             closed=True,
         ),
+        "balancers": mapping({"engine": one_of(*BALANCER_ENGINES)}, closed=True),
         "ingress": mapping(
             {
                 "replicas": count,

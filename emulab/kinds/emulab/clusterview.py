@@ -73,6 +73,7 @@ class Cluster:
     ingress_upstream: str = "service"  # service | endpoints
     ingress_engine: str = "builtin"  # one of `ENGINES`
     ingress_workers: int = 1  # processes that serve in each of its pods
+    balancer_engine: str = "builtin"  # of balancers of mode proxy that say none
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
     host_paths: tuple[HostPath, ...] = ()
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
@@ -107,6 +108,7 @@ class Cluster:
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_engine=ingress.get("engine") or default.ingress_engine,
             ingress_workers=ingress.get("workers") or default.ingress_workers,
+            balancer_engine=(spec.get("balancers") or {}).get("engine") or default.balancer_engine,
             ingress_classes=tuple(ingress.get("classes") or ()),
             host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),

@@ -7,25 +7,14 @@ It has the form of `emulab.kinds.openapi.table`, so that who explains Kubernetes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from emulab.kinds.emulab.describedbalancer import LOAD_BALANCER_FIELDS
+from emulab.kinds.emulab.ownfield import METADATA, OwnField
 from emulab.kinds.openapi.table import ApiField
-
-
-class OwnField(NamedTuple):
-    """A field: its type as in `ApiField`, what it is, and what holds where it isn't given."""
-
-    type: str
-    text: str
-    default: str = ""
-    required: bool = False
-
-
-_METADATA = OwnField("ObjectMeta", "Its name, labels and annotations; it is in no Namespace", required=True)
 
 _CLUSTER = {
     "emulab.v1.Cluster": {
-        "metadata": _METADATA,
+        "metadata": METADATA,
         "spec": OwnField("emulab.v1.ClusterSpec", "What the cluster has"),
     },
     "emulab.v1.ClusterSpec": {
@@ -51,6 +40,7 @@ _CLUSTER = {
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
         "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
+        "balancers": OwnField("emulab.v1.ClusterBalancers", "The L4 balancers outside the cluster"),
     },
     "emulab.v1.ClusterNode": {
         "name": OwnField("string", "A DNS label; the node is the place of that name", required=True),
@@ -180,6 +170,14 @@ _CLUSTER = {
         "path": OwnField("string", "The folder's absolute path, as /srv/data", required=True),
         "readOnly": OwnField("boolean", "Whether pods can't write there, whatever they ask for", "true"),
     },
+    "emulab.v1.ClusterBalancers": {
+        "engine": OwnField(
+            "string",
+            "What serves balancers of mode proxy that say none: `builtin`, emulab's own; or a real program that is "
+            "installed, configured from the same objects: `haproxy`, or `haproxy+keepalived` on two nodes each",
+            "builtin",
+        ),
+    },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),
         "upstream": OwnField(
@@ -208,100 +206,9 @@ _CLUSTER = {
     },
 }
 
-_LOAD_BALANCER = {
-    "emulab.v1.LoadBalancer": {
-        "metadata": _METADATA,
-        "spec": OwnField("emulab.v1.LoadBalancerSpec", "Where it listens, and whom it leads to"),
-    },
-    "emulab.v1.LoadBalancerSpec": {
-        "network": OwnField(
-            "string", "`internet`, with a public virtual address, or `vpc`, with a private one", "vpc"
-        ),
-        "address": OwnField("string", "Its virtual address", "the next one that is free"),
-        "ports": OwnField(
-            "[int-or-string]", 'Ports on which it listens: 443, or "53/UDP" for one of UDP', "[80, 443]"
-        ),
-        "target": OwnField("emulab.v1.LoadBalancerTarget", "Whom it leads to", "{ingress: true}"),
-        "sourceRanges": OwnField(
-            "[string]", "CIDRs that may connect; `deny` says what becomes of all others", "[], everyone"
-        ),
-        "mode": OwnField(
-            "string",
-            "`proxy`: it ends connections and makes its own, as HAProxy; `nat`: the kernel forwards packets, as IPVS or"
-            " a cloud's network balancer",
-            "proxy",
-        ),
-        "preserveClientIP": OwnField(
-            "boolean", "With mode nat, whether backends see the client's address", "true in mode nat"
-        ),
-        "algorithm": OwnField(
-            "string",
-            "`roundrobin`, `leastconn` (mode proxy), or `source`, a consistent hash of the client's address",
-            "roundrobin",
-        ),
-        "weights": OwnField(
-            "{int32}", "Shares of backends by name, 0 to 256; nothing new goes to one of 0", "1 for each"
-        ),
-        "stickiness": OwnField(
-            "int32", "Seconds for which a client that doesn't come keeps its backend", "0, not at all"
-        ),
-        "healthCheck": OwnField("emulab.v1.LoadBalancerHealthCheck", "How backends are checked"),
-        "failOpen": OwnField("boolean", "Whether all backends are used where none is healthy", "false"),
-        "draining": OwnField(
-            "int32", "Seconds after which connections to a backend that was taken away are reset", "never"
-        ),
-        "deny": OwnField(
-            "string",
-            "What becomes of who isn't in sourceRanges: `reject`, a reset, or `drop`, silence",
-            "reject",
-        ),
-        "proxyProtocol": OwnField(
-            "string",
-            "`v1` or `v2`: backends are told the client's address by that header (mode proxy); `none`",
-            "v2 before an ingress whose ConfigMap says use-proxy-protocol, else none",
-        ),
-        "limits": OwnField("emulab.v1.LoadBalancerLimits", "How much it takes; what is more is refused"),
-        "idleTimeout": OwnField(
-            "int32", "Seconds without a packet after which a connection ends", "never; UDP 30"
-        ),
-        "workers": OwnField(
-            "int32",
-            "Processes that serve, 16 at most (mode proxy), each at sockets of its own and with its part of the limits",
-            "1",
-        ),
-    },
-    "emulab.v1.LoadBalancerHealthCheck": {
-        "protocol": OwnField("string", "`TCP`, `HTTP` or `HTTPS` (any certificate)", "TCP; HTTP with a path"),
-        "path": OwnField("string", "Path that is asked for", "/ with HTTP"),
-        "host": OwnField("string", "Host that is asked for", "the backend's address"),
-        "port": OwnField("int32", "Port that is asked", "the backend's own"),
-        "codes": OwnField(
-            "int-or-string", "Statuses that are in order: 200, 200-399, or several with commas", "200"
-        ),
-        "interval": OwnField("number", "Seconds from one check to the next", "1"),
-        "timeout": OwnField("number", "Seconds that an answer may take", "1"),
-        "rise": OwnField("int32", "Checks in a row that must pass until a backend is healthy", "1"),
-        "fall": OwnField("int32", "Checks in a row that must fail until it isn't", "2"),
-    },
-    "emulab.v1.LoadBalancerLimits": {
-        "connections": OwnField("int32", "Connections at a time, of each port", "any number"),
-        "connectionsPerSource": OwnField("int32", "The same of one address (mode proxy)", "any number"),
-        "rate": OwnField("int32", "New connections a second, of each port", "any number"),
-    },
-    "emulab.v1.LoadBalancerTarget": {
-        "ingress": OwnField("boolean", "true: the ingress' node ports on every healthy node"),
-        "service": OwnField("emulab.v1.LoadBalancerService", "A Service instead"),
-    },
-    "emulab.v1.LoadBalancerService": {
-        "namespace": OwnField("string", "Its Namespace", "default"),
-        "name": OwnField("string", "Its name", required=True),
-        "port": OwnField("int-or-string", "Its port, by number or name", required=True),
-    },
-}
-
 _CLIENT = {
     "emulab.v1.Client": {
-        "metadata": _METADATA,
+        "metadata": METADATA,
         "spec": OwnField("emulab.v1.ClientSpec", "Where it is"),
     },
     "emulab.v1.ClientSpec": {
@@ -312,7 +219,7 @@ _CLIENT = {
 
 _RESOLVER = {
     "emulab.v1.Resolver": {
-        "metadata": _METADATA,
+        "metadata": METADATA,
         "spec": OwnField(
             "emulab.v1.ResolverSpec", "Where it is, whom it asks, and for how long it keeps answers"
         ),
@@ -359,7 +266,7 @@ _ZONE = {
 
 _FAULT = {
     "emulab.v1.Fault": {
-        "metadata": _METADATA,
+        "metadata": METADATA,
         "spec": OwnField("emulab.v1.FaultSpec", "What is broken, where, and when", required=True),
     },
     "emulab.v1.FaultSpec": {
@@ -381,7 +288,7 @@ _FAULT = {
 
 FIELDS: Mapping[str, Mapping[str, OwnField]] = {
     **_CLUSTER,
-    **_LOAD_BALANCER,
+    **LOAD_BALANCER_FIELDS,
     **_CLIENT,
     **_RESOLVER,
     **_ZONE,

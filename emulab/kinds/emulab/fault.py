@@ -127,7 +127,9 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
         yield Finding(o, ("spec", "fault"), text)
     if not wanted:
         return
-    keys = [NODE.key("", name) for name in world.nodes] + [k.key("", wanted) for k in KINDS.of(PLACE)]
+    names = {wanted, wanted.removesuffix("-2")}  # a balancer's second node is called after the balancer
+    keys = [NODE.key("", name) for name in world.nodes]
+    keys += [k.key("", name) for k in KINDS.of(PLACE) for name in sorted(names)]
     known = Scene.of_objects(found for key in keys if (found := world.get(key)) is not None).targets(kind)
     if wanted not in known:
         text = f"there is no {kind} {wanted}: the fault waits for it; {suggest(wanted, known)}"

@@ -126,7 +126,8 @@ def _cells(o: Raw, now: float) -> Cells:
 
 
 def _describe(o: Raw, beside: Slices) -> Fields:
-    from emulab.kinds.emulab.backendtext import backends, counted  # here: who lists LoadBalancers needs none
+    # Here, as who lists LoadBalancers needs none of it.
+    from emulab.kinds.emulab.backendtext import backends, counted, engine, nodes
 
     spec, status = o.get("spec") or {}, o.get("status") or {}
     mode = str(spec.get("mode") or "proxy")
@@ -137,6 +138,8 @@ def _describe(o: Raw, beside: Slices) -> Fields:
         ("Target", balancer_target(o)),
         ("Source Ranges", [str(r) for r in spec.get("sourceRanges") or ()] or ["everyone"]),
         ("Mode", mode),
+        ("Engine", engine(beside)),
+        *nodes(status.get("replicas") or ()),
         ("Algorithm", str(spec.get("algorithm") or "roundrobin")),
         *((name, _told(spec[field])) for field, name in _ASKED.items() if spec.get(field) is not None),
         *backends(counted(beside), mode == "nat"),
@@ -149,6 +152,7 @@ _ASKED = {
     "weights": "Weights",
     "stickiness": "Stickiness",
     "healthCheck": "Health Check",
+    "vrrp": "VRRP",
     "failOpen": "Fail Open",
     "draining": "Draining",
     "deny": "Deny",

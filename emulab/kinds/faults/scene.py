@@ -20,6 +20,13 @@ _ALWAYS = ("dns", "resolver", "router")
 _ZONE = "topology.kubernetes.io/zone"
 
 
+def _names(o: Object) -> list[str]:
+    """The places of an object: a balancer of two nodes has two of them."""
+    nodes = [str(one["name"]) for one in o.status.get("replicas") or ()]
+    second = [f"{o.name}-2"] if o.spec.get("replicas") == 2 else []
+    return list(dict.fromkeys([o.name, *nodes, *second]))
+
+
 class Scene(NamedTuple):
     """The nodes with their zones, and the other places that have a cable."""
 
@@ -38,7 +45,7 @@ class Scene(NamedTuple):
             if o.type == NODE:
                 zones[o.name] = str((o.metadata.get("labels") or {}).get(_ZONE) or "")
             else:
-                others.add(o.name)
+                others.update(_names(o))
         return Scene(zones, tuple(sorted(others)))
 
     def targets(self, kind: str) -> list[str]:

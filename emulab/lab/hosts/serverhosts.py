@@ -301,7 +301,8 @@ class ServerHosts:
                 server, await asyncio.to_thread(json_bytes, server.config)
             )  # it has begun anew meanwhile
             host = self._hosts.get(server.name)
-        if host is not None and host.applied is not None and host.applied.kind != server.kind:
+        replaced = host is not None and host.applied is not None and host.applied.kind != server.kind
+        if host is not None and replaced:
             self._replace(host)
         if (
             host is not None
@@ -315,7 +316,7 @@ class ServerHosts:
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        again, several = server.name in self.restarts, server.workers > 0
+        again, several = replaced or server.name in self.restarts, server.workers > 0
         opened = await listeners(wanted, server.everywhere, again, several)
         try:
             await host.configure(server, news.content, opened)
@@ -365,16 +366,28 @@ class ServerHosts:
         self._record(host.name, {"event": "ended", "status": status})
         self.restarts[host.name] = self.restarts.get(host.name, 0) + 1
         self._changed()
-        failures = self._failures.get(host.name, 0)
-        self._failures[host.name] = failures + 1
-        await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
-        server = self._wanted.get(host.name)
-        if server is not None and host.name not in self._hosts and host.name not in self._draining:
-            try:
-                await self._bring(_News(server, await asyncio.to_thread(json_bytes, server.config)))
-            except EmulabError as error:
-                self._record(host.name, {"event": "error", "error": str(error)})
+        while not await self._again(host.name):
+            pass
         self._changed()
+
+    async def _again(self, name: str) -> bool:
+        """Starts a server after a while that is longer each time; whether nothing is left to be done.
+
+        What a program of a server's that was killed has open may be there a moment longer than the server.
+        """
+        failures = self._failures.get(name, 0)
+        self._failures[name] = failures + 1
+        await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
+        server = self._wanted.get(name)
+        if server is None or self._applied(name) is not None or name in self._draining:
+            return True
+        try:
+            await self._bring(_News(server, await asyncio.to_thread(json_bytes, server.config)))
+        except EmulabError as error:
+            self._record(name, {"event": "error", "error": str(error)})
+            host = self._hosts.get(name)
+            return host is None or not host.process.running  # whoever watches that one begins again
+        return True
 
     def _spawn_task(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from emulab.cluster.balancerevents import BalancerEvents, health_event, with_health, without_health
+from emulab.cluster.balancerstates import (
+    ACTIVE,
+    is_active,
+    node_names,
+    state_event,
+    with_frontends,
+    with_state,
+)
+from emulab.errors import EmulabError
+from emulab.kinds.emulab.balancerplaces import service_place
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE
 from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.model.keys import Key
 from emulab.model.objects import Object
-from emulab.plan.balancers import balanced, service_place
+from emulab.plan.balancers import balanced
+from emulab.plan.balancing.placing import VRRP
 from emulab.servers.l4.config import L4Config
 
 
@@ -26,6 +40,8 @@ class BalancerNews:
         self._around = around
         self._poke = poke
         self._events = BalancerEvents()
+        self._taking_over: set[asyncio.Task[None]] = set()
+        self._words: Counter[str] = Counter()  # of balancers on their backends, by place
 
     async def tell(self) -> None:
         """Tells what is new of Services, after a pass."""
@@ -34,28 +50,69 @@ class BalancerNews:
         self._around.events.tell(found, time.time())
 
     def heard(self, server: str, record: Mapping[str, Any]) -> None:
-        """A balancer tells of a backend, or has ended."""
-        if record["event"] not in ("health", "ended"):
+        """A balancer tells of a backend or of its node, or has ended."""
+        if record["event"] not in ("health", "ended", "vrrp"):
             return
-        o = self._object_of(server)
+        place = server.removesuffix(VRRP)
+        o = self._object_of(place)
         if o is None:
             return
+        if place != server:
+            ended = record["event"] == "ended"
+            state, why = ("unknown", "it has ended") if ended else (record["state"], record["why"])
+            self._moved(o, place, str(state), str(why))
+        else:
+            self._words[place] += 1
+            if is_active(o, place):
+                self._judged(o, place, record)
+
+    def _judged(self, o: Object, place: str, record: Mapping[str, Any]) -> None:
+        """What is known of backends has changed."""
         ended = record["event"] == "ended"
         status = without_health(o.status) if ended else with_health(o.status, record)
         self._around.store.put_status(o.key, status)
         if not ended:
             self._around.events.tell([health_event(o, record)], time.time())
-        planned = self._around.world.servers.get(server) if self._around.world else None
+        self._follow(place)
+
+    def _follow(self, place: str) -> None:
+        """Rules may have to follow."""
+        planned = self._around.world.servers.get(place) if self._around.world else None
         if planned is None or (isinstance(planned.config, L4Config) and planned.config.watched):
             self._poke()
 
-    def _object_of(self, server: str) -> Object | None:
-        """The LoadBalancer or Service whose balancer is at the place of that name."""
+    def _moved(self, o: Object, place: str, state: str, why: str) -> None:
+        """A node is in another state; one that is none of the balancer's any more says so late."""
+        if place not in node_names(o):
+            return
+        if state == ACTIVE:
+            task = asyncio.ensure_future(self._take_over(o.key, place, why))
+            self._taking_over.add(task)
+            task.add_done_callback(self._taking_over.discard)
+        else:
+            self._around.store.put_status(o.key, with_state(o.status, place, state))
+            self._around.events.tell([state_event(o, place, state, why)], time.time())
+
+    async def _take_over(self, key: Key, place: str, why: str) -> None:
+        """A node is active: from now on it is this one that judges backends, at which it has looked all along."""
+        frontends: Mapping[str, Any] = {}
+        with suppress(EmulabError):  # who isn't up yet tells it when it is
+            heard = -1
+            while heard != self._words[place]:
+                heard = self._words[place]
+                frontends = (await self._around.servers.status(place)).get("frontends", {})
+        o = self._around.store.get(key)
+        if o is not None and place in node_names(o):
+            status = with_frontends(with_state(o.status, place, ACTIVE), frontends)
+            self._around.store.put_status(key, status)
+            self._around.events.tell([state_event(o, place, ACTIVE, why)], time.time())
+            self._follow(place)
+
+    def _object_of(self, place: str) -> Object | None:
+        """The LoadBalancer or Service whose balancer is at the place of that name, or has a node there."""
         objects = self._around.store.objects()
-        if (o := objects.get(LOAD_BALANCER.key("", server))) is not None:
+        if (o := objects.get(LOAD_BALANCER.key("", place))) is not None:
             return o
-        if not server.startswith("lb-"):
-            return None
-        return next(
-            (o for o in objects.facts(SERVICE, balanced).values() if service_place(o) == server), None
-        )
+        services = objects.facts(SERVICE, balanced).values()
+        found = (o for o in (*objects.kind(LOAD_BALANCER), *services) if place in node_names(o))
+        return next(found, None) or next((o for o in services if service_place(o) == place), None)

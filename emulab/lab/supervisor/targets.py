@@ -10,6 +10,7 @@ from emulab.kinds.core.podspec import FOREIGN, Container, PodSpec
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import KINDS, POD, SERVICE
 from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.supervisor.servedfiles import served_folders
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Object
 from emulab.model.selectors import label_selector_of, matches_selector
@@ -126,7 +127,8 @@ async def describe_entry(
         "working_directory": "",
     }
     if pod is None or not is_contained(around, target, namespace):
-        return {**entry, "files": write_place_files(around, place)}
+        served = await served_folders(around, place)
+        return {**entry, "files": {**write_place_files(around, place), **served}}
     spec = PodSpec.of_pod(pod)
     chosen = find_container(pod, (*spec.containers, *spec.sidecars), container)
     worker = kubelet.worker(pod)

@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from emulab.cluster.balancerstates import is_active, node_names
 from emulab.errors import NotReady
-from emulab.kinds.registry import POD
+from emulab.kinds.registry import LOAD_BALANCER, POD, SERVICE
 from emulab.lab.supervisor.arguments import IDENTITIES, SECONDS, Arguments, optional, takes
 from emulab.lab.supervisor.readiness import not_ready, waits_in_vain, why_not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Objects
 from emulab.model.keys import Key
-from emulab.plan.balancers import expected_frontends
+from emulab.plan.balancers import balanced, expected_frontends
 from emulab.plan.state import World
 
 
@@ -105,7 +106,17 @@ class Waiting:
                 targets = frontends.get(key, {}).get("targets", {}).values()
                 if not any(t["healthy"] for t in targets):
                     reasons.append(f"balancer {name} has no healthy target for {key}")
-        return reasons
+        return [*self._without_active(), *reasons]
+
+    def _without_active(self) -> list[str]:
+        """Balancers of which no node has the address yet, one line each."""
+        objects = self._around.store.objects()
+        balancers = [*objects.kind(LOAD_BALANCER), *objects.facts(SERVICE, balanced).values()]
+        return [
+            f"balancer {names[0]} has no active node"
+            for o in balancers
+            if (names := node_names(o)) and not any(is_active(o, name) for name in names)
+        ]
 
     async def _expected_frontends(self) -> Mapping[str, set[str]]:
         """Worked out once for each state of the lab, however often it is looked whether they are healthy by now."""

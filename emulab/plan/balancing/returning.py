@@ -26,9 +26,22 @@ _PRIORITIES = 22_000  # as many: the kernel's own rules, which come after them, 
 
 
 class Returning(NamedTuple):
-    """A balancer that connections are to go back by: its own addresses, the first one of which its MAC is of."""
+    """A balancer that connections are to go back by: its own addresses, the first one of which its MAC is of; or, where
+    they move between nodes, the own addresses of these."""
 
     addresses: tuple[IPAddress, ...]
+    nodes: tuple[tuple[IPAddress, ...], ...] = ()
+
+    @property
+    def hardware(self) -> str:
+        """The MAC addresses that its packets come from, for nftables."""
+        found = sorted(mac("vpc", str(one[0])) for one in self.nodes or (self.addresses,))
+        return found[0] if len(found) == 1 else f"{{ {', '.join(found)} }}"
+
+    def sources(self, family: Family) -> str:
+        """The addresses that its own connections come from."""
+        found = [str(first(one, family)) for one in self.nodes or (self.addresses,)]
+        return found[0] if len(found) == 1 else f"{{ {', '.join(found)} }}"
 
 
 def plan_returning(
@@ -65,9 +78,8 @@ def _marks(ways: Sequence[tuple[Returning, IPAddress]], family: Family, cluster:
     came, answers = [], []
     for one, own in ways:
         mark = _number(own, cluster) << 16
-        hardware = mac("vpc", str(one.addresses[0]))
         # The balancer's own connections, those of its checks, find back by themselves.
-        new = f'iifname "eth0" ether saddr {hardware} {family.nft} saddr != {own} ct state new'
+        new = f'iifname "eth0" ether saddr {one.hardware} {family.nft} saddr != {one.sources(family)} ct state new'
         came.append(f"{new} ct mark set ct mark and 0x0000ffff or {mark:#010x}")
         kept = f"ct direction reply ct mark and {_MASK:#x} == {mark:#010x}"
         answers.append(f"{kept} meta mark set meta mark and 0x0000ffff or {mark:#010x}")

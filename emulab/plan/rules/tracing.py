@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.images import ENGINES
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, Family, of_family
@@ -79,7 +80,8 @@ def proxy_addresses(world: World) -> list[IPAddress]:
 
     Those of nodes are among them, as nodes put their own in place of others'.
     """
-    namespaces = {s.namespace for s in world.servers.values() if s.kind in ("dns", "l4", *ENGINES.values())}
+    kinds = {"dns", *ENGINES.values(), *(engine.server for engine in BALANCER_ENGINES.values())}
+    namespaces = {s.namespace for s in world.servers.values() if s.kind in kinds}
     places = [p for p in world.places.values() if p.namespace in namespaces or p.kind == "node"]
     found = {a for p in places for a in p.addresses}
     nodes = {p.namespace for p in world.places.values() if p.kind == "node"}

@@ -1,8 +1,9 @@
 """Real programs in the place of servers of our own: they are configured from what our own would be told.
 
-* `hosting`: the server around a program, whatever its make; `logged`: what its log tells of a request;
-  `backendfiles`: what it needs in files to reach backends.
-* `nginx`, `haproxy`: makes of an ingress.
+* `running`: a program with its sockets, files and reloads, whatever it is.
+* `hosting`: an ingress that is a program; `logged`: what its log tells of a request; `backendfiles`: what it needs in
+  files to reach backends; `nginx`, `haproxy`: its makes.
+* `balancer`: HAProxy as an L4 balancer; `keepalived`: what moves the addresses of one between nodes.
 
 A program listens at the sockets that its server was given, so a reload or a restart of either loses no connection; what
 it prints is the server's log. Its files are in a mount namespace of the server's: nothing is written to the host.

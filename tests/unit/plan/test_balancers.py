@@ -11,11 +11,11 @@ from worlds import plan, raw_service, world
 from emulab.cluster.brought import OWN_INGRESS
 from emulab.cluster.statuses import balancer_statuses
 from emulab.cluster.system import system_objects
+from emulab.kinds.emulab.balancerplaces import service_place
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import SERVICE
 from emulab.model.collection import Objects, PutStatus
 from emulab.model.objects import Object
-from emulab.plan.balancers import service_place
 from emulab.plan.state import World
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.l4.config import FrontendConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emulab.kernel import probe
 from emulab.kinds.emulab import cluster
+from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import ENGINES
 from emulab.model.families import FAMILIES
@@ -28,7 +29,7 @@ def test_the_kernel_can_be_asked_for_all_that_modes_need() -> None:
 
 
 def test_every_known_difference_is_of_a_mode_or_an_engine_and_the_other_way_round() -> None:
-    assert {*BY_VALUE} <= {*MODES, *ENGINES}
+    assert {*BY_VALUE} <= {*MODES, *ENGINES, *BALANCER_ENGINES}
     assert {name for names in BY_VALUE.values() for name in names} == {known.name for known in KNOWN}
 
 

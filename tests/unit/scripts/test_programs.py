@@ -50,6 +50,7 @@ PACKAGES = {
     "iptables": "iptables",
     "iptables-nft-save": "iptables",
     "ipvsadm": "ipvsadm",
+    "keepalived": "keepalived",
     "kill": "procps",
     "ldd": "",
     "ls": "",

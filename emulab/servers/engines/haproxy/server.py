@@ -10,6 +10,7 @@ from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_files
 from emulab.servers.engines.haproxy.logged import entry, told
 from emulab.servers.engines.haproxy.places import CFG, FOLDER
 from emulab.servers.engines.hosting import EngineSettings, Make, ProgramIngress
+from emulab.servers.engines.running import ProgramMake
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.shell.tls import fake_certificate
 
@@ -33,15 +34,17 @@ def _environment(_descriptors: Sequence[int]) -> Mapping[str, str]:
 
 
 HAPROXY = Make(
-    "haproxy",
-    FOLDER,
-    _COMMAND,
-    test=("haproxy", "-c", "-f", CFG),
-    reload=signal.SIGUSR2,
-    leave=signal.SIGUSR1,
-    leaves_late=False,  # its master stops them before it starts others
+    ProgramMake(
+        "haproxy",
+        FOLDER,
+        _COMMAND,
+        test=("haproxy", "-c", "-f", CFG),
+        reload=signal.SIGUSR2,
+        leave=signal.SIGUSR1,
+        leaves_late=False,  # its master stops them before it starts others
+        environment=_environment,
+    ),
     files=_files,
-    environment=_environment,
     told=told,
     entry=entry,
 )

@@ -13,6 +13,7 @@ from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.conf import FOLDER, NginxPlace, nginx_conf
 from emulab.servers.engines.nginx.locations import CERTIFICATES
 from emulab.servers.engines.nginx.logged import entry, told
+from emulab.servers.engines.running import ProgramMake
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.shell.tls import fake_certificate
 
@@ -63,15 +64,17 @@ def _worker() -> str:
 
 
 NGINX = Make(
-    "nginx",
-    FOLDER,
-    _COMMAND,
-    test=(*_COMMAND, "-t", "-q"),
-    reload=signal.SIGHUP,
-    leave=signal.SIGQUIT,
-    leaves_late=True,
+    ProgramMake(
+        "nginx",
+        FOLDER,
+        _COMMAND,
+        test=(*_COMMAND, "-t", "-q"),
+        reload=signal.SIGHUP,
+        leave=signal.SIGQUIT,
+        leaves_late=True,
+        environment=_environment,
+    ),
     files=_files,
-    environment=_environment,
     told=told,
     entry=entry,
 )
