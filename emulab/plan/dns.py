@@ -19,10 +19,12 @@ from emulab.model.addresses import IPAddress, is_address, parse_address, socket_
 from emulab.model.checks import fits_dns
 from emulab.model.families import family_of
 from emulab.model.objects import Object
+from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import PlannedServer
-from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, ZoneConfig, ZoneRecord
+from emulab.plan.zonerecords import zone_parts
+from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, RoutedRecords, ZoneConfig, ZoneRecord
 
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
@@ -37,23 +39,29 @@ def listeners(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str
     return tuple(f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp"))
 
 
-def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
+def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
     underlays = cluster.underlays
     zones: dict[str, list[ZoneRecord]] = {".": [], f"{LB_DOMAIN}.": []}
+    routed: dict[str, list[RoutedRecords]] = {}
     private: list[ZoneConfig] = []
     for o in source.members(ZONE).values():
         zone = Zone.of(o)
         origin = zone.name.rstrip(".") + "."
-        records = [ZoneRecord(_absolute(r.name, origin), r.type, r.value, r.ttl) for r in zone.records]
+        records, ways = zone_parts(o, source, nodes)
         if zone.visibility == "private":
-            private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
+            clients = tuple(str(u.vpc) for u in underlays)
+            private.append(ZoneConfig(origin, tuple(records), clients, tuple(ways)))
         else:
             zones.setdefault(origin, []).extend(records)
+            routed.setdefault(origin, []).extend(ways)
     for record in filter(_is_sayable, published_records(source, cluster)):
         origin = max((z for z in zones if _inside(record.name, z)), key=len)
         zones[origin].append(record)
-    public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
+    public = tuple(
+        ZoneConfig(origin, tuple(records), routed=tuple(routed.get(origin, ())))
+        for origin, records in zones.items()
+    )
     _server(draft, "dns", DnsConfig(listeners(u.dns for u in underlays), public, recursion=False))
     both = [*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)]
     resolvers = {o.name: o for o in source.members(RESOLVER).values()}
@@ -99,12 +107,6 @@ def _record(address: str) -> str:
 
 def _inside(name: str, origin: str) -> bool:
     return origin == "." or name == origin or name.endswith("." + origin)
-
-
-def _absolute(name: str, origin: str) -> str:
-    if name in ("@", ""):
-        return origin
-    return name if name.endswith(".") else f"{name}.{origin}" if origin != "." else f"{name}."
 
 
 def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str]]:

@@ -77,7 +77,7 @@ class _Sum:
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
-        self._public_dns = Kept(self._drafted(plan_public_dns, cluster))
+        self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))
         self._proxies = Proxies(cluster, sites, viewers)
         self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
         self._server_pods = _ServerPods(cluster)

@@ -7,25 +7,14 @@ It has the form of `emulab.kinds.openapi.table`, so that who explains Kubernetes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from emulab.kinds.emulab.describednames import RESOLVER, ZONE
+from emulab.kinds.emulab.ownfield import METADATA, OwnField
 from emulab.kinds.openapi.table import ApiField
-
-
-class OwnField(NamedTuple):
-    """A field: its type as in `ApiField`, what it is, and what holds where it isn't given."""
-
-    type: str
-    text: str
-    default: str = ""
-    required: bool = False
-
-
-_METADATA = OwnField("ObjectMeta", "Its name, labels and annotations; it is in no Namespace", required=True)
 
 _CLUSTER = {
     "emulab.v1.Cluster": {
-        "metadata": _METADATA,
+        "metadata": METADATA,
         "spec": OwnField("emulab.v1.ClusterSpec", "What the cluster has"),
     },
     "emulab.v1.ClusterSpec": {
@@ -204,7 +193,7 @@ _CLUSTER = {
 
 _LOAD_BALANCER = {
     "emulab.v1.LoadBalancer": {
-        "metadata": _METADATA,
+        "metadata": METADATA,
         "spec": OwnField("emulab.v1.LoadBalancerSpec", "Where it listens, and whom it leads to"),
     },
     "emulab.v1.LoadBalancerSpec": {
@@ -290,7 +279,7 @@ _LOAD_BALANCER = {
 
 _CLIENT = {
     "emulab.v1.Client": {
-        "metadata": _METADATA,
+        "metadata": METADATA,
         "spec": OwnField("emulab.v1.ClientSpec", "Where it is"),
     },
     "emulab.v1.ClientSpec": {
@@ -299,54 +288,7 @@ _CLIENT = {
     },
 }
 
-_RESOLVER = {
-    "emulab.v1.Resolver": {
-        "metadata": _METADATA,
-        "spec": OwnField(
-            "emulab.v1.ResolverSpec", "Where it is, whom it asks, and for how long it keeps answers"
-        ),
-    },
-    "emulab.v1.ResolverSpec": {
-        "network": OwnField("string", "`internet`, or `vpc`, the nodes' network", "internet"),
-        "forward": OwnField(
-            "[string]", "Addresses of name servers, asked in this order", "dns, the lab's own"
-        ),
-        "maxTTL": OwnField("int32", "Seconds for which an answer is kept at most, whatever its TTL", "3600"),
-        "minTTL": OwnField("int32", "Seconds for which an answer is kept at least", "0"),
-        "negativeTTL": OwnField(
-            "int32", "Seconds for which it is kept at most that there is no such name", "30"
-        ),
-        "serveStale": OwnField(
-            "int32",
-            "Seconds for which an answer that is too old is given while nobody gives another (RFC 8767)",
-            "0",
-        ),
-        "mixedCase": OwnField(
-            "boolean", "Names are asked for in letters of random case, against forgers (0x20)", "false"
-        ),
-    },
-}
-
-_ZONE = {
-    "emulab.v1.Zone": {
-        "metadata": OwnField("ObjectMeta", "Its name is the zone's: example.net", required=True),
-        "spec": OwnField("emulab.v1.ZoneSpec", "Who sees it, and its records"),
-    },
-    "emulab.v1.ZoneSpec": {
-        "visibility": OwnField(
-            "string", "`public`, or `private`: answered to who asks from the vpc alone", "public"
-        ),
-        "records": OwnField("[emulab.v1.ZoneRecord]", "Records beside those that the lab publishes", "[]"),
-    },
-    "emulab.v1.ZoneRecord": {
-        "name": OwnField("string", "Relative to the zone; @ is the zone itself, *.name a wildcard", "@"),
-        "type": OwnField("string", "A, AAAA, CNAME, NS, PTR, TXT, MX, SRV or CAA", required=True),
-        "value": OwnField("string", "As a zone file has it (RFC 1035, section 5)", required=True),
-        "ttl": OwnField("int32", "Seconds for which it may be cached", "60"),
-    },
-}
-
-FIELDS: Mapping[str, Mapping[str, OwnField]] = {**_CLUSTER, **_LOAD_BALANCER, **_CLIENT, **_RESOLVER, **_ZONE}
+FIELDS: Mapping[str, Mapping[str, OwnField]] = {**_CLUSTER, **_LOAD_BALANCER, **_CLIENT, **RESOLVER, **ZONE}
 """Definition → its fields by name."""
 
 _ABOUT = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulab.kinds.emulab.described import FIELDS, OwnField, definition_of, described
+from emulab.kinds.emulab.described import FIELDS, definition_of, described
+from emulab.kinds.emulab.ownfield import OwnField
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import KINDS
 

@@ -1,6 +1,7 @@
 """What balancers tell of their backends, written where everybody sees it: their objects' status, and Events.
 
-The rules of mode nat leave out who isn't healthy by that status, so a change of it there asks for another pass.
+The rules of mode nat leave out who isn't healthy by that status, and records of Zones may be healthy as a balancer is:
+where there are such, a change of it asks for another pass.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 from emulab.cluster.balancerevents import BalancerEvents, health_event, with_health, without_health
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.kinds.registry import LOAD_BALANCER, SERVICE
+from emulab.kinds.emulab.zone import Zone
+from emulab.kinds.registry import LOAD_BALANCER, SERVICE, ZONE
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.objects import Object
 from emulab.plan.balancers import balanced, service_place
@@ -46,7 +48,8 @@ class BalancerNews:
         if not ended:
             self._around.events.tell([health_event(o, record)], time.time())
         planned = self._around.world.servers.get(server) if self._around.world else None
-        if planned is None or (isinstance(planned.config, L4Config) and planned.config.watched):
+        watched = planned is None or (isinstance(planned.config, L4Config) and planned.config.watched)
+        if watched or any(Zone.of(zone).asks_of(o) for zone in self._around.store.objects().kind(ZONE)):
             self._poke()
 
     def _object_of(self, server: str) -> Object | None:

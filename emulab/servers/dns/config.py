@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
+from emulab.servers.health.config import HealthPolicy
 
 HOLE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 """What stands in a template for something else."""
@@ -49,12 +50,42 @@ class ZoneRecord(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordCheck:
+    """Who is asked whether a record's target is well; it is told of this zone and record."""
+
+    zone: str
+    record: str
+    address: str
+    port: int
+    policy: HealthPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedRecords:
+    """Records of one name and type of which others have more, answered in their place and not beside them.
+
+    By `weight`, by `failover` (primary or secondary), or, without either, beside others that are healthy. What is told
+    elsewhere of its health is `healthy`, what is found out here the business of `checks`: all of them must pass.
+    """
+
+    name: str
+    type: str
+    data: tuple[str, ...]
+    ttl: int
+    weight: int | None = None
+    failover: str = ""
+    healthy: bool = True
+    checks: tuple[RecordCheck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneConfig:
     """A zone. `clients` are the source networks that see it, None for everyone."""
 
     origin: str
     records: tuple[ZoneRecord, ...]
     clients: tuple[str, ...] | None = None
+    routed: tuple[RoutedRecords, ...] = ()
 
 
 class NamedPort(NamedTuple):

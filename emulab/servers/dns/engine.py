@@ -150,7 +150,9 @@ class Engine:
 
     def _inside(self, walk: Walk, zone: Authority, now: float) -> Solved | Forward | None:
         """One look into a zone; None when an alias leads on."""
-        kind, rrset = zone.lookup(walk.name, walk.query.rtype)
+        kind, rrset, drawn = zone.lookup(walk.name, walk.query.rtype)
+        if drawn:
+            walk.until = -math.inf
         if kind is LookupKind.ELSEWHERE:
             return self._outside(walk, now)
         if kind is LookupKind.REFERRAL:
@@ -224,18 +226,20 @@ class Engine:
                 turn, turns = rrset.next(), len(rrset.records)
             # owned by the name that was asked, also where a wildcard matched it
             answer += tuple(r._replace(owner=walk.name) for r in rotated(rrset.records, turn))
-        more = (*self._addresses(hosts, walk.view), *additional)
+        more = (*self._addresses(walk, hosts), *additional)
         if walk.rewriting:
             answer = renamed(answer, walk.rewriting.back)
             more = renamed(more, walk.rewriting.back)
         reply = Reply(rcode, walk.authoritative, answer, authority, more)
         return Solved(reply, walk.cache, walk.until, turn, turns, walk.refresh)
 
-    def _addresses(self, records: tuple[ResourceRecord, ...], view: int) -> tuple[ResourceRecord, ...]:
+    def _addresses(self, walk: Walk, records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""
         named = (r for r in records if r.rtype in (rdata.SRV, rdata.MX, rdata.NS))
         hosts = dict.fromkeys(rdata.target(r.data) for r in named)
-        homes = ((host, self.zones.find(host, view)) for host in hosts)
+        homes = [(host, self.zones.find(host, walk.view)) for host in hosts]
+        if any(zone is not None and zone.draws for _, zone in homes):
+            walk.until = -math.inf
         return tuple(record for host, zone in homes if zone for record in zone.addresses(host))
 
 

@@ -154,6 +154,7 @@ class ClusterNames:
     """The cluster's domain."""
 
     networks: tuple[ClientNetwork, ...] | None = None
+    draws = False
 
     def __init__(self, directory: Directory, soa: Soa) -> None:
         self.directory = self._directory = directory
@@ -289,6 +290,7 @@ class ReverseNames:
     """Names of addresses, as far as they are the cluster's."""
 
     networks: tuple[ClientNetwork, ...] | None = None
+    draws = False
 
     def __init__(self, directory: Directory, origin: str, soa: Soa) -> None:
         self._directory = directory

@@ -130,4 +130,4 @@ def _with(told: Mapping[str, T], changes: KeyedChanges[T]) -> dict[str, T]:
 def _made(source: ZoneSource, soa: Soa) -> tuple[Authority, ...]:
     if isinstance(source, Kubernetes):
         return cluster_zones(Directory(source), soa)
-    return (ServedZone(source.origin, source.records, clients=source.clients, soa=soa),)
+    return (ServedZone(source.origin, source.records, clients=source.clients, soa=soa, routed=source.routed),)

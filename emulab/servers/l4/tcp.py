@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import Emit, socket_name
+from emulab.servers.health.checks import RESET_ON_CLOSE
 from emulab.servers.journal import Journal
 from emulab.servers.l4.balance import BalancedTarget
-from emulab.servers.l4.checks import RESET_ON_CLOSE
 from emulab.servers.l4.frontend import NOT_ALLOWED, Frontend
 from emulab.servers.l4.tcplog import EndedConnection, ended_line
 from emulab.servers.wire.proxyheader import proxy_header
