@@ -76,7 +76,9 @@ class Responder:
         self._settings = settings
         self._zones = settings.zones
         forwards = bool(settings.upstream.servers)
-        self._engine = Engine(settings.zones, self._cache, forwards=forwards, blocks=settings.blocks)
+        self._engine = Engine(
+            settings.zones, self._cache, forwards=forwards, blocks=settings.blocks, pods=settings.pods
+        )
         self._hot = HotAnswers()
         self._logs = any(block.logs or block.errors for block in settings.given)
 
@@ -113,7 +115,7 @@ class Responder:
         told = self._reporter.query(packet, query, host, stream)
         now = self._clock()
         asked = _Asked(query, packet, stream, table, self._settings.recursion, told, host, now)
-        step = self._engine.resolve(query, view, now)
+        step = self._engine.resolve(query, view, now, host[0])
         if isinstance(step, Forward):
             if len(self._waiting) < MAX_WAITING and self._waiting_of[host[0]] < MAX_WAITING_OF_CLIENT:
                 self._wait(host[0], self._forward(asked, step, respond))
@@ -139,7 +141,7 @@ class Responder:
         engine, upstream = self._engine, self._settings.upstream
         who = asked.told["client"] if asked.told else ""
         while isinstance(step, Forward):
-            learn = engine.cache.put if step.keeps else engine.cache.passed_on
+            learn = engine.cache.within(step.limits) if step.keeps else engine.cache.passed_on
             entry = await self._forwarder.fetch(step.upstream or upstream, step.key, learn, who)
             step = engine.resume(step, entry, self._clock())
         respond(self._finish(asked, step))
@@ -147,9 +149,12 @@ class Responder:
     async def _ask(
         self, server: ServerAddress, key: CacheKey, upstream: Upstreams, clients: Sequence[str]
     ) -> Response:
-        mixed, since = upstream.mixed_case, self._clock()
+        since = self._clock()
         response = await client.ask_server(
-            server, key, upstream.timeout, clients, reporter=self._reporter, mixed_case=mixed
+            *(server, key, upstream.timeout, clients),
+            reporter=self._reporter,
+            mixed_case=upstream.mixed_case,
+            stream=upstream.stream,
         )
         if self._settings.pages:
             self._metrics.asked(socket_name(server), response.rcode, self._clock() - since)
@@ -158,7 +163,7 @@ class Responder:
     async def _refresh(self, forward: Forward) -> None:
         """Asks upstream for what was given though it was too old."""
         upstream = forward.upstream or self._settings.upstream
-        await self._forwarder.fetch(upstream, forward.key, self._cache.put)
+        await self._forwarder.fetch(upstream, forward.key, self._cache.within(forward.limits))
 
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""

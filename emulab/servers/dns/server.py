@@ -12,7 +12,7 @@ from typing import Any
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.checks import RecordChecks
-from emulab.servers.dns.config import DnsConfig, ServiceNames, SliceNames
+from emulab.servers.dns.config import DnsConfig, PodNames, ServiceNames, SliceNames
 from emulab.servers.dns.pages import PagesPort
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
@@ -77,11 +77,12 @@ class DnsServer:
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`: Services and endpoints of a cluster have other names from the next query on."""
-        services, slices = (changes.get(path, {}) for path in ("kubernetes.services", "kubernetes.slices"))
-        self._settings = self._settings.patched(
-            read_changes(ServiceNames, services, "kubernetes.services"),
-            read_changes(SliceNames, slices, "kubernetes.slices"),
-        )
+        kinds = {"services": ServiceNames, "slices": SliceNames, "verified": PodNames}
+        read = [
+            read_changes(kind, changes.get(f"kubernetes.{name}", {}), f"kubernetes.{name}")
+            for name, kind in kinds.items()
+        ]
+        self._settings = self._settings.patched(*read)
         self._responder.configure(self._settings)
 
     def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
