@@ -39,6 +39,7 @@ _CLUSTER = {
         "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
         "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
+        "dns": OwnField("emulab.v1.ClusterDNS", "Caches on nodes, and the internet's DNS"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
     },
     "emulab.v1.ClusterNode": {
@@ -168,6 +169,15 @@ _CLUSTER = {
     "emulab.v1.ClusterHostPath": {
         "path": OwnField("string", "The folder's absolute path, as /srv/data", required=True),
         "readOnly": OwnField("boolean", "Whether pods can't write there, whatever they ask for", "true"),
+    },
+    "emulab.v1.ClusterDNS": {
+        "nodeLocalCache": OwnField(
+            "boolean",
+            "NodeLocal DNSCache: each node has a cache at 169.254.20.10, which its pods ask. Can't be changed in a "
+            "running lab",
+            "false",
+        ),
+        "engine": OwnField("string", "What serves in `dns`: `builtin`, `unbound` or `dnsmasq`", "builtin"),
     },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),

@@ -313,5 +313,6 @@ PLUGINS: Mapping[str, Followed] = {
     "ready": _nothing,
     "prometheus": _nothing,
     "bufsize": _nothing,
+    "bind": _nothing,
 }
 """Plug-in → what is made of it. Others are warned of."""
