@@ -34,7 +34,8 @@ ENGINES = {"builtin": INGRESS, "nginx": "ingress-by-nginx", "haproxy": "ingress-
 that name that have to be installed."""
 
 
-DNS_ENGINES = {"builtin": DNS, "unbound": "dns-by-unbound", "dnsmasq": "dns-by-dnsmasq"}
+OWN_ENGINE = "builtin"
+DNS_ENGINES = {OWN_ENGINE: DNS, "unbound": "dns-by-unbound", "dnsmasq": "dns-by-dnsmasq"}
 """What may serve as the internet's DNS (`Cluster` `spec.dns.engine`) or as a resolver (`Resolver` `spec.engine`), and
 its server. All but the first are programs of that name that have to be installed."""
 

@@ -8,8 +8,10 @@ from itertools import chain
 
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.emulab.resolver import Resolver
 from emulab.kinds.networking.ingresscontrollers import controllers
-from emulab.kinds.registry import CLUSTER, INGRESS
+from emulab.kinds.registry import CLUSTER, INGRESS, RESOLVER
+from emulab.lab import nameserverengines
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
@@ -28,20 +30,32 @@ _UNABLE: Mapping[str, tuple[Callable[[RequestRoute], Iterator[str]], Callable[[U
 
 
 def refuse_missing(given: Sequence[Object]) -> None:
-    """Raises UserError when the engine that a Cluster asks for isn't installed."""
+    """Raises UserError when an engine that a Cluster or a Resolver asks for isn't installed."""
     for o in given:
-        if (
-            o.type == CLUSTER
-            and (name := Cluster.of(o).ingress_engine) != _OWN
-            and shutil.which(name) is None
-        ):
-            raise UserError(
-                f"{o.position}: {o.key} spec.ingress.engine: there is no {name} on this host; install it, for example "
-                f"with apt install {name}"
-            )
+        for field, name in _asked(o):
+            if name != _OWN and shutil.which(name) is None:
+                raise UserError(
+                    f"{o.position}: {o.key} spec.{field}: there is no {name} on this host; install it, for example "
+                    f"with apt install {name}"
+                )
+
+
+def _asked(o: Object) -> Iterator[tuple[str, str]]:
+    """The fields of an object that ask for an engine, and which."""
+    if o.type == CLUSTER:
+        yield "ingress.engine", Cluster.of(o).ingress_engine
+        yield "dns.engine", Cluster.of(o).dns_engine
+    if o.type == RESOLVER:
+        yield "engine", Resolver.of(o).engine
 
 
 def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
+    """What the engines can't do of what objects ask for."""
+    yield from _of_ingresses(given, objects)
+    yield from nameserverengines.unfollowed(given, objects)
+
+
+def _of_ingresses(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """What of Ingresses the engine can't do: of those that are `given`, and of all with a new Cluster."""
     cluster = cluster_of(objects)
     if cluster.ingress_engine not in _UNABLE or not any(o.type in (CLUSTER, INGRESS) for o in given):

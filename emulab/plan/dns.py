@@ -10,6 +10,7 @@ from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.resolver import OWN_RESOLVER, Resolver
 from emulab.kinds.emulab.zone import Zone
+from emulab.kinds.images import DNS_ENGINES, OWN_ENGINE
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
 from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
@@ -46,15 +47,12 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster, nodes: S
     routed: dict[str, list[RoutedRecords]] = {}
     private: list[ZoneConfig] = []
     for o in source.members(ZONE).values():
-        zone = Zone.of(o)
-        origin = zone.name.rstrip(".") + "."
-        records, ways = zone_parts(o, source, nodes)
-        if zone.visibility == "private":
-            clients = tuple(str(u.vpc) for u in underlays)
-            private.append(ZoneConfig(origin, tuple(records), clients, tuple(ways)))
+        zone = zone_config(o, source, cluster, nodes)
+        if zone.clients is not None:
+            private.append(zone)
         else:
-            zones.setdefault(origin, []).extend(records)
-            routed.setdefault(origin, []).extend(ways)
+            zones.setdefault(zone.origin, []).extend(zone.records)
+            routed.setdefault(zone.origin, []).extend(zone.routed)
     for record in filter(_is_sayable, published_records(source, cluster)):
         origin = max((z for z in zones if _inside(record.name, z)), key=len)
         zones[origin].append(record)
@@ -62,7 +60,8 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster, nodes: S
         ZoneConfig(origin, tuple(records), routed=tuple(routed.get(origin, ())))
         for origin, records in zones.items()
     )
-    _server(draft, "dns", DnsConfig(listeners(u.dns for u in underlays), public, recursion=False))
+    told = DnsConfig(listeners(u.dns for u in underlays), public, recursion=False)
+    _server(draft, "dns", told, cluster.dns_engine)
     both = [*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)]
     resolvers = {o.name: o for o in source.members(RESOLVER).values()}
     places = {OWN_RESOLVER: both} | {
@@ -71,10 +70,20 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster, nodes: S
     for name, addresses in places.items():
         if addresses:
             how = Resolver.of(resolvers[name]) if name in resolvers else None
-            _server(draft, name, _resolver(how, addresses, private, cluster))
+            engine = how.engine if how else OWN_ENGINE
+            _server(draft, name, resolver_config(how, addresses, private, cluster), engine)
 
 
-def _resolver(
+def zone_config(o: Object, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> ZoneConfig:
+    """What a Zone by itself has a server told."""
+    zone = Zone.of(o)
+    records, routed = zone_parts(o, source, nodes)
+    private = zone.visibility == "private"
+    clients = tuple(str(u.vpc) for u in cluster.underlays) if private else None
+    return ZoneConfig(f"{zone.name.rstrip('.')}.", tuple(records), clients, tuple(routed))
+
+
+def resolver_config(
     how: Resolver | None, addresses: Iterable[IPAddress], private: Iterable[ZoneConfig], cluster: Cluster
 ) -> DnsConfig:
     """The configuration of a resolver, the lab's own (`how` is None) or one that an object tells of."""
@@ -90,8 +99,10 @@ def _resolver(
     )
 
 
-def _server(draft: Draft, name: str, config: DnsConfig) -> None:
-    draft.servers[name] = PlannedServer(name, "dns", name, config, dict.fromkeys(config.listen, name))
+def _server(draft: Draft, name: str, config: DnsConfig, engine: str) -> None:
+    # Programs open their sockets themselves.
+    listen = dict.fromkeys(config.listen if engine == OWN_ENGINE else (), name)
+    draft.servers[name] = PlannedServer(name, DNS_ENGINES[engine], name, config, listen)
 
 
 def _is_sayable(record: Sequence[Any]) -> bool:

@@ -48,6 +48,8 @@ from emulab.servers.records import Records
 
 SERVERS = {
     "dns": "emulab.servers.dns.server",
+    "dns-by-unbound": "emulab.servers.engines.unbound.server",
+    "dns-by-dnsmasq": "emulab.servers.engines.dnsmasq.server",
     "l4": "emulab.servers.l4.server",
     "ingress": "emulab.servers.l7.shell.server",
     "ingress-by-haproxy": "emulab.servers.engines.haproxy.server",
@@ -59,7 +61,7 @@ SERVERS = {
 JOURNALING = frozenset({"echo"})
 """Kinds of servers that write into logs of others (`base.Journaling`)."""
 
-TOLD_WHOLE = frozenset({"ingress-by-haproxy", "ingress-by-nginx"})
+TOLD_WHOLE = frozenset({"dns-by-dnsmasq", "dns-by-unbound", "ingress-by-haproxy", "ingress-by-nginx"})
 """Kinds that aren't `base.Patchable` though others with the same configuration are."""
 
 LOGS = "emulab.servers.logs.keeper"

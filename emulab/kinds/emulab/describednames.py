@@ -29,6 +29,7 @@ RESOLVER = {
         "mixedCase": OwnField(
             "boolean", "Names are asked for in letters of random case, against forgers (0x20)", "false"
         ),
+        "engine": OwnField("string", "What resolves: `builtin`, `unbound` or `dnsmasq`", "builtin"),
     },
 }
 

@@ -9,6 +9,7 @@ is told the numbers of all its recorders, whole, so that one message too few or 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -58,6 +59,9 @@ class RecordListener:
         return self.names is None or name in self.names
 
 
+_TRIES, _LEAVING = 10, 0.05  # seconds between
+
+
 class _News(NamedTuple):
     """What a server is to be told: its whole configuration, or what differs from `known` in that."""
 
@@ -78,6 +82,18 @@ def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
         if patch is not None:
             return _News(server, json_bytes(patch), old) if patch else None
     return _News(server, json_bytes(server.config))
+
+
+async def _opened(wanted: list[tuple[str, str, int]], everywhere: frozenset[str]) -> dict[str, socket.socket]:
+    """Listening sockets. A program that had these addresses, and has just been ended, may take a moment to leave."""
+    for _ in range(_TRIES):
+        try:
+            return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere)
+        except KernelError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        await asyncio.sleep(_LEAVING)
+    return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere)
 
 
 class ServerHosts:
@@ -300,7 +316,7 @@ class ServerHosts:
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await asyncio.to_thread(sockets.open_listeners, wanted, server.everywhere) if wanted else {}
+        opened = await _opened(wanted, server.everywhere) if wanted else {}
         try:
             await host.configure(server, news.content, opened)
         finally:
