@@ -75,6 +75,7 @@ _LEAST_MEMORY, _SHARE = 512 << 20, 4
 _OOM_SCORE = "300"
 """Sooner than the supervisor, with which the lab ends; later than a BestEffort container's 1000."""
 _RESERVE = 1 << 20  # given back to say why, when there is no other memory left
+_LARGE = 1 << 20  # octets of a configuration
 _CAN_NOT_GO_ON = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -182,9 +183,7 @@ class _Host:
                 for key, fd in zip(command["keys"], fds, strict=True):
                     self._waiting[key] = socket.socket(fileno=fd)
             case "configure":
-                config = _read_memory_file(fds[0])
-                sockets, self._waiting = self._waiting, {}
-                await self._server.configure(config, sockets)
+                await self._configure(fds[0])
             case "patch":
                 assert isinstance(self._server, Patchable)
                 self._server.patch(_read_memory_file(fds[0]))
@@ -207,6 +206,20 @@ class _Host:
             case "close":
                 await self._server.close(command["grace"])
         return None
+
+    async def _configure(self, fd: int) -> None:
+        """Of a large configuration nothing is garbage, so nobody looks for any while it is read, nor ever after."""
+        large = os.fstat(fd).st_size >= _LARGE
+        if large:
+            gc.disable()
+        try:
+            config = _read_memory_file(fd)
+            sockets, self._waiting = self._waiting, {}
+            await self._server.configure(config, sockets)
+        finally:
+            if large:
+                gc.freeze()
+                gc.enable()
 
     def _told(self, command: dict[str, Any]) -> dict[str, Any]:
         if command["op"] == "status":

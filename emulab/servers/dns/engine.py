@@ -67,8 +67,8 @@ class Solved:
     """A finished answer.
 
     `turn` of `turns` says which rotation of the addresses it holds; the answer may be given again until
-    `until` (infinity: until the next configuration; in the past: not at all). What was too old is in `refresh`, for
-    which upstream should be asked now.
+    `until` (infinity: until the next configuration; in the past: not at all), and before `expires` with TTLs that are
+    lessened by the seconds since then. What was too old is in `refresh`, for which upstream should be asked now.
     """
 
     reply: Reply
@@ -76,6 +76,7 @@ class Solved:
     until: float
     turn: int = 0
     turns: int = 1
+    expires: float = 0.0
     refresh: list[Forward] = field(default_factory=list)
 
 
@@ -228,6 +229,7 @@ class Engine:
 
     def _absorb(self, walk: Walk, entry: CachedAnswer, now: float) -> Solved | None:
         """Takes in an upstream answer; None when it ends in an alias whose target it doesn't tell."""
+        alone = not walk.chain and walk.until == math.inf and walk.cache != "stale"
         walk.until = min(walk.until, entry.steady_until(now))
         turn = entry.tail.next()
         records = entry.answer(now, turn)
@@ -243,6 +245,8 @@ class Engine:
         walk.chain += records
         solved = self._solved(walk, entry.rcode, authority=entry.aged(entry.authority, now))
         solved.turn, solved.turns = turn, len(entry.tail.records) or 1
+        if alone and solved.until > now:
+            solved.expires = entry.expires
         return solved
 
     def _solved(
@@ -269,7 +273,7 @@ class Engine:
             answer = renamed(answer, walk.rewriting.back)
             more = renamed(more, walk.rewriting.back)
         reply = Reply(rcode, walk.authoritative, answer, authority, more)
-        return Solved(reply, walk.cache, walk.until, turn, turns, walk.refresh)
+        return Solved(reply, walk.cache, walk.until, turn, turns, refresh=walk.refresh)
 
     def _addresses(self, walk: Walk, records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""

@@ -73,9 +73,9 @@ class DnsMetrics:
         self._hits: Counter[str] = Counter()
         self._upstream: dict[Labels, Histogram] = {}
 
-    def add(self, served: CountedQuery, inet6: bool, size: int, seconds: float) -> None:
-        """Counts an answer of that many octets; `seconds` 0 for one that was there already."""
-        self._pending[served, inet6, size, seconds] += 1
+    def add(self, served: CountedQuery, inet6: bool, size: int, seconds: float, times: int = 1) -> None:
+        """Counts an answer of that many octets, given so many times; `seconds` 0 for one that was there already."""
+        self._pending[served, inet6, size, seconds] += times
         if len(self._pending) > _MOST:
             self._fold()
 

@@ -60,6 +60,7 @@ class Responder:
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = self._stale = 0
         self._cache = Cache()
+        self._given: list[Hot] = []  # finished answers whose number isn't added up yet
         self._use(DnsSettings())
 
     def configure(self, settings: DnsSettings) -> None:
@@ -88,17 +89,12 @@ class Responder:
         None when upstream must be asked first: `respond` is called with the answer then.
         """
         view = self._zones.view(host[0])
-        table = self._hot.table(view, stream)
+        table = self._hot.table(view, stream, len(host) > 2)
         hot = table.get(packet[2:])
         if hot is not None and not self._logs:
             found = hot.take(self._clock())
             if found is not None:
-                self._queries += 1
-                self._rcodes[hot.rcode] += 1
-                if hot.cache:
-                    self._hits += 1
-                if hot.served is not None:
-                    self._metrics.add(hot.served, len(host) > 2, len(found) + 2, 0.0)
+                self.note(hot)
                 if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
                     self._reporter.answer(told, found, hot.cache)
@@ -123,6 +119,42 @@ class Responder:
             step = self._engine.resume(step, None, self._clock())
         assert isinstance(step, Solved)
         return self._finish(asked, step)
+
+    @property
+    def plain(self) -> bool:
+        """Whether finished answers can be given without a word: nobody records, and no line is due of them."""
+        return not (self._logs or self._emit.wanted)
+
+    @property
+    def views(self) -> bool:
+        """Whether clients may see different things."""
+        return self._zones.restricted
+
+    def finished(self, client: str, inet6: bool) -> dict[bytes, Hot]:
+        """The finished answers for a client over UDP, by query without its id; "" for one where all see the same."""
+        return self._hot.table(self._zones.view(client), False, inet6)
+
+    def now(self) -> float:
+        """The time by which answers are kept."""
+        return self._clock()
+
+    def note(self, hot: Hot) -> None:
+        """A finished answer has been given."""
+        if not hot.given:
+            self._given.append(hot)
+        hot.given += 1
+
+    def _add_up(self) -> None:
+        """Counts what has been given."""
+        for hot in self._given:
+            times, hot.given = hot.given, 0
+            self._queries += times
+            self._rcodes[hot.rcode] = self._rcodes.get(hot.rcode, 0) + times
+            if hot.cache:
+                self._hits += times
+            if hot.served is not None:
+                self._metrics.add(hot.served, hot.inet6, hot.size, 0.0, times)
+        self._given.clear()
 
     def _wait(self, client: str, work: Coroutine[Any, Any, None]) -> None:
         def done(task: asyncio.Task[None]) -> None:
@@ -186,7 +218,8 @@ class Responder:
             hit = "hit" if solved.cache else ""
             if served is not None and hit:
                 served = served._replace(plugin="cache")
-            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns, served)
+            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns, served, solved.expires)
+            hot.inet6 = len(asked.host) > 2
             self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
 
@@ -224,6 +257,7 @@ class Responder:
 
     def metrics(self) -> str:
         """The metrics of CoreDNS, in Prometheus' format."""
+        self._add_up()
         counts = Counter(
             "success" if e.positive else "denial" for _, e in self._cache.entries(None, self._clock())
         )
@@ -254,6 +288,7 @@ class Responder:
 
     def status(self) -> dict[str, Any]:
         """Counters since the start, and how many answers are kept and awaited now."""
+        self._add_up()
         return {
             "queries": self._queries,
             "dropped": self._dropped,

@@ -233,6 +233,7 @@ class Zones:
         for zone in sorted(zones, key=lambda zone: zone.networks is None):
             self._by_origin.setdefault(zone.origin, []).append((bits.get(id(zone), 0), zone))
         self._views: dict[str, int] = {}
+        self.restricted = bool(self._restricted)
 
     def view(self, client: str) -> int:
         """The view of a client's IP address; 0 for everyone when no zone is restricted."""

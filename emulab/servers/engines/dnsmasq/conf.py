@@ -24,7 +24,7 @@ no-resolv
 no-hosts
 no-poll
 bind-interfaces
-no-daemon
+keep-in-foreground
 user=root
 group=root
 pid-file=
