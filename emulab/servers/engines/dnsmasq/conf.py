@@ -25,8 +25,8 @@ no-hosts
 no-poll
 bind-interfaces
 keep-in-foreground
-user=root
-group=root
+user=
+group=
 pid-file=
 edns-packet-max=1232
 log-facility=-
