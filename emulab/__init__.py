@@ -12,6 +12,8 @@ Data flows one way, manifests → objects → plan → kernel, and the servers' 
     lab/       who keeps it true: supervisor, kubelet, processes, run folder        knows all of the above
     trace/     one request, followed                                                knows the lab
     python.py  `Lab`: a lab from Python                                             knows the lab and trace
+    toolbox/   a network engineer's bag: timing, certificates                       knows Python and trace
+    exercises/ labs that are broken, to be found out and mended                     knows Python
     twins/     the same lab in several proxy modes, and what differs                knows all of the above
     testing/   the pytest plugin: labs as fixtures                                  knows Python and twins
     cli/       one module a verb, and what is printed                               knows all of the above

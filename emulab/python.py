@@ -16,32 +16,34 @@ import os
 import secrets
 import socket
 import time
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from emulab.dataclass import dataclass
 from emulab.errors import NotReady, UserError
 from emulab.kernel.processes.programs import Completed
+from emulab.kinds.registry import FAULT
 from emulab.lab.client import launch
 from emulab.lab.client.captured import run_captured
 from emulab.lab.client.client import LabClient
 from emulab.lab.client.conditions import parse_awaited
+from emulab.lab.client.faults import fault_manifest, fault_name
 from emulab.lab.client.meant import kind_meant, read, sources_meant, text_meant
 from emulab.lab.client.podlogs import LogOptions, read_logs
+from emulab.lab.client.requesting import connect, request_fields, secured
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.servers.stub import ResolverConfig, resolve, socket_family
 
 if TYPE_CHECKING:
-    import ssl
+    pass
 
-_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
 _LOOK = 0.05  # seconds between two looks at an object that is waited for
 
 
@@ -299,11 +301,11 @@ class Lab:
         sock = await self.socket(source, namespace=namespace, family=socket_family(address))
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = ResponseReader(to_head=method == "HEAD")
-        asked = request_bytes(method, target, _fields(parts, method, headers or {}, body), body or b"")
+        asked = request_bytes(method, target, request_fields(parts, method, headers or {}, body), body or b"")
         async with asyncio.timeout(timeout):
-            await _connect(sock, address, parts.port or DEFAULT_PORTS[parts.scheme])
-            secured = _secured(verify) if parts.scheme == "https" else None
-            content = await exchange(sock, asked, response, secured, host)
+            await connect(sock, address, parts.port or DEFAULT_PORTS[parts.scheme])
+            tls = secured(verify) if parts.scheme == "https" else None
+            content = await exchange(sock, asked, response, tls, host)
         lowered = {name.lower(): value for name, value in response.fields}
         return Answer(response.status, lowered, content, time.perf_counter() - begun)
 
@@ -340,48 +342,27 @@ class Lab:
             pcap=pcap,
         )
 
+    @asynccontextmanager
+    async def fault(
+        self, name: str, target: str = "", *, seed: int = 0, **options: str | float
+    ) -> AsyncIterator[str]:
+        """Breaks something for as long as the block, as `emulab fault put` does, and mends it: the Fault's own name.
+
+        `target`: the node, zone or place where it is put, or else what `seed` draws. `options`: the fault's own, as
+        `emulab fault list NAME` tells of them. Raises ManifestError when there is no such fault, target or option.
+        """
+        name, target = text_meant("fault", name), text_meant("target", target, True)
+        body = fault_manifest(name, target, options, seed=seed)
+        await self._ask("apply", sources=[("fault", body)], strict=True)
+        own = fault_name(name, target)
+        try:
+            yield own
+        finally:
+            await self._ask("delete", keys=[FAULT.key("", own)], ignore_missing=True)
+
     async def _ask(self, op: str, **arguments: Any) -> Any:
         def ask() -> Any:
             with LabClient(rundir.folder(self.name)) as client:
                 return client.request(op, **arguments)
 
         return await asyncio.to_thread(ask)
-
-
-def _fields(
-    parts: SplitResult, method: str, given: Mapping[str, str], body: bytes | None
-) -> list[tuple[str, str]]:
-    """A request's fields: those that are given, and our own where these don't say otherwise."""
-    host, port = parts.netloc.rpartition("@")[2].lower(), f":{DEFAULT_PORTS[parts.scheme]}"
-    own = {"Accept": "*/*", "User-Agent": "emulab"}
-    if parts.username is not None:
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        own["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
-    if body is not None or method not in _WITHOUT_BODY:
-        own |= {"Content-Length": str(len(body or b"")), "Content-Type": "application/octet-stream"}
-    own["Connection"] = "close"
-    names = {name.lower() for name in given}
-    first = [] if "host" in names else [("Host", host.removesuffix(port))]
-    return [
-        *first,
-        *given.items(),
-        *((name, value) for name, value in own.items() if name.lower() not in names),
-    ]
-
-
-async def _connect(sock: socket.socket, address: str, port: int) -> None:
-    try:
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _secured(verify: bool) -> ssl.SSLContext:
-    import ssl
-
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

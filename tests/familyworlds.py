@@ -97,15 +97,19 @@ def cluster(families: tuple[Family, ...], mode: str, network: str) -> str:
 
 
 def built(
-    families: tuple[Family, ...], mode: str = "nftables", network: str = "vxlan", only: Family | None = None
+    families: tuple[Family, ...],
+    mode: str = "nftables",
+    network: str = "vxlan",
+    only: Family | None = None,
+    more: str = "",
 ) -> tuple[Objects, World]:
-    """Objects and world; `only`: with a Service more, `alone`, of that family."""
+    """Objects and world; `only`: with a Service more, `alone`, of that family. `more`: a manifest besides."""
     policy = "RequireDualStack" if len(families) > 1 else "SingleStack"
     services = [service(name, more, policy, families) for name, more in SERVICES.items()]
     if only is not None:
         alone = {"type": "LoadBalancer", "ipFamilies": [only.name]}
         services.append(service("alone", alone, "SingleStack", (only,)))
-    texts = [cluster(families, mode, network), WORKLOADS, *services]
+    texts = [cluster(families, mode, network), WORKLOADS, *services, *([more] if more else ())]
     return offline_world([Source(f"text{i}", text) for i, text in enumerate(texts)])
 
 

@@ -1,4 +1,4 @@
-"""The tables of options in docs/cli.md, from the verbs' parsers."""
+"""The tables of docs/: of options, from the verbs' parsers, of what the ingress follows, and of faults."""
 
 from __future__ import annotations
 
@@ -24,9 +24,28 @@ def with_tables(page: str) -> str:
 
     made = {"annotations": annotations_table, "keys": keys_table, "engines": engines_table}
     for name, table in made.items():
-        begin, _, rest = page.partition(f"<!-- {name} -->\n")
-        page = f"{begin}<!-- {name} -->\n{table()}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+        page = _with_table(page, name, table())
     return page
+
+
+def with_faults(page: str) -> str:
+    """The page of faults with the table of the library made anew."""
+    from emulab.kinds.faults.table import FAULTS
+
+    rows = [
+        f"| `{f.name}` | {f.target} | {', '.join(f'`{n}={o.default}`' for n, o in f.options.items())} | {f.text} |"
+        for f in FAULTS.values()
+    ]
+    return _with_table(
+        page,
+        "faults",
+        "\n".join(["| fault | at a | options | what it is |", "| --- | --- | --- | --- |", *rows]),
+    )
+
+
+def _with_table(page: str, name: str, table: str) -> str:
+    begin, _, rest = page.partition(f"<!-- {name} -->\n")
+    return f"{begin}<!-- {name} -->\n{table}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
 
 
 def documented(page: str) -> list[str]:

@@ -76,6 +76,7 @@ class Definition(NamedTuple):
 
     `check`         what is wrong with a whole object by itself
     `stored`        an object in a version of another group (`served_as`), as it is kept
+    `written`       what becomes of a user's object whenever it is written, be it new or there already
     `created`       what the lab makes of a user's object that is new (a registry's `PrepareForCreate`)
     `merge`         a user's spec, a copy, with what the lab added to the old object's and the user did not say; raises
                     UserError for changes that Kubernetes refuses too
@@ -96,6 +97,7 @@ class Definition(NamedTuple):
     check: Check
     standing: Standing = FOLLOWED
     stored: Callable[[Raw], dict[str, Any]] = dict
+    written: Callable[[Object], Object] = as_asked
     created: Callable[[Object], Object] = as_asked
     merge: Callable[[Object, Object, dict[str, Any]], Mapping[str, Any]] = as_given
     outdated: Callable[[Object, Object], tuple[str, ...]] = no_fields

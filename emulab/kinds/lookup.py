@@ -12,6 +12,7 @@ from emulab.model.paths import FieldPath
 if TYPE_CHECKING:
     from emulab.kinds.core.podspec import PodImage
     from emulab.kinds.core.serviceview import Service
+    from emulab.kinds.emulab.clusterview import Cluster
     from emulab.kinds.kind import Kind
     from emulab.kinds.networking.ingressclasses import IngressClasses
     from emulab.kinds.networking.ingressview import Ingress
@@ -47,6 +48,9 @@ class Lookup(Protocol):
 
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
         """The names of containers for which a stand-in answers, and the program that there isn't."""
+
+    @property
+    def cluster(self) -> Cluster: ...
 
     def allows_host_path(self, path: str) -> bool:
         """Whether the Cluster lets Pods see this path of the host."""

@@ -140,6 +140,7 @@ NODE = _add(Kind("v1", "Node", "nodes", "no", namespaced=False, categories=(PLAC
 CLIENT = _add(Kind(_EMULAB, "Client", "clients", namespaced=False, categories=(PLACE, ADDRESSED)))
 RESOLVER = _add(Kind(_EMULAB, "Resolver", "resolvers", namespaced=False, categories=(PLACE, ADDRESSED)))
 ZONE = _add(Kind(_EMULAB, "Zone", "zones", namespaced=False))
+FAULT = _add(Kind(_EMULAB, "Fault", "faults", namespaced=False))
 
 # Kinds of Kubernetes that have no bearing on packets or programs: kept and shown.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from ssl import SSLContext
 
 from emulab.errors import PeerError
@@ -22,16 +23,18 @@ async def exchange(
     secured: SSLContext | None = None,
     name: str = "",
     enough: int = sys.maxsize,
+    mark: Callable[[str], None] = lambda _: None,
 ) -> bytes:
     """Sends a request and reads its response, which ends at `enough` bytes of its body at the latest; the body.
 
     With a context it goes over TLS, to `name`. The socket is closed after. Raises OSError where the connection fails or
     ends too early, BadMessage where what comes is no HTTP. Whoever waits says for how long.
+    `mark` is told of what has come: `connected`, TLS included, and `answered` with the first bytes.
     """
     loop = asyncio.get_running_loop()
     try:
         transport, asking = await loop.create_connection(
-            lambda: _Asking(response, enough),
+            lambda: _Asking(response, enough, mark),
             sock=sock,
             ssl=secured,
             server_hostname=name if secured else None,
@@ -39,6 +42,7 @@ async def exchange(
     except BaseException:
         sock.close()
         raise
+    mark("connected")
     try:
         transport.write(request)
         await asking.done
@@ -51,15 +55,17 @@ async def exchange(
 
 
 class _Asking(asyncio.Protocol):
-    def __init__(self, response: ResponseReader, enough: int) -> None:
+    def __init__(self, response: ResponseReader, enough: int, mark: Callable[[str], None]) -> None:
         self._response = response
         self._enough = enough
+        self._mark = mark
         self.body = bytearray()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
         if self.done.done():
             return
+        self._mark("answered")
         try:
             self.body += self._response.feed(data)
         except PeerError as error:

@@ -12,6 +12,7 @@
 Addresses are of the cluster's families (`model/families`): nothing here says `ip` or `127.0.0.1`.
 
 * `dns` (outside), `clusterdns`, `balancers`, `l7/`: the configuration of the servers.
+* `faults/`: what is broken on purpose.
 * `owners`: whose an address is, in words (`owner`).
 * `world`: the sum of it all, of which a change plans its part alone (`kept`: parts with what they were planned from;
   `persistent`: large mappings of which little changes); `render` prints a world for people.

@@ -16,7 +16,7 @@ from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.registry import INGRESS, KINDS, LOAD_BALANCER, NODE, POD, SERVICE
+from emulab.kinds.registry import FAULT, INGRESS, KINDS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.kinds.underlay import virtual_addresses
 from emulab.model.collection import Objects
 from emulab.model.families import family_of
@@ -36,7 +36,7 @@ OwnerQuestion = tuple[str, str, int]
 
 Instead of a protocol also, with what is in the address's stead: `host`: which Ingress has a host; `upstream`: which
 Service an ingress calls `NAMESPACE/SERVICE/PORT`; `pods`: which node an address is set aside for; `place`: how a
-place's links and routes were planned; `like`: names that are much like one.
+place's links and routes were planned; `like`: names that are much like one; `faults`: what is broken on purpose.
 """
 
 
@@ -56,6 +56,8 @@ def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -
             owner = index.pods(address)
         elif protocol == "place":
             owner = planned(world, address)
+        elif protocol == "faults":
+            owner = _faults(objects)
         elif protocol == "like":
             owner = index.like(address)
         else:
@@ -63,6 +65,14 @@ def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -
         if owner is not None:
             found[question] = owner
     return found
+
+
+def _faults(objects: Objects) -> Owner | None:
+    if not objects.members(FAULT):
+        return None
+    from emulab.plan.faults.told import faults_at_work
+
+    return faults_at_work(objects)
 
 
 class _Index:

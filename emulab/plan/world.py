@@ -28,6 +28,8 @@ from emulab.plan.cni.plugin import Node
 from emulab.plan.dns import plan_public_dns
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import SlicesByService
+from emulab.plan.faults.faulty import Faulty
+from emulab.plan.faults.stuck import Stuck
 from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.l7.ingress import ingress_plan, ingress_servers
 from emulab.plan.nodes import plan_nodes
@@ -45,6 +47,7 @@ class Planner:
     def __init__(self) -> None:
         self._sum: _Sum | None = None
         self._nodes: tuple[Members, list[Node], list[Viewer]] = ({}, [], [])
+        self._stuck = Stuck()  # it outlives a sum: what a proxy wrote last stays
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
@@ -55,7 +58,7 @@ class Planner:
             self._nodes = members, [Node.of(o) for o in given], [viewer(o) for o in given]
         _, nodes, viewers = self._nodes
         fits = last is not None and (last.cluster, last.nodes, last.viewers) == (cluster, nodes, viewers)
-        now = last if last is not None and fits else _Sum(cluster, nodes, viewers)
+        now = last if last is not None and fits else _Sum(cluster, nodes, viewers, self._stuck)
         world = now.follow(objects)
         self._sum = now
         return world
@@ -69,8 +72,9 @@ def plan_world(objects: Objects, cluster: Cluster) -> World:
 class _Sum:
     """The world for as long as the cluster and its nodes are the same."""
 
-    def __init__(self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer]) -> None:
+    def __init__(self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer], stuck: Stuck) -> None:
         self.cluster, self.nodes, self.viewers = cluster, nodes, viewers
+        self._stuck, self._faulty = stuck, Faulty()
         draft = Draft(cluster.families)
         sites = plan_nodes(draft, nodes, cluster)
         self._nodes = draft.world()
@@ -94,10 +98,12 @@ class _Sum:
         return made
 
     def follow(self, objects: Objects) -> World:
-        """The world for these objects: the very same where nothing of it changed."""
+        """The world for these objects, broken as its Faults have it: the very same where nothing of it changed."""
         before = self._slices.follow(objects.members(ENDPOINT_SLICE))
         source = PlanSource(objects, self._slices)
+        self._faulty.follow(source)
         outside, proxies = self._outside.now(source), self._proxies.follow(source, before)
+        proxies = self._stuck.now(proxies, self._faulty.stuck)
         balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
         public_dns, host_ports = self._public_dns.now(source), self._host_ports.now(source)
         servers = self._servers(
@@ -106,7 +112,7 @@ class _Sum:
         parts = (outside, self._nodes, proxies, host_ports, balancers, pods, public_dns, servers)
         if [*map(id, parts)] != [*map(id, self._parts)]:
             self._parts, self._world = parts, world_of(parts)
-        return self._world
+        return self._faulty.now(self._world, self.nodes, self.cluster)
 
     def _servers(self, servers: list[PlannedServer]) -> World:
         known = self._parts[-1] if self._parts else None

@@ -91,6 +91,9 @@ class Journaling(Protocol):
     def journal(self, pipe: int) -> None:
         """Takes a pipe, which is the server's from then on: lines that `servers.logs.keeper` parts again."""
 
+    def flush(self) -> None:
+        """Writes the lines that there are."""
+
 
 @runtime_checkable
 class Informed(Protocol):

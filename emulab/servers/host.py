@@ -6,6 +6,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "journal"}                  one descriptor: a pipe, for servers that write into logs of others
+    → {"id", "op": "flush"}                    answered when all lines so far are in that pipe, which has room for them
     → {"id", "op": "files"}                    answered with the texts that programs beside the server see, by path
     → {"id", "op": "order", "order": {...}}    of an operator (`base.Orderly`), answered with what came of it
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
@@ -197,7 +198,7 @@ class _Host:
                     os.close(fds[0])
             case "files":
                 return dict(self._server.files()) if isinstance(self._server, Filed) else {}
-            case "order" | "status":
+            case "order" | "status" | "flush":
                 return self._told(command)
             case "record":
                 self._records.record(command["recorders"])
@@ -222,6 +223,10 @@ class _Host:
                 gc.enable()
 
     def _told(self, command: dict[str, Any]) -> dict[str, Any]:
+        if command["op"] == "flush":
+            if isinstance(self._server, Journaling):
+                self._server.flush()
+            return {}
         if command["op"] == "status":
             return {**self._server.status(), "recording": self._records.wanted}
         assert isinstance(self._server, Orderly)

@@ -335,7 +335,7 @@ def net_cookie() -> int:
         return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def finish(process: subprocess.Popen[str], timeout: float = 240) -> subprocess.CompletedProcess[str]:
     try:
         output, error = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

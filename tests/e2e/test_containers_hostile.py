@@ -247,6 +247,36 @@ async def test_what_is_deleted_while_it_starts_leaves_nothing(runtime: str) -> N
             raise
 
 
+@pytest.mark.parametrize("runtime", ["builtin", "crun"])
+async def test_who_was_with_a_stand_in_ends_with_its_pod(runtime: str) -> None:
+    cluster = {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "c"}}
+    cluster["spec"] = {"nodes": 1, "pods": {"runtime": runtime}}  # type: ignore[assignment]
+    names = [f"plays{number}" for number in range(len(SHARING))]
+    pods = "".join(pod(name, {}, **spec) for name, spec in zip(names, SHARING, strict=True))
+    async with Lab.from_text(json.dumps(cluster) + "\n---\n" + pods) as lab:
+        words = ("sh", "-c", "setsid sleep 77004 & echo here; exec sleep 77004")
+        visits = [asyncio.ensure_future(lab.exec(f"pod/{name}", *words)) for name in names]
+        supervisor = _supervisor(lab)
+
+        async def there() -> bool:
+            found = await asyncio.to_thread(descendants, supervisor)
+            return sum(b"77004" in _command(process) for process in found) == 2 * len(names)
+
+        await eventually(there)
+        for name in names:
+            await lab.delete("Pod", name)
+        async with asyncio.timeout(30):
+            assert [done.status for done in await asyncio.gather(*visits)] == [137] * len(names)
+        assert not any(b"sleep 77004" in _command(process) for process in descendants(supervisor))
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return b""
+
+
 def left_of(lab: Lab) -> dict[str, Any]:
     """What a lab has of its containers on the machine."""
     supervisor = _supervisor(lab)

@@ -99,7 +99,8 @@ async def test_a_container_says_why_it_ends(lab: Lab) -> None:
 
 async def test_a_container_has_its_own_policy(lab: Lab) -> None:
     once = shell("once", "exit 0", restartPolicy="Never")
-    await lab.apply(pod("own-policy", once, shell("other", "exec sleep 1000")), ready=False)
+    others = shell("other", "exec sleep 1000")
+    await lab.apply(pod("own-policy", once, others, terminationGracePeriodSeconds=0), ready=False)
 
     async def ended() -> bool:
         return "terminated" in (await container_of(lab, "own-policy")).get("state", {})
@@ -224,7 +225,8 @@ async def test_a_stand_in_has_a_log_of_before(lab: Lab) -> None:
 
 async def test_restarts_of_init_containers_are_counted_while_they_run(lab: Lab) -> None:
     inits = [{"image": "x", **shell("i", "exit 1")}, {"image": "x", **shell("j", "exit 0")}]
-    await lab.apply(pod("begins", shell("c", "exec sleep 1000"), initContainers=inits), ready=False)
+    sleeps = shell("c", "exec sleep 1000")
+    await lab.apply(pod("begins", sleeps, initContainers=inits, terminationGracePeriodSeconds=0), ready=False)
 
     async def tries() -> bool:
         shown = await row(lab, "begins")

@@ -116,6 +116,12 @@ def killed_for_want_of_memory(machine: Machine, name: str) -> None:
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
 
+def used(machine: Machine) -> dict[str, list[str]]:
+    """What `top` says that each pod uses: processor and memory."""
+    lines = machine.told("top", "pods", "--no-headers").splitlines()
+    return {line.split()[0]: line.split()[1:] for line in lines}
+
+
 @pytest.mark.root
 def test_limits_are_in_force(root: Machine) -> None:
     limit = {"limits": {"memory": "64Mi", "cpu": "200m"}, "requests": {"cpu": "100m"}}
@@ -137,9 +143,10 @@ def test_limits_are_in_force(root: Machine) -> None:
     time.sleep(0.5)
     throttled = dict(line.split() for line in root.cgroup("spin", "cpu.stat").splitlines())
     assert int(throttled["nr_throttled"]) > 0
-    rows = {row.split()[0]: row.split()[1:] for row in root.told("top", "pods", "--no-headers").splitlines()}
-    assert 100 <= int(rows["spin"][0].removesuffix("m")) <= 320, rows
-    assert int(rows["free"][1].removesuffix("Mi")) >= 200
+    # Of a machine that halts between looking at the clock and at the use, one look says nothing.
+    looks = [used(root) for _ in range(4)]
+    assert any(100 <= int(rows["spin"][0].removesuffix("m")) <= 320 for rows in looks), looks
+    assert all(int(rows["free"][1].removesuffix("Mi")) >= 200 for rows in looks)
 
     # Processes: the last one that is born is the 4096th, and others have room for theirs.
     assert eventually(lambda: root.told("logs", "bomb").strip() != "", 120), "it found no end"

@@ -118,25 +118,25 @@ class _World:
         return self.objects.get(key)
 
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
-        return missing(annotations, spec, self._cluster, self._lacks, self.images(annotations, spec))
+        return missing(annotations, spec, self.cluster, self._lacks, self.images(annotations, spec))
 
     def images(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, PodImage]:
-        return images_of(annotations, spec, self._cluster, self._loaded)
+        return images_of(annotations, spec, self.cluster, self._loaded)
 
     def maker(self, namespace: str, kind: Kind, name: str) -> str:
         return maker(self.objects, namespace, kind, name)
 
     def allows_host_path(self, path: str) -> bool:
-        return self._cluster.host_path(path.rstrip("/") or "/") is not None
+        return self.cluster.host_path(path.rstrip("/") or "/") is not None
 
     @cached_property
-    def _cluster(self) -> Cluster:
+    def cluster(self) -> Cluster:
         clusters = self.objects.kind(CLUSTER)
         return Cluster.of(clusters[-1]) if clusters else Cluster()
 
     @cached_property
     def nodes(self) -> frozenset[str]:
-        return frozenset(node.name for node in self._cluster.nodes)
+        return frozenset(node.name for node in self.cluster.nodes)
 
     @cached_property
     def volume_classes(self) -> frozenset[str]:
@@ -145,11 +145,11 @@ class _World:
 
     @cached_property
     def own_networks(self) -> tuple[IPNetwork, ...]:
-        return self._cluster.own_networks
+        return self.cluster.own_networks
 
     @cached_property
     def ingress_classes(self) -> IngressClasses:
-        return IngressClasses.among(self.objects, self._cluster)
+        return IngressClasses.among(self.objects, self.cluster)
 
     @cached_property
     def ingress_paths(self) -> Mapping[IngressPlace, Ingress]:

@@ -49,6 +49,7 @@ def merge(old: Object | None, new: Object) -> Object:
     Raises UserError for changes that Kubernetes refuses too.
     """
     kind = KINDS[new.type].definition
+    new = kind.written(new)
     if old is None:
         return kind.created(new)
     more = sorted({*new.metadata.get("finalizers", ())} - {*old.metadata.get("finalizers", ())})

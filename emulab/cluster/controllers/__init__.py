@@ -17,6 +17,7 @@ calls it after every change until it returns nothing.
 * `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`;
   `mirroring`: those of Endpoints that users write
 * `quotas`: what ResourceQuotas say is used
+* `faults`: when what is broken on purpose begins and ends
 * `telling`: what they tell of it in Events; `deadlines`: when time alone will give them something to do
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
 
@@ -38,6 +39,7 @@ from emulab.cluster.controllers import (
     daemonsets,
     deployments,
     endpointslices,
+    faults,
     garbage,
     mirroring,
     namespaces,
@@ -75,6 +77,7 @@ ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     statefulsets.report,
     daemonsets.report,
     quotas.report,
+    faults.follow,
 )
 """All controllers, in the order in which one call runs them."""
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emulab.kernel.links import address, bridge, dummy, forwarding, neighbour, route, rule, veth, vxlan
+from emulab.kernel.links import (
+    address,
+    bridge,
+    dummy,
+    forwarding,
+    neighbour,
+    route,
+    rule,
+    segmentation,
+    veth,
+    vxlan,
+)
 from emulab.kernel.links.encoding import Encoding, Handles
 from emulab.kernel.netlink.messages import Message
 from emulab.kernel.netns import Handle
@@ -17,6 +28,7 @@ from emulab.plan.links import (
     Neighbour,
     Route,
     RoutingRule,
+    Segmentation,
     Veth,
     Vxlan,
 )
@@ -26,6 +38,7 @@ ENCODINGS: dict[type[Item], Encoding] = {
     Veth: veth.ENCODING,
     Vxlan: vxlan.ENCODING,
     Dummy: dummy.ENCODING,
+    Segmentation: segmentation.ENCODING,
     Address: address.ENCODING,
     Neighbour: neighbour.ENCODING,
     ForwardingEntry: forwarding.ENCODING,

@@ -76,6 +76,7 @@ LINK = HeadedTable(
         "IFLA_LINKINFO": (18, LINK_INFO),
         "IFLA_AF_SPEC": (26, AttributeTable({"AF_INET": (2, _INET)})),
         "IFLA_NET_NS_FD": (28, U32),
+        "IFLA_GSO_MAX_SEGS": (40, U32),
     },
 )
 

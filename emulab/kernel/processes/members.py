@@ -1,8 +1,8 @@
-"""The processes that see a container's files, wherever they come from, and their end.
+"""The processes that see a container's files or have a pod's name, wherever they come from, and their end.
 
 Where a container isn't alone in its PID namespace, the end of its first process is nobody else's: what it has left
 behind is found by its mount namespace, which no other container has and no process of it leaves. Runtimes find it by
-its cgroup, which not every lab has.
+its cgroup, which not every lab has. Who is in a pod without being any container of it is in the pod's UTS namespace.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 _PAUSE = 0.002
 
 
-def end_members(mounts: int, seconds: float = 2.0) -> bool:
-    """Kills all that are in the mount namespace of this number; whether nobody is. Blocks.
+def end_members(namespace: int, kind: str = "mnt", seconds: float = 2.0) -> bool:
+    """Kills all that are in the namespace of this number; whether nobody is. Blocks.
 
     Who asks has it open, as numbers are given to others again. Who forks meanwhile is looked for again.
     """
     end = time.monotonic() + seconds
-    while found := [*_members(mounts)]:
+    while found := [*_members(namespace, kind)]:
         if time.monotonic() > end:
             return False
         for number in found:
@@ -33,13 +33,13 @@ def end_members(mounts: int, seconds: float = 2.0) -> bool:
     return True
 
 
-def _members(mounts: int) -> Iterator[int]:
+def _members(namespace: int, kind: str) -> Iterator[int]:
     """Their numbers in the caller's PID namespace, which may be another than that of its /proc."""
     level = len(_numbers("self")) - 1
     for name in os.listdir("/proc"):
         if name.isdecimal():
             with suppress(OSError):
-                if os.stat(f"/proc/{name}/ns/mnt").st_ino != mounts:
+                if os.stat(f"/proc/{name}/ns/{kind}").st_ino != namespace:
                     continue
                 numbers = _numbers(name)
                 if len(numbers) > level >= 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.kinds import cells
@@ -58,6 +59,15 @@ def pem(secret: Object, name: str) -> str:
     return b64decode((secret.raw.get("data") or {}).get(name) or "").decode(errors="replace")
 
 
+def _written(o: Object) -> Object:
+    """`stringData` is for writing alone: what it has is in `data` then (pkg/apis/core/v1, conversion of a Secret)."""
+    if "stringData" not in o.raw:
+        return o
+    texts_given = {k: b64encode(str(v).encode()).decode() for k, v in (o.raw["stringData"] or {}).items()}
+    rest = {name: value for name, value in o.raw.items() if name != "stringData"}
+    return replace(o, raw={**rest, "data": {**(o.raw.get("data") or {}), **texts_given}})
+
+
 def _has_pair(secret: dict[str, Any]) -> Problems:
     if secret.get("type") != "kubernetes.io/tls":
         return ()
@@ -77,8 +87,9 @@ def _cells(o: Raw, now: float) -> Cells:
 
 def _describe(o: Raw, _: Slices) -> Fields:
     """As kubectl: sizes, not values."""
-    sizes = {**(o.get("data") or {}), **(o.get("stringData") or {})}
-    found = [f"{k}: {len(str(v))} characters" for k, v in sorted(sizes.items())]
+    sizes = {k: len(b64decode(v or "")) for k, v in (o.get("data") or {}).items()}
+    sizes |= {k: len(str(v).encode()) for k, v in (o.get("stringData") or {}).items()}
+    found = [f"{k}: {size} bytes" for k, size in sorted(sizes.items())]
     return [("Type", str(o.get("type") or "Opaque")), ("Data", found)]
 
 
@@ -89,6 +100,7 @@ DEFINITION = Definition(
         fields={"data": base64_map, "stringData": texts},
         rules=(_has_pair,),
     ),
+    written=_written,
     fields=kind_table() | table("data stringData type", kept="immutable"),
     columns=Columns(("NAME", "TYPE", "DATA", "AGE"), (), _cells),
     describe=_describe,

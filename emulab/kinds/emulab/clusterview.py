@@ -117,6 +117,11 @@ class Cluster:
             programs=(spec.get("containers") or {}).get("program") or default.programs,
         )
 
+    @property
+    def has_overlay(self) -> bool:
+        """Whether pods of two nodes talk inside packets of the nodes."""
+        return self.network_mode == "vxlan" and not self.chain
+
     def host_path(self, path: str) -> HostPath | None:
         """The folder that allows a volume at this path, the closest one; None where it isn't allowed."""
         return max((h for h in self.host_paths if h.has(path)), key=lambda h: len(h.path), default=None)

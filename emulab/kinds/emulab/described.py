@@ -298,7 +298,36 @@ _CLIENT = {
     },
 }
 
-FIELDS: Mapping[str, Mapping[str, OwnField]] = {**_CLUSTER, **_LOAD_BALANCER, **_CLIENT, **RESOLVER, **ZONE}
+_FAULT = {
+    "emulab.v1.Fault": {
+        "metadata": METADATA,
+        "spec": OwnField("emulab.v1.FaultSpec", "What is broken, where, and when", required=True),
+    },
+    "emulab.v1.FaultSpec": {
+        "fault": OwnField(
+            "string",
+            "One of the library's: `emulab fault list` shows them ([faults.md](faults.md))",
+            required=True,
+        ),
+        "target": OwnField(
+            "string", "The node, zone or place where it is, as the fault wants one", "one that `seed` draws"
+        ),
+        "set": OwnField("{int-or-string}", "The fault's own options", "{}"),
+        "at": OwnField("string", "How long after it is applied it begins, as 30s", "0"),
+        "for": OwnField("string", "How long it lasts, as 1m30s", "until it is deleted"),
+        "seed": OwnField("int32", "What draws the target where none is given", "0"),
+        "hidden": OwnField("boolean", "Neither `get` nor `trace` tells of it: an exercise", "false"),
+    },
+}
+
+FIELDS: Mapping[str, Mapping[str, OwnField]] = {
+    **_CLUSTER,
+    **_LOAD_BALANCER,
+    **_CLIENT,
+    **RESOLVER,
+    **ZONE,
+    **_FAULT,
+}
 """Definition → its fields by name."""
 
 _ABOUT = {
@@ -312,6 +341,8 @@ _ABOUT = {
     "Clients are told of it by spec.resolver; `emulab dns` shows, empties and spoils its cache.",
     "emulab.v1.Zone": "DNS records in `dns`, beside those of Ingress hosts and LoadBalancer Services, which are "
     "published by themselves.",
+    "emulab.v1.Fault": "Something that is broken on purpose, until it is deleted or its time is over. `emulab fault` "
+    "puts and mends them.",
 }
 
 

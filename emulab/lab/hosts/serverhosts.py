@@ -146,6 +146,13 @@ class ServerHosts:
         result: dict[str, str] = await host.ask("files")
         return result
 
+    async def flush(self, name: str) -> None:
+        """Has a server write the lines that it has for others' logs; nothing where it isn't up, or doesn't answer."""
+        host = self._hosts.get(name)
+        if host is not None and host.process.running:
+            with suppress(KernelError):
+                await host.ask("flush")
+
     async def order(self, name: str, order: Mapping[str, Any]) -> dict[str, Any] | None:
         """What came of an operator's order; None when the server isn't up. Raises KernelError if it can't be done."""
         host = self._hosts.get(name)

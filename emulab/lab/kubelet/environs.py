@@ -137,6 +137,11 @@ class Environs:
                 self._sandbox = await self.runtime.run_pod_sandbox(config)
             return self._sandbox
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the pod's sandbox has been there, and isn't any more."""
+        return bool(self._sandbox) and self.runtime.is_stopped(self._sandbox)
+
     async def create(self, container: Container, state: ContainerState) -> str:
         """Creates the container at the begin of a life, once its image is there; its id.
 

@@ -66,7 +66,7 @@ class Prober:
 
     async def _startup(self, probe: Probe) -> bool:
         counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, False)
-        await asyncio.sleep(self._delay(probe))
+        await asyncio.sleep(self._delay(probe, self._state.restarts))
         while self._state.running and not self._pod.terminating:
             if await self._try(probe, STARTUP, counter) is not None:
                 if counter.state:
@@ -77,14 +77,19 @@ class Prober:
             await asyncio.sleep(probe.period)
         return False
 
-    def _delay(self, probe: Probe) -> float:
-        """What starts a stand-in takes no time, however long the image's program would have needed."""
-        return probe.initial_delay if self._container.command else 0.0
+    def _delay(self, probe: Probe, life: int) -> float:
+        """What starts a stand-in takes no time, however long the image's program would have needed.
+
+        The kubelet asks on at the same pace when a container begins anew, so whoever has just been found dead isn't
+        asked at once whether it is again.
+        """
+        delay = probe.initial_delay if self._container.command else 0.0
+        return max(delay, probe.period) if life else delay
 
     async def _watch(self, probe: Probe, kind: str, life: int) -> None:
         """Runs one probe for one life of the container; readiness sets `ready`, liveness ends that life."""
         counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, kind == LIVENESS)
-        await asyncio.sleep(self._delay(probe))
+        await asyncio.sleep(self._delay(probe, life if kind == LIVENESS else 0))
         while True:
             state = self._state
             if not state.running or state.restarts != life:

@@ -160,6 +160,7 @@ class ServedContainers:
             pod.tell(container, telling.backing_off(container.name, pod.name))
             pod.report()
             await asyncio.sleep(seconds)
+        await self._servers.flush(served.server)
         if self._served.get(container.name) is not served:
             return  # it has begun anew with another image
         served.state.restarts += 1

@@ -171,10 +171,13 @@ def has_ended(
     spec, worker = PodSpec.of_pod(pod), kubelet.worker(pod)
     name = find_container(pod, (*spec.containers, *spec.sidecars), container).name
     runner = worker.runners.get(name) if worker is not None else None
-    if worker is None or runner is None:
+    if worker is None:
         return lambda: False
-    runtime, id = worker.environs.runtime, runner.id
-    return lambda: not runtime.find_status(id).running
+    runtime = worker.environs.runtime
+    if runner is None:
+        return lambda: worker.environs.stopped
+    id = runner.id
+    return lambda: not runtime.is_enterable(id)
 
 
 def find_container(pod: Object, containers: Sequence[Container], name: str) -> Container:

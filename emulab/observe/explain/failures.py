@@ -12,6 +12,7 @@ import os
 
 from emulab.observe.events import Recording
 from emulab.observe.explain.astray import unroutable
+from emulab.observe.explain.attributed import attributed
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.certificates import tls
 from emulab.observe.explain.names import unresolved
@@ -35,6 +36,10 @@ def explain(recording: Recording, joined: Joined, evidence: Evidence) -> Diagnos
     case = Case(recording, joined, evidence)
     if not (recording.sending.error or _answered_on_the_way(case) or _dropped_later(case)):
         return None
+    return attributed(case, _found(case))
+
+
+def _found(case: Case) -> Diagnosis:
     for expert in TOLD:
         found = expert(case)
         if found is not None:

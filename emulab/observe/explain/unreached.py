@@ -29,6 +29,9 @@ _MEANINGS = {
 }
 """The kernel's reasons in words, where they say something to somebody who doesn't read its code."""
 
+_BETWEEN = {**_MEANINGS, "NETFILTER_DROP": "something on the way between them dropped it"}
+"""The same of a packet that has left one place and not come to the next."""
+
 
 def icmp(case: Case) -> Diagnosis | None:
     """A failure that an ICMP error tells of."""
@@ -220,7 +223,7 @@ def _vanished(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     failure = Failure(last.place, "lost", text, remedy, who)
     if drop is None:
         return Diagnosis(failure)
-    return Diagnosis(case.with_drop(failure, drop, _MEANINGS), last, drop.time)
+    return Diagnosis(case.with_drop(failure, drop, _BETWEEN), last, drop.time)
 
 
 def _sender(leg: Leg, packet: Packet) -> str:
@@ -228,8 +231,30 @@ def _sender(leg: Leg, packet: Packet) -> str:
     return next((t.first.place for t in leg.transits if t.last is packet), "its sender")
 
 
+def _misled(case: Case, stop: Stop) -> Diagnosis | None:
+    """A packet that an overlay brought to another node than the one it is for, or whose pod it is for."""
+    last = stop.packet
+    whose = case.whose(last.flow.destination) if last.encapsulation else None
+    if last.encapsulation is None or whose is None or whose.kind not in ("Pod", "Node"):
+        return None
+    node = whose.details.get("node") if whose.kind == "Pod" else whose.name
+    if node in (None, last.place):
+        return None
+    sender = case.named_address(last.encapsulation.outer_source)
+    at = case.place_of(case.whose(last.encapsulation.outer_source)) or last.place
+    text = (
+        f"{what(stop)} to {to(last.flow)} ({whose.text}) was sent to {last.place} inside VXLAN, and not to {node}:"
+        f" the forwarding entry (FDB) of {sender} for {node} is wrong; {last.place} dropped it"
+    )
+    look = case.inside(at, "bridge fdb show")
+    remedy = f"lead the entry of {node} to {node}'s own address: {look}"
+    return Diagnosis(Failure(at, "misled", text, remedy, f"FDB of {at}"), last)
+
+
 def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     """A failure because a packet came to a place that was to forward it and didn't."""
+    if (misled := _misled(case, stop)) is not None:
+        return misled
     last = stop.packet
     flow = case.beyond(last.place, last.flow)
     route = case.route(last.place, flow.destination)

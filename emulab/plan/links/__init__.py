@@ -14,6 +14,7 @@ from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.route import NextHop, Route
 from emulab.plan.links.rule import RoutingRule
+from emulab.plan.links.segmentation import Segmentation
 from emulab.plan.links.veth import Veth
 from emulab.plan.links.vxlan import Vxlan
 
@@ -28,6 +29,7 @@ __all__ = [
     "NextHop",
     "Route",
     "RoutingRule",
+    "Segmentation",
     "Veth",
     "Vxlan",
     "rank",
@@ -38,6 +40,7 @@ KINDS: list[type[Item]] = [
     Veth,
     Vxlan,  # names its underlay device
     Dummy,
+    Segmentation,
     Address,
     Neighbour,
     ForwardingEntry,

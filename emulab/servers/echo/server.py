@@ -154,6 +154,10 @@ class EchoServer:
         """Takes the pipe to which requests are written, each with the name of its log."""
         self._hub.journal.open(pipe)
 
+    def flush(self) -> None:
+        """Writes the lines of requests that there are."""
+        self._hub.journal.flush()
+
     async def close(self, grace: float = 0.0) -> None:
         """Stops accepting, lets requests under way end for up to `grace` seconds, then ends everything."""
         for key in [*self._tcp, *self._udp]:

@@ -8,7 +8,8 @@ faster than it writes waits for it then, as with containerd. Its commands:
                                                   and `begins`, where somebody begins a life with it
     → {"id", "op": "add", "number", "name": ""}   the same, for lines that each tell the log they are for (`parted`)
     → {"id", "op": "write", "name", "text"}
-    → {"id", "op": "begin", "name"}               another life begins of who writes lines into that log
+    → {"id", "op": "begin", "name"}               another life begins of who writes lines into that log;
+                                                  lines that are in pipes by now are those of the life before
     → {"id", "op": "remove", "name"}              the log and its older files; what comes for it still is thrown away
     → {"id", "op": "ping"}
     ← {"id", "result": null}
@@ -24,6 +25,7 @@ import json
 import os
 import select
 import socket
+from contextlib import suppress
 from typing import Any
 
 from emulab.servers.logs.files import CHUNK, LogFile
@@ -33,6 +35,7 @@ BEGIN, PART = b"\x1e", b"\x1f"
 """What stands before a line of a shared pipe, and between a log's name and the text."""
 
 _MESSAGE, _MAX_FDS = 1 << 16, 8
+_PIPE = 1 << 16  # octets that a pipe holds
 _READ = select.POLLIN | select.POLLHUP
 
 
@@ -95,6 +98,7 @@ class _Keeper:
                 self._file(command["name"]).write(command["text"].encode())
                 self._release(command["name"])
             case "begin":
+                self._catch_up()
                 self._file(command["name"]).begin_again()
                 self._release(command["name"])
             case "remove":
@@ -131,6 +135,14 @@ class _Keeper:
             self._file(name).write(text)
             self._release(name)
         return bool(data)
+
+    def _catch_up(self) -> None:
+        """Writes the lines that were there before a command, of writers who may go on meanwhile."""
+        for fd in self._shared:
+            with suppress(BlockingIOError):
+                for _ in range(_PIPE // CHUNK + 1):
+                    if not self._part(fd):
+                        break  # its end is told in its turn
 
     def _file(self, name: str) -> LogFile:
         """The log of a name; one, however many pipes lead to it."""

@@ -46,6 +46,14 @@ def test_what_the_lab_added_stays_and_what_the_user_took_away_goes() -> None:
     assert found.annotations == {}
 
 
+def test_texts_of_a_secret_are_in_its_data_once_they_are_written() -> None:
+    given = obj("Secret", data={"a": "aGk=", "b": "aGk="}, stringData={"b": "ho", "c": "grüß"})
+    for old in (None, obj("Secret", metadata=SERVER, data={"gone": ""})):
+        found = merge(old, given).raw
+        assert found["data"] == {"a": "aGk=", "b": "aG8=", "c": "Z3LDvMOf"} and "stringData" not in found
+    assert merge(None, obj("Secret", stringData={})).raw["data"] == {}
+
+
 def test_status_is_the_labs() -> None:
     old = obj("Client", namespace="", spec={"network": "vpc"}, status={"address": "10.0.0.200"})
     assert merge(old, obj("Client", namespace="", spec={"network": "vpc"})).status == {

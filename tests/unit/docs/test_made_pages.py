@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from emulab.cli import VERBS
-from emulab.cli.document import documented, with_options, with_tables
+from emulab.cli.document import documented, with_faults, with_options, with_tables
 from emulab.kinds.emulab.client import Client, client_spec
 from emulab.kinds.emulab.cluster import cluster_spec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.conntrack import TIMEOUTS, seconds
 from emulab.kinds.emulab.described import FIELDS
 from emulab.kinds.emulab.document import own_kinds
+from emulab.kinds.emulab.fault import fault_spec
 from emulab.kinds.emulab.loadbalancer import load_balancer_spec
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.resolver import resolver_spec
 from emulab.kinds.emulab.zone import Record, Zone, zone_spec
+from emulab.kinds.faults.table import FAULTS
 from emulab.kinds.registry import KINDS
 from emulab.model.checks import Check
 from emulab.model.objects import Object
@@ -31,6 +33,7 @@ SPECS = {
     "Client": client_spec,
     "Resolver": resolver_spec,
     "Zone": zone_spec,
+    "Fault": fault_spec,
 }
 
 
@@ -42,6 +45,12 @@ def test_the_tables_of_the_ingress_are_current() -> None:
     page = (DOCS / "ingress.md").read_text()
     assert page == with_tables(page), "run scripts/document"
     assert page.count("| `whitelist-source-range`") <= 1 and "| `rewrite-target` |" in page
+
+
+def test_the_library_of_faults_is_current() -> None:
+    page = (DOCS / "faults.md").read_text()
+    assert page == with_faults(page), "run scripts/document"
+    assert all(f"| `{name}` |" in page for name in FAULTS)
 
 
 def test_the_options_are_current() -> None:

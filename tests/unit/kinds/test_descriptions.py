@@ -57,7 +57,10 @@ def test_a_pod_shows_its_containers_but_a_secret_no_values() -> None:
     assert "Status:          CrashLoopBackOff" in text
     assert "A: b" in text
     secret = {"kind": "Secret", "metadata": {"name": "x"}, "stringData": {"key": "hidden"}}
-    assert "hidden" not in describe(find("secret"), secret, [])
+    text = describe(find("secret"), secret, [])
+    assert "hidden" not in text and "key: 6 bytes" in text
+    stored = {"kind": "Secret", "metadata": {"name": "x"}, "data": {"key": "aGlkZGVu"}}
+    assert "key: 6 bytes" in describe(find("secret"), stored, [])
 
 
 @pytest.mark.parametrize(

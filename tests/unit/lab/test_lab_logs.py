@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from server_processes import Processes
 from emulab.lab.hosts import logs as lab_logs
 from emulab.lab.hosts import pulse
 from emulab.lab.hosts.logs import Log, Logs, Stream
-from emulab.servers.logs.marks import marks_name
+from emulab.servers.logs.marks import marks_name, read_marks
 
 
 class Running:
@@ -148,3 +149,25 @@ def test_the_supervisor_begins_a_new_file_for_what_it_prints_itself(tmp_path: Pa
     assert os.waitpid(pid, 0)[1] == 0
     kept = {p.name: p.read_text() for p in tmp_path.iterdir()}
     assert kept == {"supervisor.log": "", **{f"supervisor.log.{n}": f"{8 - n}\n" for n in range(1, 5)}}
+
+
+async def test_lines_of_the_life_before_stand_before_the_next(running: Running) -> None:
+    """However late the process of the logs comes to the pipe that many share."""
+    log = running.logs.of("a")
+    _, end = running.logs.open("")
+    name = log.name.encode()
+
+    def lives() -> list[int]:
+        return [mark.offset for mark in read_marks(log.path) if mark.begins]
+
+    await soon(until(lambda: bool(running.processes.started)))
+    for round in range(10):
+        running.processes.started[0].signal(signal.SIGSTOP)
+        os.write(end, b"".join(b"\x1e%s\x1fline %d of %d\n" % (name, n, round) for n in range(200)))
+        log.begin_again()
+        running.processes.started[0].signal(signal.SIGCONT)
+        await soon(until(lambda n=round: len(lives()) == n + 2))  # type: ignore[misc]
+    os.close(end)
+    text = log.path.read_bytes()
+    found = [text[at:to] for at, to in pairwise([*lives(), len(text)])]
+    assert [life.splitlines()[-1:] for life in found] == [*([b"line 199 of %d" % n] for n in range(10)), []]

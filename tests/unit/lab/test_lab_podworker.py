@@ -41,7 +41,7 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         store=store,
         changed=lambda: None,
         world=None,
-        servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}),
+        servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}, flush=nothing),
         events=Recorder(store),
         processes=None,
         folder=Path("/nowhere"),
@@ -52,6 +52,10 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
     made = PodWorker(around, stored, asyncio.ensure_future)
     monkeypatch.setattr(made, "_runner", lambda c, policy: Runner(c.name, statuses[c.name]))
     return made
+
+
+async def nothing(_: str) -> None:
+    pass
 
 
 def phase(store: Store) -> str:

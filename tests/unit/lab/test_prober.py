@@ -135,3 +135,14 @@ def test_what_is_said_while_a_restart_is_put_off() -> None:
     )
     assert [in_go(seconds) for seconds in (1, 40, 60, 300)] == ["1s", "40s", "1m0s", "5m0s"]
     assert [in_go(seconds) for seconds in (0, 0.0005, 0.2, 1.5, 9)] == ["0s", "0.5ms", "200ms", "1.5s", "9s"]
+
+
+async def test_who_begins_anew_is_asked_after_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in learns of its new life by then, as a program would have begun to serve."""
+    pod, loop = Pod(), asyncio.get_running_loop()
+    pod.one.restarts = 1
+    probe = {**PROBE, "periodSeconds": 0.2}
+    for one in (container(livenessProbe=probe), container(startupProbe=probe)):
+        pod.told, begin = [], loop.time()
+        await probed(monkeypatch, pod, one, [ILL], lambda: bool(pod.told))
+        assert loop.time() - begin >= 0.19

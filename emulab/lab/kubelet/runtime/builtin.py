@@ -113,6 +113,11 @@ class Created:
             await asyncio.shield(self._ending)
 
     @property
+    def is_enterable(self) -> bool:
+        """Whether somebody who enters now ends with it: no longer once its rest is being ended."""
+        return self.wanted and self._ending is None and self.process is not None and self.process.running
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """Those of its cgroup, one for each hierarchy."""
         return tuple(self.config.cgroup.enter) if self.config.cgroup is not None else ()
@@ -184,6 +189,10 @@ class BuiltinRuntime:
             for id in [id for id, c in self._containers.items() if c.sandbox is made]:
                 self._containers.pop(id).close()
             await asyncio.to_thread(made.remove)
+
+    def is_stopped(self, sandbox: str) -> bool:
+        made = self._sandboxes.get(sandbox)
+        return made is None or made.stopped
 
     # containers
 
@@ -277,6 +286,10 @@ class BuiltinRuntime:
         state = RUNNING if made.process.running else EXITED
         return ContainerStatus(state, made.process.host_pid, made.process.status)
 
+    def is_enterable(self, container: str) -> bool:
+        made = self._containers.get(container)
+        return made is not None and made.is_enterable
+
     # other programs
 
     async def exec_sync(self, container: str, argv: Sequence[str], limit: int) -> ExecResult:
@@ -285,7 +298,7 @@ class BuiltinRuntime:
 
         async def start(stdio: Stdio) -> Process:
             process = await self._processes.run(program, stdio)
-            if not self.find_status(container).running:  # it may have come too late to end with it
+            if not self.is_enterable(container):
                 process.signal(signal.SIGKILL)
             return process
 
@@ -337,7 +350,9 @@ class BuiltinRuntime:
             self._containers.pop(id, None)
 
     async def run(self, sandbox: str, config: ContainerConfig) -> Mapping[str, Any]:
-        program = await self._program(self._sandboxes[sandbox], config)
+        made = self._sandboxes[sandbox]
+        made.visited = True
+        program = await self._program(made, config)
         process = _own_process()
         # its root is built in the mount namespace that has the folder in memory
         joined = {kind: f"{process}/fd/{fd}" for kind, fd in program.join.items()}

@@ -122,11 +122,15 @@ class ContainerRuntime(Protocol):
         ...
 
     async def stop_pod_sandbox(self, sandbox: str) -> None:
-        """Ends what is shared; programs that are still there keep what they have."""
+        """Ends what is shared, and who came by `run`; containers' programs keep what they have."""
         ...
 
     async def remove_pod_sandbox(self, sandbox: str) -> None:
         """Forgets a sandbox that was stopped, and removes its files."""
+        ...
+
+    def is_stopped(self, sandbox: str) -> bool:
+        """Whether its end has begun. Who has entered it by `run` since is to be killed."""
         ...
 
     async def create_container(self, sandbox: str, config: ContainerConfig) -> str:
@@ -153,6 +157,13 @@ class ContainerRuntime(Protocol):
 
     def find_status(self, container: str) -> ContainerStatus:
         """`container_status` without a reason for the end, which takes a look at files; for who doesn't wait."""
+        ...
+
+    def is_enterable(self, container: str) -> bool:
+        """Whether a program that has just entered a container ends with it; else it came too late, and is to be killed.
+
+        Until the container's own program is said to have ended, those beside it may have been ended long since.
+        """
         ...
 
     async def exec_sync(self, container: str, argv: Sequence[str], limit: int) -> ExecResult:

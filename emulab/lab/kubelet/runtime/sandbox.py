@@ -19,6 +19,7 @@ from emulab.kernel.containers.mounts import mounts_proc
 from emulab.kernel.containers.rights import Rights
 from emulab.kernel.containers.root import MAPPED_USERS, Root
 from emulab.kernel.processes.enter import USERS, Program
+from emulab.kernel.processes.members import end_members
 from emulab.lab.folders import rundir
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.kubelet.runtime.interface import ContainerConfig, PodSandboxConfig
@@ -61,12 +62,17 @@ class PodSandbox:
         self._pid = -1  # the PID namespace of `_pause`
         self._users = -1  # the user namespace of the pod's own
         self._first_user = 0
+        self.visited = False  # programs have come that are of no container, and have to end with the pod
         self.one_user = places.in_user_namespace()
 
     @property
     def memory(self) -> Path:
         """What its containers see as /dev/shm."""
         return self._folder / "shm" / self._name
+
+    @property
+    def stopped(self) -> bool:
+        return self._made is None
 
     @property
     def shares_processes(self) -> bool:
@@ -130,13 +136,15 @@ class PodSandbox:
         )
 
     async def close(self) -> None:
-        """Ends what is shared; programs that are still there keep what they have."""
+        """Ends what is shared, and visitors; containers' programs that are still there keep what they have."""
         pause, self._pause = self._pause, None
         if pause is not None:
             pause.signal(signal.SIGKILL)
         self._users, self._pid = _closed(self._users), _closed(self._pid)
         made, self._made = self._made, None
         if made is not None:
+            if self.visited:
+                await asyncio.to_thread(end_members, os.fstat(made.uts).st_ino, "uts")
             made.close()
 
     def remove(self) -> None:

@@ -1,0 +1,108 @@
+"""When Faults begin and end, and where they are put: the phases of what is broken on purpose.
+
+A lab without Faults doesn't load the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from emulab.cluster.controllers.world import WorkingCopy, unix_time
+from emulab.kinds.kind import PLACE
+from emulab.kinds.registry import FAULT, KINDS
+from emulab.model.collection import NORMAL, WARNING, Tell
+from emulab.model.objects import Object
+
+if TYPE_CHECKING:
+    from emulab.kinds.emulab.fault import Fault
+    from emulab.kinds.faults.scene import Scene
+
+_COMPONENT = "emulab"
+
+
+def follow(world: WorkingCopy) -> None:
+    """Says of each Fault whether it is at work, and tells of its begin and its end."""
+    if not world.kind(FAULT):
+        return
+    from emulab.kinds.faults.scene import Scene
+
+    scene = Scene.of_objects(o for kind in KINDS.of(PLACE) for o in world.kind(kind))
+    for o in world.kind(FAULT):
+        status = _status(o, scene, world.now)
+        if status.get("phase") != o.status.get("phase"):
+            _tell(world, o, status)
+        world.put(o.replace(status=status))
+
+
+def due(world: WorkingCopy) -> Iterable[float]:
+    """When a Fault begins, or ends."""
+    return _moments(world) if world.kind(FAULT) else ()
+
+
+def _moments(world: WorkingCopy) -> Iterator[float]:
+    from emulab.kinds.emulab.fault import MENDED, Fault
+
+    for o in world.kind(FAULT):
+        fault, made, began = Fault.of(o), _time(o, "madeTime"), _time(o, "startTime")
+        if fault.phase == MENDED:
+            continue
+        if began is not None and fault.lasts:
+            yield began + fault.lasts
+        elif began is None and made is not None:
+            yield made + fault.at
+
+
+def _status(o: Object, scene: Scene, now: float) -> dict[str, Any]:
+    from emulab.kinds.emulab.fault import ACTIVE, MENDED, PENDING, Fault
+
+    fault, status = Fault.of(o), dict(o.status)
+    if fault.phase == MENDED:
+        return status
+    made = _time(o, "madeTime")
+    if made is None:
+        made, status["madeTime"] = now, _stamp(now)
+    if fault.phase == PENDING:
+        status["phase"] = PENDING
+        status.pop("message", None)
+        target, why = _target(o, fault, scene)
+        if why:
+            status["message"] = why
+        elif now >= made + fault.at:
+            status |= {"phase": ACTIVE, "startTime": _stamp(now), "target": target}
+        return status
+    began = _time(o, "startTime")
+    if fault.lasts and began is not None and now >= began + fault.lasts:
+        status |= {"phase": MENDED, "endTime": _stamp(now)}
+    return status
+
+
+def _target(o: Object, fault: Fault, scene: Scene) -> tuple[str, str]:
+    """Where a fault is to be put, or why it can't be."""
+    kind = fault.kind.target
+    if not fault.target:
+        drawn = scene.drawn(kind, fault.seed, o.name)
+        return drawn, "" if drawn else f"there is no {kind} to put it at"
+    return fault.target, "" if fault.target in scene.targets(kind) else f"there is no {kind} {fault.target}"
+
+
+def _tell(world: WorkingCopy, o: Object, status: dict[str, Any]) -> None:
+    from emulab.kinds.emulab.fault import ACTIVE, MENDED, Fault
+
+    if o.spec.get("hidden"):
+        return
+    if status["phase"] == ACTIVE:
+        text = Fault.of(o.replace(status=status)).says
+        world.tell(Tell(o, WARNING, "FaultPut", text, _COMPONENT))
+    elif status["phase"] == MENDED:
+        world.tell(Tell(o, NORMAL, "FaultMended", "its time is over", _COMPONENT))
+
+
+def _time(o: Object, field: str) -> float | None:
+    return unix_time(o.status.get(field))
+
+
+def _stamp(now: float) -> str:
+    """A moment to the microsecond: a fault of a second would else last for anything up to two."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,59 @@
+"""What a fault says of itself: what it does, how that shows, what a trace says of it, and how it is mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from emulab.kinds.faults.effects import Harm
+from emulab.kinds.faults.options import Option
+from emulab.kinds.faults.scene import Scene
+
+FaultOptions = Mapping[str, Any]
+
+
+class Symptom(NamedTuple):
+    """How a fault shows: a command that works without the fault and fails with it.
+
+    `place` and the words of `command` may have in braces what the fault is put at and what is around it: {target}, a
+    node of it {node} with its {address} and a pod {pod} there with its {pod_address}, the same of another node without
+    the fault ({other}, {other_address}, {other_pod}, {other_pod_address}), and the {service_name} and address
+    {service} of a Service that has endpoints on every node and the port 80.
+    """
+
+    place: str
+    command: tuple[str, ...]
+    after: str = ""  # what has to happen with the fault there before it shows: `pods-replaced`, the Service's
+
+
+class Traced(NamedTuple):
+    """A request that the fault lets fail, so that a trace of it says why. Words in braces are those of a `Symptom`.
+
+    `octets`: how long the request is to be at least. `options`: what the fault is told so that it fails for certain.
+    """
+
+    place: str = "{other_pod}"
+    url: str = "http://{pod_address}/"
+    octets: int = 0
+    options: Mapping[str, str] = {}
+
+
+class FaultKind(NamedTuple):
+    """One fault of the library. `says` is what a trace adds to what it sees; {target} is where the fault is put.
+
+    `reasons`: which failures of a trace it may be what is behind, where these are about a place that has the fault, or
+    (`decides`) where the request was only led astray there. `thread`: where it was met in the field.
+    """
+
+    name: str
+    text: str
+    target: str
+    effects: Callable[[Scene, str, FaultOptions], Sequence[Harm]]
+    symptom: Symptom
+    says: str
+    reasons: frozenset[str]
+    options: Mapping[str, Option] = {}
+    thread: str = ""
+    traced: Traced = Traced()
+    decides: bool = False
+    needs_overlay: bool = False

@@ -1,0 +1,89 @@
+"""What a fault can be told with `set`: numbers and words, each with what is right and what holds by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from emulab.kinds.faults.effects import BOTH, FROM, TO
+from emulab.model.checks import Problems, at, show, suggest, wrong
+
+OptionValue = float | str
+
+
+class Option(NamedTuple):
+    """`read` turns a value as it is written into one; it raises ValueError, whose text says what is right."""
+
+    read: Callable[[Any], OptionValue]
+    default: str
+    text: str
+    show: str = "{}"
+    """How a value is written, as `str.format` has it."""
+
+
+def percent(value: Any) -> float:
+    """A percentage, as `5%` or `5`: more than none, all at most. Raises ValueError."""
+    return _number(str(value).removesuffix("%"), 0.001, 100.0, "a percentage above 0, as 5%")
+
+
+def size(least: int, most: int) -> Callable[[Any], OptionValue]:
+    """A number of octets."""
+
+    def read(value: Any) -> OptionValue:
+        found = _number(value, least, most, f"a whole number of bytes from {least} to {most}")
+        if not found.is_integer():
+            raise ValueError(f"not a whole number of bytes from {least} to {most}")
+        return found
+
+    return read
+
+
+def direction(value: Any) -> OptionValue:
+    """Raises ValueError."""
+    if value not in (TO, FROM, BOTH):
+        raise ValueError(f"not {TO}, {FROM} or {BOTH}")
+    return str(value)
+
+
+def name(value: Any) -> OptionValue:
+    """A place's name. Raises ValueError."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("not a name")
+    return value
+
+
+def _number(value: Any, least: float, most: float, what: str) -> float:
+    try:
+        found = float(value) if not isinstance(value, bool) else None
+    except (TypeError, ValueError):
+        found = None
+    if found is None or not least <= found <= most:
+        raise ValueError(f"not {what}")
+    return found
+
+
+def problems(given: Mapping[str, Any], known: Mapping[str, Option]) -> Problems:
+    """What is wrong with a fault's `set`."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    for key, value in given.items():
+        if key not in known:
+            such = (
+                f"this fault can be told {', '.join(sorted(known))}" if known else "it can't be told anything"
+            )
+            found += at(key, wrong(f"unknown option; {suggest(key, known) or such}"))
+            continue
+        try:
+            known[key].read(value)
+        except ValueError as error:
+            found += at(key, wrong(f"{show(value)} is {error}"))
+    return found
+
+
+def values(given: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
+    """All options with what they are."""
+    return {key: option.read(given.get(key, option.default)) for key, option in known.items()}
+
+
+def shown(found: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, str]:
+    """Options in words."""
+    return {key: known[key].show.format(value) for key, value in found.items()}

@@ -1,0 +1,56 @@
+"""One HTTP request as `Lab.request` sends it: its fields, its connection, its TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, unquote
+
+from emulab.observe.target import DEFAULT_PORTS
+
+if TYPE_CHECKING:
+    import ssl
+
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+def request_fields(
+    parts: SplitResult, method: str, given: Mapping[str, str], body: bytes | None
+) -> list[tuple[str, str]]:
+    """A request's fields: those that are given, and our own where these don't say otherwise."""
+    host, port = parts.netloc.rpartition("@")[2].lower(), f":{DEFAULT_PORTS[parts.scheme]}"
+    own = {"Accept": "*/*", "User-Agent": "emulab"}
+    if parts.username is not None:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        own["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
+    if body is not None or method not in _WITHOUT_BODY:
+        own |= {"Content-Length": str(len(body or b"")), "Content-Type": "application/octet-stream"}
+    own["Connection"] = "close"
+    names = {name.lower() for name in given}
+    first = [] if "host" in names else [("Host", host.removesuffix(port))]
+    return [
+        *first,
+        *given.items(),
+        *((name, value) for name, value in own.items() if name.lower() not in names),
+    ]
+
+
+async def connect(sock: socket.socket, address: str, port: int) -> None:
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+
+
+def secured(verify: bool) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

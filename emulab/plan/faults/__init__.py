@@ -1,0 +1,11 @@
+"""What Faults break, brought about in a world: an effect (`kinds.faults.effects`) a module, and a line in `faulty`.
+
+* `faulty`: the world with all that is broken in it; without Faults it is the very same
+* `wire`: frames that the fabric loses
+* `filtered`: what a node's firewall drops
+* `ways`: an overlay's entries that lead elsewhere
+* `stuck`: a kube-proxy that follows no more
+
+A world is planned as if nothing was broken, and then broken. So whatever a Fault does is undone by the difference of
+two worlds, as every change is.
+"""

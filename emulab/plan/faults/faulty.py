@@ -1,0 +1,78 @@
+"""The world with all that Faults have broken in it. Pure, but for what it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.registry import FAULT
+from emulab.plan.cni.plugin import Node
+from emulab.plan.kept import PlanSource
+from emulab.plan.state import Network, Rules, World
+
+if TYPE_CHECKING:
+    from emulab.kinds.faults.effects import Harm
+
+E = TypeVar("E")
+
+
+class Faulty:
+    """What is broken now. Without Faults nothing of it is loaded, and a world stays the very same."""
+
+    def __init__(self) -> None:
+        self._made: tuple[World, Sequence[Harm], World] | None = None
+        self.effects: tuple[Harm, ...] = ()
+
+    def follow(self, source: PlanSource) -> None:
+        """Looks which Faults are at work."""
+        if not source.members(FAULT):
+            self.effects = ()
+            return
+        from emulab.kinds.emulab.fault import ACTIVE, Fault
+        from emulab.kinds.faults.scene import Scene
+
+        scene = Scene.of(source.objects)
+        faults = [Fault.of(o) for o in source.members(FAULT).values()]
+        found = tuple(e for f in faults if f.phase == ACTIVE for e in f.effects(scene))
+        self.effects = self.effects if found == self.effects else found
+
+    @property
+    def stuck(self) -> frozenset[str]:
+        """The nodes whose kube-proxy follows no more."""
+        if not self.effects:
+            return frozenset()
+        from emulab.kinds.faults.effects import Unsynced
+
+        return frozenset(e.node for e in self.effects if isinstance(e, Unsynced))
+
+    def now(self, world: World, nodes: Sequence[Node], cluster: Cluster) -> World:
+        """The world, broken."""
+        if not self.effects:
+            self._made = None
+            return world
+        if self._made is None or self._made[0] is not world or self._made[1] is not self.effects:
+            self._made = world, self.effects, _broken(world, self.effects, nodes, cluster)
+        return self._made[2]
+
+
+def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster) -> World:
+    from emulab.kinds.faults.effects import Filtered, LostOnWire, WrongWay
+    from emulab.plan.faults.filtered import filtered
+    from emulab.plan.faults.ways import astray
+    from emulab.plan.faults.wire import KEY, lost
+
+    network = world.network
+    rulesets: dict[tuple[str, str], Rules] = dict(network.rulesets)
+    items = network.items
+    if frames := _only(effects, LostOnWire):
+        rules, more = lost(world, frames, cluster)
+        rulesets[KEY] = rules
+        items = items.union(more)
+    rulesets.update(astray(rulesets, _only(effects, WrongWay), cluster))
+    rulesets.update(filtered(_only(effects, Filtered), nodes, cluster))
+    return World(Network(network.namespaces, items, rulesets), world.servers, world.places)
+
+
+def _only(effects: Sequence[Harm], kind: type[E]) -> list[E]:
+    return [effect for effect in effects if isinstance(effect, kind)]

@@ -1,0 +1,92 @@
+"""How long the parts of a request take: the name, the connection, TLS, the first byte, the rest. Each over a connection
+of its own, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from emulab.errors import UserError
+from emulab.lab.client.client import LabClient
+from emulab.lab.client.requesting import connect, request_fields, secured
+from emulab.lab.exchange import exchange
+from emulab.lab.folders import rundir
+from emulab.observe.target import DEFAULT_PORTS
+from emulab.python import Lab
+from emulab.servers.stub import ResolverConfig, resolve, socket_family
+from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
+
+PARTS = ("name", "connect", "tls", "first byte", "rest", "total")
+"""In their order; `total` is all of them together."""
+
+
+class Timed(NamedTuple):
+    """One request: its status, and the seconds of each of its parts."""
+
+    status: int
+    parts: Mapping[str, float]
+
+
+async def timed(
+    lab: Lab, url: str, source: str, namespace: str, number: int, timeout: float, verify: bool
+) -> list[Timed]:
+    """Sends so many requests. Raises UserError for a wrong URL or name, OSError where a connection fails, TimeoutError,
+    and PeerError when what answers is no HTTP."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in DEFAULT_PORTS:
+        raise UserError(f"{url}: not a URL of http or https with a host")
+    with await asyncio.to_thread(LabClient, rundir.folder(lab.name)) as client:
+        files = await asyncio.to_thread(client.request, "resolver-files", target=source, namespace=namespace)
+    sender = _Sender(lab, source, namespace, ResolverConfig.parse(*files))
+    found = []
+    for _ in range(number):
+        async with asyncio.timeout(timeout):
+            found.append(await sender.send(parts, verify))
+    return found
+
+
+class _Sender:
+    """Who sends from a place. The clock stands while the lab is asked for a socket: a program there would have one."""
+
+    def __init__(self, lab: Lab, source: str, namespace: str, resolver: ResolverConfig) -> None:
+        self._lab, self._source, self._namespace = lab, source, namespace
+        self._resolver = resolver
+        self._stood = 0.0
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._stood
+
+    async def _socket(self, family: int, kind: int) -> socket.socket:
+        begun = time.perf_counter()
+        try:
+            return await self._lab.socket(self._source, socket.SocketKind(kind), self._namespace, family)
+        finally:
+            self._stood += time.perf_counter() - begun
+
+    async def send(self, parts: SplitResult, verify: bool) -> Timed:
+        host, tls = parts.hostname or "", parts.scheme == "https"
+        marks = [self._now()]
+        address = await resolve(host, self._resolver, self._socket)
+        marks.append(self._now())
+        sock = await self._socket(socket_family(address), socket.SOCK_STREAM)
+        await connect(sock, address, parts.port or DEFAULT_PORTS[parts.scheme])
+        marks.append(self._now())
+        response = ResponseReader()
+        target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+        asked = request_bytes("GET", target, request_fields(parts, "GET", {}, None), b"")
+        steps: dict[str, float] = {}
+
+        def mark(step: str) -> None:
+            steps.setdefault(step, self._now())
+
+        await exchange(sock, asked, response, secured(verify) if tls else None, host, mark=mark)
+        marks += [steps["connected"], steps["answered"], self._now()]
+        spent = dict(zip(PARTS[:-1], (after - before for before, after in pairwise(marks)), strict=True))
+        if not tls:
+            spent.pop("tls")
+        return Timed(response.status, {**spent, "total": marks[-1] - marks[0]})
