@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.resolver import Resolver
 from emulab.kinds.emulab.zone import Zone
+from emulab.kinds.images import OWN_ENGINE
 from emulab.kinds.registry import CLUSTER, RESOLVER, ZONE
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -24,15 +25,15 @@ _UNBOUND, _DNSMASQ = "unbound", "dnsmasq"
 
 def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """Of Zones and Resolvers that are `given`; of all with a new Cluster, and of private Zones with a new Resolver."""
-    if not any(o.type in (CLUSTER, RESOLVER, ZONE) for o in given):
-        return
     cluster, keys = cluster_of(objects), {o.key for o in given}
+    engines = {o.name: Resolver.of(o).engine for o in objects.kind(RESOLVER)}
+    if {cluster.dns_engine, *engines.values()} == {OWN_ENGINE}:
+        return
     all_new = any(o.type == CLUSTER for o in given)
     source = PlanSource.of(objects)
     zones = {o.key: o for o in objects.kind(ZONE)}
     told = {key: zone_config(o, source, cluster, ()) for key, o in zones.items()}
     public = [key for key, o in zones.items() if Zone.of(o).visibility == "public"]
-    engines = {o.name: Resolver.of(o).engine for o in objects.kind(RESOLVER)}
     new = {name for name in engines if RESOLVER.key("", name) in keys}
     used = [(cluster.dns_engine, public, all_new)]
     private = [key for key in zones if key not in public]
