@@ -9,7 +9,6 @@ is told the numbers of all its recorders, whole, so that one message too few or 
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import signal
@@ -23,9 +22,9 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
-from emulab.kernel import sockets
 from emulab.kernel.netns import Handle
 from emulab.lab.hosts.hosted import Hosted, TakeRecord, memory_file
+from emulab.lab.hosts.listening import open_listeners
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.model.members import changed_keys
@@ -59,9 +58,6 @@ class RecordListener:
         return self.names is None or name in self.names
 
 
-_TRIES, _LEAVING = 10, 0.05  # seconds between
-
-
 class _News(NamedTuple):
     """What a server is to be told: its whole configuration, or what differs from `known` in that."""
 
@@ -82,18 +78,6 @@ def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
         if patch is not None:
             return _News(server, json_bytes(patch), old) if patch else None
     return _News(server, json_bytes(server.config))
-
-
-async def _opened(wanted: list[tuple[str, str, int]], everywhere: frozenset[str]) -> dict[str, socket.socket]:
-    """Listening sockets. A program that had these addresses, and has just been ended, may take a moment to leave."""
-    for _ in range(_TRIES):
-        try:
-            return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere)
-        except KernelError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        await asyncio.sleep(_LEAVING)
-    return await asyncio.to_thread(sockets.open_listeners, wanted, everywhere)
 
 
 class ServerHosts:
@@ -318,12 +302,13 @@ class ServerHosts:
             host = self._hosts.get(server.name)
         if host is not None and host.applied is not None and host.applied.kind != server.kind:
             self._replace(host)
+            await host.process.wait()  # whose addresses the next one wants
         if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await _opened(wanted, server.everywhere) if wanted else {}
+        opened = await open_listeners(wanted, server.everywhere) if wanted else {}
         try:
             await host.configure(server, news.content, opened)
         finally:

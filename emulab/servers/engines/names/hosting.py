@@ -25,7 +25,7 @@ from emulab.servers.dns.cache import CacheKey
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.engines.names.zonefiles import GENERATION
 
-_IN_USE = 15.0
+_IN_USE = 30.0
 """Seconds within which a configuration has to be in use."""
 _AGAIN = 0.1
 """Seconds after which a program that has ended is started again, as long as its configuration isn't in use."""
