@@ -99,7 +99,7 @@ class User:
         command = [*become, python_for(self.uid), "-m", "emulab", *readable]
         return subprocess.Popen(command, text=True, env=environment, cwd="/", **pipes)
 
-    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """A command of emulab at its end; killed when that does not come."""
         return finish(self.start(*arguments), timeout)
 
