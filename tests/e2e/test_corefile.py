@@ -124,6 +124,8 @@ def test_a_corefile_is_followed(user: User) -> None:
         for labels, _, count in found:
             counts[f"{labels}}} "] += int(count)
         assert counts[asked.replace("ZONE", ".")] == 10 and counts[asked.replace("ZONE", "stub.test.")] == 1
+        searched = [line for line in lines if line.startswith("coredns_autopath_success_total{")]
+        assert sum(int(line.split()[-1]) for line in searched) == 1
         assert any(line.startswith("coredns_proxy_request_duration_seconds_count") for line in lines)
 
         changed = WORLD.replace("10.9.9.9", "10.9.9.10")

@@ -77,6 +77,7 @@ class Solved:
     turn: int = 0
     turns: int = 1
     expires: float = 0.0
+    searched: bool = False  # whether it was found along search domains
     refresh: list[Forward] = field(default_factory=list)
 
 
@@ -273,7 +274,8 @@ class Engine:
             answer = renamed(answer, walk.rewriting.back)
             more = renamed(more, walk.rewriting.back)
         reply = Reply(rcode, walk.authoritative, answer, authority, more)
-        return Solved(reply, walk.cache, walk.until, turn, turns, refresh=walk.refresh)
+        searched = walk.refused is not None and rcode != wire.NXDOMAIN
+        return Solved(reply, walk.cache, walk.until, turn, turns, searched=searched, refresh=walk.refresh)
 
     def _addresses(self, walk: Walk, records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""

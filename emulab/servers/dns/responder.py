@@ -203,6 +203,7 @@ class Responder:
         limit = wire.TCP_LIMIT if asked.stream else query.size
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
+        self._metrics.searched += solved.searched
         self._reporter.answer(asked.told, packed[2:], solved.cache)
         served = self._served(asked, solved) if self._settings.pages else None
         if served is not None:
