@@ -20,9 +20,8 @@ def with_options(page: str) -> str:
 def with_tables(page: str) -> str:
     """The page of the ingress with its tables made anew: what stands between `<!-- NAME -->` and `<!-- end -->`."""
     from emulab.plan.l7.annotations.document import annotations_table, keys_table
-    from emulab.servers.engines.document import engines_table
 
-    made = {"annotations": annotations_table, "keys": keys_table, "engines": engines_table}
+    made = {"annotations": annotations_table, "keys": keys_table}
     for name, table in made.items():
         page = _with_table(page, name, table())
     return page

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from emulab.errors import UserError
+from emulab.kernel.processes.programs import run_program
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.emulab.resolver import Resolver
+from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import controllers
-from emulab.kinds.registry import CLUSTER, INGRESS, RESOLVER
+from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS, RESOLVER
 from emulab.lab import nameserverengines
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
+from emulab.plan.l7.annotations.lacking import lacks_of_annotations, lacks_of_keys
 from emulab.plan.l7.ingress import ingress_config
 from emulab.servers.engines.haproxy import unable as haproxy
 from emulab.servers.engines.nginx import unable as nginx
@@ -29,15 +33,22 @@ _UNABLE: Mapping[str, tuple[Callable[[RequestRoute], Iterator[str]], Callable[[U
 """What of a route and of its upstreams an engine can't do."""
 
 
-def refuse_missing(given: Sequence[Object]) -> None:
-    """Raises UserError when an engine that a Cluster or a Resolver asks for isn't installed."""
+async def refuse_missing(given: Sequence[Object]) -> None:
+    """Raises UserError when an engine that a Cluster or a Resolver asks for isn't installed, or can't do what is asked
+    of it."""
     for o in given:
         for field, name in _asked(o):
-            if name != _OWN and shutil.which(name) is None:
+            if name == _OWN:
+                continue
+            place = f"{o.position}: {o.key} spec.{field}"
+            if shutil.which(name) is None:
                 raise UserError(
-                    f"{o.position}: {o.key} spec.{field}: there is no {name} on this host; install it, for example "
-                    f"with apt install {name}"
+                    f"{place}: there is no {name} on this host; install it, for example with apt install {name}"
                 )
+            if name == "haproxy" and (
+                why := what_lacks((await run_program(["haproxy", "-vv"])).stdout.decode())
+            ):
+                raise UserError(f"{place}: the haproxy of this host {why}")
 
 
 def _asked(o: Object) -> Iterator[tuple[str, str]]:
@@ -49,6 +60,22 @@ def _asked(o: Object) -> Iterator[tuple[str, str]]:
         yield "engine", Resolver.of(o).engine
 
 
+def what_lacks(told: str) -> str:
+    """What a HAProxy, which tells this of itself (`-vv`), would have to have; "" if it has all."""
+    found = re.search(r"version (\d+)\.(\d+)", told)
+    version = (int(found[1]), int(found[2])) if found is not None else (0, 0)
+    if version < _HAPROXY:
+        shown = ".".join(map(str, version)) if found is not None else "something else"
+        return f"is {shown}, and 2.6 is the oldest that is configured here; install a newer one"
+    return (
+        "" if "+LUA" in told else "is built without Lua, which it takes; install one with it, as Debian's is"
+    )
+
+
+_HAPROXY = (2, 6)
+"""The first HAProxy with `balance hash` and a client of HTTP for Lua."""
+
+
 def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """What the engines can't do of what objects ask for."""
     yield from _of_ingresses(given, objects)
@@ -58,19 +85,32 @@ def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
 def _of_ingresses(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """What of Ingresses the engine can't do: of those that are `given`, and of all with a new Cluster."""
     cluster = cluster_of(objects)
-    if cluster.ingress_engine not in _UNABLE or not any(o.type in (CLUSTER, INGRESS) for o in given):
+    engine = cluster.ingress_engine
+    if engine not in _UNABLE:
         return
+    is_all = any(o.type == CLUSTER for o in given)
+    ingresses = list(objects.kind(INGRESS)) if is_all else [o for o in given if o.type == INGRESS]
+    yield from lacks_of_annotations(ingresses, IngressClasses.among(objects, cluster), engine)
+    maps = {o.key for o in (objects.kind(CONFIG_MAP) if is_all else given) if o.type == CONFIG_MAP}
+    for controller in controllers(objects) if maps else ():
+        namespace, _, name = controller.flags.config_map.partition("/")
+        config_map = objects.get(CONFIG_MAP.key(namespace, name)) if name else None
+        if config_map is not None and config_map.key in maps:
+            yield from lacks_of_keys(config_map, engine)
+    if ingresses:
+        yield from _of_configuration(ingresses, objects, cluster)
+
+
+def _of_configuration(ingresses: Sequence[Object], objects: Objects, cluster: Cluster) -> Iterator[Finding]:
+    """What is no annotation's matter."""
     of_route, of_upstream = _UNABLE[cluster.ingress_engine]
-    asked = given if not any(o.type == CLUSTER for o in given) else objects.kind(INGRESS)
-    ingresses = {f"Ingress {o.namespace}/{o.name}": o for o in asked if o.type == INGRESS}
+    there = {f"Ingress {o.namespace}/{o.name}": o for o in ingresses}
     source, told = PlanSource.of(objects), set[tuple[str, str]]()
     for controller in controllers(objects):
         config = ingress_config(source, cluster, controller.flags)
         for route in config.routes:
             upstreams = (config.upstreams.get(one.upstream, Upstream()) for one in route.backends)
-            locked = haproxy.certificates(config, route) if cluster.ingress_engine == "haproxy" else ()
-            for what in chain(of_route(route), locked, *map(of_upstream, upstreams)):
-                if route.origin in ingresses and (route.origin, what) not in told:
+            for what in chain(of_route(route), *map(of_upstream, upstreams)):
+                if route.origin in there and (route.origin, what) not in told:
                     told.add((route.origin, what))
-                    then = "" if ": " in what else ": requests are served as without it"
-                    yield Finding(ingresses[route.origin], (), f"{what}{then}")
+                    yield Finding(there[route.origin], (), f"{what}: requests are served as without it")

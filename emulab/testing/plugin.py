@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _leave_unrewritten(config)
     config.stash[_KEPT] = []
     config.stash[_PROBLEMS] = {}
     config.addinivalue_line(
@@ -44,6 +45,21 @@ def pytest_configure(config: pytest.Config) -> None:
         "emulab(*manifests, proxy=None, timeout=60): the manifests of a test's lab (paths from the test file, YAML"
         " texts or dicts); proxy: a mode, a list of modes or 'all', one test each",
     )
+
+
+def _leave_unrewritten(config: pytest.Config) -> None:
+    """Has modules of emulab imported as they are.
+
+    pytest reads and rewrites all modules of a package that has a plugin, for the sake of their asserts. Those of emulab
+    are loaded when they are asked for, by several threads at once, and in Python 3.11 two threads can't read syntax
+    trees at a time: "AST constructor recursion depth mismatch" (https://github.com/python/cpython/issues/106905).
+    """
+    hook = getattr(config.pluginmanager, "rewrite_hook", None)
+    marked: set[str] = getattr(hook, "_must_rewrite", set())
+    known: dict[str, bool] = getattr(hook, "_marked_for_rewrite_cache", {})
+    marked.discard("emulab")
+    for name in [name for name in known if name.partition(".")[0] == "emulab"]:
+        del known[name]
 
 
 # --- which lab ------------------------------------------------------------------------------------------------

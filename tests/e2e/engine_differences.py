@@ -23,6 +23,15 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         False,
         "Debian's nginx lacks the directive that escapes it (`set_escape_uri` of a module of OpenResty)",
     ),
+    ("nginx", "answers that are kept of a service that is asked"): (
+        401,
+        "the engine asks about each request: nginx' own cache would have to be a folder of its own",
+    ),
+    ("haproxy", "who refused a request"): (False, "as nginx: its log has the status"),
+    ("haproxy", "lines of the error log for who is refused"): (
+        False,
+        "HAProxy has no error log but for what is wrong with its configuration",
+    ),
     ("haproxy", "connections that are kept when a certificate changes"): (False, "as nginx"),
     ("haproxy", "length of a body that came in chunks"): (
         [],
@@ -32,6 +41,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         502,
         "HAProxy tells what refuses a connection and what doesn't answer by one status",
     ),
+    ("haproxy", "fields after the body of a request over HTTP/2"): ("status 200", "HAProxy passes them on"),
     ("nginx", "HTTP/2 without TLS"): (
         False,
         "Debian's nginx 1.22 has it at sockets that speak nothing else; from 1.25 on it looks for the preface",

@@ -30,7 +30,7 @@ CLUSTER = """
 apiVersion: emulab.dev/v1
 kind: Cluster
 metadata: {name: classes}
-spec: {ingress: {classes: [CLASSES]}}
+spec: {ingress: {engine: ENGINE, classes: [CLASSES]}}
 ---"""
 WORLD = (
     CLUSTER.replace("CLASSES", "")
@@ -42,9 +42,10 @@ WORLD = (
 )
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD) as made:
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx", "haproxy"])
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    async with Lab.from_text(WORLD.replace("ENGINE", request.param)) as made:
+        made.engine = request.param  # type: ignore[attr-defined]
         yield made
 
 
@@ -71,7 +72,7 @@ async def test_an_ingress_of_nobodys_class_has_no_address_and_a_trace_says_why(l
 
 async def test_a_cluster_has_the_labs_ingress_take_classes_over(lab: Lab) -> None:
     for classes, served in (("alb", {"alb"}), ('"*"', {"alb", "old"}), ("", set())):
-        await lab.apply(CLUSTER.replace("CLASSES", classes))
+        await lab.apply(CLUSTER.replace("CLASSES", classes).replace("ENGINE", lab.engine))
         expected = {name: [VIP] if name in {*served, "own"} else [] for name in ("alb", "old", "own")}
         assert await addresses(lab) == expected
         for name in ("alb", "old"):

@@ -227,6 +227,37 @@ async def test_an_ingress_is_scheduled_for_sync_when_it_changes(lab: Lab) -> Non
     await eventually(told_again)
 
 
+async def test_a_controllers_pod_tells_of_reloads(lab: Lab) -> None:
+    """Another path has nginx read its configuration anew; a certificate in the place of the fake one hasn't."""
+    (controller,) = [
+        pod
+        for pod in await lab.get("pods", namespace="ingress-nginx")
+        if "controller" in pod["metadata"]["name"]
+    ]
+
+    async def counted() -> int:
+        told = await lab.events("ingress-nginx", f"Pod/{controller['metadata']['name']}")
+        message = "NGINX reload triggered due to a change in configuration"
+        return sum(e["count"] for e in told if (e["reason"], e["message"]) == ("RELOAD", message))
+
+    before = await eventually(counted)
+    await lab.apply(ingress("unready", {"unready.test": ALL}, [section("unready", "unready.test")]))
+    assert await shown(lab, "unready.test") != "unready.test"
+
+    async def more() -> bool:
+        return await counted() > before
+
+    await eventually(more)
+    before = await counted()
+    await lab.apply(secret("unready", chain("unready.test")))
+
+    async def real() -> bool:
+        return await shown(lab, "unready.test") == "unready.test"
+
+    await eventually(real)
+    assert await counted() == before
+
+
 async def test_a_changed_secret_is_shown_to_the_next_client_and_connections_stay(lab: Lab) -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -13,7 +13,7 @@ from emulab import Lab
 
 from .engine_differences import expected
 from .test_ingress import BACKEND, served_by
-from .tools import PYTHON, emulab, eventually, output
+from .tools import PYTHON, VIP, connect, emulab, eventually, output, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,6 +48,30 @@ try:
     channel.unary_unary("/x.Y/Z")(b"", timeout=20)
 except grpc.RpcError as error:
     print(error.code().name, error.details())
+"""
+
+
+TRAILERS = """
+import socket, ssl, h2.connection, h2.events
+context = ssl._create_unverified_context()
+context.set_alpn_protocols(["h2"])
+sock = context.wrap_socket(socket.create_connection(("plain.test", 443)), server_hostname="plain.test")
+ours = h2.connection.H2Connection()
+ours.initiate_connection()
+pseudo = {":method": "POST", ":path": "/", ":scheme": "https", ":authority": "plain.test", "te": "trailers"}
+ours.send_headers(1, pseudo.items())
+ours.send_data(1, b"abc")
+ours.send_headers(1, [("x-end", "yes")], end_stream=True)
+sock.sendall(ours.data_to_send())
+while data := sock.recv(65536):
+    for event in ours.receive_data(data):
+        if isinstance(event, h2.events.ResponseReceived):
+            print("status", dict(event.headers).get(b":status", dict(event.headers).get(":status")))
+            raise SystemExit
+        if isinstance(event, h2.events.ConnectionTerminated):
+            print("goodbye", int(event.error_code))
+            raise SystemExit
+    sock.sendall(ours.data_to_send())
 """
 
 
@@ -123,6 +147,23 @@ async def test_grpc(lab: Lab, host: str, how: str) -> None:
         "0801",
         "UNIMPLEMENTED a stand-in implements grpc.health.v1.Health/Check alone",
     ]
+
+
+async def test_fields_after_a_requests_body(lab: Lab) -> None:
+    """Over HTTP/1.1 nobody is told them; over HTTP/2 nginx takes them for a fault of the client's."""
+    reader, writer = await connect(lab, "client", VIP, 80)
+    for last in (b"", b"Connection: close\r\n"):
+        writer.write(
+            b"POST /x HTTP/1.1\r\nHost: plain.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-End\r\n"
+            + last
+            + b"\r\n3\r\nabc\r\n0\r\nX-End: yes\r\n\r\n"
+        )
+        status, _, body = await response(reader)
+        assert status == 200 and "X-End" not in json.loads(body)["headers"]
+    writer.close()
+    about = "fields after the body of a request over HTTP/2"
+    told = (await output(lab, "client", PYTHON, "-c", TRAILERS)).strip()
+    assert told.replace("b'200'", "200") == expected(lab.engine, about, "goodbye 1")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

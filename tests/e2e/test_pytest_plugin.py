@@ -50,6 +50,20 @@ def test_it_loads_nothing_until_a_lab_is_asked_for() -> None:
     assert loaded == ["emulab", "emulab.testing", PLUGIN]
 
 
+def test_modules_of_emulab_are_imported_as_they_are(run: pytest.Pytester) -> None:
+    """Threads import them, too, and two can't rewrite at a time in Python 3.11."""
+    run.makepyfile(
+        """
+        import emulab.model.quantity as late
+
+        def test_it():
+            assert "Rewriting" not in type(late.__spec__.loader).__name__, late.__spec__.loader
+            assert late.__cached__ is None or "pytest" not in late.__cached__
+        """
+    )
+    run.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
 def test_a_failure_is_told_with_its_evidence(run: pytest.Pytester) -> None:
     run.makepyfile(f"""
         import pytest

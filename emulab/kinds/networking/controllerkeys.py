@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
 from emulab.kinds.networking.nginxvalues import (
     boolean,
     expression,
@@ -50,22 +51,29 @@ def _level(text: str) -> int:
     return level
 
 
-COMPOSED: Mapping[str, _Read] = {
-    "add-headers": str,
-    "disable-access-log": boolean,
-    "disable-http-access-log": boolean,
-    "global-allowed-response-headers": field_names,
-    "gzip-disable": expression,
-    "gzip-level": _level,
-    "gzip-min-length": integer,
-    "gzip-types": str.split,
-    "hide-headers": field_names,
-    "large-client-header-buffers": number_and_size,
-    "no-tls-redirect-locations": words,
-    "proxy-add-original-uri-header": boolean,
-    "proxy-set-headers": str,
-    "server-tokens": boolean,
-    "use-gzip": boolean,
+class ComposedKey(NamedTuple):
+    """How the text of a key is read, and what engines can't do of it."""
+
+    read: _Read
+    lacks: tuple[Lack, ...] = ()
+
+
+COMPOSED: Mapping[str, ComposedKey] = {
+    "add-headers": ComposedKey(str),
+    "disable-access-log": ComposedKey(boolean),
+    "disable-http-access-log": ComposedKey(boolean),
+    "global-allowed-response-headers": ComposedKey(field_names),
+    "gzip-disable": ComposedKey(expression),
+    "gzip-level": ComposedKey(_level, (never(HAPROXY, "it has one level of its own"),)),
+    "gzip-min-length": ComposedKey(integer, (never(HAPROXY, "it compresses answers of any length"),)),
+    "gzip-types": ComposedKey(str.split),
+    "hide-headers": ComposedKey(field_names),
+    "large-client-header-buffers": ComposedKey(number_and_size, (never(HAPROXY, "a head may have 24 KB"),)),
+    "no-tls-redirect-locations": ComposedKey(words),
+    "proxy-add-original-uri-header": ComposedKey(boolean),
+    "proxy-set-headers": ComposedKey(str),
+    "server-tokens": ComposedKey(boolean),
+    "use-gzip": ComposedKey(boolean),
 }
 
 _UNSEEN = """
@@ -83,9 +91,9 @@ UNSEEN = frozenset(_UNSEEN.split())
 def composed(data: Mapping[str, str]) -> dict[str, Any]:
     """What the keys of `COMPOSED` say; those that are absent or wrong are not there."""
     said = {}
-    for key, read in COMPOSED.items():
+    for key, one in COMPOSED.items():
         try:
-            said[key] = read(data[key].strip()) if key in data else None
+            said[key] = one.read(data[key].strip()) if key in data else None
         except ValueError:
             continue
     return {key: value for key, value in said.items() if value is not None}

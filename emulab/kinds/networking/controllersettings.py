@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN
+from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import (
     boolean,
@@ -31,6 +32,7 @@ class Setting(NamedTuple):
 
     read: Callable[[str], Any]
     field: str
+    lacks: tuple[Lack, ...] = ()  # what engines can't do of it; of what has an annotation's name, that one's
 
 
 def _escape(name: str) -> Callable[[str], str]:
@@ -47,7 +49,7 @@ def _redirect_status(text: str) -> int:
 SETTINGS: Mapping[str, Setting] = {
     "allow-backend-server-header": Setting(boolean, "pass_server"),
     "client-body-timeout": Setting(seconds, "body_timeout"),
-    "client-header-buffer-size": Setting(size, "header_buffer"),
+    "client-header-buffer-size": Setting(size, "header_buffer", (never(HAPROXY, "a head may have 24 KB"),)),
     "client-header-timeout": Setting(seconds, "header_timeout"),
     "http2-max-concurrent-streams": Setting(integer, "http2_streams"),
     "log-format-escape-json": Setting(_escape("json"), "log_escape"),
@@ -125,7 +127,8 @@ def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
 def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
     """The keys whose texts say nothing, each with why; the defaults hold."""
     wrong = {}
-    readers = {**{key: setting.read for key, setting in SETTINGS.items()}, **DEFAULTED, **COMPOSED}
+    readers = {**{key: setting.read for key, setting in SETTINGS.items()}, **DEFAULTED}
+    readers |= {key: one.read for key, one in COMPOSED.items()}
     for key, read in readers.items():
         try:
             read(str(data.get(key, "")).strip()) if key in data else None

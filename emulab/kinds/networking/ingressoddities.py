@@ -14,6 +14,7 @@ from emulab.kinds.networking.ingressview import (
     LOAD_BALANCER_ANNOTATION,
     PUBLIC_LOAD_BALANCER,
     Ingress,
+    IngressRule,
 )
 from emulab.kinds.networking.servernames import host_certificate
 from emulab.kinds.registry import LOAD_BALANCER, SECRET
@@ -118,6 +119,18 @@ def _said_before(
                 " which is heard (ingress-nginx' admission webhook refuses the second one)"
             )
             yield Finding(o, ("spec", "rules", i, "http", "paths", j, "path"), what)
+        yield from _of_one_rule(o, i, rule)
+
+
+def _of_one_rule(o: Object, index: int, rule: IngressRule) -> Iterator[Finding]:
+    """Paths of type Prefix that differ by a slash at the end, which means nothing."""
+    heard: dict[str, str] = {}
+    for j, path in enumerate(rule.paths):
+        if path.path_type == "Prefix":
+            first = heard.setdefault(path.path.rstrip("/"), path.path)
+            if first != path.path:
+                what = f"{show(path.path)} takes what {show(first)} takes, which is heard"
+                yield Finding(o, ("spec", "rules", index, "http", "paths", j, "path"), what)
 
 
 def _certificates(o: Object, ingress: Ingress, world: Lookup) -> Iterator[Finding]:

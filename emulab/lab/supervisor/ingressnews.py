@@ -7,12 +7,49 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from emulab.cluster.ingressevents import IngressEvents
+from emulab.cluster.ingressevents import COMPONENT, IngressEvents
 from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.registry import POD
 from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.model.collection import NORMAL, Objects, Tell
+from emulab.model.keys import Key
+from emulab.plan.l7.reloads import is_reloaded
+from emulab.plan.state import PlannedServer, World
+from emulab.servers.l7.config import L7Config
 
 _AT_ONCE = 100  # Events that are written in one turn of the loop
 _LOOK = 3600.0  # seconds after which is looked at the latest: the clock may have been set
+
+
+class _Reloads:
+    """Which controllers' configurations have been read anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, L7Config] = {}
+        self._world: World | None = None
+
+    def told(self, world: World | None, objects: Objects) -> list[Tell]:
+        """What their Pods say of it."""
+        if world is None or world is self._world:
+            return []
+        before, self._known, self._world = self._known, {}, world
+        found = []
+        for server in world.servers.values():
+            pod = objects.get(_pod_of(server)) if isinstance(server.config, L7Config) else None
+            if pod is not None and isinstance(server.config, L7Config):
+                self._known[pod.key] = server.config
+                if is_reloaded(before.get(pod.key), server.config):
+                    found.append(Tell(pod, NORMAL, "RELOAD", _RELOADED, COMPONENT))
+        return found
+
+
+_RELOADED = "NGINX reload triggered due to a change in configuration"
+
+
+def _pod_of(server: PlannedServer) -> Key:
+    """Servers of Pods are named `NAMESPACE.POD/CONTAINER`."""
+    namespace, _, name = server.name.partition("/")[0].partition(".")
+    return POD.key(namespace, name)
 
 
 class IngressNews:
@@ -22,6 +59,7 @@ class IngressNews:
         self._around = around
         self._poke = poke
         self._events = IngressEvents()
+        self._reloads = _Reloads()
         self._later: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
@@ -33,6 +71,7 @@ class IngressNews:
         """Tells what is new."""
         objects, now = self._around.store.objects(), time.time()
         found = await asyncio.to_thread(self._events.told, objects, cluster_of(objects), now)
+        found += await asyncio.to_thread(self._reloads.told, self._around.world, objects)
         for start in range(0, len(found), _AT_ONCE):
             self._around.events.tell(found[start : start + _AT_ONCE], now)
             await asyncio.sleep(0)

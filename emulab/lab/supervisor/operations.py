@@ -138,7 +138,7 @@ class Operations:
                 check_cluster(cluster, o)
         await self._refuse_mode(given)
         await refuse_unready(self._around, given)
-        refuse_missing(given)
+        await refuse_missing(given)
         if arguments.get("strict"):
             await self._refuse_oddities(given, without_effect)
         outcome: list[list[str]] = []

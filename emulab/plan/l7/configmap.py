@@ -84,7 +84,7 @@ def for_all(
     if asked:
         before.append(UpstreamFields(asked))
     if fields:
-        before.append(AnswerFields(fields))
+        before.append(AnswerFields(fields, spoken=True))
     after = []
     if said.get("use-gzip"):
         types = tuple(said.get("gzip-types", GZIP_TYPES.split()))
@@ -97,7 +97,8 @@ def for_all(
             )
         )
     plain = said.get("no-tls-redirect-locations", ForAll().plain_paths)
-    return ForAll(tuple(before), tuple(after), plain), fields
+    # What no route takes is answered before anything is known that a variable could be.
+    return ForAll(tuple(before), tuple(after), plain), tuple(one for one in fields if "$" not in one.value)
 
 
 def _fields(data: Mapping[str, str]) -> tuple[Field, ...]:

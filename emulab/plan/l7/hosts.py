@@ -101,6 +101,9 @@ def _finished(draft: RouteDraft, every: ForAll, default: str | None) -> RequestR
     )
     if any(draft.match.path.startswith(path) for path in every.plain_paths):
         policy = replace(policy, ssl_redirect=False, force_ssl_redirect=False)
+    if policy.limit_rate and not policy.response_buffer:
+        # nginx knows no rate for what it doesn't buffer (ngx_http_upstream_send_response).
+        policy = replace(policy, limit_rate=0, limit_rate_after=0)
     return replace(route, filters=filters, policy=policy)
 
 
@@ -123,11 +126,18 @@ def _regular(routes: Sequence[RequestRoute], drafts: Sequence[RouteDraft]) -> It
 
 def _root(drafts: Sequence[RouteDraft]) -> Iterator[RequestRoute]:
     """Where `/` of a host leads, if it is one of its Ingresses that says so. It comes before all else, as in nginx."""
-    for draft in drafts:
-        if draft.root:
-            match = Match(draft.match.host, "/", "Exact")
-            yield replace(draft.route(), match=match, filters=(RootRedirect(draft.root),), policy=Policy())
-            return
+    asking = [draft for draft in drafts if draft.root]
+    if asking:
+        draft = max(asking, key=lambda one: root_order((one.match.path, one.match.path_type)))
+        match = Match(draft.match.host, "/", "Exact")
+        yield replace(draft.route(), match=match, filters=(RootRedirect(draft.root),), policy=Policy())
+
+
+def root_order(place: tuple[str, str]) -> tuple[int, str]:
+    """The location that comes first, by its path and type, is that with the longest path, as nginx.conf has it."""
+    path, kind = place
+    written = path.rstrip("/") + "/" if kind == "Prefix" else path
+    return len(written), written
 
 
 def _names(alias: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from emulab.model.objects import Object
 from emulab.plan.l7.annotations import read
 from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
 from emulab.plan.l7.configmap import of_upstreams
+from emulab.plan.l7.conflicts import conflicts
 from emulab.plan.l7.spreading import asks_service
 from emulab.plan.l7.upstreams import backend_name
 from emulab.plan.l7.wishes import IngressWishes
@@ -92,7 +93,7 @@ class _Seen:
         config_map = objects.get(CONFIG_MAP.key(namespace, name)) if name else None
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
         defaults = of_upstreams({key: str(value) for key, value in data.items()})
-        taken = oldest_first(one for one, _ in self._ingresses)
+        taken = self._oldest_first = oldest_first(one for one, _ in self._ingresses)
         self._wishes = IngressWishes(taken, self._prefix, defaults)
 
     def findings(self) -> Iterator[Finding]:
@@ -101,6 +102,10 @@ class _Seen:
             if o.key in self._given:
                 place = f"{orphan.host or '*'}{orphan.path}"
                 yield self._at(o, "canary", f"nothing of {place} goes to this canary: {orphan.why}")
+        for ingress, annotation, why in conflicts(self._oldest_first, self._prefix):
+            o = self._by_name[ingress.namespace, ingress.name]
+            if o.key in self._given:
+                yield self._at(o, annotation, why)
         told: set[Key] = set()
         for ingress, o in self._ingresses:
             if o.key in self._given:

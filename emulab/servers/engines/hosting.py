@@ -185,7 +185,7 @@ class ProgramIngress:
                 doubt = now + _DOUBT * 4
                 tested = await run_program(self._make.test)
                 if tested.status:
-                    said = (tested.stderr + tested.stdout).decode(errors="replace").strip().partition("\n")[0]
+                    said = _complaint((tested.stderr + tested.stdout).decode(errors="replace"))
                     raise ValueError(f"{name} does not take the configuration: {said}")
                 self._program.signal(self._make.reload)  # one that comes while a program begins anew is lost
             if now > end or not self._program.running:
@@ -303,6 +303,12 @@ def _write_files(files: Mapping[str, str]) -> None:
         new = Path(f"{path}.new")
         new.write_text(text)
         new.replace(path)
+
+
+def _complaint(text: str) -> str:
+    """The line of a program's words that says what is wrong."""
+    lines = text.strip().splitlines() or [""]
+    return next((line for line in lines if "[ALERT]" in line or "[emerg]" in line), lines[0])
 
 
 def _listening(inodes: set[str]) -> int:

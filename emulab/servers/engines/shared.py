@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import NamedTuple
 
 
@@ -22,3 +23,8 @@ def places(folder: str) -> Places:
 def is_named(server: str) -> bool:
     """Whether a server is a name with a port, not an address."""
     return "[" not in server and any(c.isalpha() for c in server.rpartition(":")[0])
+
+
+def server_mark(server: str) -> str:
+    """What a cookie says of a server, so that it stays when others come and go."""
+    return f"s{sha256(server.encode()).hexdigest()[:16]}"

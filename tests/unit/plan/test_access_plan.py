@@ -152,11 +152,17 @@ class TestLimits:
         assert filters(limit_rps=text) == ()
 
     def test_speed(self) -> None:
-        there = settings({"limit-rate": "10"})
+        there = settings({"limit-rate": "10", "proxy-buffering": "on"})
         (route,) = wished(there).routes
         assert route.policy.limit_rate == 10 << 10
         (route,) = wished(there, limit_rate="5", limit_rate_after="2").routes
         assert (route.policy.limit_rate, route.policy.limit_rate_after) == (5 << 10, 2 << 10)
+
+    def test_there_is_none_of_what_is_not_buffered(self) -> None:
+        (route,) = wished(limit_rate="5", limit_rate_after="2").routes
+        assert (route.policy.limit_rate, route.policy.limit_rate_after) == (0, 0)
+        assert any("without proxy-buffering" in line for line in told(limit_rate="5"))
+        assert told(limit_rate="5", proxy_buffering="on") == []
 
     def test_come_before_access(self) -> None:
         assert [type(one) for one in filters(limit_rps="1", whitelist_source_range="10.0.0.0/8")] == [

@@ -153,6 +153,16 @@ def test_the_host_that_the_upstream_is_told(vhost: str, host: str) -> None:
     assert values(lines, "Host") == [host] and values(lines, "X-Forwarded-Host") == ["A.test:80"]
 
 
+@pytest.mark.parametrize("believed", ["true", "false"])
+def test_the_host_that_came_is_told_as_the_original_one(believed: str) -> None:
+    play = served(ingress(), use_forwarded_headers=believed)
+    _, lines = forwarded(play, "/", "X-Forwarded-Host: a.test", "X-Original-Forwarded-Host: mine")
+    assert values(lines, "X-Original-Forwarded-Host") == ["a.test"]
+    sent_back = served(ingress())
+    _, lines = forwarded(sent_back, "/", "X-Original-Forwarded-Host: mine")
+    assert values(lines, "X-Original-Forwarded-Host") == []
+
+
 def test_the_connection_that_the_upstream_is_told() -> None:
     play = served(ingress(connection_proxy_header="close"))
     _, lines = forwarded(play, "/", "Connection: upgrade", "Upgrade: websocket")
@@ -263,6 +273,28 @@ def test_fields_of_all_answers_of_the_controller() -> None:
     assert status == "404" and found["X-All"] == "1" and found["Server"] == "nginx/1.27.1"
 
 
+def test_they_may_name_variables_and_those_of_an_ingress_may_not() -> None:
+    told = config_map("all", X_Request_ID="$req_id", X_Host="at $host")
+    own_fields = config_map("own", X_Own="$host")
+    asking = {"add_headers": "default/all", "global_allowed_response_headers": "X-Own"}
+    play = served(ingress(custom_headers="default/own"), told, own_fields, **asking)
+    _, lines = forwarded(play, "/")
+    (request_id,) = values(lines, "X-Request-ID")
+    _, lines, _ = answered(play, "X-Host: theirs")
+    assert values(lines, "X-Request-ID") == [request_id] and values(lines, "X-Host") == ["at a.test"]
+    assert values(lines, "X-Own") == ["$host"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_they_are_once_in_answers_of_our_own(scheme: str) -> None:
+    shut = ingress(whitelist_source_range="9.9.9.9")
+    play = served(shut, config_map("all", X_All="1"), scheme=scheme, add_headers="default/all", hsts="true")
+    ask(play, "/")
+    status, lines, _ = sent(play)
+    assert status == "403" and values(lines, "X-All") == ["1"]
+    assert len(values(lines, "Strict-Transport-Security")) == (scheme == "https")
+
+
 # --- gzip -----------------------------------------------------------------------------------------------------------
 
 TEXT = b"0123456789" * 100
@@ -371,6 +403,19 @@ def test_another_service_answers_for_errors() -> None:
     assert b"Access-Control" not in out, "the fields of the location aren't those of who answers for it"
     why = "the upstream answered 404; answered as the error 404"
     assert record == ("tell", has(status=418, upstream=ERRORS, reason=why, answered_by="upstream"))
+
+
+def test_who_answers_for_errors_may_have_turns_of_its_own() -> None:
+    """A client stays with its server of that Service, too; here the cookie's first."""
+    sticky = ingress(("/sticky", "errors", "Prefix"), name="sticky", affinity="cookie")
+    shut = ingress(custom_http_errors="403,404", default_backend="errors", denylist_source_range="0.0.0.0/0")
+    play = served(sticky, shut)
+    ask(play, "/x")
+    play.expect(("select", ERRORS))
+    start, lines, _ = asked_instead(play)
+    assert start == "GET / HTTP/1.1" and told(lines)[0] == "403"
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert sent(play)[::2] == ("200", b"ok")
 
 
 def test_errors_of_our_own_are_answered_so_too() -> None:

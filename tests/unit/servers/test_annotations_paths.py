@@ -180,6 +180,10 @@ def test_the_root_of_a_host() -> None:
     )
     assert own(play, "//?q")[0] == "302"
     assert own(play, "/app")[0] == "308", "all else of a host with a certificate goes over TLS"
+    believing = served(ingress(app_root="/x"), use_forwarded_headers="true")
+    told = ("X-Forwarded-Proto: https", "X-Forwarded-Host: other.test")
+    _, fields = own(believing, "/", *told, host="a.test:8080")
+    assert fields["Location"] == "http://a.test:8080/x", "nginx' $scheme and $http_host, whoever is believed"
     https = served(ingress(app_root="/x"), scheme="https")
     assert own(https, "/")[1]["Location"] == "https://a.test/x" and server(https, "/y") == "web"
 

@@ -6,16 +6,15 @@ import pytest
 from test_engine_nginx import ENGINE, HTTP, HTTPS, config, route
 
 from emulab.servers.engines.haproxy import filters as haproxy
-from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_cfg
+from emulab.servers.engines.haproxy import places
+from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_cfg, haproxy_files
 from emulab.servers.engines.haproxy.maps import route_maps
-from emulab.servers.engines.haproxy.unable import certificates
-from emulab.servers.engines.haproxy.unable import unable as haproxy_unable
 from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.conf import nginx_conf
-from emulab.servers.engines.nginx.unable import unable
 from emulab.servers.l7.config import (
     AccessControl,
     BasicAuthentication,
+    Certificate,
     ClientLimits,
     ClientVerification,
     ConnectionLimit,
@@ -90,43 +89,72 @@ class TestNginx:
         assert '"~*bot" 1;' in text and "if ($block_ua) {" in text
         assert "proxy_protocol;" in text.partition("listen 10.244.1.3:80")[2].partition("\n")[0]
 
-    def test_what_it_cannot_do_is_told(self) -> None:
-        assert list(unable(route(filters=(RANGES, BASIC, LIMITS)))) == []
-        assert list(unable(route(filters=(EXTERNAL,)))) == [
-            "auth-cache-key isn't followed by nginx: a service is asked about each request",
-            "the way back from auth-signin isn't escaped by nginx: it is as the client wrote it",
-        ]
+
+def cfg(*filters: Filter, **more: object) -> str:
+    told = config(route(filters=filters), **more)
+    place = HaproxyPlace({HTTP: 3, HTTPS: 4}, 7, {})
+    return haproxy_cfg(told, place, route_maps(told.routes))
 
 
 class TestHAProxy:
-    def test_looks_at_addresses(self) -> None:
-        assert haproxy.CFG_DIRECTIVES[AccessControl](RANGES, MATCH) == [
-            "http-request deny deny_status 403 if { src 10.1.0.0/16 }",
-            "http-request deny deny_status 403 unless { src 10.0.0.0/8 fd00::/8 }",
-        ]
-        assert list(haproxy_unable(route(filters=(RANGES,)))) == []
+    @pytest.mark.parametrize(
+        ("one", "lines"),
+        [
+            (
+                RANGES.__class__(RANGES.deny, RANGES.allow),
+                ("403.html if { src -f ", "403.html unless { src -f "),
+            ),
+            (Refusal("why"), ("http-request return status 503 content-type text/html file",)),
+            (BASIC, ("http_auth_user,map_str(/etc/haproxy/maps/users-", "lua.password if { var(txn.hash)")),
+            (BASIC, ('hdr WWW-Authenticate "Basic realm=\\"Who\\""', "del-header Authorization")),
+            (
+                LIMITS,
+                ("stick-table type ipv6 size 80k expire 1h store http_req_rate(5200ms)", "store conn_cur"),
+            ),
+            (LIMITS, ("if { src,table_http_req_rate(zone-d_s_rps) ge 26 } !{ var(txn.exempt) -m bool }",)),
+            (LIMITS, ("http-request track-sc2 src table zone-d_s_conn if !{ var(txn.exempt) -m bool }",)),
+            (EXTERNAL, ('http-request set-var-fmt(txn.ask_url) "http://auth.test/%[var(txn.nginx_host)]"',)),
+            (EXTERNAL, ('lua.ask - "a.test /_external-auth-Lw-Prefix" "200=300 202=300 401=300" - X-User',)),
+            (
+                EXTERNAL,
+                ("if !{ var(txn.ask_status) -m int 200:299 } !{ var(txn.ask_status) -m int 401 403 }",),
+            ),
+            (EXTERNAL, ('hdr Location "https://in.test/?a=1&rd=%[var(txn.nginx_pass_access_scheme)]://',)),
+        ],
+    )
+    def test_is_told(self, one: Filter, lines: tuple[str, ...]) -> None:
+        text = cfg(one)
+        for line in lines:
+            assert line in text, text
 
-    @pytest.mark.parametrize("one", [BASIC, EXTERNAL])
-    def test_lets_nobody_in_where_more_is_asked_for(self, one: AccessControl) -> None:
-        locked = ["http-request deny deny_status 503"]
-        assert haproxy.CFG_DIRECTIVES[AccessControl](one, MATCH) == locked
-        assert haproxy.CFG_DIRECTIVES[Refusal](Refusal("why"), MATCH) == locked
-        assert list(haproxy_unable(route(filters=(one,)))) == [
-            "passwords and other services aren't asked by haproxy: everybody is answered 503"
-        ]
+    def test_any_check_that_lets_in_is_enough(self) -> None:
+        both = AccessControl(RANGES.deny, RANGES.allow, BASIC.basic, EXTERNAL.external, any=True)
+        lines = haproxy.CFG_DIRECTIVES[AccessControl](both, MATCH)
+        outside = " !{ var(txn.in) -m bool }"
+        refusing = [line for line in lines if " return status " in line]
+        assert refusing and all(line.endswith(outside) for line in refusing)
+        assert next(line for line in lines if "lua.ask" in line).endswith(f" if{outside}")
 
-    def test_lets_nobody_in_where_certificates_are_looked_at(self) -> None:
-        wish = ClientVerification(("a.test",), "PEM")
+    def test_looks_at_certificates_of_clients(self) -> None:
+        wish = ClientVerification(("a.test",), "PEM", "CRL", match="CN=ann")
         told = config(
-            route(), route(host="b.test"), verifications=(wish,), options=Options(proxy_protocol=True)
-        )
+            route(), route(host="b.test"), verifications=(wish,), options=Options(proxy_protocol=True),
+            certificates=(Certificate(("a.test", "b.test"), "CERT", "KEY", "shop/tls"),), tls_listen=(HTTPS,),
+        )  # fmt: skip
         place = HaproxyPlace({HTTP: 3, HTTPS: 4}, 7, {})
-        text = haproxy_cfg(told, place, route_maps(told.routes))
-        first, second = text.partition("backend route-0")[2].split("backend route-1")
-        assert list(certificates(told, told.routes[0])) == [
-            "certificates of clients aren't looked at by haproxy: everybody is answered 403"
-        ]
-        assert list(certificates(told, told.routes[1])) == []
-        assert "http-request deny deny_status 403" in first
-        assert "http-request deny deny_status 403" not in second
-        assert "bind fd@3 accept-proxy" in text and "bind fd@4 accept-proxy ssl" in text
+        files = haproxy_files(told, place, "FAKE")
+        first, second = files[places.CFG].partition("backend route-0")[2].split("backend route-1")
+        assert "400.html" not in first and "496.html if { ssl_fc } !{ ssl_c_used }" in first
+        assert "ssl-client-verify SUCCESS" in first and "ssl-client" not in second
+        assert "bind fd@3 accept-proxy\n" in files[places.CFG] and "ca-ignore-err all" in files[places.CFG]
+        listed = files["/etc/haproxy/ssl/list.txt"].splitlines()
+        authorities = [path for path, text in files.items() if text == "PEM"]
+        revoked = [path for path, text in files.items() if text == "CRL"]
+        asked = f"[ca-file {authorities[0]} verify optional crl-file {revoked[0]}]"
+        assert f"/etc/haproxy/ssl/shop-tls.pem {asked} a.test" in listed
+        assert "/etc/haproxy/ssl/shop-tls.pem b.test" in listed
+        locked = config(route(), verifications=(ClientVerification(("a.test",), error="no Secret"),))
+        assert (
+            "return status 403"
+            in haproxy_cfg(locked, place, route_maps(locked.routes)).partition("route-0")[2]
+        )

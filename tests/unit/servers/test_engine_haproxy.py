@@ -9,11 +9,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from every_filter import EVERY_FILTER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.servers.engines.haproxy import conf
+from emulab.servers.engines.haproxy import places
 from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_files
+from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES
 from emulab.servers.engines.haproxy.logged import _TEXTS, _VALUES, FORMAT, entry, told
 from emulab.servers.engines.haproxy.maps import route_maps
 from emulab.servers.engines.haproxy.pages import whole
@@ -21,13 +23,16 @@ from emulab.servers.engines.haproxy.text import in_format, quoted
 from emulab.servers.engines.haproxy.unable import balance, unable
 from emulab.servers.engines.logged import records
 from emulab.servers.l7.config import (
+    Canary,
     Certificate,
+    ClientVerification,
+    CookieAffinity,
     Field,
     FieldMatch,
+    HashBy,
     L7Config,
     Match,
     Options,
-    PeakEwma,
     Policy,
     Reach,
     ReplacePrefixMatch,
@@ -43,6 +48,7 @@ from emulab.servers.l7.config import (
 from emulab.servers.l7.engine.snapshot import take
 from emulab.servers.selfsigned import self_signed
 
+KEPT = " pool-max-conn 320 pool-purge-delay 60000ms max-reuse 10000"
 HTTP, HTTPS = "tcp/10.244.1.3/80", "tcp/10.244.1.3/443"
 PLACE = HaproxyPlace({}, 7, {})
 
@@ -59,7 +65,7 @@ def config(*routes: RequestRoute, **more: object) -> L7Config:
 
 
 def section(config: L7Config, head: str, place: HaproxyPlace = PLACE) -> list[str]:
-    text = haproxy_files(config, place, "")[conf.CFG]
+    text = haproxy_files(config, place, "")[places.CFG]
     return [
         line.strip()
         for line in re.split(rf"^{head}\n", text, flags=re.MULTILINE)[1].split("\n\n")[0].splitlines()
@@ -105,13 +111,14 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
     for line in (
         "# Ingress shop/front: a.test /old Prefix",
         "timeout connect 2000ms", "timeout server 7500ms", "retries 0", "option http-buffer-request",
-        "http-request deny deny_status 413 if { req.hdr_val(content-length) gt 8388608 }",
-        "http-request redirect location https://%[var(txn.name)]%[pathq,regsub(/$,)] code 308 "
-        "if { var(txn.scheme) -m str http }",
+        "http-request return status 413 content-type text/html file /etc/haproxy/pages/413.html "
+        "if { req.hdr_val(content-length) gt 8388608 }",
+        "http-request return status 308 content-type text/html file /etc/haproxy/pages/308.html "
+        'hdr Location "https://%[var(txn.bare_host)]%[var(txn.bare)]" if { var(txn.scheme) -m str http }',
         "http-request del-header X-Gone", 'http-request set-header X-A "50%% of it"',
         "http-response add-header X-B b", "http-request set-header Host other.test",
         r'http-request replace-path "^/old/?(.*)\$" /new/\1',
-        "server s0-0 10.96.0.7:80 weight 1", "server s0-1 fd00::7:80 weight 1",
+        f"server s0-0 10.96.0.7:80 weight 1{KEPT}", f"server s0-1 fd00::7:80 weight 1{KEPT}",
     ):  # fmt: skip
         assert line in own, own
 
@@ -121,15 +128,18 @@ def test_shares_names_and_nobody() -> None:
     shared = route(backends=(WeightedUpstream("a", 1), WeightedUpstream("b", 1)))
     given = config(shared, route(path="/n", backends=(WeightedUpstream("none"),)), upstreams=upstreams)
     own = section(given, "backend route-0", HaproxyPlace({}, 1, {"db": "db.x.svc"}))
-    assert "server s0-0 10.0.0.1:80 weight 50" in own and "server s0-1 10.0.0.2:80 weight 50" in own
-    assert "server s1-0 db.x.svc:80 resolvers cluster init-addr none weight 100" in own
+    assert (
+        f"server s0-0 10.0.0.1:80 weight 50{KEPT}" in own
+        and f"server s0-1 10.0.0.2:80 weight 50{KEPT}" in own
+    )
+    assert f"server s1-0 db.x.svc:80 resolvers cluster init-addr none weight 100{KEPT}" in own
     assert any(
         line.startswith("http-request return status 503") for line in section(given, "backend route-1")
     )
     assert any(
         line.startswith("http-request return status 404") for line in section(given, "backend default")
     )
-    assert "server s0-0 10.0.0.1:80 weight 1" in section(
+    assert f"server s0-0 10.0.0.1:80 weight 1{KEPT}" in section(
         replace(given, default_upstream="a"), "backend default"
     )
 
@@ -158,16 +168,51 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
             for one in ("HTTPS", "GRPC", "GRPCS")
         ),
         route("secure.test", policy=Policy(reach=Reach("HTTPS", tls))),
+        *(route(f"f{number}.test", filters=(one,)) for number, one in enumerate(EVERY_FILTER)),
+        route("*.odd.test", filters=EVERY_FILTER),
+        route(
+            r"~^(?<one>\w+)\.odd$",
+            policy=Policy(limit_rate=1024, limit_rate_after=10, next_upstream=("off",)),
+        ),
+        route("stuck.test", backends=(WeightedUpstream("stuck"),), policy=Policy(affinity_cookie=True)),
+        route(
+            "canary.test",
+            policy=Policy(reach=Reach("AUTO_HTTP"), affinity_cookie=True),
+            canary=Canary("stuck", 30, 200, "X_Try", "", "^a.*$", "try"),
+        ),
+        route("hashed.test", backends=(WeightedUpstream("hashed"),)),
     )
+    assert {type(one) for one in EVERY_FILTER} >= set(CFG_DIRECTIVES) - {RequestRedirect}
     given = config(
         *routes,
-        upstreams={"shop/web/80": Upstream(("10.96.0.7:80",)), "shop/named/80": Upstream(("db.shop:80",))},
+        upstreams={
+            "shop/web/80": Upstream(("10.96.0.7:80",)),
+            "shop/named/80": Upstream(("db.shop:80",)),
+            "stuck": Upstream(
+                ("10.0.0.1:80", "[fd00::1]:80"),
+                CookieAffinity("c", True, False, '/$%"', "a.test", "None", True, False, 60, -1),
+            ),
+            "hashed": Upstream(("10.0.0.1:80",), HashBy("$request_uri-$arg_x%$http_x_y")),
+        },
+        verifications=(
+            ClientVerification(("a.test", "f1.test"), pair[0], pass_certificate=True, match="CN=a", depth=1),
+            ClientVerification(("b.test",), pair[0], verify="optional_no_ca", error_page="https://e.test/$1"),
+        ),
         tls_listen=(HTTPS,),
         certificates=(
             Certificate(("a.test",), *pair, "shop/tls"),
             Certificate(("_",), *pair, "shop/default"),
         ),
-        options=Options(trust_forwarded=True),
+        options=Options(
+            trust_forwarded=True,
+            trusted=("10.0.0.0/8", "fd00::/8"),
+            full_forwarded_for=True,
+            block_agents=("~*bot", "plain"),
+            block_referers=("~x y",),
+            reject_handshake=True,
+            fields=(Field("X-By", "50%"),),
+            ssl_protocols=("TLSv1", "TLSv1.3"),
+        ),
         resolv_conf="nameserver 10.96.0.10\nnameserver fd00::10\n",
     )
     with open("/dev/null") as null:
@@ -181,8 +226,8 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
                 f"fd@{null.fileno() if not null.closed else ''}", "fd@"
             )
         )
-    (tmp_path / conf.PLACES.state.removeprefix("/")).mkdir()
-    cfg = tmp_path / conf.CFG.removeprefix("/")
+    (tmp_path / places.PLACES.state.removeprefix("/")).mkdir()
+    cfg = tmp_path / places.CFG.removeprefix("/")
     # A socket's path has 97 characters at most, which a test's folder may have by itself.
     text = re.sub(r"bind (fd@\d*|unix@\S+)", "bind 127.0.0.1:1", cfg.read_text())
     cfg.write_text(re.sub(r"log \S+/log\.sock ", "log 127.0.0.1:514 ", text))
@@ -194,13 +239,6 @@ def test_what_it_cannot_do_is_told() -> None:
     assert list(unable(route(match=Match("a.test", query=(FieldMatch("x", "y"),))))) == [
         "haproxy's maps are asked for host and path alone"
     ]
-    reach = Reach("AUTO_HTTP", UpstreamTLS(verify=True, authorities="CA", depth=2))
-    assert list(unable(route(policy=Policy(reach=reach, http_version="1.0")))) == [
-        "haproxy's servers are reached in one way, whatever the client speaks: AUTO_HTTP is HTTP",
-        "haproxy doesn't ask in HTTP/1.0",
-        "haproxy knows no depth of certificates",
-    ]
-    assert list(balance(Upstream(balance=PeakEwma()))) == ["PeakEwma isn't done by haproxy"]
     assert list(unable(route())) == [] == list(balance(Upstream()))
 
 

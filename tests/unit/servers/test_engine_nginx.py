@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from every_filter import EVERY_FILTER
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.servers.engines.backendfiles import backend_files
 from emulab.servers.engines.logged import records
+from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.conf import NginxPlace, nginx_conf
 from emulab.servers.engines.nginx.logged import _VARIABLES, FORMAT, entry, told
 from emulab.servers.engines.nginx.text import quoted
 from emulab.servers.engines.nginx.unable import balance, unable
+from emulab.servers.engines.shared import server_mark
 from emulab.servers.l7.config import (
     CORS,
     AnswerFields,
     Balance,
+    Canary,
     Certificate,
+    CookieAffinity,
     CookieDomain,
     CookiePath,
     DirectResponse,
@@ -39,7 +47,6 @@ from emulab.servers.l7.config import (
     Match,
     Mirror,
     Options,
-    PeakEwma,
     Policy,
     Reach,
     RegexRewrite,
@@ -251,10 +258,82 @@ def test_what_it_cannot_do_is_told() -> None:
     asked = route(match=Match("a.test", headers=(FieldMatch("x", "y"),)))
     assert list(unable(asked)) == ["nginx's locations ask for the path alone"]
     assert list(unable(route())) == [] == list(balance(Upstream()))
-    assert list(balance(Upstream(balance=PeakEwma()))) == ["PeakEwma isn't done by nginx"]
-    assert list(balance(Upstream(balance=HashBy("$uri", 3)))) == [
-        "nginx hashes to one server, not to a subset"
-    ]
+
+
+STUCK = {
+    "shop/web/80": Upstream(
+        ("10.0.0.1:80", "[fd00::1]:80"),
+        CookieAffinity(
+            "my-cookie", path='/$"', same_site="None", unless_incompatible=True, change_on_failure=True
+        ),
+    ),
+    "shop/new/80": Upstream(("10.0.0.3:80",), CookieAffinity("my-cookie")),
+    "hashed": Upstream(("10.0.0.1:80",), HashBy("$the_real_ip-$escaped_request_uri")),
+}
+
+
+def test_nginx_takes_what_is_written(tmp_path: Path) -> None:
+    """The program itself looks at a configuration that has some of everything."""
+    assert shutil.which("nginx"), "scripts/setup test installs it"
+    canary = Canary("shop/new/80", 30, 200, "X_Try", "", '^a.*"$', "my-try")
+    policy = Policy(affinity_cookie=True, response_buffer=1 << 20, reach=Reach("AUTO_HTTP"))
+    given = config(
+        *(
+            route(f"f{number}.test", filters=(one,))
+            for number, one in enumerate(EVERY_FILTER)
+            if not isinstance(one, Mirror)
+        ),
+        route("stuck.test", policy=Policy(affinity_cookie=True)),
+        route("canary.test", policy=policy, canary=canary),
+        route("weight.test", canary=Canary("shop/new/80", 30)),
+        route("hashed.test", backends=(WeightedUpstream("hashed"),)),
+        upstreams=STUCK,
+        options=Options(trust_forwarded=True, full_forwarded_for=True),
+        listen=(HTTP,),
+        tls_listen=(),
+    )
+    text = nginx_conf(given, ENGINE)
+    for path, content in access.files(given).items():
+        here = tmp_path / path.removeprefix("/")
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.write_text(content)
+    text = text.replace("/etc/nginx", f"{tmp_path}/etc/nginx").replace(
+        "user nobody nogroup;", "user root root;"
+    )
+    text = re.sub(r"listen (unix:)?[^ ;]+", "listen 127.0.0.1:8", text).replace("unix:", "unix:/tmp/x", 1)
+    text = re.sub(r"access_log syslog:\S+ lab;", "access_log off;", text)
+    conf = tmp_path / "nginx.conf"
+    (tmp_path / "etc/nginx/run").mkdir(parents=True)
+    conf.write_text(text)
+    done = subprocess.run(
+        ["nginx", "-t", "-q", "-c", str(conf), "-e", "stderr"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_cookies_and_canaries_are_steps_of_maps() -> None:
+    text = nginx_conf(
+        config(
+            route("a.test", policy=Policy(affinity_cookie=True)),
+            route("b.test", canary=Canary("shop/new/80", 30, header="X-Try", cookie="try")),
+            upstreams=STUCK,
+        ),
+        ENGINE,
+    )
+    mark = server_mark("10.0.0.1:80")
+    for line in (
+        f'"shop-web-80|{mark}" shop-web-80-{mark};',
+        f"upstream shop-web-80-{mark} {{",
+        "server [fd00::1]:80 max_fails=0 backup;",
+        "add_header Set-Cookie $new_mark_0 always;",
+        'map "${canary_1}|$mark_1" $stuck_1 {',
+        "map $http_x_try $canary_1_2 {",
+        'split_clients "$request_id" $canary_1_weight {',
+        "30.00% shop-new-80;",
+        "proxy_pass http://${stuck_0};",
+        "proxy_pass http://${stuck_1};",
+    ):
+        assert line in text, text
 
 
 @pytest.mark.parametrize(
@@ -274,7 +353,8 @@ def test_algorithms_are_nginx_own(how: Balance, said: str) -> None:
 
 SAID = {
     **dict.fromkeys(_VARIABLES, ""),
-    "client": "10.0.0.11", "port": "4711", "local": "10.244.1.3:80", "scheme": "http", "version": "HTTP/1.1",
+    "client": "198.51.100.2", "peer": "10.0.0.11", "port": "4711",
+    "local": "10.244.1.3:80", "scheme": "http", "version": "HTTP/1.1",
     "method": "GET", "target": "/x", "host": "a.test", "agent": "curl/8", "status": "200", "sent": "300", "body": "100",
     "size": "90", "seconds": "0.012", "id": "f" * 32, "route": "0",
     "servers": "10.1.0.1:80, 10.1.0.2:80", "statuses": "502, 200", "connects": "-, 0.001", "headers": "-, 0.010",
@@ -293,7 +373,7 @@ def test_the_log_tells_what_our_own_server_knows() -> None:
         ("10.1.0.1:80", 502, -1.0), ("10.1.0.2:80", 200, 0.001),
     ]  # fmt: skip
     assert (done.status, done.sent, done.body_sent, done.seconds) == (200, 300, 100, 0.012)
-    assert done.head.field(b"user-agent") == "curl/8" and done.client == ("10.0.0.11", "10.0.0.11:4711")
+    assert done.head.field(b"user-agent") == "curl/8" and done.client == ("198.51.100.2", "10.0.0.11:4711")
     first, second, request = records(done, SAID, "nginx")
     assert first["event"] == second["event"] == "proxy-connect" and second["attempt"] == 2
     assert "upstream_source" not in second and second["rule"] == "Ingress shop/front"
@@ -321,7 +401,7 @@ def test_an_answer_of_nginx_own_has_its_reason() -> None:
         (RegexRewrite("/a", "/$x/${host}"), ['"/${x}/${host}" break;']),
         (DirectResponse(301, "https://b.test"), ["return 301 https://b.test;"]),
         (DirectResponse(503), ["return 503;"]),
-        (RootRedirect("/app"), ["return 302 $scheme://$best_http_host/app;"]),
+        (RootRedirect("/app"), ["return 302 $scheme://$http_host/app;"]),
         (HostRedirect("b.test", 308), ["return 308 $scheme://b.test:$server_port$bare_uri;"]),
         (UpstreamFields((Field("X-A", "$scheme $$"),)), ['X-A "${scheme} ${literal_dollar}${literal_dollar}";']),
         (AnswerFields((Field("X-A", "1 2"),)), ["proxy_hide_header X-A;", 'add_header X-A "1 2" always;']),

@@ -26,8 +26,8 @@ from emulab.servers.l7.engine.balance.affinity import expiry, takes_none
 from emulab.servers.l7.engine.balance.hashing import subsets
 from emulab.servers.l7.engine.balance.ring import HashRing
 from emulab.servers.l7.engine.balance.turn import Turn
-from emulab.servers.l7.engine.balance.variables import complex_value
 from emulab.servers.l7.engine.filters.effect import Asked
+from emulab.servers.l7.engine.variables import text as evaluated
 from emulab.servers.l7.messages.request import RequestHead
 
 A, B, C, D = (f"10.0.0.{number}:80" for number in range(1, 5))
@@ -43,7 +43,7 @@ def turn(
     scheme: str = "http",
 ) -> Turn:
     head = RequestHead()
-    head.lines, head.method = [line + b"\r\n" for line in lines], b"GET"
+    head.host, head.lines, head.method = b"h.test:8080", [line + b"\r\n" for line in lines], b"GET"
     asked = Asked(scheme, b"h.test:8080", "80", target, head=head, address=address)
     route = RequestRoute(Match(path="/shop"), (), policy=Policy(affinity_cookie=True))
     return Turn(asked, route, draw or Random(1).randrange, lambda: DATE)
@@ -155,7 +155,7 @@ def test_a_key_leads_to_a_subset() -> None:
         ("$host$uri", "h.test/a"),
         ("$binary_remote_addr", "192.0.2.7"),
         ("$http_x_user|$cookie_session", "u1|s2"),
-        ("$arg_y$arg_none$what", "2"),
+        ("$arg_y$arg_none", "2"),
         ("$scheme $request_method $http_host", "http GET h.test:8080"),
         ("plain", "plain"),
         ("$args$is_args", "x=1&y=2?"),
@@ -163,7 +163,7 @@ def test_a_key_leads_to_a_subset() -> None:
 )
 def test_a_key_is_a_text_with_variables(text: str, value: str) -> None:
     what = turn(b"X-User: u1", b"Cookie: a=b; session=s2; session=s3")
-    assert complex_value(text)(what.asked) == value
+    assert evaluated(text)(what.asked) == value
 
 
 def cookie_of(what: Turn) -> tuple[str, list[str]]:

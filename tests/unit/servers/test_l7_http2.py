@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 import pytest
+from h2.errors import ErrorCodes
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -81,6 +82,16 @@ def test_many_requests_at_once_are_answered_in_any_order() -> None:
         play.upstream(number, b"0\r\nX-Trailer: 1\r\n\r\n")
         assert play.answers[number].body == b"%d" % number and play.answers[number].ended
         assert play.answers[number].trailers == {}, "nobody asked the upstream for them"
+
+
+def test_fields_after_a_body_end_the_connection_as_with_nginx() -> None:
+    play = script()
+    number = play.ask(method="POST", body=None)
+    play.connected(number)
+    play.body(number, b"x")
+    play.client.send_headers(number, [("x-end", "yes")], end_stream=True)
+    play.sent()
+    assert play.farewell == ErrorCodes.PROTOCOL_ERROR and not play.machine.streams
 
 
 def test_a_body_goes_on_as_it_comes_and_waits_for_the_upstream() -> None:

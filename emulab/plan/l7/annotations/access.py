@@ -12,6 +12,7 @@ from dataclasses import replace
 from emulab.kinds.core.secret import text_of, texts_of
 from emulab.kinds.networking import accessvalues as values
 from emulab.kinds.networking.accesssettings import METHODS
+from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import boolean, seconds
 from emulab.kinds.registry import CONFIG_MAP, SECRET
@@ -23,8 +24,15 @@ from emulab.servers.l7.config import (
     Field,
     Refusal,
     SourceRanges,
-    unknown_in_text,
+    unknown_variables,
 )
+
+_NO_CACHE = never(NGINX, "a service is asked about each request")
+
+
+def _is_unspoken(method: str) -> bool:
+    return method not in ("GET", "HEAD", "POST", "PUT", "DELETE")
+
 
 OPEN_PATHS = ("/.well-known/acme-challenge",)
 """`no-auth-locations` where nobody says it: whoever issues certificates has to see them."""
@@ -164,7 +172,7 @@ def _authentication(
     )
     texts = [found.url, found.signin, found.cache_key, found.request_redirect]
     for text in (*texts, *(field.value for field in set_headers)):
-        if unknown := [name for name in unknown_in_text(text) if name not in _OF_INGRESSES]:
+        if unknown := [name for name in unknown_variables(text, groups=False) if name not in _OF_INGRESSES]:
             raise _Unfollowed(source, f"{text!r}: nginx has no variable ${unknown[0]}")
     return found
 
@@ -246,8 +254,16 @@ ACCESS = Theme(
             "secret_type",
             "how the Secret has them: a file of htpasswd under `auth`, or a key a user",
             denies=True,
+            needs=("auth-type",),
         ),
-        Annotation("auth-realm", values.realm, "realm", "what clients show with the question", denies=True),
+        Annotation(
+            "auth-realm",
+            values.realm,
+            "realm",
+            "what clients show with the question",
+            denies=True,
+            needs=("auth-type",),
+        ),
         Annotation(
             "auth-url", values.url, "auth_url", "a service is asked whether a request may in", denies=True
         ),
@@ -257,6 +273,10 @@ ACCESS = Theme(
             "auth_method",
             "with which method it is asked",
             denies=True,
+            lacks=(
+                partly(HAPROXY, "others than GET, HEAD, POST, PUT and DELETE are asked by GET", _is_unspoken),
+            ),
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-response-headers",
@@ -264,6 +284,7 @@ ACCESS = Theme(
             "auth_response_headers",
             "fields of its answer that the backend gets",
             denies=True,
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-proxy-set-headers",
@@ -271,6 +292,7 @@ ACCESS = Theme(
             "auth_set_headers",
             "a ConfigMap of fields that it is told",
             denies=True,
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-cache-duration",
@@ -278,44 +300,73 @@ ACCESS = Theme(
             "auth_cache_durations",
             "how long its answers are kept, by their status",
             denies=True,
+            lacks=(_NO_CACHE,),
+            needs=("auth-cache-key",),
         ),
-        Annotation("auth-cache-key", values.cache_key, "auth_cache_key", "by what its answers are kept"),
-        Annotation("auth-signin", values.url, "auth_signin", "where a client is sent that it doesn't let in"),
+        Annotation(
+            "auth-cache-key",
+            values.cache_key,
+            "auth_cache_key",
+            "by what its answers are kept",
+            lacks=(_NO_CACHE,),
+            needs=("auth-url",),
+        ),
+        Annotation(
+            "auth-signin",
+            values.url,
+            "auth_signin",
+            "where a client is sent that it doesn't let in",
+            lacks=(partly(NGINX, "the way back is as the client wrote it: what escapes it is of OpenResty"),),
+            needs=("auth-url",),
+        ),
         Annotation(
             "auth-signin-redirect-param",
             values.url_text,
             "auth_signin_param",
             "the parameter with the way back",
+            needs=("auth-signin",),
         ),
         Annotation(
             "auth-request-redirect",
             values.url_text,
             "auth_request_redirect",
             "the X-Auth-Request-Redirect that it is told",
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-always-set-cookie",
             boolean,
             "auth_always_set_cookie",
             "whether its cookie goes to the client with every status",
+            needs=("auth-url",),
         ),
         Annotation(
             "auth-keepalive",
             values.signed,
             "keepalive",
             "connections that are kept to it: each question has one of its own here",
+            untold=True,
         ),
         Annotation(
-            "auth-keepalive-share-vars", boolean, "keepalive_share", "of no effect without auth-keepalive"
+            "auth-keepalive-share-vars",
+            boolean,
+            "keepalive_share",
+            "of no effect without auth-keepalive",
+            untold=True,
         ),
         Annotation(
             "auth-keepalive-requests",
             values.signed,
             "keepalive_requests",
             "of no effect without auth-keepalive",
+            untold=True,
         ),
         Annotation(
-            "auth-keepalive-timeout", seconds, "keepalive_timeout", "of no effect without auth-keepalive"
+            "auth-keepalive-timeout",
+            seconds,
+            "keepalive_timeout",
+            "of no effect without auth-keepalive",
+            untold=True,
         ),
         Annotation(
             "enable-global-auth", boolean, "global_auth", "whether the ConfigMap's global-auth-url is asked"

@@ -58,8 +58,20 @@ ANSWERING = Theme(
     (
         Annotation("proxy-cookie-domain", replacement, "cookie_domain", "another domain for cookies"),
         Annotation("proxy-cookie-path", replacement, "cookie_path", "another path for cookies"),
-        Annotation("proxy-redirect-from", url_text, "redirect_from", "of Location and Refresh, what goes"),
-        Annotation("proxy-redirect-to", url_text, "redirect_to", "and what takes its place"),
+        Annotation(
+            "proxy-redirect-from",
+            url_text,
+            "redirect_from",
+            "of Location and Refresh, what goes",
+            needs=("proxy-redirect-to",),
+        ),
+        Annotation(
+            "proxy-redirect-to",
+            url_text,
+            "redirect_to",
+            "and what takes its place",
+            needs=("proxy-redirect-from",),
+        ),
         Annotation("relative-redirects", boolean, "relative", "a place without a host stays so"),
         Annotation(
             "custom-headers",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from emulab.kinds.networking.enginelacks import HAPROXY, partly
 from emulab.kinds.networking.nginxvalues import matching, on_off, server_name
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes, with_known
 from emulab.servers.l7.config import Field, Mirror, UpstreamFields, unknown_variables
@@ -30,6 +31,10 @@ def _mirror(text: str) -> str:
     return text
 
 
+def _has_groups(text: str) -> bool:
+    return re.search(r"\$\{?\d", text) is not None
+
+
 def _apply(values: Wishes, draft: RouteDraft) -> None:
     fields = []
     if "host" in values:
@@ -53,7 +58,11 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
 ASKING = Theme(
     (
         Annotation(
-            "upstream-vhost", with_variables(server_name), "host", "the Host that the upstream is told"
+            "upstream-vhost",
+            with_variables(server_name),
+            "host",
+            "the Host that the upstream is told",
+            lacks=(partly(HAPROXY, "the groups of an expression are empty in it", _has_groups),),
         ),
         Annotation(
             "connection-proxy-header",
@@ -62,8 +71,17 @@ ASKING = Theme(
             "the Connection that the upstream is told",
         ),
         Annotation("mirror-target", _mirror, "mirror", "a URL that gets every request, too"),
-        Annotation("mirror-host", server_name, "mirror_host", "the Host that it is told"),
-        Annotation("mirror-request-body", on_off, "mirror_body", "whether bodies are sent there"),
+        Annotation(
+            "mirror-host", server_name, "mirror_host", "the Host that it is told", needs=("mirror-target",)
+        ),
+        Annotation(
+            "mirror-request-body",
+            on_off,
+            "mirror_body",
+            "whether bodies are sent there",
+            lacks=(partly(HAPROXY, "of a body that is larger than 32 KB the beginning is sent", bool),),
+            needs=("mirror-target",),
+        ),
     ),
     _apply,
 )

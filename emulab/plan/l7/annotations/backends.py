@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from emulab.kinds.core.secret import pem
+from emulab.kinds.networking.enginelacks import HAPROXY, never
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import http_version, integer
 from emulab.kinds.registry import SECRET
 from emulab.model.objects import Object
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
+
+
+def _is_old(version: str) -> bool:
+    return version == "1.0"
+
 
 _SPOKEN = (HTTP, HTTPS, AUTO_HTTP, GRPC, GRPCS)
 _CIPHERS = re.compile(r"[A-Za-z0-9+:_\-!]*")
@@ -132,7 +138,13 @@ _OF_TLS = (
     Annotation(
         "proxy-ssl-verify", _switch, "verify", "whether the certificates of HTTPS backends are verified"
     ),
-    Annotation("proxy-ssl-verify-depth", _depth, "depth", "how many certificates may be between"),
+    Annotation(
+        "proxy-ssl-verify-depth",
+        _depth,
+        "depth",
+        "how many certificates may be between",
+        lacks=(never(HAPROXY, "it takes chains of any length"),),
+    ),
     Annotation("proxy-ssl-name", _name, "name", "the name that the certificates have to be for"),
     Annotation("proxy-ssl-server-name", _switch, "server_name", "whether that name is told (SNI)"),
     Annotation(
@@ -147,7 +159,11 @@ BACKENDS = Theme(
             "backend-protocol", _protocol, "protocol", f"how backends are reached: {', '.join(_SPOKEN)}"
         ),
         Annotation(
-            "proxy-http-version", http_version, "http_version", "in which backends are asked: 1.0 or 1.1"
+            "proxy-http-version",
+            http_version,
+            "http_version",
+            "in which backends are asked: 1.0 or 1.1",
+            lacks=(never(HAPROXY, "it asks in HTTP/1.1", _is_old),),
         ),
         Annotation(
             "proxy-ssl-secret", str, "secret", "the Secret with our certificate for backends, and their CA's"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
 from emulab.kinds.networking.nginxvalues import (
     basic_characters,
     boolean,
@@ -20,18 +21,17 @@ from emulab.kinds.networking.nginxvalues import (
     url_characters,
 )
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
-from emulab.servers.l7.config import VARIABLE_PREFIXES, VARIABLES
+from emulab.servers.l7.config import FAMILIES, VARIABLES, unknown_variables
 
 
 def _hash_by(text: str) -> str:
     if not text or not re.fullmatch(r"[-\w${}]*", text, re.ASCII):
         raise ValueError("is no key: nginx' variables, letters, digits and -_ are")
-    for name in re.findall(r"\$\{?(\w+)", text, re.ASCII):
-        if name not in VARIABLES and not name.startswith(VARIABLE_PREFIXES):
-            raise ValueError(
-                f"has ${name}, which isn't known here; known: {', '.join(sorted(VARIABLES))}, "
-                + ", ".join(f"{prefix}NAME" for prefix in VARIABLE_PREFIXES)
-            )
+    for name in unknown_variables(text, groups=False):
+        raise ValueError(
+            f"has ${name}, which isn't known here; known: {', '.join(sorted(VARIABLES))}, "
+            + ", ".join(f"{family}NAME" for family in FAMILIES)
+        )
     return text
 
 
@@ -62,10 +62,24 @@ def _give_cookie(values: Wishes, draft: RouteDraft) -> None:
         draft.policy = replace(draft.policy, affinity_cookie=True)
 
 
+_NO_SUBSET = tuple(never(engine, "a key leads to one server") for engine in (NGINX, HAPROXY))
+
+
+def _is_ewma(name: str) -> bool:
+    return name == "ewma"
+
+
 BALANCING = Theme(
     (
         Annotation(
-            "load-balance", load_balance, "load_balance", "`round_robin`, or `ewma`: who answers faster"
+            "load-balance",
+            load_balance,
+            "load_balance",
+            "`round_robin`, or `ewma`: who answers faster",
+            lacks=(
+                partly(NGINX, "the endpoints are asked in turn: it measures nobody", _is_ewma),
+                partly(HAPROXY, "the endpoints are asked in turn: it measures nobody", _is_ewma),
+            ),
         ),
         Annotation(
             "service-upstream",
@@ -78,9 +92,21 @@ BALANCING = Theme(
             "upstream-hash-by", _hash_by, "hash_by", "the key that leads to an endpoint: `$request_uri`"
         ),
         Annotation(
-            "upstream-hash-by-subset", boolean, "hash_subset", "a key leads to any of several endpoints"
+            "upstream-hash-by-subset",
+            boolean,
+            "hash_subset",
+            "a key leads to any of several endpoints",
+            lacks=(*_NO_SUBSET,),
+            needs=("upstream-hash-by",),
         ),
-        Annotation("upstream-hash-by-subset-size", _subset_size, "hash_size", "how many those are; 3"),
+        Annotation(
+            "upstream-hash-by-subset-size",
+            _subset_size,
+            "hash_size",
+            "how many those are; 3",
+            lacks=(*_NO_SUBSET,),
+            needs=("upstream-hash-by-subset",),
+        ),
     ),
     _nothing,
 )
@@ -93,6 +119,11 @@ AFFINITY = Theme(
             one_of("balanced", "persistent"),
             "mode",
             "`balanced`: endpoints that come take over their share of clients; `persistent`: none",
+            lacks=(
+                never(NGINX, "a cookie names a server, as with `persistent`"),
+                never(HAPROXY, "a cookie names a server, as with `persistent`"),
+            ),
+            needs=("affinity",),
         ),
         Annotation(
             "affinity-canary-behavior",
@@ -100,26 +131,51 @@ AFFINITY = Theme(
             "canary_behavior",
             "of a canary. `sticky`: who was served by it stays with it; `legacy`: it knows no affinity",
         ),
-        Annotation("session-cookie-name", basic_characters, "cookie", "the cookie's name; `INGRESSCOOKIE`"),
-        Annotation("session-cookie-path", url_characters, "path", "its Path; the location's"),
-        Annotation("session-cookie-domain", basic_characters, "domain", "its Domain"),
         Annotation(
-            "session-cookie-samesite", _same_site, "same_site", "its SameSite: `None`, `Lax`, `Strict`"
+            "session-cookie-name",
+            basic_characters,
+            "cookie",
+            "the cookie's name; `INGRESSCOOKIE`",
+            needs=("affinity",),
+        ),
+        Annotation(
+            "session-cookie-path", url_characters, "path", "its Path; the location's", needs=("affinity",)
+        ),
+        Annotation("session-cookie-domain", basic_characters, "domain", "its Domain", needs=("affinity",)),
+        Annotation(
+            "session-cookie-samesite",
+            _same_site,
+            "same_site",
+            "its SameSite: `None`, `Lax`, `Strict`",
+            needs=("affinity",),
         ),
         Annotation(
             "session-cookie-conditional-samesite-none",
             boolean,
             "unless_incompatible",
             "no `SameSite=None` for browsers that take it for `Strict`",
+            needs=("session-cookie-samesite",),
         ),
-        Annotation("session-cookie-secure", boolean, "secure", "Secure over plain HTTP, too"),
-        Annotation("session-cookie-expires", _seconds, "expires", "its Expires: so many seconds from now"),
-        Annotation("session-cookie-max-age", _seconds, "max_age", "its Max-Age in seconds"),
+        Annotation(
+            "session-cookie-secure", boolean, "secure", "Secure over plain HTTP, too", needs=("affinity",)
+        ),
+        Annotation(
+            "session-cookie-expires",
+            _seconds,
+            "expires",
+            "its Expires: so many seconds from now",
+            lacks=(never(NGINX, "it has no words for a time to come"),),
+            needs=("affinity",),
+        ),
+        Annotation(
+            "session-cookie-max-age", _seconds, "max_age", "its Max-Age in seconds", needs=("affinity",)
+        ),
         Annotation(
             "session-cookie-change-on-failure",
             boolean,
             "change_on_failure",
             "after a failure it leads to another endpoint, and else to the same",
+            needs=("affinity",),
         ),
     ),
     _give_cookie,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from emulab.kinds.networking.enginelacks import HAPROXY, never, partly
 from emulab.kinds.networking.nginxvalues import integer, on_off, size
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import Policy
@@ -28,16 +29,47 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
         draft.policy = replace(draft.policy, response_buffer=held)
 
 
+_ONE_BUFFER = never(HAPROXY, "it holds back a buffer of 32 KB")
+
+
 BUFFERING = Theme(
     (
         Annotation(
-            "proxy-request-buffering", on_off, "request", "a body is whole before an upstream is asked"
+            "proxy-request-buffering",
+            on_off,
+            "request",
+            "a body is whole before an upstream is asked",
+            lacks=(partly(HAPROXY, "it waits for 32 KB of a body", bool),),
         ),
-        Annotation("proxy-buffering", on_off, "response", "an answer may wait for a slow client"),
-        Annotation("proxy-buffers-number", integer, "buffers", "with how many buffers"),
-        Annotation("proxy-max-temp-file-size", size, "file", "and with how many bytes besides"),
-        Annotation("proxy-busy-buffers-size", size, "busy", "of nginx's memory alone: nobody could tell"),
-        Annotation("client-body-buffer-size", size, "body", "of nginx's memory alone: nobody could tell"),
+        Annotation(
+            "proxy-buffering",
+            on_off,
+            "response",
+            "an answer may wait for a slow client",
+            lacks=(never(HAPROXY, "it holds back a buffer of 32 KB", bool),),
+        ),
+        Annotation(
+            "proxy-buffers-number",
+            integer,
+            "buffers",
+            "with how many buffers",
+            lacks=(_ONE_BUFFER,),
+            needs=("proxy-buffering",),
+        ),
+        Annotation(
+            "proxy-max-temp-file-size",
+            size,
+            "file",
+            "and with how many bytes besides",
+            lacks=(_ONE_BUFFER,),
+            needs=("proxy-buffering",),
+        ),
+        Annotation(
+            "proxy-busy-buffers-size", size, "busy", "of nginx's memory alone: nobody could tell", untold=True
+        ),
+        Annotation(
+            "client-body-buffer-size", size, "body", "of nginx's memory alone: nobody could tell", untold=True
+        ),
     ),
     _apply,
 )

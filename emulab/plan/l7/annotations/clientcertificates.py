@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from emulab.kinds.core.secret import texts_of
 from emulab.kinds.networking import accessvalues as values
+from emulab.kinds.networking.enginelacks import HAPROXY, never
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import boolean
 from emulab.kinds.registry import SECRET
@@ -70,6 +71,10 @@ def _wrong(wishes: Wishes, ingress: Ingress, world: Beside) -> Iterator[tuple[st
         )
 
 
+def _is_path(page: str) -> bool:
+    return page.startswith("/")
+
+
 CLIENT_CERTIFICATES = Theme(
     (
         Annotation(
@@ -89,24 +94,30 @@ CLIENT_CERTIFICATES = Theme(
             values.signed,
             "depth",
             "how long the chain of a certificate may be; 1 if not said",
+            lacks=(never(HAPROXY, "it takes chains of any length"),),
+            needs=("auth-tls-secret",),
         ),
         Annotation(
             "auth-tls-error-page",
             values.error_page,
             "error_page",
             "where clients go whose certificate is wrong or missing",
+            lacks=(never(HAPROXY, "it asks for no other path: the page says what is wrong", _is_path),),
+            needs=("auth-tls-secret",),
         ),
         Annotation(
             "auth-tls-pass-certificate-to-upstream",
             boolean,
             "pass_certificate",
             "whether the backend gets the certificate",
+            needs=("auth-tls-secret",),
         ),
         Annotation(
             "auth-tls-match-cn",
             values.common_name,
             "match",
             "what the certificate's subject has to have, a regular expression",
+            needs=("auth-tls-secret",),
         ),
     ),
     _apply,

@@ -42,27 +42,48 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
 CROSS_ORIGIN = Theme(
     (
         Annotation("enable-cors", boolean, "enabled", "answers preflights and allows other origins"),
-        Annotation("cors-allow-origin", _origins, "origins", "which ones; `*` for one label of a host"),
+        Annotation(
+            "cors-allow-origin",
+            _origins,
+            "origins",
+            "which ones; `*` for one label of a host",
+            needs=("enable-cors",),
+        ),
         Annotation(
             "cors-allow-methods",
             matching(r"([A-Za-z]+,?\s?)+", "list of methods"),
             "methods",
             "Access-Control-Allow-Methods",
+            needs=("enable-cors",),
         ),
         Annotation(
             "cors-allow-headers",
             matching(r"[A-Za-z0-9\-_, ]*", "list of header fields"),
             "headers",
             "Access-Control-Allow-Headers",
+            needs=("enable-cors",),
         ),
         Annotation(
             "cors-expose-headers",
             matching(r"(([A-Za-z0-9\-_]+|\*),?\s?)+", "list of header fields"),
             "expose",
             "Access-Control-Expose-Headers",
+            needs=("enable-cors",),
         ),
-        Annotation("cors-allow-credentials", boolean, "credentials", "Access-Control-Allow-Credentials"),
-        Annotation("cors-max-age", integer, "max_age", "for how many seconds a preflight holds"),
+        Annotation(
+            "cors-allow-credentials",
+            boolean,
+            "credentials",
+            "Access-Control-Allow-Credentials",
+            needs=("enable-cors",),
+        ),
+        Annotation(
+            "cors-max-age",
+            integer,
+            "max_age",
+            "for how many seconds a preflight holds",
+            needs=("enable-cors",),
+        ),
     ),
     _apply,
 )

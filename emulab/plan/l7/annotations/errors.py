@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulab.kinds.core.serviceview import Service
+from emulab.kinds.networking.enginelacks import HAPROXY, partly
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.kinds.networking.nginxvalues import boolean, matching, statuses_from
 from emulab.kinds.registry import SERVICE
@@ -81,12 +82,14 @@ ERRORS = Theme(
             statuses_from(400),
             "statuses",
             "statuses that the default backend answers in the place of",
+            lacks=(partly(HAPROXY, "its own answers for servers that can't be reached keep their pages"),),
         ),
         Annotation(
             "disable-proxy-intercept-errors",
             boolean,
             "own_alone",
             "custom-http-errors are those of the ingress alone",
+            needs=("custom-http-errors",),
         ),
     ),
     _apply,

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from emulab.kinds.networking.accessvalues import kilobytes, networks, signed
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.kinds.networking.enginelacks import HAPROXY, partly
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import ClientLimits, ConnectionLimit, RequestLimit
+
+
+def _wrong(values: Wishes, ingress: Ingress, world: Beside) -> Iterator[tuple[str, str]]:
+    buffered = world.settings.get("proxy-buffering") == "on"
+    for name, text in ingress.annotations.items():
+        if name.endswith("/proxy-buffering"):
+            buffered = text.strip() == "on"
+    if values.get("limit_rate") and not buffered:
+        yield "limit-rate", "has no effect without proxy-buffering: on, as nginx has it"
+
+
+_WINDOW = partly(HAPROXY, "requests are counted in a window of time, which is not nginx' bucket")
+
 
 _RATES = (("rps", 1000), ("rpm", 1000 / 60))
 """In thousandths of a request a second, for one; nginx takes the whole number."""
@@ -41,19 +57,57 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
 
 LIMITS = Theme(
     (
-        Annotation("limit-rps", signed, "rps", "requests a second that a client may make, by its address"),
-        Annotation("limit-rpm", signed, "rpm", "requests a minute that a client may make, by its address"),
+        Annotation(
+            "limit-rps",
+            signed,
+            "rps",
+            "requests a second that a client may make, by its address",
+            lacks=(_WINDOW,),
+        ),
+        Annotation(
+            "limit-rpm",
+            signed,
+            "rpm",
+            "requests a minute that a client may make, by its address",
+            lacks=(_WINDOW,),
+        ),
         Annotation(
             "limit-burst-multiplier",
             signed,
             "burst",
             "how many times the limit may come at once; 5 if not said",
+            lacks=(_WINDOW,),
+            needs=("limit-rps", "limit-rpm"),
         ),
         Annotation("limit-connections", signed, "connections", "requests of a client that may be under way"),
-        Annotation("limit-allowlist", networks, "allowlist", "networks whose clients are not counted"),
-        Annotation("limit-whitelist", networks, "whitelist", "the older name of limit-allowlist"),
-        Annotation("limit-rate", kilobytes, "limit_rate", "KB of an answer a second; 0: as fast as it goes"),
-        Annotation("limit-rate-after", kilobytes, "limit_rate_after", "KB of an answer that go before that"),
+        Annotation(
+            "limit-allowlist",
+            networks,
+            "allowlist",
+            "networks whose clients are not counted",
+            needs=("limit-rps", "limit-rpm", "limit-connections"),
+        ),
+        Annotation(
+            "limit-whitelist",
+            networks,
+            "whitelist",
+            "the older name of limit-allowlist",
+            needs=("limit-rps", "limit-rpm", "limit-connections"),
+        ),
+        Annotation(
+            "limit-rate",
+            kilobytes,
+            "limit_rate",
+            "with proxy-buffering: KB of an answer a second; 0: as fast as it goes",
+        ),
+        Annotation(
+            "limit-rate-after",
+            kilobytes,
+            "limit_rate_after",
+            "KB of an answer that go before that",
+            needs=("limit-rate",),
+        ),
     ),
     _apply,
+    _wrong,
 )

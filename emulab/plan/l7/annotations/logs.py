@@ -21,6 +21,7 @@ LOGGING = Theme(
             boolean,
             "rewrite",
             "lines of nginx's error log, which there isn't: kept alone",
+            untold=True,
         ),
     ),
     _apply,

@@ -29,11 +29,19 @@ REDIRECTS = Theme(
     (
         Annotation("temporal-redirect", redirect_url, "temporal", "all requests are sent to a URL: 302"),
         Annotation(
-            "temporal-redirect-code", status_between(300, 307), "temporal_status", "another status for it"
+            "temporal-redirect-code",
+            status_between(300, 307),
+            "temporal_status",
+            "another status for it",
+            needs=("temporal-redirect",),
         ),
         Annotation("permanent-redirect", redirect_url, "permanent", "all requests are sent to a URL: 301"),
         Annotation(
-            "permanent-redirect-code", status_between(300, 308), "permanent_status", "another status for it"
+            "permanent-redirect-code",
+            status_between(300, 308),
+            "permanent_status",
+            "another status for it",
+            needs=("permanent-redirect",),
         ),
         Annotation("app-root", _root, "root", "`/` of the host is sent to this path"),
         Annotation(

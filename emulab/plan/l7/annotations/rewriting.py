@@ -60,6 +60,7 @@ REWRITING = Theme(
             _with_groups,
             "prefix",
             "X-Forwarded-Prefix, where there is a rewrite-target",
+            needs=("rewrite-target",),
         ),
     ),
     _apply,

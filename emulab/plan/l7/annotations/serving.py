@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from emulab.kinds.networking.enginelacks import HAPROXY, never, partly
 from emulab.kinds.networking.nginxvalues import (
     boolean,
     integer,
@@ -18,6 +19,10 @@ from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wish
 
 def _apply(values: Wishes, draft: RouteDraft) -> None:
     draft.policy = replace(draft.policy, **values)
+
+
+def _has_unretried(conditions: tuple[str, ...]) -> bool:
+    return not {"http_403", "http_429"}.isdisjoint(conditions)
 
 
 SERVING = Theme(
@@ -35,21 +40,44 @@ SERVING = Theme(
             "preserve-trailing-slash", boolean, "keep_slash", "a slash at the target's end is kept thereby"
         ),
         Annotation("use-port-in-redirects", redirect_port, "redirect_port", "and the port of HTTPS is said"),
-        Annotation("proxy-body-size", size, "body_max", "the largest body of a request; 0: any"),
-        Annotation("proxy-buffer-size", size, "response_head_max", "the largest head of an answer"),
+        Annotation(
+            "proxy-body-size",
+            size,
+            "body_max",
+            "the largest body of a request; 0: any",
+            lacks=(partly(HAPROXY, "a body in chunks is measured as far as it comes within 32 KB"),),
+        ),
+        Annotation(
+            "proxy-buffer-size",
+            size,
+            "response_head_max",
+            "the largest head of an answer",
+            lacks=(never(HAPROXY, "its buffers are of one size, 32 KB"),),
+        ),
         Annotation("proxy-connect-timeout", seconds, "connect_timeout", "for a connection to a backend"),
         Annotation("proxy-read-timeout", seconds, "read_timeout", "between two pieces of an answer"),
-        Annotation("proxy-send-timeout", seconds, "send_timeout", "for which a side may take nothing"),
+        Annotation(
+            "proxy-send-timeout",
+            seconds,
+            "send_timeout",
+            "for which a side may take nothing",
+            lacks=(never(HAPROXY, "it has one time for both ways, which is proxy-read-timeout"),),
+        ),
         Annotation(
             "proxy-next-upstream",
             next_upstream,
             "next_upstream",
             "after what another server is tried: `error timeout`, `invalid_header`, `http_502`, …, `non_idempotent`, "
             "`off`",
+            lacks=(partly(HAPROXY, "it knows nothing of http_403 and http_429", _has_unretried),),
         ),
         Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried; 0: each once"),
         Annotation(
-            "proxy-next-upstream-timeout", whole_seconds, "next_upstream_timeout", "for how long; 0: for ever"
+            "proxy-next-upstream-timeout",
+            whole_seconds,
+            "next_upstream_timeout",
+            "for how long; 0: for ever",
+            lacks=(never(HAPROXY, "it counts tries, not time"),),
         ),
     ),
     _apply,

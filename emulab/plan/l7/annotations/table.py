@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from emulab.kinds.kind import Kind
+from emulab.kinds.networking.enginelacks import Lack
 from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.model.objects import Object
 from emulab.servers.l7.config import Canary, Filter, Match, Policy, RequestRoute, WeightedUpstream
@@ -20,6 +21,9 @@ class Annotation(NamedTuple):
     field: str  # under which its theme finds what it says
     doc: str
     denies: bool = False  # whether a text that says nothing lets nobody in: it was to be a lock
+    lacks: tuple[Lack, ...] = ()  # what engines can't do of it
+    needs: tuple[str, ...] = ()  # without one of these it says nothing, here or in the controller's ConfigMap
+    untold: bool = False  # whether nobody outside could tell that it is followed
 
 
 DENIED = "denied"

@@ -48,6 +48,11 @@ def unheeded(
                 then = _REFUSED if followed[key].denies and text else "requests are served as without it"
                 what = f"{text!r} {error}; {then}"
                 wrong.append(Finding(o, ("metadata", "annotations", name), what).line())
+                continue
+            needs = followed[key].needs
+            if needs and not _is_there(needs, o, name.removesuffix(key), classes, objects):
+                what = f"has no effect without {' or '.join(needs)}"
+                wrong.append(Finding(o, ("metadata", "annotations", name), what).line())
         wrong += (finding.line() for finding in _wrong(o, classes, themes, objects))
     return [
         Finding(first, ("metadata", "annotations", name), _NOT_FOLLOWED + _and_others(len(others))).line()
@@ -56,6 +61,18 @@ def unheeded(
 
 
 _REFUSED = "everybody is answered 503"
+
+
+def _is_there(
+    needs: tuple[str, ...], o: Object, prefix: str, classes: IngressClasses, objects: Objects | None
+) -> bool:
+    """Whether the Ingress has one of these annotations, or the controller's ConfigMap a key of its name."""
+    if any(prefix + name in o.annotations for name in needs):
+        return True
+    for controller in classes.serving(Ingress.of(o))[:1] if objects is not None else ():
+        settings = _There(objects, controller.flags).settings if objects is not None else {}
+        return any(name in settings for name in needs)
+    return False
 
 
 def _asked(o: Object, classes: IngressClasses) -> Iterator[tuple[str, str, str]]:

@@ -14,12 +14,16 @@ from emulab.servers.l7.config import REGULAR_EXPRESSION, RequestRoute
 
 
 class RouteMaps(NamedTuple):
-    """The texts of the maps; `expressions` are asked one after the other: host's number, expression, route."""
+    """The texts of the maps; `expressions` are asked one after the other: host's number, expression, route.
+
+    So are `host_expressions`, for names that no map has: expression, host's number.
+    """
 
     hosts: str
     exact: str
     prefixes: str
     expressions: tuple[tuple[int, str, int], ...]
+    host_expressions: tuple[tuple[str, int], ...] = ()
 
 
 def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
@@ -30,8 +34,11 @@ def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
     expressions: list[tuple[int, str, int]] = []
     for number, route in sorted(enumerate(routes), key=lambda one: one[1].match.path_type != "Exact"):
         match = route.match
-        host = hosts.setdefault(match.host.lower(), len(hosts))
+        name = match.host if match.host.startswith("~") else match.host.lower()
+        host = hosts.setdefault(name, len(hosts))
         path, kind = match.path or "/", match.path_type
+        if kind != REGULAR_EXPRESSION:
+            path = path.replace(" ", "%20")
         if kind == REGULAR_EXPRESSION:
             expressions.append((host, path, number))
         elif kind == "Exact":
@@ -45,13 +52,14 @@ def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
             prefixes.setdefault(f"{host}{path}", number)
     expressions.sort(key=lambda one: (-len(one[1]), one[2]))
     return RouteMaps(
-        _text({name: n for name, n in hosts.items() if name}),
+        _text({name: n for name, n in hosts.items() if name and not name.startswith("~")}),
         _text(exact),
         _text(prefixes),
         tuple(expressions),
+        tuple((name.lstrip("~*"), n) for name, n in hosts.items() if name.startswith("~")),
     )
 
 
 def _text(entries: dict[str, int]) -> str:
-    """A map file. A key ends at its first space, so there are none of paths that have one (`unable`)."""
-    return "".join(f"{key} {value}\n" for key, value in entries.items() if " " not in key)
+    """A map file. A key ends at its first space, which is written otherwise in paths and asked for so."""
+    return "".join(f"{key} {value}\n" for key, value in entries.items())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from emulab.servers.engines.backendfiles import file_of, own_pair
 from emulab.servers.engines.haproxy.text import quoted
 from emulab.servers.l7.config import Policy, UpstreamTLS
-from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTPS
+from emulab.servers.l7.config.reaching import GRPC, GRPCS, HTTPS
 
 
 def parameters(policy: Policy, folder: str) -> str:
@@ -35,13 +33,3 @@ def _secure(tls: UpstreamTLS, folder: str) -> str:
     if pair := own_pair(tls):
         words.append(f"crt {folder}/{file_of(pair)}")
     return " ".join(words)
-
-
-def not_done(policy: Policy) -> Iterator[str]:
-    """What of it HAProxy can't do."""
-    if policy.reach.protocol == AUTO_HTTP:
-        yield "haproxy's servers are reached in one way, whatever the client speaks: AUTO_HTTP is HTTP"
-    if policy.http_version != "1.1":
-        yield f"haproxy doesn't ask in HTTP/{policy.http_version}"
-    if policy.reach.tls.verify and policy.reach.tls.depth != 1:
-        yield "haproxy knows no depth of certificates"

@@ -6,8 +6,9 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from emulab.servers.base import Emit, Server
-from emulab.servers.engines.haproxy.conf import CFG, FOLDER, HaproxyPlace, haproxy_files
+from emulab.servers.engines.haproxy.conf import HaproxyPlace, haproxy_files
 from emulab.servers.engines.haproxy.logged import entry, told
+from emulab.servers.engines.haproxy.places import CFG, FOLDER
 from emulab.servers.engines.hosting import EngineSettings, Make, ProgramIngress
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.shell.tls import fake_certificate

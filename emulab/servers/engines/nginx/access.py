@@ -6,7 +6,7 @@ A question to another service is a location of its own, beside the one that asks
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -90,26 +90,21 @@ def _asks(one: ExternalAuthentication, match: Match) -> ConfLines:
     return [*lines, directive("error_page", 401, "=", _sign_in(one, match))] if one.signin else lines
 
 
-def _variables(text: str) -> str:
-    """A text whose variables are nginx's own; it escapes none."""
-    return pattern(text.replace("$escaped_request_uri", "$request_uri"))
-
-
 def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLines]:
     """The locations that a question needs beside the route's own, by their places."""
     fields = {
         "Content-Length": '""',
         "X-Forwarded-Proto": '""',
         "X-Request-ID": "$req_id",
-        "Host": _variables(urlsplit(one.url).hostname or ""),
+        "Host": pattern(urlsplit(one.url).hostname or ""),
         "X-Original-URL": "$scheme://$http_host$request_uri",
         "X-Original-Method": "$request_method",
         "X-Sent-From": "nginx-ingress-controller",
         "X-Real-IP": "$remote_addr",
         "X-Forwarded-For": "$remote_addr",
-        "X-Auth-Request-Redirect": _variables(one.request_redirect or "$request_uri"),
+        "X-Auth-Request-Redirect": pattern(one.request_redirect or "$request_uri"),
         **({"X-Original-URI": "$request_uri", "X-Scheme": "$pass_access_scheme"} if one.method else {}),
-        **{quoted(field.name): _variables(field.value) for field in one.set_headers},
+        **{quoted(field.name): pattern(field.value) for field in one.set_headers},
     }
     asked = [
         directive("internal"),
@@ -117,7 +112,7 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
         directive("proxy_ssl_server_name", "on"),
         *(directive("proxy_set_header", *field) for field in fields.items()),
         *([directive("proxy_method", one.method)] if one.method else []),
-        directive("set", "$target", _variables(one.url)),
+        directive("set", "$target", pattern(one.url)),
         directive("proxy_pass", "$target"),
     ]
     found = {f"= {_path(match)}": asked}
@@ -129,16 +124,20 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
         found[_sign_in(one, match)] = [
             directive("internal"),
             directive("add_header", "Set-Cookie", "$auth_cookie"),
-            directive("return", 302, _variables(where)),
+            directive("return", 302, pattern(where)),
         ]
     return found
 
 
-def asked_beside(route: RequestRoute) -> Iterator[tuple[str, ConfLines]]:
-    """The locations that a route needs beside its own."""
+def asked_beside(
+    route: RequestRoute, beside: Callable[[RequestRoute], ConfLines]
+) -> Iterator[tuple[str, ConfLines]]:
+    """The locations that a route needs beside its own; `beside`: what where clients sign in says of other origins."""
     for one in route.filters:
         if isinstance(one, AccessControl) and one.external is not None:
-            yield from questions(one.external, route.match).items()
+            for place, lines in questions(one.external, route.match).items():
+                allowed = beside(route) if place.startswith("@") else []
+                yield place, [*allowed, *lines]
 
 
 def _zone(name: str) -> str:

@@ -56,7 +56,7 @@ def _direct(one: DirectResponse, _match: Match) -> ConfLines:
 
 
 def _root(one: RootRedirect, _match: Match) -> ConfLines:
-    return [directive("return", 302, f"$scheme://$best_http_host{quoted(one.path)}")]
+    return [directive("return", 302, f"$scheme://$http_host{quoted(one.path)}")]
 
 
 def _other_host(one: HostRedirect, _match: Match) -> ConfLines:
@@ -89,6 +89,11 @@ def _cors(one: CORS, _match: Match) -> ConfLines:
     return lines + [directive("add_header", field, variable, "always") for field, variable in names.items()]
 
 
+def cross_origin(route: RequestRoute) -> ConfLines:
+    """What answers of a route's say of other origins."""
+    return [line for one in route.filters if isinstance(one, CORS) for line in _cors(one, route.match)]
+
+
 def _regular(one: RegexRewrite, _match: Match) -> ConfLines:
     lines = [directive("rewrite", pattern(f"(?i){one.expression}"), spoken(one.target), "break")]
     return lines + (
@@ -101,9 +106,17 @@ def _asked(one: UpstreamFields, _match: Match) -> ConfLines:
 
 
 def _answered(one: AnswerFields, _match: Match) -> ConfLines:
-    hidden = [directive("proxy_hide_header", quoted(field.name)) for field in one.set]
+    """Its own name it says by itself."""
+    told = [field for field in one.set if field.name.lower() != "server"]
+    hidden = [directive("proxy_hide_header", quoted(field.name)) for field in told]
     return hidden + [
-        directive("add_header", quoted(field.name), quoted(field.value), "always") for field in one.set
+        directive(
+            "add_header",
+            quoted(field.name),
+            spoken(field.value) if one.spoken else quoted(field.value),
+            "always",
+        )
+        for field in told
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.servers.engines.nginx.text import ConfLines, directive
-from emulab.servers.l7.config import Balance, DrawnServer, HashBy, InTurn, LeastRequest
+from emulab.servers.l7.config import Balance, CookieAffinity, DrawnServer, HashBy, InTurn, LeastRequest
 
 
 def _hash(one: HashBy) -> ConfLines:
@@ -20,4 +20,5 @@ BALANCES: Mapping[type[Balance], Callable[[Any], ConfLines]] = {
     DrawnServer: lambda _: [directive("random")],
     LeastRequest: lambda _: [directive("random", "two", "least_conn")],
     HashBy: _hash,
+    CookieAffinity: lambda _: [directive("random")],  # who brings no cookie (`choosing`)
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from emulab.dataclass import dataclass
 from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.balancing import BALANCES
+from emulab.servers.engines.nginx.choosing import choices, sticky_groups
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
@@ -14,10 +15,9 @@ from emulab.servers.engines.nginx.locations import (
     UPSTREAM_FIELDS,
     locations,
     policy,
-    share_name,
-    upstream_name,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
+from emulab.servers.engines.nginx.names import upstream_name
 from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import is_named, places
@@ -81,7 +81,7 @@ def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
         *access.zones(config),
         "",
         *_upstreams(config, options),
-        *_shares(config.routes),
+        *choices(config.routes, config.upstreams),
         *_servers(config, engine),
         "",
         *block(
@@ -106,7 +106,8 @@ def _general(options: Options) -> ConfLines:
         directive("log_format", "lab", "escape=json", FORMAT),
         directive("access_log", f"syslog:server=unix:{PLACES.log},nohostname", "lab"),
         directive("default_type", "text/html"),
-        directive("server_tokens", "off"),
+        # It says its own name by itself, and with its version where a field of all answers is to say one.
+        directive("server_tokens", on(any(one.name.lower() == "server" for one in options.fields))),
         directive("keepalive_timeout", seconds(options.keepalive_timeout)),
         directive("keepalive_requests", options.keepalive_requests),
         directive("http2_max_concurrent_streams", options.http2_streams),
@@ -155,14 +156,18 @@ def _maps(options: Options) -> ConfLines:
         ),
         *block(
             "map $http_x_forwarded_host $best_http_host",
-            [f"default {'$http_x_forwarded_host' if trusted else '$asked_host'};", "'' $asked_host;"],
+            ["default $asked_host;", *(['"~^ *(?<first_host>[^,]*[^, ])" $first_host;'] if trusted else [])],
         ),
+        # What ingress-nginx's Lua and OpenResty's modules have: nothing here escapes a URI.
+        *block("map $request_uri $escaped_request_uri", ["default $request_uri;"]),
+        *block("map $remote_addr $the_real_ip", ["default $remote_addr;"]),
         *block("map $http_host $asked_host", ["default $http_host;", "'' _;"]),
         *block("map $best_http_host $redirect_host", [r'"~^(?<without_port>.*?)(:\d+)?$" $without_port;']),
         *block(
             "map $request_uri $bare_uri",
             ["default $request_uri;", r'"~^(?<without_slash>.*)/$" $without_slash;'],
         ),
+        *_forwarded_for(trusted and options.full_forwarded_for),
         *block("map $scheme $own_port", ["default $server_port;", "https 443;"]),
         *block(
             "map $http_x_forwarded_port $pass_port",
@@ -173,10 +178,20 @@ def _maps(options: Options) -> ConfLines:
             [f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};", "default '';"],
         ),
         HSTS,
-        *(directive("add_header", quoted(one.name), quoted(one.value), "always") for one in options.fields),
+        *(
+            directive("add_header", quoted(one.name), quoted(one.value), "always")
+            for one in options.fields
+            if one.name.lower() != "server"
+        ),
     ]
     lines += [*access.real_ip(options), *access.blocked(options)]
     return lines
+
+
+def _forwarded_for(full: bool) -> ConfLines:
+    """Who asked, as upstreams are told it: the address, or all who were in front."""
+    told = ['default "$http_x_forwarded_for, $realip_remote_addr";', "'' $realip_remote_addr;"]
+    return block("map $http_x_forwarded_for $told_forwarded_for", told if full else ["default $remote_addr;"])
 
 
 def _upstreams(config: L7Config, options: Options) -> ConfLines:
@@ -190,32 +205,15 @@ def _upstreams(config: L7Config, options: Options) -> ConfLines:
             balanced = BALANCES.get(type(upstream.balance), BALANCES[InTurn])(upstream.balance)
             times = -(-most // len(servers)) if not balanced else 1
             kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
-            lines += block(
-                f"upstream {upstream_name(name)}{end}",
-                [
-                    *balanced,
-                    *(directive("server", one, "max_fails=0") for one in servers * times),
-                    *kept,
-                    directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
-                    directive("keepalive_requests", 10000),
-                ],
-            )
+            kept += [
+                directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
+                directive("keepalive_requests", options.upstream_keepalive_requests),
+            ]
+            all_of_it = [directive("server", one, "max_fails=0") for one in servers * times]
+            lines += block(f"upstream {upstream_name(name)}{end}", [*balanced, *all_of_it, *kept])
+            for single, own in sticky_groups(name, upstream):
+                lines += block(f"upstream {single}{end}", [*own, *kept])
     return lines
-
-
-def _shares(routes: Sequence[RequestRoute]) -> ConfLines:
-    """Who draws among the backends of a route."""
-    lines: dict[str, ConfLines] = {}
-    for route in routes:
-        used = [one for one in route.backends if one.weight > 0]
-        if len(route.backends) > 1 and used:
-            total = sum(one.weight for one in used)
-            drawn = [f"{100 * one.weight / total:.2f}% {upstream_name(one.upstream)};" for one in used[:-1]]
-            name = share_name(route)
-            lines[name] = block(
-                f'split_clients "$request_id" ${name}', [*drawn, f"* {upstream_name(used[-1].upstream)};"]
-            )
-    return [line for block_ in lines.values() for line in block_]
 
 
 def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
@@ -264,6 +262,11 @@ def _server(
         lines += [
             directive("ssl_certificate", f"{CERTIFICATES}/{file}.pem"),
             directive("ssl_certificate_key", f"{CERTIFICATES}/{file}.pem"),
+            *(
+                [directive("ssl_reject_handshake", "on")]
+                if config.options.reject_handshake and not host
+                else []
+            ),
         ]
     lines += [
         directive("set", "$proxy_upstream_name", '"-"'),

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.access import TOLD, asked_beside, told_variable
-from emulab.servers.engines.nginx.annotated import EARLY, beside
+from emulab.servers.engines.nginx.annotated import EARLY, beside, cross_origin
+from emulab.servers.engines.nginx.choosing import set_cookie, target
 from emulab.servers.engines.nginx.filters import DIRECTIVES
+from emulab.servers.engines.nginx.names import upstream_name
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import is_named
@@ -24,23 +26,19 @@ UPSTREAM_FIELDS: Mapping[str, str] = {
     "Connection": "$connection_upgrade",
     "X-Request-ID": "$req_id",
     "X-Real-IP": "$remote_addr",
-    "X-Forwarded-For": "$remote_addr",
+    "X-Forwarded-For": "$told_forwarded_for",
     "X-Forwarded-Host": "$best_http_host",
     "X-Forwarded-Port": "$pass_port",
     "X-Forwarded-Proto": "$pass_access_scheme",
     "X-Forwarded-Scheme": "$pass_access_scheme",
     "X-Scheme": "$pass_access_scheme",
     "X-Original-Forwarded-For": "$http_x_forwarded_for",
+    "X-Original-Forwarded-Host": "$http_x_forwarded_host",
     "Proxy": '""',
     **{field: told_variable(field) for field in TOLD},
 }
 """What upstreams are told. nginx takes over such directives from outside only where a place has none of its own, so
 each location has all of them; so it is with `add_header`."""
-
-
-def upstream_name(name: str) -> str:
-    """The name of an upstream as ingress-nginx has it: `default-web-80`."""
-    return name.replace("/", "-")
 
 
 def locations(
@@ -54,7 +52,7 @@ def locations(
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
-        for place, asked in asked_beside(route):
+        for place, asked in asked_beside(route, cross_origin):
             if place not in taken:
                 taken.add(place)
                 lines += ["", *block(f"location {place}", asked)]
@@ -74,16 +72,21 @@ def _order(numbered: tuple[int, RequestRoute]) -> tuple[int, int, int]:
 def _places(route: RequestRoute) -> Iterator[str]:
     path, kind = route.match.path or "/", route.match.path_type
     if kind == "Exact":
-        yield f"= {quoted(path)}"
+        yield f"= {_raw(path)}"
     elif kind == REGULAR_EXPRESSION:
         yield f"~* {pattern('^' + path)}"
     elif kind == "Prefix":
         base = path.rstrip("/")
         if base:
-            yield f"= {quoted(base)}"
-        yield quoted(base + "/")
+            yield f"= {_raw(base)}"
+        yield _raw(base + "/")
     else:
-        yield quoted(path)
+        yield _raw(path)
+
+
+def _raw(path: str) -> str:
+    """A path as a location has it, which knows no variables: a dollar sign stands for itself as it is."""
+    return pattern(path) if "$" in path else quoted(path)
 
 
 def _served(
@@ -103,7 +106,7 @@ def _served(
     done = [one for one in route.filters if type(one) in DIRECTIVES]
     early = [line for one in done if type(one) in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
     own = [line for one in done if type(one) not in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
-    own += beside(number, route, upstreams)[0]
+    own += [*beside(number, route, upstreams)[0], *set_cookie(number, route, upstreams)]
     if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
         early += block("if ($pass_access_scheme = http)", [_to_https(route.policy)])
     own = early + own
@@ -119,7 +122,7 @@ def _served(
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
         return [*lines, directive("return", 503 if route.backends else 404)]
-    return [*lines, *_passed_on(route, first, upstreams, names)]
+    return [*lines, *_passed_on(number, route, upstreams, names)]
 
 
 def _to_https(how: Policy) -> str:
@@ -129,23 +132,15 @@ def _to_https(how: Policy) -> str:
 
 
 def _passed_on(
-    route: RequestRoute, first: str, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
 ) -> ConfLines:
     servers = upstreams[route.backends[0].upstream].servers
     if len(route.backends) == 1 and is_named(servers[0]):
         # A name is resolved whenever it is asked for, which nginx does for variables alone.
         host, _, port = servers[0].rpartition(":")
-        target = f"{names.get(host, host)}:{port}"
-        return [directive("set", "$target", quoted(target)), passed_on(route.policy, "$target")]
-    if len(route.backends) > 1:
-        return [passed_on(route.policy, group(route.policy, f"${{{share_name(route)}}}"))]
-    return [passed_on(route.policy, group(route.policy, first))]
-
-
-def share_name(route: RequestRoute) -> str:
-    """The variable that draws one of a route's backends."""
-    names = "_".join(f"{one.upstream}_{one.weight}" for one in route.backends)
-    return "share_" + "".join(c if c.isalnum() else "_" for c in names)
+        named = f"{names.get(host, host)}:{port}"
+        return [directive("set", "$target", quoted(named)), passed_on(route.policy, "$target")]
+    return [passed_on(route.policy, group(route.policy, target(number, route, upstreams)))]
 
 
 def _next_upstream(one: Policy) -> tuple[str, ...]:
@@ -172,5 +167,16 @@ def policy(one: Policy) -> ConfLines:
         directive("proxy_next_upstream_tries", one.tries),
         *([directive("limit_rate", one.limit_rate)] if one.limit_rate else []),
         *([directive("limit_rate_after", one.limit_rate_after)] if one.limit_rate_after else []),
-        *([directive("proxy_buffering", "on")] if one.response_buffer else []),
+        *(_buffering(one) if one.response_buffer else []),
+    ]
+
+
+def _buffering(one: Policy) -> ConfLines:
+    """What is held back of an answer: in buffers, of which nginx has at least two, and in a file."""
+    head = one.response_head_max
+    buffers = max(2, min(4, one.response_buffer // head))
+    rest = one.response_buffer - buffers * head
+    return [
+        directive("proxy_buffering", "on"),
+        directive("proxy_max_temp_file_size", max(rest, 2 * head) if rest > 0 else 0),
     ]

@@ -12,7 +12,8 @@ from emulab.servers.l7.messages.request import RequestHead
 
 _VARIABLES = {
     "client": "$remote_addr",
-    "port": "$remote_port",
+    "peer": "$realip_remote_addr",  # who is at the other end of the connection, whoever is believed to be behind
+    "port": "$realip_remote_port",
     "local": "$server_addr:$server_port",
     "user": "$remote_user",
     "scheme": "$scheme",
@@ -68,7 +69,7 @@ def entry(said: Mapping[str, str], routes: Mapping[int, ReadyRoute]) -> RequestE
     rule = routes.get(int(said["route"]), NO_ROUTE) if said["route"].isdigit() else NO_ROUTE
     tries = _tries(said)
     return RequestEntry(
-        client=(said["client"], _socket(said["client"], said["port"])),
+        client=(said["client"], _socket(said["peer"], said["port"])),
         local=said["local"],
         scheme=said["scheme"],
         version=said["version"] or "HTTP/1.1",

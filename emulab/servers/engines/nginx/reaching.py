@@ -38,6 +38,9 @@ def groups(config: L7Config) -> Iterator[tuple[str, str]]:
     for route in config.routes:
         for one in route.backends:
             used.setdefault(one.upstream, {}).update(dict.fromkeys(_GROUPS[route.policy.reach.protocol]))
+        if route.canary is not None:
+            ends = dict.fromkeys(_GROUPS[route.policy.reach.protocol])
+            used.setdefault(route.canary.upstream, {}).update(ends)
     for name in config.upstreams:
         for end in used[name] or ("",):
             yield name, end

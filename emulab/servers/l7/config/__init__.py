@@ -5,7 +5,7 @@ served. The words of `path_type` and what they mean are the personality's (see `
 
 * `whole`: the configuration, its routes and options. `matching`: what a route takes. `upstreams`: who gets it;
   `balance`: which of its servers; `resilience`: what an upstream is spared.
-* `servers`: what is decided of a host before. `texts`: which variables texts may have of nginx.
+* `servers`: what is decided of a host before.
 * `policy`: by which sizes, times and tries. `reaching`: in which protocol.
 * `filters`: what is done besides, a dataclass for each kind.
 * `variables`: texts that name what is known of a request; `patterns`: regular expressions as nginx has them.
@@ -14,8 +14,6 @@ served. The words of `path_type` and what they mean are the personality's (see `
 from __future__ import annotations
 
 from emulab.servers.l7.config.balance import (
-    VARIABLE_PREFIXES,
-    VARIABLES,
     Balance,
     CookieAffinity,
     DrawnServer,
@@ -63,9 +61,8 @@ from emulab.servers.l7.config.policy import Policy
 from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS, Reach, UpstreamTLS
 from emulab.servers.l7.config.resilience import ConnectionLimits, OutlierDetection
 from emulab.servers.l7.config.servers import ClientVerification
-from emulab.servers.l7.config.texts import unknown as unknown_in_text
 from emulab.servers.l7.config.upstreams import Canary, Upstream, WeightedUpstream
-from emulab.servers.l7.config.variables import pieces, unknown_variables
+from emulab.servers.l7.config.variables import FAMILIES, VARIABLES, pieces, unknown_variables
 from emulab.servers.l7.config.whole import (
     ANY_HOST,
     Certificate,
@@ -81,13 +78,13 @@ __all__ = [
     "AUTO_HTTP",
     "CORS",
     "EXACT",
+    "FAMILIES",
     "GRPC",
     "GRPCS",
     "HTTP",
     "HTTPS",
     "REGULAR_EXPRESSION",
     "VARIABLES",
-    "VARIABLE_PREFIXES",
     "AccessControl",
     "AnswerFields",
     "Balance",
@@ -145,6 +142,5 @@ __all__ = [
     "WeightedUpstream",
     "as_python",
     "pieces",
-    "unknown_in_text",
     "unknown_variables",
 ]

@@ -33,8 +33,8 @@ class LeastRequest(Variant):
 class HashBy(Variant):
     """The one that a key hashes to; servers that come or go move few keys.
 
-    `key` is a text with nginx' variables in it (`VARIABLES`). With `subset` a key hashes to so many servers, of which
-    any is taken.
+    `key` is a text with nginx' variables in it (`config.variables`). With `subset` a key hashes to so many servers, of
+    which any is taken.
     """
 
     key: str
@@ -58,12 +58,3 @@ class CookieAffinity(Variant):
 
 
 Balance = InTurn | PeakEwma | DrawnServer | LeastRequest | HashBy | CookieAffinity
-
-VARIABLES = frozenset(
-    {"args", "binary_remote_addr", "content_length", "content_type", "host", "http_host", "query_string"}
-    | {"remote_addr", "request_method", "request_uri", "scheme", "server_protocol", "the_real_ip", "uri"}
-    | {"is_args", "request", "document_uri"}
-)
-"""nginx' variables that a key may have."""
-VARIABLE_PREFIXES = ("arg_", "cookie_", "http_")
-"""… and those that name a parameter of the query, a cookie or a header field behind these."""

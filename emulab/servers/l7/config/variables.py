@@ -1,6 +1,8 @@
 """Texts that name what is known of a request, as nginx writes them: `$host`, `${http_accept}`, `$1`. Pure.
 
-`$` before anything else than a name stands for itself.
+What the variables stand for is the engine's matter (`engine.variables`). `$` before anything else than a name stands
+for itself. Those of an Ingress ($namespace, $service_name, …) are no variables here: who plans a route knows them, and
+writes their values into the text.
 """
 
 from __future__ import annotations
@@ -8,23 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-VARIABLES = frozenset(
-    {
-        "args",
-        "best_http_host",
-        "host",
-        "http_host",
-        "is_args",
-        "query_string",
-        "remote_addr",
-        "request_method",
-    }
-    | {"request_uri", "scheme", "pass_access_scheme", "server_port", "pass_port", "uri", "req_id"}
-)
-"""The names that mean something, besides `http_FIELD`, `arg_PARAMETER`, `cookie_NAME` and the digits of groups."""
+_NAMES = """
+args best_http_host binary_remote_addr content_length content_type document_uri escaped_request_uri host hostname
+http_host https is_args literal_dollar pass_access_scheme pass_port query_string realip_remote_addr remote_addr req_id
+request request_id request_method request_uri scheme server_name server_port server_protocol the_real_ip uri
+"""
 
-FAMILIES = ("http_", "arg_", "cookie_")
-_NAMED = re.compile(r"\$(?:\{(\w+)\}|([1-9])|([A-Za-z_]\w*))")
+VARIABLES = frozenset(_NAMES.split())
+"""The names that mean something, besides those of families and the digits of groups."""
+
+FAMILIES = ("arg_", "cookie_", "http_")
+"""The rest of their names says which parameter, cookie or header field is meant."""
+
+_NAMED = re.compile(r"\$(?:\{(\w+)\}|([1-9])|([A-Za-z_]\w*))", re.ASCII)
 
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:
@@ -36,7 +34,11 @@ def pieces(text: str) -> Iterator[tuple[str, str]]:
     yield text[at:], ""
 
 
-def unknown_variables(text: str) -> list[str]:
-    """The names of variables in a text that mean nothing."""
+def unknown_variables(text: str, groups: bool = True) -> list[str]:
+    """The names of variables in a text that mean nothing; `groups`: whether an expression has been looked for."""
     names = [name for _, name in pieces(text) if name]
-    return [name for name in names if not (name in VARIABLES or name.isdigit() or name.startswith(FAMILIES))]
+    return [name for name in names if not (_is_known(name) or (groups and name.isdigit()))]
+
+
+def _is_known(name: str) -> bool:
+    return name in VARIABLES or (name.startswith(FAMILIES) and not name.endswith("_"))

@@ -16,7 +16,7 @@ from emulab.servers.l7.config.variables import pieces
 from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.filters.effect import Asked, Outgoing
 from emulab.servers.l7.engine.filters.requests import upstream_fields
-from emulab.servers.l7.engine.filters.variables import compiled
+from emulab.servers.l7.engine.variables import compiled
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.wire.http1.framing import framing_line
 

@@ -321,7 +321,7 @@ class ConnectionMachine:
         close = not self.keep or refused or page.status in personality.closing
         written = personality.answer(
             page,
-            date=self.around.date() + self.extra,
+            date=self.around.date() + (b"" if page.whole else self.extra),
             close=close,
             head_only=head.method == b"HEAD",
         )

@@ -61,8 +61,9 @@ class Ending(Recorded):
             page = page._replace(lines=(*page.lines, *self._turn.lines))
         filters, asked = self._rule.filters if self._rule is not None else None, self._asked
         if filters is not None and asked is not None and filters.changes_pages:
-            lines = filters.page(Incoming(asked, page.status, list(page.lines), "", bodiless=True))
-            page = page._replace(lines=tuple(lines))
+            there = [*page.lines, *client.extra.splitlines(keepends=True)]
+            lines = filters.page(Incoming(asked, page.status, there, "", bodiless=True))
+            page = page._replace(lines=tuple(lines), whole=True)
         close, written = client.send_page(page, head)
         self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4
         self._around.counters.errors += 1

@@ -9,6 +9,7 @@ error of this one is a page of our own.
 from __future__ import annotations
 
 from emulab.servers.l7.engine.aside import ErrorUpstream
+from emulab.servers.l7.engine.balance.turn import Turn
 from emulab.servers.l7.engine.commands import RELEASE
 from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.trying import Trying
@@ -72,7 +73,11 @@ class Erring(Trying):
         written = b"".join([start, *replaced_lines(lines, _NOT_TOLD, []), end])
         self._kept = [errors.request(written, asked, status), *body]
         self._kept_size = 0
+        if self._turn is not None:
+            self._leave(now)
         self._group, self._name = errors.group, errors.group.name
+        if not errors.group.plain and self._rule is not None:
+            self._turn = Turn(asked, self._rule.route, self._around.draw, self._around.date)
         self._tries, self._attempt, self._freshened = client.policy.tries, 1, False
         self._size = 0
         self._select(now)

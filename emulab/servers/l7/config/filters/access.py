@@ -40,7 +40,7 @@ class BasicAuthentication:
 class ExternalAuthentication:
     """Another service is asked by a request of its own: 2xx lets in, 401 and 403 are passed on, all else is a 500.
 
-    Texts may have variables of nginx (`config.texts`). `cache_key` keeps answers, for as long as
+    Texts may have variables of nginx (`config.variables`). `cache_key` keeps answers, for as long as
     `cache_durations` say it (`proxy_cache_valid`: `200 202 401 5m`).
     """
 

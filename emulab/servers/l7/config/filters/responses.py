@@ -12,6 +12,7 @@ class AnswerFields(Variant):
     """Fields of all answers, our own among them, in the place of those of the same name."""
 
     set: tuple[Field, ...]
+    spoken: bool = False  # whether the values may name variables
 
 
 @dataclass(frozen=True, slots=True)

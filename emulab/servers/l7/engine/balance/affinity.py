@@ -13,7 +13,7 @@ from hashlib import md5
 from emulab.servers.l7.config import CookieAffinity
 from emulab.servers.l7.engine.balance.ring import HashRing
 from emulab.servers.l7.engine.balance.turn import Balancer, Turn
-from emulab.servers.l7.engine.balance.variables import cookie, field
+from emulab.servers.l7.engine.variables import cookie, field
 
 DRAWS = 20
 """How often a key is drawn until it is one of a server that hasn't failed."""

@@ -12,7 +12,7 @@ from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import Canary
 from emulab.servers.l7.engine.balance.group import Group
 from emulab.servers.l7.engine.balance.turn import Turn
-from emulab.servers.l7.engine.balance.variables import cookie, field
+from emulab.servers.l7.engine.variables import cookie, field
 
 LEAST_TOTAL = 100
 _SAID = {"always": True, "never": False}

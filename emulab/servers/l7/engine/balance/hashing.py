@@ -6,7 +6,7 @@ from __future__ import annotations
 from emulab.servers.l7.config import HashBy
 from emulab.servers.l7.engine.balance.ring import HashRing
 from emulab.servers.l7.engine.balance.turn import Balancer, Turn
-from emulab.servers.l7.engine.balance.variables import complex_value
+from emulab.servers.l7.engine.variables import compiled
 
 
 class HashBalancer(Balancer):
@@ -14,7 +14,7 @@ class HashBalancer(Balancer):
 
     def __init__(self, wanted: HashBy, name: str, servers: tuple[str, ...]) -> None:
         super().__init__(name, servers)
-        self._key = complex_value(wanted.key)
+        self._key = compiled(wanted.key)
         self._size = wanted.subset
         self._build()
 
@@ -23,7 +23,7 @@ class HashBalancer(Balancer):
         self._ring = HashRing(tuple(self._subsets) if self._size else self.servers)
 
     def pick(self, turn: Turn) -> str:
-        found = self._ring.find(self._key(turn.asked))
+        found = self._ring.find(self._key(turn.asked).decode("latin-1"))
         if not self._size:
             return found
         among = self._subsets[found]

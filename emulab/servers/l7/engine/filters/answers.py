@@ -28,12 +28,13 @@ def direct_response(one: DirectResponse, _match: Match) -> OwnAnswer:
 
 
 def root_redirect(one: RootRedirect, _match: Match) -> OwnAnswer:
+    """By the scheme of the connection and the Host as the client sent it, whoever is believed about others."""
     path = one.path.encode()
 
     def answer(asked: Asked) -> Page | None:
         if normalise_path(asked.head.target) != b"/":
             return None
-        location = b"%b://%b%b" % (asked.scheme.encode("latin-1"), asked.host, path)
+        location = b"%b://%b%b" % (asked.listener[0].encode("latin-1"), asked.head.host or b"", path)
         return Page(302, "the rule redirects / to the application's root", location)
 
     return answer

@@ -77,6 +77,7 @@ class Page(NamedTuple):
     content_type: str = "text/html"
     source: str = ""  # whose wish it was that the request is refused: an annotation, say
     instead: bytes = b""  # a path that is asked for by GET in its place (nginx: an internal redirect)
+    whole: bool = False  # whether its lines have those of every answer already
 
 
 class Outgoing:

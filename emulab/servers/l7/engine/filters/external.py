@@ -20,7 +20,7 @@ from emulab.servers.l7.config import ExternalAuthentication, Match
 from emulab.servers.l7.engine.filters.effect import Asked, GateQuestion, Page
 from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.questions import RequestQuestion, ServiceAnswer
-from emulab.servers.l7.engine.texts import Text, text
+from emulab.servers.l7.engine.variables import EvaluatedText, text
 from emulab.servers.l7.messages.headers import replaced_lines
 
 CONNECT, READ = 5.0, 60.0
@@ -148,7 +148,11 @@ def _question(one: ExternalAuthentication, match: Match) -> Callable[[Asked], Re
 
 
 def _fields(
-    one: ExternalAuthentication, asked: Asked, host: str, redirect: str, more: list[tuple[bytes, Text]]
+    one: ExternalAuthentication,
+    asked: Asked,
+    host: str,
+    redirect: str,
+    more: list[tuple[bytes, EvaluatedText]],
 ) -> list[bytes]:
     """The client's fields, and those that say what it asked for. An empty value takes a field away."""
     head, uri = asked.head, asked.target

@@ -14,7 +14,7 @@ from emulab.servers.l7.config import Match, RegexRewrite, UpstreamFields
 from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Asked, Outgoing, OwnAnswer, Page, RequestChange
-from emulab.servers.l7.engine.filters.variables import compiled
+from emulab.servers.l7.engine.variables import compiled
 from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.targets import escaped, normalise_path
 

@@ -17,7 +17,7 @@ from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Asked, Incoming, ResponseChange
 from emulab.servers.l7.engine.filters.fields import check_fields
-from emulab.servers.l7.engine.filters.variables import compiled
+from emulab.servers.l7.engine.variables import compiled
 from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.targets import without_port
 
@@ -29,8 +29,21 @@ def answer_fields(one: AnswerFields, _match: Match) -> ResponseChange:
     check_fields(one.set, "set")
     gone = frozenset(field.name.lower().encode() for field in one.set)
     new = [f"{field.name}: {field.value}\r\n".encode() for field in one.set if field.value]
+    if one.spoken and any("$" in field.value for field in one.set):
+        return _spoken_fields(one, gone)
 
     def response(incoming: Incoming) -> None:
+        incoming.lines = replaced_lines(incoming.lines, gone, new)
+
+    return response
+
+
+def _spoken_fields(one: AnswerFields, gone: frozenset[bytes]) -> ResponseChange:
+    values = [(field.name.encode(), compiled(field.value)) for field in one.set]
+
+    def response(incoming: Incoming) -> None:
+        said = [(name, value(incoming.asked).translate(None, b"\r\n\0")) for name, value in values]
+        new = [b"%b: %b\r\n" % (name, value) for name, value in said if value]
         incoming.lines = replaced_lines(incoming.lines, gone, new)
 
     return response
@@ -88,14 +101,15 @@ def _cookies(attribute: bytes, replaced: Replaced) -> ResponseChange:
 
 
 def cookie_domain(one: CookieDomain, _match: Match) -> ResponseChange:
-    """A dot before a domain is no matter, and neither is the case of letters."""
+    """A dot before a domain is no matter, and neither is the case of letters, whoever looks for it."""
     old, new = one.old.removeprefix(".").lower().encode(), compiled(one.new.removeprefix("."))
 
     def literal(asked: Asked, value: bytes) -> bytes | None:
         dot = b"." if value.startswith(b".") else b""
         return dot + new(asked) if value.removeprefix(b".").lower() == old else None
 
-    return _cookies(b"domain", _replacing(one.old, one.new, literal))
+    expression = f"~*{one.old[1:]}" if one.old.startswith("~") else one.old
+    return _cookies(b"domain", _replacing(expression, one.new, literal))
 
 
 def cookie_path(one: CookiePath, _match: Match) -> ResponseChange:

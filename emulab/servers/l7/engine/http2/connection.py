@@ -252,10 +252,9 @@ class Http2Machine:
                 self._take_request(event, now)
             case DataReceived():
                 self._take_data(event, now)
-            case TrailersReceived():  # which nobody is told
-                if (stream := self.streams.get(event.stream_id)) is not None:
-                    self._concern(stream)
-                    stream.received(b"", 0, True, now)
+            case TrailersReceived():
+                # nginx takes them for a request with a number that it knows (ngx_http_v2_state_headers).
+                self._fail(ErrorCodes.PROTOCOL_ERROR, now)
             case StreamReset():
                 if (stream := self.streams.get(event.stream_id)) is not None:
                     self._concern(stream)

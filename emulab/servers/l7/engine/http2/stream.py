@@ -141,7 +141,10 @@ class Http2Stream:
     def send_page(self, page: Page, head: RequestHead) -> tuple[bool, bytes]:
         """See `ClientSide`."""
         written = self.personality.answer(
-            page, date=self.around.date() + self.extra, close=False, head_only=head.method == b"HEAD"
+            page,
+            date=self.around.date() + (b"" if page.whole else self.extra),
+            close=False,
+            head_only=head.method == b"HEAD",
         )
         self.commands.append((SEND, written))
         return False, written

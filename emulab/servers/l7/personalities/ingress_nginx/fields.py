@@ -4,7 +4,7 @@ Rules:
 
 * Towards the upstream the `X-Forwarded-*` family is ours: what the client sent under these names is
   dropped unless `trust_forwarded` says otherwise (ingress-nginx: `use-forwarded-headers: false`). The
-  X-Forwarded-For that came in is handed on as X-Original-Forwarded-For.
+  X-Forwarded-For and -Host that came in are handed on as X-Original-Forwarded-For and -Host.
 * nginx drops request fields with characters other than letters, digits and `-` in their names
   (`underscores_in_headers off`), and `Proxy` (httpoxy); nginx answers `Expect` itself.
 * Towards the client `Date` is ours and `Server` is gone. Of what a response has but once the first counts.
@@ -44,6 +44,7 @@ _REQUEST = {
     b"x-forwarded-proto": FORWARDED_PROTO,
     b"x-forwarded-scheme": DROP,
     b"x-original-forwarded-for": DROP,
+    b"x-original-forwarded-host": DROP,
     b"x-scheme": DROP,
 }
 

@@ -45,6 +45,8 @@ def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_
     ]
     if head.forwarded_for:
         parts.append(b"X-Original-Forwarded-For: %b\r\n" % head.forwarded_for)
+    if head.forwarded_host:
+        parts.append(b"X-Original-Forwarded-Host: %b\r\n" % head.forwarded_host)
     if head.framing != UNFRAMED:
         parts.append(framing_line(head.framing))
     if head.upgrade and head.upgrades:

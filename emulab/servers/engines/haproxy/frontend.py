@@ -1,0 +1,199 @@
+"""The frontend: who asks for what, and which route's backend gets it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from emulab.servers.engines.haproxy.filters.access import among
+from emulab.servers.engines.haproxy.logged import captures
+from emulab.servers.engines.haproxy.maps import RouteMaps
+from emulab.servers.engines.haproxy.pages import returned
+from emulab.servers.engines.haproxy.places import CERTIFICATES, MAPS
+from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
+from emulab.servers.engines.haproxy.variants import choices
+from emulab.servers.engines.haproxy.verifying import any_looks
+from emulab.servers.l7.config import L7Config, Options
+
+DEFAULT = "default"
+"""The backend of what no route takes."""
+_DEPTH = 5
+"""How many in front are looked at in a list of addresses."""
+
+
+def frontend(config: L7Config, descriptors: Mapping[str, int], maps: RouteMaps) -> CfgLines:
+    """The section; `descriptors` are those of the sockets that are handed over, by the key in `listen`."""
+    options = config.options
+    return [
+        "frontend ingress",
+        *_binds(config, descriptors),
+        *captures(),
+        *_asked(options),
+        *_blocked(options),
+        *_route(maps),
+        *_forwarding(options),
+        *choices(config.routes, config.upstreams),
+        *_answers(options),
+        "use_backend route-%[var(txn.route)]%[var(txn.to)] if { var(txn.route) -m found }",
+        f"default_backend {DEFAULT}",
+    ]
+
+
+def _binds(config: L7Config, descriptors: Mapping[str, int]) -> Iterator[str]:
+    options = config.options
+    alpn = "h2,http/1.1" if options.http2 else "http/1.1"
+    secure = [" ssl", f"crt-list {CERTIFICATES}/list.txt", f"alpn {alpn}", *_versions(options)]
+    if options.reject_handshake:
+        secure.append("strict-sni")
+    if any_looks(config.verifications):
+        secure += ["ca-ignore-err all", "crt-ignore-err all"]
+    for key in config.listen:
+        if key in descriptors and key not in config.pages:
+            tls = " ".join(secure) if key in config.tls_listen else ""
+            proxied = " accept-proxy" if options.proxy_protocol else ""
+            yield f"bind fd@{descriptors[key]}{proxied}{tls}"
+
+
+def _versions(options: Options) -> Iterator[str]:
+    known = [
+        one for one in ("SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3") if one in options.ssl_protocols
+    ]
+    names = {"TLSv1": "TLSv1.0"}
+    if known:
+        yield f"ssl-min-ver {names.get(known[0], known[0])}"
+        yield f"ssl-max-ver {names.get(known[-1], known[-1])}"
+    if options.ssl_ciphers:
+        yield f"ciphers {quoted(options.ssl_ciphers)}"
+
+
+def _asked(options: Options) -> CfgLines:
+    """Who asks, and for what."""
+    lines = [
+        "http-request set-var(txn.scheme) str(https) if { ssl_fc }",
+        "http-request set-var(txn.scheme) str(http) if !{ ssl_fc }",
+        "http-request set-var(txn.client) src",
+        "http-request set-var(txn.port) str(443) if { ssl_fc }",
+        "http-request set-var(txn.port) dst_port if !{ ssl_fc }",
+        "http-request set-var(txn.host) req.hdr(host)",
+    ]
+    if options.proxy_protocol:  # whoever has ended TLS in front
+        lines.append("http-request set-var(txn.scheme) str(https) if { dst_port 443 }")
+    forwarded = "{ req.hdr(x-forwarded-%s) -m found }"
+    if options.trust_forwarded:
+        lines += [
+            f"http-request set-var(txn.scheme) req.hdr(x-forwarded-proto) if {forwarded % 'proto'}",
+            f"http-request set-var(txn.port) req.hdr(x-forwarded-port) if {forwarded % 'port'}",
+            f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
+        ]
+    if options.trust_forwarded or (options.real_ip and not options.proxy_protocol):
+        lines += [*_address(options), "http-request set-var(txn.client) src"]
+    return [
+        *lines,
+        # The one who asked decides about the route, whoever is believed about the host that is told.
+        "http-request set-var(txn.name) var(txn.asked),regsub(:[0-9]+$,),regsub([.]$,),lower",
+        "http-request set-var(txn.bare_host) var(txn.host),regsub(:[0-9]+$,)",
+        "http-request deny deny_status 405 if METH_TRACE or METH_CONNECT",
+        *([] if options.invalid_names or options.underscores else ["http-request del-header _ -m sub"]),
+    ]
+
+
+def _address(options: Options) -> Iterator[str]:
+    """A list is read from its end, as far as those are believed who are in it."""
+    name = options.forwarded_for_header.lower()
+    if options.trusted is None:
+        yield f"http-request set-src req.hdr({name},1) if {{ req.hdr({name}) -m found }}"
+        return
+    for back in range(1, _DEPTH + 1):
+        said = f"req.hdr({name},-{back})"
+        yield f"http-request set-src {said} if {{ {among(options.trusted)} }} {{ {said} -m found }}"
+
+
+def _blocked(options: Options) -> Iterator[str]:
+    """As nginx's `map` reads them: texts, whatever their case, and expressions after `~`."""
+    for field, said in (("user-agent", options.block_agents), ("referer", options.block_referers)):
+        for one in said:
+            how = "-m reg -i" if one.startswith("~*") else "-m reg" if one.startswith("~") else "-m str -i"
+            value = quoted(re.sub(r"^~\*?|^\\", "", one))
+            yield f"{returned(403)} if {{ req.fhdr({field}) {how} {value} }}"
+
+
+def _route(maps: RouteMaps) -> CfgLines:
+    lines = [f"http-request set-var(txn.number) var(txn.name),map_str({MAPS}/hosts.map)"]
+    missing = "!{ var(txn.number) -m found }"
+    lines += [
+        "http-request set-var(txn.wild) var(txn.name),regsub(^[^.]+,*)",
+        f"http-request set-var(txn.number) var(txn.wild),map_str({MAPS}/hosts.map) if {missing}",
+    ]
+    for expression, number in maps.host_expressions:
+        found = f"{{ var(txn.name) -m reg -i {quoted(expression)} }}"
+        lines.append(f"http-request set-var(txn.number) str({number}) if {missing} {found}")
+    lines += [
+        f"http-request set-var(txn.number) str(0) if {missing}",
+        # The path as nginx compares it; what servers are asked for stays as it came.
+        "http-request normalize-uri percent-decode-unreserved",
+        "http-request normalize-uri path-strip-dot",
+        "http-request normalize-uri path-strip-dotdot",
+        "http-request normalize-uri path-merge-slashes",
+        "http-request set-var(txn.path) path,url_dec",
+        # What nginx refuses: a path above the root, a broken escape, a zero byte, no Host.
+        f"{returned(400)} if {{ path -m beg /.. }} || {{ path -m sub -i %00 }} || !{{ var(txn.path) -m found }}",
+        f"{returned(400)} if HTTP_1.1 !{{ req.hdr(host) -m found }}",
+        "http-request set-pathq %[var(txn.target)]",
+        "http-request set-var(txn.spaceless) var(txn.path),regsub(' ',%20,g)",
+        "http-request set-var(txn.key) var(txn.number),concat(,txn.spaceless,)",
+        f"http-request set-var(txn.route) var(txn.key),map_str({MAPS}/exact.map)",
+    ]
+    unknown = "!{ var(txn.route) -m found }"
+    for host, expression, number in maps.expressions:
+        lines.append(
+            f"http-request set-var(txn.route) str({number}) if {unknown} {{ var(txn.number) -m str {host} }} "
+            f"{{ var(txn.path) -m reg -i {quoted('^' + expression)} }}"
+        )
+    return [
+        *lines,
+        f"http-request set-var(txn.route) var(txn.key),map_beg({MAPS}/prefixes.map) if {unknown}",
+    ]
+
+
+def _forwarding(options: Options) -> CfgLines:
+    """What servers are told of the client and its request."""
+    chain = "%[var(txn.client)]"
+    if options.trust_forwarded and options.full_forwarded_for:
+        chain = "%[var(txn.chain)]"
+    return [
+        "acl forwarded req.hdr(x-forwarded-for) -m found",
+        "http-request set-var-fmt(txn.chain) %[fc_src]",
+        'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[fc_src]" if forwarded',
+        "http-request del-header X-Original-Forwarded-For",
+        "http-request del-header X-Original-Forwarded-Host",
+        "http-request set-header X-Original-Forwarded-For %[req.fhdr(x-forwarded-for)] if forwarded",
+        "http-request set-header X-Original-Forwarded-Host %[req.fhdr(x-forwarded-host)] "
+        "if { req.hdr(x-forwarded-host) -m found }",
+        "http-request set-header X-Request-ID %[uuid(),regsub(-,,g)] if !{ req.hdr(x-request-id) -m found }",
+        "http-request set-var(txn.id) req.hdr(x-request-id)",
+        "http-request set-header Host %[var(txn.host)]",
+        "http-request set-header X-Real-IP %[var(txn.client)]",
+        f"http-request set-header X-Forwarded-For {chain}",
+        "http-request set-header X-Forwarded-Host %[var(txn.host)]",
+        "http-request set-header X-Forwarded-Port %[var(txn.port)]",
+        "http-request set-header X-Forwarded-Proto %[var(txn.scheme)]",
+        "http-request set-header X-Forwarded-Scheme %[var(txn.scheme)]",
+        "http-request set-header X-Scheme %[var(txn.scheme)]",
+        "http-request del-header Proxy",
+    ]
+
+
+def _answers(options: Options) -> Iterator[str]:
+    yield "http-request set-var(sess.requests) int(0) if !{ var(sess.requests) -m found }"
+    yield "http-request set-var(sess.requests) var(sess.requests),add(1)"
+    most = max(1, options.keepalive_requests)
+    yield f"http-after-response set-header Connection close if {{ var(sess.requests) -m int ge {most} }}"
+    yield "http-response del-header X-Accel- -m beg"  # what servers say to nginx
+    yield "http-response del-header Keep-Alive"
+    if not options.pass_server:
+        yield "http-response del-header Server"
+    for field in options.fields:
+        yield f"http-after-response set-header {quoted(field.name)} {in_format(field.value)}"
+    if options.hsts:
+        value = in_format(options.hsts)
+        yield f"http-after-response set-header Strict-Transport-Security {value} if {{ ssl_fc }}"

@@ -1,0 +1,83 @@
+"""A filter of each kind, with the characters that may end a word of a configuration."""
+
+from __future__ import annotations
+
+from emulab.servers.l7.config import (
+    CORS,
+    AccessControl,
+    AnswerFields,
+    BasicAuthentication,
+    ClientLimits,
+    ConnectionLimit,
+    CookieDomain,
+    CookiePath,
+    DirectResponse,
+    ErrorPages,
+    ExternalAuthentication,
+    Field,
+    Gzip,
+    HiddenFields,
+    HostRedirect,
+    LocationChange,
+    Mirror,
+    Refusal,
+    RegexRewrite,
+    ReplacePrefixMatch,
+    RequestHeaderModifier,
+    RequestLimit,
+    ResponseHeaderModifier,
+    RootRedirect,
+    SourceRanges,
+    UpstreamFields,
+    URLRewrite,
+)
+
+EVERY_FILTER = (
+    RequestHeaderModifier(remove=("X-Gone",)),
+    ResponseHeaderModifier(add=(Field("X-B", "b"),)),
+    URLRewrite("other.test", ReplacePrefixMatch("/new")),
+    Refusal("why", status=503),
+    ClientLimits((RequestLimit("z", 1000, 5),), ConnectionLimit("z_conn", 2), ("10.0.0.0/8",), 450),
+    AccessControl(
+        SourceRanges(tuple(f"10.{number}.0.0/16" for number in range(90))),
+        SourceRanges(("fd00::/8",)),
+        BasicAuthentication(
+            'Who "is" $it%', "ann:$apr1$x$y\nbob:$2y$05$abcdefghijklmnopqrstuu\nc d:{SHA}x\ne:odd\n"
+        ),
+        ExternalAuthentication(
+            "https://auth.test/$uri?x=$arg_a&$request_uri",
+            "POST",
+            (Field("X-A", "$host %"),),
+            ("X-User", "X-Id"),
+            "$scheme://$http_host",
+            "https://in.test/?a=$escaped_request_uri",
+            "rd",
+            "$cookie_a",
+        ),
+        any=True,
+    ),
+    AccessControl(external=ExternalAuthentication("http://auth.test")),
+    DirectResponse(301, "https://else.test/%$x"),
+    DirectResponse(200, body='say "it"'),
+    RootRedirect('/st"art$%'),
+    HostRedirect("www.a.test"),
+    CORS(("https://*.a.test", "null"), "GET, PUT", "DNT", True, "X-A"),
+    RegexRewrite("/shop(/|$)(.*)", "/$2/$host", "/p/$1"),
+    RegexRewrite("/away/(.*)", "https://x.test/$1"),
+    UpstreamFields(
+        (Field("Host", "$host.x"), Field("X-Empty", ""), Field("X-A", "$http_a$request$server_protocol"))
+    ),
+    Mirror("http://mirror.test$request_uri", "mirror.test"),
+    AnswerFields((Field("X-Frame-Options", "DENY"), Field("X-Gone", ""))),
+    AnswerFields((Field("X-Request-ID", "$req_id"), Field("X-A", "$http_a %")), spoken=True),
+    HiddenFields(("X-Powered-By",)),
+    CookieDomain("a.test", "$host"),
+    CookieDomain(r"~^(\w+)\.a\.test$", "$1.b.test"),
+    CookiePath("/a", "/b"),
+    CookiePath("~^/(x)", "/$1/$request_uri"),
+    LocationChange("http://a.test/", "/$host/"),
+    LocationChange("~*^http://(.*)$", "https://$1"),
+    ErrorPages((404, 503), "shop/web/80", (Field("X-Original-URI", "$request_uri"),)),
+    ErrorPages((404, 503), ""),
+    Gzip(("text/plain", "text/html"), disable="MSIE [4-6]\\."),
+)
