@@ -93,9 +93,10 @@ def test_a_corefile_is_followed(user: User) -> None:
         assert answer(verified) == [f"{verified}. 30 IN A {own}"]
 
         guess = "www.other.test.default.svc.cluster.local"
-        assert answer(guess) == [
-            f"{guess}. 30 IN CNAME www.other.test.",
-            "www.other.test. 30 IN A 203.0.113.78",
+        told = [line.split() for line in answer(guess)]  # its TTLs are what is left of another answer's
+        assert [(line[0], *line[2:]) for line in told] == [
+            (f"{guess}.", "IN", "CNAME", "www.other.test."),
+            ("www.other.test.", "IN", "A", "203.0.113.78"),
         ]
         of_node = user.run("exec", "node1", "--", "dig", "+short", "@10.96.0.10", guess)
         assert of_node.returncode == 0 and of_node.stdout == ""  # who is no Pod has no search domains

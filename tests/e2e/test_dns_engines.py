@@ -72,13 +72,15 @@ OTHERWISE = {("unbound", DNS, "out.shop.test"): {"www.other.test."}}
 """An alias into another zone of the server is left to who resolves."""
 
 
-@pytest.mark.parametrize("engine", ["unbound", "dnsmasq"])
+@pytest.mark.parametrize("engine", ["builtin", "unbound", "dnsmasq"])
 def test_programs_answer_what_objects_say(user: User, engine: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(WORLD.replace("ENGINE", "builtin"))
+        file.write(WORLD.replace("ENGINE", engine))
         file.flush()
         Path(file.name).chmod(0o644)
-        user.up(file.name)
+        up = user.run("up", file.name)
+        user.note()
+        assert up.returncode == 0, up.stderr
 
         def run(place: str, *words: str) -> str:
             result = user.run("exec", place, "--", *words)
@@ -89,16 +91,6 @@ def test_programs_answer_what_objects_say(user: User, engine: str) -> None:
             shown = run("client", program, "+short", "+time=5", f"@{server}", name, kind)
             return {line.strip() for line in shown.splitlines()}
 
-        for (name, kind), expected in ANSWERS.items():
-            assert answers("dig", DNS, name, kind) == expected, (name, kind)
-
-        Path(file.name).write_text(WORLD.replace("ENGINE", engine))
-        applied = user.run("apply", "-f", file.name)
-        assert applied.returncode == 0, applied.stderr
-        assert (
-            f"aren't drawn by {engine}: they are answered like" in applied.stderr
-            and FOLLOWED[engine] in applied.stderr
-        )
         for server, program in ((DNS, "dig"), (RESOLVER, "kdig")):
             for (name, kind), usual in ANSWERS.items():
                 expected = OTHERWISE.get((engine, server, name), usual)
@@ -107,17 +99,16 @@ def test_programs_answer_what_objects_say(user: User, engine: str) -> None:
         ttl = run("client", "dig", "+noall", "+answer", "www.shop.test").split()[1]
         assert 0 < int(ttl) <= 7
 
-        assert "www.shop.test" in run("dns", "sh", "-c", f"cat {CONFS[engine].rpartition('/')[0]}/*")
-        assert "198.51.100.54" in run("resolver", "cat", CONFS[engine])
-        refused = user.run("dns", "dump", "--at", "resolver")
-        assert refused.returncode == 1 and f"its cache is {engine}'s" in refused.stderr
+        if engine in CONFS:
+            assert f"aren't drawn by {engine}: they are answered like" in up.stderr
+            assert FOLLOWED[engine] in up.stderr
+            assert "www.shop.test" in run("dns", "sh", "-c", f"cat {CONFS[engine].rpartition('/')[0]}/*")
+            assert "198.51.100.54" in run("resolver", "cat", CONFS[engine])
+            refused = user.run("dns", "dump", "--at", "resolver")
+            assert refused.returncode == 1 and f"its cache is {engine}'s" in refused.stderr
         if engine == "unbound":
             assert "www.shop.test" in run("resolver", "unbound-control", "dump_cache")
 
-        changed = WORLD.replace("ENGINE", engine).replace("203.0.113.91", "203.0.113.92")
-        Path(file.name).write_text(changed)
+        Path(file.name).write_text(WORLD.replace("ENGINE", engine).replace("203.0.113.91", "203.0.113.92"))
         assert user.run("apply", "-f", file.name).returncode == 0
         assert answers("dig", DNS, "www.other.test", "A") == {"203.0.113.92"}
-        Path(file.name).write_text(changed.replace(f"engine: {engine}", "engine: builtin"))
-        assert user.run("apply", "-f", file.name).returncode == 0
-        assert answers("dig", DNS, "out.shop.test", "A") == {"www.other.test.", "203.0.113.92"}

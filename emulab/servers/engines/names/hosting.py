@@ -10,7 +10,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ _IN_USE = 30.0
 """Seconds within which a configuration has to be in use."""
 _AGAIN = 0.1
 """Seconds after which a program that has ended is started again, as long as its configuration isn't in use."""
+_DOUBT = 5.0
+"""Seconds after which a program that doesn't answer is started again, too."""
 _ASK = 0.2
 """Seconds that an answer may take; then it is asked again."""
 
@@ -102,16 +103,22 @@ class ProgramNameServer:
         give_up = loop.time() + _IN_USE
         key = CacheKey(names.from_text(GENERATION), rdata.type_number("TXT"), False)
         _, host, port = parse_socket_key(self._listen[0])
+        doubt, said = loop.time() + _DOUBT, "nothing"
         while loop.time() < give_up:
-            with suppress(OSError, PeerError):
+            try:
                 response = await client.ask_server((host, port), key, _ASK)
-                if [rdata.to_text(r.data) for r in response.answer] == [f'"{self._generation}"']:
+                said = " ".join(rdata.to_text(r.data) for r in response.answer)
+                if said == f'"{self._generation}"':
                     return
+            except (OSError, PeerError) as error:  # TimeoutError is an OSError
+                said = str(error) or repr(error)
             await asyncio.sleep(0.005)
-            if not self._program.running:
+            if not self._program.running or loop.time() > doubt:
                 await asyncio.sleep(_AGAIN)
                 await self._begin()
-        raise ValueError(f"{self._make.name} does not answer")
+                doubt = loop.time() + _DOUBT
+        what = "runs" if self._program.running else "ends"
+        raise ValueError(f"{self._make.name} does not answer at {host}: it {what}, and what comes is {said}")
 
     async def _watch(self, program: EngineProgram) -> None:
         """Nothing can go on without the program; who ends with it is started again."""
