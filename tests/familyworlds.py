@@ -81,12 +81,16 @@ SERVICES: dict[str, dict[str, Any]] = {
 }
 
 
+ANNOTATIONS: dict[str, dict[str, str]] = {}
+"""Of these Services, by name."""
+
+
 def service(name: str, more: dict[str, Any], policy: str, families: tuple[Family, ...]) -> str:
     base = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}], "ipFamilyPolicy": policy}
     spec = {**base, **more}
     if ranges := spec.get("loadBalancerSourceRanges"):
         spec["loadBalancerSourceRanges"] = [r for r in ranges if family_of(ip_network(r)) in families]
-    metadata = {"name": name, "namespace": "shop"}
+    metadata = {"name": name, "namespace": "shop", "annotations": ANNOTATIONS.get(name, {})}
     return json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
 
 

@@ -18,18 +18,19 @@ _SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the namespace that a soc
 
 
 def open_listeners(
-    wanted: Iterable[tuple[str, str, int]], everywhere: Container[str] = ()
+    wanted: Iterable[tuple[str, str, int]], everywhere: Container[str] = (), several: bool = False
 ) -> dict[str, socket.socket]:
     """Listening sockets, non-blocking, by key (`tcp/10.0.0.10/80`, `tcp/127.0.0.1/80@node1`).
 
     `wanted` are triples of key, namespace's name (for errors) and its descriptor; the keys in `everywhere` are
-    bound to all addresses of their family. All or none; raises KernelError naming the address that is in use.
+    bound to all addresses of their family. `several`: others may listen there, too (SO_REUSEPORT). All or none; raises
+    KernelError naming the address that is in use.
     """
     todo = list(wanted)
     opened: dict[str, socket.socket] = {}
 
     def opener(key: str, namespace: str) -> Callable[[], None]:
-        return lambda: opened.__setitem__(key, _listener(key, namespace, key in everywhere))
+        return lambda: opened.__setitem__(key, _listener(key, namespace, key in everywhere, several))
 
     try:
         netns.inside_each((fd, opener(key, namespace)) for key, namespace, fd in todo)
@@ -40,7 +41,7 @@ def open_listeners(
     return opened
 
 
-def _listener(key: str, namespace: str, everywhere: bool) -> socket.socket:
+def _listener(key: str, namespace: str, everywhere: bool, several: bool) -> socket.socket:
     protocol, address, port = key.partition("@")[0].split("/")
     if everywhere:
         address = "::" if ":" in address else "0.0.0.0"
@@ -52,6 +53,8 @@ def _listener(key: str, namespace: str, everywhere: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol == "tcp":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if several:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((address, int(port)))
         if protocol == "tcp":
             sock.listen(BACKLOG)

@@ -141,7 +141,8 @@ class PlannedServer:
     `listen` names every listening socket (`tcp/10.0.0.10/80`, with `@node1` behind where several places have the
     address) and the namespace in which it is opened. Those of `everywhere` are bound to all addresses there,
     loopback included; the one in their name says whose they are. Rules lead to one that is `ahead`: it listens before
-    these are written, and goes on at the sockets of the rules before until they are.
+    these are written, and goes on at the sockets of the rules before until they are. Where there may be
+    several `workers`, each has sockets of its own there; 0: it never has company.
     """
 
     name: str
@@ -151,6 +152,7 @@ class PlannedServer:
     listen: Mapping[str, str]
     everywhere: frozenset[str] = frozenset()
     ahead: bool = False
+    workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

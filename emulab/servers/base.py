@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import IO, Any, Protocol, TypeVar, runtime_checkable
 
 Config = Mapping[str, Any]
 """A configuration as plain data."""
@@ -103,6 +103,30 @@ class Informed(Protocol):
         """Takes note of a message. Cheap: there may be one for every change in a lab."""
 
 
+class Others(Protocol):
+    """The other workers of a server, as the leader of a crew has them (`servers.crew`)."""
+
+    async def statuses(self) -> list[dict[str, Any]]:
+        """What the others say of themselves; who doesn't answer in time is missing."""
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Tells all of them."""
+
+
+@runtime_checkable
+class Crewed(Protocol):
+    """A server that may be several processes, of which one leads the others (`servers.crew`)."""
+
+    def lead(self, others: Others) -> None:
+        """It is the leader of these."""
+
+    def for_worker(self, config: Config, number: int) -> dict[str, Any]:
+        """What of a configuration the worker of this number, from 1 on, is told. It has the same sockets at most."""
+
+    def together(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Its status, with what the others have said of themselves in it."""
+
+
 @runtime_checkable
 class Orderly(Protocol):
     """A server that does what an operator asks of it, besides its configuration."""
@@ -123,6 +147,29 @@ class Filed(Protocol):
 class Patchable(Protocol):
     """A server that takes what differs in large mappings of its configuration without the rest."""
 
-    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Makes the changes, which `patches.patch_between` describes. Raises BadConfiguration, and has changed nothing
-        then."""
+    def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> Awaitable[None] | None:
+        """Makes the changes, that `patches.patch_between` describes, at once, or once what is returned is awaited.
+        Raises BadConfiguration, and has changed nothing then."""
+
+
+@runtime_checkable
+class Manifold(Protocol):
+    """A server of several processes, of which the first one tells for all."""
+
+    async def status_of_all(self) -> dict[str, Any]:
+        """What `status` would say of all of them."""
+
+    def record(self, recorders: list[int]) -> None:
+        """Tells the others who records, whole (`records.Records.record`)."""
+
+    async def records(self, recorder: int, file: IO[str]) -> list[dict[str, int]]:
+        """Writes the records that others have for one who records, a line of JSON each, and what each says of them:
+        their `count`, how many were `lost`, and when it `began`."""
+
+
+@runtime_checkable
+class Figuring(Protocol):
+    """A server that may be one of several processes, whose figures are added up."""
+
+    def figures(self) -> dict[str, Any]:
+        """What it has counted."""

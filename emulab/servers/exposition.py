@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from math import inf
@@ -28,19 +28,10 @@ class Histogram:
         self.sum += value * times
 
     def observe_all(self, values: Sequence[float]) -> None:
-        """Takes many values together: in their order, each bound is looked for instead of each value."""
-        counts, bounds = self.counts, self._bounds
-        if len(values) < len(bounds):
-            for value in values:
-                counts[bisect_left(bounds, value)] += 1
-        else:
-            ordered, before = sorted(values), 0
-            for index, bound in enumerate(bounds):
-                upto = bisect_right(ordered, bound)
-                counts[index] += upto - before
-                before = upto
-            counts[-1] += len(ordered) - before
+        """Takes many values together."""
         self.sum += sum(values)
+        for bucket, number in together(self._bounds, values):
+            self.counts[bucket] += number
 
     def lines(self, name: str, labels: Labels) -> Iterator[str]:
         total = 0
@@ -49,6 +40,16 @@ class Histogram:
             yield f"{name}_bucket{_written((*labels, ('le', number(bound))))} {total}"
         yield sample(f"{name}_sum", labels, self.sum)
         yield f"{name}_count{_written(labels)} {total}"
+
+
+def together(bounds: tuple[float, ...], values: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """How many values are in which bucket. Mostly they are in few: who isn't in one is looked for in the next."""
+    last = bisect_left(bounds, max(values)) if values else 0
+    for index in range(bisect_left(bounds, min(values)) if last else 0, last):
+        bound, before = bounds[index], len(values)
+        values = [value for value in values if value > bound]
+        yield index, before - len(values)
+    yield last, len(values)
 
 
 def heading(name: str, kind: str, help_text: str) -> list[str]:

@@ -10,6 +10,10 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "files"}                    answered with the texts that programs beside the server see, by path
     → {"id", "op": "order", "order": {...}}    of an operator (`base.Orderly`), answered with what came of it
     → {"id", "op": "status"} | {"id", "op": "close", "grace": seconds}
+    → {"id", "op": "figures"}                  answered with what one of several processes has counted
+    → {"id", "op": "worker"}                   one descriptor: the control socket of another process that serves, too,
+                                               and is led by this one from the next "configure" on (`crew`)
+    → {"id", "op": "dismiss", "number": N}     so many of those end
     → {"id", "op": "ping"}                     answered by whoever turns the loop, whatever else is under way
     → {"id", "op": "record", "recorders": [number, ...]}   who records from now on, whole; see `records`
     → {"id", "op": "records", "recorder": number}
@@ -44,7 +48,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from emulab.servers.base import Filed, Informed, Journaling, Orderly, Patchable, Server, vital
+from emulab.servers.base import (
+    Crewed,
+    Figuring,
+    Filed,
+    Informed,
+    Journaling,
+    Manifold,
+    Orderly,
+    Patchable,
+    Server,
+    vital,
+)
+from emulab.servers.crew.leader import Leader
 from emulab.servers.records import Records
 
 SERVERS = {
@@ -52,7 +68,8 @@ SERVERS = {
     "dns-by-unbound": "emulab.servers.engines.unbound.server",
     "dns-by-dnsmasq": "emulab.servers.engines.dnsmasq.server",
     "l4": "emulab.servers.l4.server",
-    "ingress": "emulab.servers.l7.shell.server",
+    "ingress": "emulab.servers.l7.workers.server",
+    "ingress-worker": "emulab.servers.l7.shell.server",
     "ingress-by-haproxy": "emulab.servers.engines.haproxy.server",
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
@@ -119,6 +136,7 @@ class _Host:
         self._control = control
         self._records = Records(lambda record: self._send({"record": record}))
         self._server: Server = importlib.import_module(SERVERS[kind]).create(self._records)
+        self._leader = Leader(self._server, lambda _, record: self._send({"record": record}))
         self._waiting: dict[str, socket.socket] = {}
         self._commands: asyncio.Queue[tuple[dict[str, Any], list[int]]] = asyncio.Queue()
         self._reserve = bytearray(_RESERVE)
@@ -180,32 +198,28 @@ class _Host:
 
     async def _execute(self, command: dict[str, Any], fds: list[int]) -> Any:
         match command["op"]:
-            case "sockets":
-                for key, fd in zip(command["keys"], fds, strict=True):
-                    self._waiting[key] = socket.socket(fileno=fd)
-            case "configure":
-                await self._configure(fds[0])
-            case "patch":
-                assert isinstance(self._server, Patchable)
-                self._server.patch(_read_memory_file(fds[0]))
-            case "tell":
-                if isinstance(self._server, Informed):
-                    self._server.tell(command["message"])
             case "journal":
                 if isinstance(self._server, Journaling):
                     self._server.journal(fds[0])
                 else:
                     os.close(fds[0])
-            case "files":
-                return dict(self._server.files()) if isinstance(self._server, Filed) else {}
-            case "order" | "status" | "flush":
+            case "files" | "figures":
                 return self._told(command)
+            case "order" | "flush":
+                await self._leader.flush()
+                return self._told(command)
+            case "status":
+                return await self._status()
             case "record":
-                self._records.record(command["recorders"])
+                self._record(command["recorders"])
+                await self._leader.record(command["recorders"])
             case "records":
                 return await self._write_records(command["recorder"], fds[0])
             case "close":
-                await self._server.close(command["grace"])
+                closing = self._leader.close(command["grace"])
+                await asyncio.gather(self._server.close(command["grace"]), closing)
+            case _:
+                await self._change(command, fds)
         return None
 
     async def _configure(self, fd: int) -> None:
@@ -216,21 +230,65 @@ class _Host:
         try:
             config = _read_memory_file(fd)
             sockets, self._waiting = self._waiting, {}
+            self._leader.remember(sockets)
             await self._server.configure(config, sockets)
+            await self._leader.configure(config)
         finally:
             if large:
                 gc.freeze()
                 gc.enable()
 
     def _told(self, command: dict[str, Any]) -> dict[str, Any]:
-        if command["op"] == "flush":
-            if isinstance(self._server, Journaling):
-                self._server.flush()
-            return {}
-        if command["op"] == "status":
-            return {**self._server.status(), "recording": self._records.wanted}
-        assert isinstance(self._server, Orderly)
-        return self._server.order(command["order"])
+        server = self._server
+        match command["op"]:
+            case "files":
+                return dict(server.files()) if isinstance(server, Filed) else {}
+            case "figures":
+                return server.figures() if isinstance(server, Figuring) else {}
+            case "flush":
+                if isinstance(server, Journaling):
+                    server.flush()
+                return {}
+        assert isinstance(server, Orderly)
+        return server.order(command["order"])
+
+    async def _change(self, command: dict[str, Any], fds: list[int]) -> None:
+        """What changes the server, and its other workers."""
+        match command["op"]:
+            case "sockets":
+                for key, fd in zip(command["keys"], fds, strict=True):
+                    sock = self._waiting[key] = socket.socket(fileno=fd)
+                    # As it came; this object would make its copies block, wherever they are.
+                    sock.setblocking(False)
+            case "configure":
+                await self._configure(fds[0])
+            case "patch":
+                assert isinstance(self._server, Patchable)
+                changes = _read_memory_file(fds[0])
+                if (patched := self._server.patch(changes)) is not None:
+                    await patched
+                await self._leader.patch(changes)
+            case "tell":
+                if isinstance(self._server, Informed):
+                    self._server.tell(command["message"])
+                self._leader.tell(command["message"])
+            case "worker":
+                self._leader.take(socket.socket(fileno=fds[0]))
+            case "dismiss":
+                self._leader.dismiss(command["number"])
+
+    async def _status(self) -> dict[str, Any]:
+        server, others = self._server, await self._leader.statuses()
+        if isinstance(server, Manifold):
+            status = await server.status_of_all()
+        else:
+            status = server.together(others) if others and isinstance(server, Crewed) else server.status()
+        return {**status, "recording": self._records.wanted}
+
+    def _record(self, recorders: list[int]) -> None:
+        self._records.record(recorders)
+        if isinstance(self._server, Manifold):
+            self._server.record(recorders)
 
     async def _write_records(self, recorder: int, fd: int) -> dict[str, int]:
         """Writes records a few at a time: whoever is served meanwhile doesn't wait for all of them."""
@@ -239,10 +297,13 @@ class _Host:
             for start in range(0, len(records), _LINES):
                 file.writelines(f"{json.dumps(record)}\n" for record in records[start : start + _LINES])
                 await asyncio.sleep(0)
+            others = await self._server.records(recorder, file) if isinstance(self._server, Manifold) else []
+            count, others_lost, others_began = await self._leader.records(recorder, file)
+        began = self._records.began.get(recorder, time.time_ns())
         return {
-            "count": len(records),
-            "lost": lost,
-            "began": self._records.began.get(recorder, time.time_ns()),
+            "count": len(records) + count + sum(one["count"] for one in others),
+            "lost": lost + others_lost + sum(one["lost"] for one in others),
+            "began": max([began, others_began, *(one["began"] for one in others)]),
         }
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -23,6 +23,15 @@ BEGIN, PART = "\x1e", "\x1f"
 """What stands before a line, and between a log's name and the text: the record and unit separators of ASCII."""
 
 
+_WHOLE = 4096
+"""What a pipe takes as a whole, whoever else writes into it (PIPE_BUF)."""
+
+
+def _piece(data: bytes) -> int:
+    """How many octets go out at once: whole lines, where they fit, as several processes may have one log."""
+    return len(data) if len(data) <= _WHOLE else data.rfind(b"\n", 0, _WHOLE) + 1 or len(data)
+
+
 class Journal:
     """The lines of all logs of a process; those of `OWN` alone, where it is `single`."""
 
@@ -95,7 +104,9 @@ class Journal:
         data = self._pending + "".join(self._lines).encode(errors="replace")
         self._lines.clear()
         try:
-            self._pending = data[os.write(self._pipe, data) :] if data else b""
+            while data:
+                data = data[os.write(self._pipe, data[: _piece(data)]) :]
+            self._pending = b""
         except BlockingIOError:
             self._pending = data
         except OSError:  # there is no process of the logs any more, and with it no lab

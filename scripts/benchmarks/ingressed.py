@@ -46,8 +46,9 @@ def main(rounds: int, seconds: int, parts: Sequence[str]) -> Figures:
     with tempfile.TemporaryDirectory(prefix="emulab-bench-") as folder:
         Path(folder).chmod(0o755)
         stage = Stage(planned, Path(folder))
-        sides = stage.set()
+        sides: Sequence[Side] = ()
         try:
+            sides = stage.set()
             _once(sides, figures, parts)
             for number in range(rounds):
                 for part, measure in LOADS.items():
@@ -56,6 +57,9 @@ def main(rounds: int, seconds: int, parts: Sequence[str]) -> Figures:
                             figures[name][side.name].append(value)
             if "rules" in parts:
                 _rules(sides, planned["config"], figures, Path(folder), seconds)
+        except BaseException:
+            print(*stage.complaints(), sep="\n", file=sys.stderr)
+            raise
         finally:
             for side in sides:
                 side.stop()

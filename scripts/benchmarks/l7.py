@@ -33,7 +33,13 @@ GOALS = {"requests": 0.97, "CPU of a request": 1.03}
 CONNECTIONS, IDLE = 32, 2000
 LIMIT = 60  # seconds that a measurement may take beside its load
 
+# Clients ask without a PROXY header, which nginx couldn't do without, where it is to be there.
 MANIFEST = f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: ingress-nginx-controller, namespace: ingress-nginx}}
+data: {{use-proxy-protocol: "false"}}
+---
 apiVersion: v1
 kind: Pod
 metadata: {{name: web, labels: {{app: web}}}}

@@ -11,12 +11,13 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks.proxied import UPSTREAM, configure, pin, serve_ingress, tell
 from emulab.servers.configuration import from_json, json_bytes
@@ -30,6 +31,8 @@ OTHER = "10.244.99.99"  # nginx' address
 SIZE = 1 << 20
 SMALL, BIG = "/", "/big"
 PATIENCE = 60.0
+SAID_MAX = 5
+"""Lines that are shown of what a program complains of: who refuses each request says the same a thousand times."""
 
 _UPSTREAM = """
 daemon off; pid {folder}/upstream.pid; error_log stderr error; user {user}; worker_processes 1;
@@ -47,6 +50,11 @@ http {{
 """
 
 
+def upstream_conf(folder: Path, address: str, port: int) -> str:
+    """nginx' configuration as an upstream that answers with little or, of a file `big`, with much."""
+    return _UPSTREAM.format(folder=folder, address=address, port=port, small="x" * 100, big=BIG, user=_user())
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One proxy that is measured."""
@@ -59,6 +67,28 @@ class Side:
     stop: Callable[[], None]
 
 
+class Complaints:
+    """Reads what a program complains of, so that it never waits for us, and keeps the first lines."""
+
+    def __init__(self, name: str, pipe: IO[bytes]) -> None:
+        self._name, self._pipe = name, pipe
+        self._kept: list[str] = []
+        self._number = 0
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._pipe:
+            self._number += 1
+            if len(self._kept) < SAID_MAX:
+                self._kept.append(line.decode(errors="replace").rstrip())
+
+    def lines(self) -> list[str]:
+        """The first lines, and how many there were besides."""
+        more = self._number - len(self._kept)
+        left = [f"and {more} lines more"] if more > 0 else []
+        return [f"{self._name}: {line}" for line in [*self._kept, *left]]
+
+
 @dataclass(slots=True)
 class Stage:
     """The network namespace with all that runs in it."""
@@ -66,6 +96,7 @@ class Stage:
     planned: dict[str, Any]  # the server, as a plan has it
     folder: Path
     _programs: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _complaints: list[Complaints] = field(default_factory=list)
 
     def set(self) -> tuple[Side, Side]:
         """Starts everything."""
@@ -75,16 +106,7 @@ class Stage:
         for one in (address, OTHER, UPSTREAM[0]):
             subprocess.run(["ip", "addr", "add", f"{one}/32", "dev", "lo"], check=True)
         (self.folder / "big").write_bytes(b"x" * SIZE)
-        (self.folder / "upstream.conf").write_text(
-            _UPSTREAM.format(
-                folder=self.folder,
-                address=UPSTREAM[0],
-                port=UPSTREAM[1],
-                small="x" * 100,
-                big=BIG,
-                user=_user(),
-            )
-        )
+        (self.folder / "upstream.conf").write_text(upstream_conf(self.folder, *UPSTREAM))
         self._nginx("upstream.conf", -1)
         _wait(UPSTREAM)
         return self._emulab(config, address), self._beside(config, address)
@@ -94,6 +116,10 @@ class Stage:
         for program in self._programs:
             program.terminate()
             program.wait()
+
+    def complaints(self) -> list[str]:
+        """What the programs have complained of, a few lines of each."""
+        return [line for one in self._complaints for line in one.lines()]
 
     def _emulab(self, config: dict[str, Any], address: str) -> Side:
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -139,8 +165,10 @@ class Stage:
 
     def _nginx(self, conf: str, cpu: int) -> subprocess.Popen[bytes]:
         command = ["nginx", "-c", str(self.folder / conf), "-e", "stderr"]
-        program = subprocess.Popen(command, preexec_fn=lambda: pin(cpu))
+        program = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=lambda: pin(cpu))
+        assert program.stderr is not None
         self._programs.append(program)
+        self._complaints.append(Complaints(conf, program.stderr))
         return program
 
 

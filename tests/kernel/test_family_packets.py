@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 
+import familyworlds
 import pytest
 from dnsanswers import answers
 from familyworlds import planned, planned_with_objects
@@ -20,7 +23,7 @@ from emulab.kernel.rules import conntrack
 from emulab.kernel.rules.nft import Nft
 from emulab.kinds.registry import SERVICE
 from emulab.model.addresses import IPAddress, socket_name
-from emulab.model.families import IPV4, IPV6, Family, first
+from emulab.model.families import IPV4, IPV6, Family, family_of, first
 from emulab.plan.cni import PLUGINS
 from emulab.plan.links import Address, Dummy
 from emulab.plan.proxy.modes import MODES
@@ -62,6 +65,40 @@ def exchange(kernel: KernelNetwork, asker: str, server: str, to: tuple[IPAddress
             client.connect((str(to[0]), to[1]))
             accepted, peer = listening.accept()
             accepted.close()
+    return str(peer[0])
+
+
+def balanced_exchange(
+    kernel: KernelNetwork, asker: str, servers: Iterable[str], to: tuple[IPAddress, int], kind: int
+) -> str:
+    """What that one of several servers that was chosen sees of who asks, who is answered."""
+    family = socket.AF_INET6 if to[0].version == 6 else socket.AF_INET
+
+    def open_socket() -> socket.socket:
+        sock = socket.socket(family, kind)
+        sock.settimeout(5)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        return sock
+
+    with ExitStack() as stack:
+        listening = [stack.enter_context(netns.inside(kernel.handles[s].fd, open_socket)) for s in servers]
+        for sock in listening:
+            sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 8080))
+            if kind == socket.SOCK_STREAM:
+                sock.listen()
+        client = stack.enter_context(netns.inside(kernel.handles[asker].fd, open_socket))
+        client.connect((str(to[0]), to[1]))
+        client.send(b"?")
+        ready, _, _ = select.select(listening, [], [], 5)
+        if kind == socket.SOCK_STREAM:
+            accepted, peer = ready[0].accept()
+            accepted.send(b"!")
+            accepted.close()
+        else:
+            _, peer = ready[0].recvfrom(1)
+            ready[0].sendto(b"!", peer)
+        assert client.recv(1) == b"!"
     return str(peer[0])
 
 
@@ -115,6 +152,40 @@ def test_pods_reach_each_other_in_every_family(network: str, families: tuple[Fam
             outside = own(world, "dns", family)
             nat = "2001:db8:2::1" if family is IPV6 else "203.0.113.1"
             assert exchange(kernel, namespaces[0], "dns", (outside, 7000), 7000) == nat
+    finally:
+        kernel.close()
+
+
+@pytest.mark.parametrize("families", BOTH, ids=IDS)
+@pytest.mark.parametrize("keeps", [True, False], ids=["keeps-clients", "hides-clients"])
+@isolated
+def test_a_balancer_forwards_in_every_family(keeps: bool, families: tuple[Family, ...]) -> None:
+    """Mode nat, TCP and UDP: there and back by the balancer; pods see the client, or the balancer."""
+    told = {"balancer.emulab.dev/preserveClientIP": "false"} if not keeps else {}
+    familyworlds.SERVICES["forwarded"] = {
+        "type": "LoadBalancer",
+        "loadBalancerClass": "service.k8s.aws/nlb",
+        "externalTrafficPolicy": "Local",
+        "ports": [
+            {"name": "tcp", "port": 80, "targetPort": 8080},
+            {"name": "udp", "port": 80, "targetPort": 8080, "protocol": "UDP"},
+        ],
+    }
+    familyworlds.ANNOTATIONS["forwarded"] = told
+    objects, world = planned_with_objects(*families)
+    service = objects.get(SERVICE.key("shop", "forwarded"))
+    assert service is not None
+    vips = [ip_address(one["ip"]) for one in service.status["loadBalancer"]["ingress"]]
+    assert [family_of(vip) for vip in vips] == list(families)
+    balancer = world.places["lb-shop-forwarded"].addresses[len(vips) :]  # its own, behind those of clients
+    kernel = KernelNetwork()
+    try:
+        kernel.apply(world.network)
+        servers = [world.places[name].namespace for name in pods(world, "shop.web-")]
+        for vip, family in zip(vips, families, strict=True):
+            source = str(own(world, "client", family) if keeps else first(balancer, family))
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                assert balanced_exchange(kernel, "client", servers, (vip, 80), kind) == source
     finally:
         kernel.close()
 

@@ -24,6 +24,7 @@ ALGORITHMS = ("roundrobin", "leastconn", "source")
 """HAProxy's names."""
 PROXY_PROTOCOLS = ("none", "v1", "v2")
 
+MOST_WORKERS = 16
 _MOST_SECONDS = 86400
 _CODES = re.compile(r"\s*[1-5]\d\d(-[1-5]\d\d)?\s*(,\s*[1-5]\d\d(-[1-5]\d\d)?\s*)*")
 
@@ -91,12 +92,15 @@ BALANCING: dict[str, Check] = {
         closed=True,
     ),
     "idleTimeout": integer(1, _MOST_SECONDS, "a number of seconds"),
+    "workers": integer(1, MOST_WORKERS, "a number of processes"),
 }
 """The fields, each with what it may say."""
 
 _PROXYS_ALONE = {
     "algorithm": ("leastconn", "the kernel doesn't count connections by target"),
     "proxyProtocol": (None, "no bytes are added to what is forwarded"),
+    "draining": (None, "what is forwarded goes on until it ends"),
+    "workers": (None, "the kernel forwards on all CPUs as it is"),
     "limits.connectionsPerSource": (None, "the kernel's limits here are of all clients together"),
 }
 
@@ -114,7 +118,8 @@ def modes_agree(spec: dict[str, Any]) -> Problems:
         given = spec.get(outer)
         if inner:
             given = (given or {}).get(inner)
-        if given and given != "none" and value in (None, given):
+        says_nothing = given in (None, "none") or (not given and path != "draining")  # draining: 0 is at once
+        if not says_nothing and value in (None, given):
             return wrong(f"{show(given)} needs mode: proxy: {why}", *path.split("."))
     return ()
 

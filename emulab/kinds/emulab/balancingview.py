@@ -100,6 +100,7 @@ class Balancing:
     connections_per_source: int = 0
     rate: int = 0
     idle_timeout: int | None = None  # seconds
+    workers: int = 1  # processes
 
     @staticmethod
     def of(spec: Mapping[str, Any]) -> Balancing:
@@ -121,6 +122,7 @@ class Balancing:
             connections_per_source=limits.get("connectionsPerSource") or 0,
             rate=limits.get("rate") or 0,
             idle_timeout=spec.get("idleTimeout"),
+            workers=spec.get("workers") or 1,
         )
 
 

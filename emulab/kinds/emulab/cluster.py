@@ -277,6 +277,7 @@ cluster_spec = mapping(
                 "replicas": count,
                 "upstream": one_of("service", "endpoints"),
                 "engine": one_of(*ENGINES),
+                "workers": integer(1, 64),
                 "classes": sequence(_class_name),
             },
             closed=True,

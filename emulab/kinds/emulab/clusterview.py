@@ -74,6 +74,7 @@ class Cluster:
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_engine: str = "builtin"  # one of `ENGINES`
+    ingress_workers: int = 1  # processes that serve in each of its pods
     ingress_classes: tuple[str, ...] = ()  # of others, that the lab's ingress takes over; "*" for every one
     host_paths: tuple[HostPath, ...] = ()
     user_namespaces: bool = False  # of pods that don't say it themselves, in a lab of root
@@ -109,6 +110,7 @@ class Cluster:
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_engine=ingress.get("engine") or default.ingress_engine,
+            ingress_workers=ingress.get("workers") or default.ingress_workers,
             ingress_classes=tuple(ingress.get("classes") or ()),
             host_paths=tuple(HostPath.of(p) for p in (spec.get("pods") or {}).get("hostPaths") or ()),
             user_namespaces=bool((spec.get("pods") or {}).get("userNamespaces")),

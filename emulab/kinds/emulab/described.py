@@ -193,6 +193,12 @@ _CLUSTER = {
             "routes: `nginx`, `haproxy`",
             "builtin",
         ),
+        "workers": OwnField(
+            "int32",
+            "Processes that serve in each pod, 1-64; threads of haproxy. The ConfigMap's worker-processes outranks it, "
+            "where that is a number",
+            "1",
+        ),
         "classes": OwnField(
             "[string]",
             'IngressClasses of other controllers that it serves besides, as [alb]; ["*"] for all',
@@ -256,6 +262,11 @@ _LOAD_BALANCER = {
         "limits": OwnField("emulab.v1.LoadBalancerLimits", "How much it takes; what is more is refused"),
         "idleTimeout": OwnField(
             "int32", "Seconds without a packet after which a connection ends", "never; UDP 30"
+        ),
+        "workers": OwnField(
+            "int32",
+            "Processes that serve, 16 at most (mode proxy), each at sockets of its own and with its part of the limits",
+            "1",
         ),
     },
     "emulab.v1.LoadBalancerHealthCheck": {

@@ -154,6 +154,7 @@ _ASKED = {
     "deny": "Deny",
     "limits": "Limits",
     "idleTimeout": "Idle Timeout",
+    "workers": "Workers",
 }
 
 

@@ -51,6 +51,15 @@ def _level(text: str) -> int:
     return level
 
 
+def _workers(text: str) -> int | None:
+    """`auto` is left to who has the machine in mind: `spec.ingress.workers` of the Cluster."""
+    if text == "auto":
+        return None
+    if (number := integer(text)) < 1:
+        raise ValueError("is no number of processes")
+    return number
+
+
 class ComposedKey(NamedTuple):
     """How the text of a key is read, and what engines can't do of it."""
 
@@ -74,6 +83,7 @@ COMPOSED: Mapping[str, ComposedKey] = {
     "proxy-set-headers": ComposedKey(str),
     "server-tokens": ComposedKey(boolean),
     "use-gzip": ComposedKey(boolean),
+    "worker-processes": ComposedKey(_workers),
 }
 
 _UNSEEN = """
@@ -83,7 +93,7 @@ enable-serial-reloads error-log-level error-log-path grpc-buffer-size-kb http-ac
 map-hash-bucket-size max-worker-connections max-worker-open-files nginx-status-ipv4-whitelist
 nginx-status-ipv6-whitelist proxy-headers-hash-bucket-size proxy-headers-hash-max-size reuse-port
 server-name-hash-bucket-size server-name-hash-max-size ssl-buffer-size stream-access-log-path
-variables-hash-bucket-size variables-hash-max-size worker-cpu-affinity worker-processes worker-shutdown-timeout
+variables-hash-bucket-size variables-hash-max-size worker-cpu-affinity worker-shutdown-timeout
 """
 UNSEEN = frozenset(_UNSEEN.split())
 

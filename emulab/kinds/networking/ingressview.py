@@ -68,6 +68,11 @@ class Ingress:
 
     @staticmethod
     def of(o: Object) -> Ingress:
+        """What an Ingress says. It is asked for by many, whenever one of thousands changes, and is read but once."""
+        return o.view(Ingress._read)
+
+    @staticmethod
+    def _read(o: Object) -> Ingress:
         spec, default = o.spec, o.spec.get("defaultBackend")
         return Ingress(
             namespace=o.namespace,

@@ -1,5 +1,5 @@
 """The lab's processes, as its event loop sees them.
 
 `processes`: programs started by the spawner; `serverhosts`: the processes of the servers, `hosted`: one of them;
-`pulse`: whether one that doesn't answer hangs; `logs`: what all of them print.
+`listeners`: their sockets; `pulse`: whether one that doesn't answer hangs; `logs`: what all of them print.
 """

@@ -3,64 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Mapping
 
-from emulab.errors import KernelError
 from emulab.lab.hosts import pulse
 from emulab.lab.hosts.processes import Process
 from emulab.plan.state import PlannedServer
-
-ANSWER = 60.0
-"""Seconds that an answer is waited for: there to end what would never come, on a machine with little time too."""
-_FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
-
-TakeRecord = Callable[[str, dict[str, Any]], None]
+from emulab.servers.crew.remote import ANSWER, RemoteServer, TakeRecord
 
 
-class Hosted:
-    """One server's process and what it has been told."""
+class Hosted(RemoteServer):
+    """One server's process and what it has been told. It may lead others (`servers.crew`), the `workers`."""
 
     def __init__(self, name: str, process: Process, control: socket.socket, record: TakeRecord) -> None:
-        self.name = name
+        super().__init__(name, control, record)
         self.process = process
-        self.control = control
+        self.workers: list[Process] = []
         self.applied: PlannedServer | None = None
         self.configuring = False
-        self._record = record
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._next = 0
-        control.setblocking(False)
-        asyncio.get_running_loop().add_reader(control.fileno(), self._readable)
-
-    async def ask(self, op: str, fds: tuple[int, ...] = (), timeout: float = ANSWER, **arguments: Any) -> Any:
-        """Sends a command and returns its result.
-
-        Raises KernelError when the server refuses, doesn't answer in time or is gone.
-        """
-        try:
-            return await asyncio.wait_for(self.send(op, fds, **arguments), timeout)
-        except OSError as error:
-            raise KernelError(f"talk to server {self.name}", errno=error.errno or 0) from None
-
-    def send(self, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> asyncio.Future[Any]:
-        """Sends a command at once; the future is its result, and may be left alone."""
-        self._next += 1
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda one: one.cancelled() or one.exception())
-        data = json.dumps({"id": self._next, "op": op, **arguments}).encode()
-        try:
-            socket.send_fds(self.control, [data], list(fds))
-        except OSError as error:
-            answer.set_exception(error)
-        else:
-            self._answers[self._next] = answer
-        return answer
 
     async def configure(
         self, server: PlannedServer, config: bytes, opened: Mapping[str, socket.socket]
@@ -68,29 +29,15 @@ class Hosted:
         """Makes it `server`, whose whole configuration is `config`, with the sockets that it lacks."""
         self.configuring = True
         try:
-            await self._configure(config, opened)
+            await self.give(config, opened)
         finally:
             self.configuring = False
         self.applied = server
 
-    async def _configure(self, config: bytes, opened: Mapping[str, socket.socket]) -> None:
-        keys = list(opened)
-        for start in range(0, len(keys), _FDS):
-            part = keys[start : start + _FDS]
-            await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
-        await self._hand("configure", config)
-
     async def patch(self, server: PlannedServer, changes: bytes) -> None:
         """Makes it `server`, which takes no more than these changes of its configuration."""
-        await self._hand("patch", changes)
+        await self.hand("patch", changes)
         self.applied = server
-
-    async def _hand(self, op: str, content: bytes) -> None:
-        fd = memory_file(content)
-        try:
-            await self.ask(op, (fd,))
-        finally:
-            os.close(fd)
 
     async def until_hanging(self) -> None:
         """Returns when the server hangs; doesn't while it lives or once it has ended.
@@ -117,51 +64,3 @@ class Hosted:
         await self.until_hanging()
         self._record(self.name, {"event": "error", "error": "doesn't answer any more, so it is killed"})
         self.process.signal(signal.SIGKILL)
-
-    def close(self) -> None:
-        """Gives up the control socket, with which the server ends."""
-        with suppress(ValueError, OSError):
-            asyncio.get_running_loop().remove_reader(self.control.fileno())
-        self.control.close()
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(KernelError(f"server {self.name} has ended"))
-        self._answers.clear()
-
-    def _readable(self) -> None:
-        while True:
-            try:
-                data, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 1)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                data, fds = b"", []
-            if not data:
-                self.close()
-                return
-            message = json.loads(_content(fds[0]) if fds else data)
-            if "record" in message:
-                self._record(self.name, message["record"])
-                continue
-            answer = self._answers.pop(message["id"], None)
-            if answer is None or answer.done():
-                continue
-            if "error" in message:
-                answer.set_exception(KernelError(f"server {self.name}: {message['error']}"))
-            else:
-                answer.set_result(message["result"])
-
-
-def _content(fd: int) -> bytes:
-    """What a memory file holds, which is closed."""
-    with open(fd, "rb") as file:
-        file.seek(0)
-        return file.read()
-
-
-def memory_file(content: bytes) -> int:
-    """A descriptor of a file that is nowhere but in memory."""
-    fd = os.memfd_create("message", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    return fd

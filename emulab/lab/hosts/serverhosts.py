@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -23,14 +22,16 @@ from typing import Any, NamedTuple
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.netns import Handle
-from emulab.lab.hosts.hosted import Hosted, TakeRecord, memory_file
-from emulab.lab.hosts.listening import open_listeners
+from emulab.lab.hosts.crews import Crews
+from emulab.lab.hosts.hosted import Hosted
+from emulab.lab.hosts.listeners import listeners
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.model.members import changed_keys
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import json_bytes
+from emulab.servers.crew.remote import TakeRecord, memory_file
 from emulab.servers.host import JOURNALING, TOLD_WHOLE
 from emulab.servers.patches import patch_between
 
@@ -86,13 +87,13 @@ class ServerHosts:
     def __init__(
         self, processes: Processes, logs: Logs, changed: Callable[[], None], record: TakeRecord
     ) -> None:
-        self._processes = processes
         self._logs = logs
         self._changed = changed
         self._record = record
         self._wanted: Mapping[str, PlannedServer] = {}
         self._handles: Mapping[str, Handle] = {}
         self._hosts: dict[str, Hosted] = {}
+        self._crews = Crews(processes, logs)
         self._failures: dict[str, int] = {}
         # One at a time brings a server up: a plan, or its own restart.
         self._locks: dict[str, asyncio.Lock] = {}
@@ -300,15 +301,25 @@ class ServerHosts:
                 server, await asyncio.to_thread(json_bytes, server.config)
             )  # it has begun anew meanwhile
             host = self._hosts.get(server.name)
+        replaced = False
         if host is not None and host.applied is not None and host.applied.kind != server.kind:
             self._replace(host)
             await host.process.wait()  # whose addresses the next one wants
+            replaced = True
+        if (
+            host is not None
+            and host.applied is not None
+            and (host.applied.workers > 1) != (server.workers > 1)
+        ):
+            self._replace(host)  # whose sockets bear others beside them, or don't
         if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
+        await self._crews.man(host, server, self._handles)
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        opened = await open_listeners(wanted, server.everywhere) if wanted else {}
+        again, several = replaced or server.name in self.restarts, server.workers > 0
+        opened = await listeners(wanted, server.everywhere, again, several)
         try:
             await host.configure(server, news.content, opened)
         finally:
@@ -317,21 +328,7 @@ class ServerHosts:
         self._failures.pop(server.name, None)
 
     async def _start(self, server: PlannedServer) -> Hosted:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        _, log = self._logs.of(server.name).open()
-        null = os.open("/dev/null", os.O_RDONLY)
-        join = {"net": self._handles[server.namespace].fd} if server.namespace else {}
-        try:
-            process = await self._processes.serve(
-                server.kind, server.name.rpartition(".")[2][:15], (null, log, log), theirs, join
-            )
-        except KernelError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(log)
-            os.close(null)
+        process, ours = await self._crews.begin(server, self._handles)
         host = self._hosts[server.name] = Hosted(server.name, process, ours, self._record)
         if server.kind in JOURNALING:
             _, journal = self._logs.open("")

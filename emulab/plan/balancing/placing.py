@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import NamedTuple
 
 from emulab.kinds.emulab.balancingview import Balancing
@@ -40,7 +41,7 @@ def place_balancer(draft: Draft, plan: BalancerPlan, cluster: Cluster) -> None:
     rules = BalancerRules(plan.owner, plan.frontends, plan.balancing.deny, own)
     metrics = tuple(key for a in plan.addresses if (key := f"tcp/{a}/{METRICS_PORT}") not in plan.frontends)
     if plan.balancing.mode != "nat":
-        config = L4Config.at(plan.frontends, metrics)
+        config = L4Config.at(_shared(plan.frontends, plan.balancing.workers), metrics)
         for table in guarding_rules(rules):
             draft.rules(plan.place, table)
     else:
@@ -53,7 +54,24 @@ def place_balancer(draft: Draft, plan: BalancerPlan, cluster: Cluster) -> None:
             draft.rules(plan.place, flows)
         draft.rules(plan.place, Tuning(_tuning(plan.balancing, cluster)))
     listen = dict.fromkeys(config.listen, plan.place)
-    draft.servers[plan.place] = PlannedServer(plan.place, "l4", plan.place, config, listen)
+    draft.servers[plan.place] = PlannedServer(
+        *(plan.place, "l4", plan.place, config, listen), workers=plan.balancing.workers
+    )
+
+
+def _shared(frontends: Mapping[str, FrontendConfig], workers: int) -> Mapping[str, FrontendConfig]:
+    """The frontends of one of several workers: each takes a part of what all of them take."""
+    if workers == 1:
+        return frontends
+    found = {}
+    for key, one in frontends.items():
+        limits = replace(
+            one.limits,
+            connections=ceil(one.limits.connections / workers),
+            rate=ceil(one.limits.rate / workers),
+        )
+        found[key] = replace(one, limits=limits)
+    return found
 
 
 def _usable(key: str, frontend: FrontendConfig, unhealthy: frozenset[tuple[str, str]]) -> FrontendConfig:

@@ -22,6 +22,7 @@ from emulab.plan.state import Ruleset
 TABLE = "balancers"
 _MASK = 0xFFFF0000
 _FIRST = 10_000  # of tables of routes, and of the priorities of rules that lead there
+_PRIORITIES = 22_000  # as many: the kernel's own rules, which come after them, begin at 32766 (ip-rule(8))
 
 
 class Returning(NamedTuple):
@@ -43,7 +44,7 @@ def plan_returning(
                 draft.add(
                     Route(node.name, family.everything, "eth0", own, table=_FIRST + number),
                     RoutingRule(
-                        *(node.name, _FIRST + number, family.version),
+                        *(node.name, _FIRST + number % _PRIORITIES, family.version),
                         mark=number << 16,
                         mask=_MASK,
                         table=_FIRST + number,

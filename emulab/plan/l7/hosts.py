@@ -96,9 +96,9 @@ def _finished(draft: RouteDraft, every: ForAll, default: str | None) -> RequestR
     own = (DirectResponse(503, why=draft.denied),) if draft.denied else (*every.before, *route.filters)
     filters = (*own, *((pages,) if pages is not None else ()), *every.after)
     mirrors = any(isinstance(one, Mirror) and one.body for one in filters)
-    policy = replace(
-        draft.policy, request_buffer=request_buffer(draft.policy) if draft.gathers or mirrors else 0
-    )
+    policy, buffer = draft.policy, request_buffer(draft.policy) if draft.gathers or mirrors else 0
+    if buffer != policy.request_buffer:
+        policy = replace(policy, request_buffer=buffer)
     if any(draft.match.path.startswith(path) for path in every.plain_paths):
         policy = replace(policy, ssl_redirect=False, force_ssl_redirect=False)
     if policy.limit_rate and not policy.response_buffer:

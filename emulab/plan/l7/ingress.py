@@ -13,6 +13,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.images import ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
+from emulab.kinds.networking.controllerkeys import composed
 from emulab.kinds.networking.destinations import DestinationRules
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
@@ -83,6 +84,7 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
             request_buffer=request_buffer(builder.policy),
         ),
         notices=tuple(builder.notices),
+        workers=composed(builder.settings).get("worker-processes", cluster.ingress_workers),
     )
 
 
@@ -234,7 +236,7 @@ class _Builder:
         """`secured`: whether the host has a certificate, without which nobody is sent to TLS for it."""
         backends = (WeightedUpstream(self.upstream(ingress.namespace, to)),)
         draft = self._draft(ingress, match, backends)
-        if not secured:
+        if not secured and draft.policy.ssl_redirect:
             draft.policy = replace(draft.policy, ssl_redirect=False)
         draft.canary = self._canary(match)
         self.drafts.append(draft)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,13 +28,12 @@ from emulab.servers.l7.config import L7Config, MeasuredAs
 from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.snapshot import Snapshot, take
-from emulab.servers.l7.personalities.personality import Connections
+from emulab.servers.l7.personalities.figures import Connections
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.stub import ResolverConfig, resolve
 
-_WORKERS = 1
 _RELOAD = 30.0
 """Seconds within which a configuration has to be in use."""
 _DOUBT = 0.5
@@ -144,7 +144,7 @@ class ProgramIngress:
 
     async def _use(self, wanted: L7Config, listeners: Mapping[str, socket.socket]) -> None:
         """Has the program follow a configuration."""
-        around = EngineSettings(listeners, _WORKERS, self._generation + 1, dict(self._names))
+        around = EngineSettings(listeners, wanted.workers, self._generation + 1, dict(self._names))
         files, before = self._make.files(wanted, around), self._files
         await asyncio.to_thread(_write_files, files)
         same = listeners.keys() == self._sockets.keys() and all(
@@ -155,7 +155,7 @@ class ProgramIngress:
         else:
             await self._begin(listeners)
         try:
-            await self._until(around.generation, listeners)
+            await self._until(around, wanted.workers)
         except ValueError:
             await asyncio.to_thread(_write_files, before)
             raise
@@ -170,15 +170,15 @@ class ProgramIngress:
         await self._program.start({**os.environ, **self._make.environment(descriptors)}, descriptors)
         before.signal(self._make.leave)
 
-    async def _until(self, generation: int, listeners: Mapping[str, socket.socket]) -> None:
+    async def _until(self, around: EngineSettings, workers: int) -> None:
         """Until that configuration alone is in use. Raises ValueError, with the program's words, if it is refused."""
         status = places(self._make.folder).status
         clock, name = asyncio.get_running_loop().time, self._make.name
         doubt, end = clock() + _DOUBT, clock() + _RELOAD
-        inodes = {str(os.fstat(sock.fileno()).st_ino) for sock in listeners.values()}
+        inodes = {str(os.fstat(sock.fileno()).st_ino) for sock in around.sockets.values()}
         late = self._make.leaves_late
-        while await _asked(status, b"/generation") != str(generation) or (
-            late and _listening(inodes) > _WORKERS
+        while await _asked(status, b"/generation") != str(around.generation) or (
+            late and _listening(inodes) > workers
         ):
             now = clock()
             if now > doubt or not self._program.running:
@@ -233,9 +233,8 @@ class ProgramIngress:
         snapshot = self._snapshot
         if path == "/metrics" and key in snapshot.metrics_at:
             counted = Connections(self._counters["accepted"], self._counters["requests"], 0, 0)
-            return CONTENT_TYPE, self._metrics.text(
-                counted, own_process(), snapshot.certificates, self._configured
-            )
+            figures = self._metrics.figures(counted, own_process())
+            return CONTENT_TYPE, self._metrics.text(figures, snapshot.certificates, self._configured)
         text = (snapshot.pages.get(key) or {}).get(path)
         return (PLAIN, text) if text is not None else None
 
@@ -323,7 +322,7 @@ def _listening(inodes: set[str]) -> int:
                 for worker in _children(Path(f"/proc/{master}/task/{master}")):
                     number += not inodes.isdisjoint(_sockets_of(worker))
     except OSError:
-        return _WORKERS + 1  # one has just ended
+        return sys.maxsize  # one has just ended
     return number
 
 

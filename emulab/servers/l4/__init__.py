@@ -4,7 +4,8 @@ It stands where a cloud's network load balancer or HAProxy in TCP mode stands: b
 addresses and ports, never HTTP. A client that may not come in, or for whom no target is healthy, is reset.
 
 * `acl`, `balance`, `frontend` who may come, who is tried in which order, health (pure, time passed in)
-* `tcp` two halves of a connection and the bytes between them
+* `acceptor`, `tcp` clients that come, and their sessions with targets
+* `pump` the bytes between two sockets
 * `udp` datagrams by client address
 * `health` active checks
 * `server` listeners and configuration

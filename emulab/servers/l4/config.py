@@ -64,7 +64,8 @@ class L4Config(Configuration):
 
     A socket that is listed without a frontend resets its clients. Frontends that are `watched` have no sockets: their
     packets are the kernel's business, and what is told of their targets is their health. At the sockets of `metrics`
-    numbers are answered by HTTP.
+    numbers are answered by HTTP. A `worker` of a number isn't the first of its crew, and leaves checks and numbers to
+    that one: it is told whose targets are `unhealthy`.
     """
 
     PATCHED = frozenset({"frontends"})
@@ -72,6 +73,8 @@ class L4Config(Configuration):
     frontends: Mapping[str, FrontendConfig] = field(default_factory=dict)
     watched: Mapping[str, FrontendConfig] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    worker: int = 0
+    unhealthy: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def at(cls, frontends: Mapping[str, FrontendConfig], metrics: tuple[str, ...] = ()) -> L4Config:

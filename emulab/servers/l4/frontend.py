@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from emulab.dataclass import dataclass
@@ -136,6 +138,23 @@ class Frontend:
             return f"no target answers: {', '.join(failed)}"
         count = len(self.targets)
         return f"no target is healthy: 0 of {count}" if count else "no target is configured"
+
+    def with_others(self, others: Sequence[Mapping[str, Any]]) -> Frontend:
+        """A copy with the counters of other workers' in it, which their `status` says."""
+        if not others:
+            return self
+        joined = copy(self)
+        joined.gate, joined.targets = copy(self.gate), [copy(target) for target in self.targets]
+        joined.gate.open += sum(other["open"] for other in others)
+        limits = self.gate.limits
+        joined.gate.limits = replace(limits, connections=limits.connections * (1 + len(others)))
+        for name in ("dropped", "denied", "total", "bytes_in", "bytes_out"):
+            setattr(joined, name, getattr(self, name) + sum(other[name] for other in others))
+        for target in joined.targets:
+            there = [t for other in others if (t := other["targets"].get(target.name))]
+            for name in ("errors", "open", "total", "bytes_in", "bytes_out"):
+                setattr(target, name, getattr(target, name) + sum(t[name] for t in there))
+        return joined
 
     def status(self) -> dict[str, Any]:
         """State and counters, JSON-able."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from emulab.servers.base import Emit, vital
+from emulab.servers.base import vital
 from emulab.servers.health.checks import probe
 from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.balance import BalancedTarget
@@ -15,7 +16,7 @@ from emulab.servers.l4.frontend import Frontend
 class Checker:
     """The checks of one frontend."""
 
-    def __init__(self, frontend: Frontend, emit: Emit) -> None:
+    def __init__(self, frontend: Frontend, emit: Callable[[dict[str, Any]], None]) -> None:
         self._frontend = frontend
         self._emit = emit
         self._tasks: dict[BalancedTarget, tuple[HealthPolicy, asyncio.Task[None]]] = {}

@@ -6,25 +6,28 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
-from emulab.servers.base import Config, Emit, Server, parse_socket_key
+from emulab.servers.base import Config, Emit, Others, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
+from emulab.servers.l4.acceptor import Acceptor
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
 from emulab.servers.l4.health import Checker
 from emulab.servers.l4.metrics import exposition
-from emulab.servers.l4.tcp import Half, Session
+from emulab.servers.l4.pump import Pump
+from emulab.servers.l4.tcp import Around, Session
 from emulab.servers.l4.udp import UdpProxy
 from emulab.servers.l7.shell.pages import PageReader
 from emulab.servers.patches import read_changes
 
-_BACKLOG = 4096  # uvloop calls listen() again; the kernel caps it at net.core.somaxconn
+_NUMBERS = 10**12  # so far apart are the numbers that workers give to connections
 
 
 def create(emit: Emit) -> Server:
@@ -35,26 +38,18 @@ def create(emit: Emit) -> Server:
 class _Listener:
     """One open socket with its frontend."""
 
-    def __init__(self, frontend: Frontend, emit: Emit, sessions: set[Session], journal: Journal) -> None:
+    def __init__(self, frontend: Frontend, around: Around, heard: Callable[[dict[str, Any]], None]) -> None:
         self.frontend = frontend
-        self.checker = Checker(frontend, emit)
-        self._emit = emit
-        self._sessions = sessions
-        self._journal = journal
-        self._server: asyncio.Server | None = None
+        self.checker = Checker(frontend, heard)
+        self._around = around
+        self._acceptor: Acceptor | None = None
         self._datagrams: UdpProxy | None = None
 
-    async def open(self, sock: socket.socket) -> None:
+    def open(self, sock: socket.socket) -> None:
         if self.frontend.key.startswith("udp/"):
-            self._datagrams = UdpProxy(self.frontend, sock, self._emit)
-            return
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, sock=sock, backlog=_BACKLOG)
-
-    def _accept(self) -> Half:
-        session = Session(self.frontend, self._emit, self._sessions.discard, self._journal)
-        self._sessions.add(session)
-        return session.client
+            self._datagrams = UdpProxy(self.frontend, sock, self._around.emit, self._around.numbers)
+        else:
+            self._acceptor = Acceptor(sock, self.frontend, self._around)
 
     def update(self, spec: Spec) -> None:
         self.frontend.update(spec)
@@ -66,7 +61,7 @@ class _Listener:
     def _drain(self, seconds: float) -> None:
         """Connections to targets that are configured no more may go on for so long."""
         there = set(self.frontend.targets)
-        for session in self._sessions:
+        for session in self._around.sessions:
             if session.frontend is self.frontend and session.target and session.target not in there:
                 session.drain(seconds)
 
@@ -76,9 +71,9 @@ class _Listener:
         self.close_socket()
 
     def close_socket(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
         if self._datagrams is not None:
             self._datagrams.close()
             self._datagrams = None
@@ -91,9 +86,12 @@ class L4Server:
         self._emit = emit
         self._listeners: dict[str, _Listener] = {}
         self._sessions: set[Session] = set()
+        self._around: Around
         self._watched: dict[str, _Listener] = {}
         self._pages: dict[str, asyncio.Server] = {}
         self._begun = 0.0
+        self._worker = 0
+        self._others: Others | None = None
         self._journal = Journal(single=True)
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
@@ -105,6 +103,7 @@ class L4Server:
         asked = from_json(L4Config, config)
         wanted = self._wanted(asked, sockets)
         watched = {key: checked_spec(key, given) for key, given in asked.watched.items()}
+        self._worker = asked.worker
         self._begin()
         # All frontends change before the first await, so no connection sees half of a change.
         for key in [key for key in self._listeners if key not in wanted]:
@@ -116,7 +115,7 @@ class L4Server:
                 listener = self._listeners[key] = self._listener(spec)
             else:
                 listener.update(spec)
-            listener.checker.follow()
+            self._check(listener)
             if key in sockets:
                 listener.close_socket()
                 fresh.append(listener)
@@ -124,20 +123,36 @@ class L4Server:
         for key, sock in sockets.items():
             if key not in wanted and key not in asked.metrics:
                 sock.close()
+        if asked.worker:
+            self._believe(asked.unhealthy)
         for listener in fresh:
-            await listener.open(sockets[listener.frontend.key])
+            listener.open(sockets[listener.frontend.key])
         await self._serve_pages(asked.metrics, sockets)
 
     def _begin(self) -> None:
-        """Takes the log, which is where the process prints."""
+        """Takes what the running loop has to give, and the log, which is where the process prints."""
         if self._begun:
             return
         self._begun = time.time()
+        loop = asyncio.get_running_loop()
+        numbers = count(1 + self._worker * _NUMBERS)
+        self._around = Around(loop, Pump(), self._emit, self._journal, self._sessions, numbers)
         with suppress(OSError):  # without /proc there is no log
             self._journal.open(os.open("/proc/self/fd/1", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
 
+    def _check(self, listener: _Listener) -> None:
+        """Checks targets, or, where the leader does, hears of it from there."""
+        if not self._worker:
+            listener.checker.follow()
+
     def _listener(self, spec: Spec) -> _Listener:
-        return _Listener(Frontend(spec), self._emit, self._sessions, self._journal)
+        return _Listener(Frontend(spec), self._around, self._heard)
+
+    def _believe(self, unhealthy: Mapping[str, Sequence[str]]) -> None:
+        """Takes over what the leader knows of the targets."""
+        for key, one in self._listeners.items():
+            for target in one.frontend.targets:
+                target.health.healthy = target.name not in unhealthy.get(key, ())
 
     def _watch(self, wanted: Mapping[str, Spec]) -> None:
         """Checks the targets of frontends whose packets the kernel forwards."""
@@ -149,7 +164,7 @@ class L4Server:
                 watched = self._watched[key] = self._listener(spec)
             else:
                 watched.update(spec)
-            watched.checker.follow()
+            self._check(watched)
 
     async def _serve_pages(self, keys: Sequence[str], sockets: Mapping[str, socket.socket]) -> None:
         for key in [key for key in self._pages if key not in keys or key in sockets]:
@@ -159,10 +174,11 @@ class L4Server:
             if key in sockets:
                 self._pages[key] = await loop.create_server(lambda: PageReader(self._page), sock=sockets[key])
 
-    def _page(self, path: str) -> tuple[str, str] | None:
+    async def _page(self, path: str) -> tuple[str, str] | None:
         if path != "/metrics":
             return None
-        frontends = [one.frontend for one in (*self._listeners.values(), *self._watched.values())]
+        others = await self._others.statuses() if self._others else []
+        frontends = self._joined(others).values()
         return CONTENT_TYPE, exposition(frontends, time.time() - self._begun)
 
     def _wanted(self, config: L4Config, sockets: Mapping[str, socket.socket]) -> dict[str, Spec]:
@@ -189,7 +205,7 @@ class L4Server:
         wanted = {key: checked_spec(key, new) if new else Spec(key, Acl()) for key, new in given.items()}
         for key, spec in wanted.items():
             self._listeners[key].update(spec)
-            self._listeners[key].checker.follow()
+            self._check(self._listeners[key])
 
     async def close(self, grace: float = 0.0) -> None:
         """Stops accepting, waits up to `grace` seconds for connections to end, then resets them."""
@@ -205,15 +221,55 @@ class L4Server:
             await asyncio.sleep(min(0.02, max(0.0, deadline - loop.time())))
         for session in list(self._sessions):
             session.reset()
-        await asyncio.sleep(0)  # the loop tells the protocols of their end in its next turn
         self._journal.flush()
+        if self._begun:
+            self._begun = 0.0
+            self._around.pump.close()
 
     def status(self) -> dict[str, Any]:
         """Health, connections and bytes by frontend and target."""
+        return self.together(())
+
+    def together(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """See `base.Crewed`."""
         return {
-            "connections": len(self._sessions),
-            "frontends": {
-                key: listener.frontend.status()
-                for key, listener in (*self._listeners.items(), *self._watched.items())
-            },
+            "connections": len(self._sessions) + sum(other["connections"] for other in others),
+            "frontends": {key: frontend.status() for key, frontend in self._joined(others).items()},
         }
+
+    def _joined(self, others: Sequence[Mapping[str, Any]]) -> dict[str, Frontend]:
+        """All frontends, with what others have of them. The targets' counts aren't kept for each read."""
+        for session in self._sessions:
+            session.settle()
+        there = {**self._listeners, **self._watched}
+        return {
+            key: one.frontend.with_others([f for other in others if (f := other["frontends"].get(key))])
+            for key, one in there.items()
+        }
+
+    def lead(self, others: Others) -> None:
+        """See `base.Crewed`."""
+        self._others = others
+
+    def for_worker(self, config: Config, number: int) -> dict[str, Any]:
+        """See `base.Crewed`."""
+        listen = [key for key in config["listen"] if key not in config.get("metrics", ())]
+        sick = {
+            key: [t.name for t in one.frontend.targets if not t.health.healthy]
+            for key, one in self._listeners.items()
+        }
+        own = {"listen": listen, "metrics": [], "watched": {}, "worker": number, "unhealthy": sick}
+        return {**config, **own}
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """See `base.Informed`: the leader tells what came of checks."""
+        if self._worker and (told := message.get("health")):
+            for target in self._listeners[told["frontend"]].frontend.targets:
+                if target.name == told["target"]:
+                    target.health.healthy = told["healthy"]
+
+    def _heard(self, record: dict[str, Any]) -> None:
+        """A check has found out something."""
+        if self._others is not None:
+            self._others.tell({"health": {name: record[name] for name in ("frontend", "target", "healthy")}})
+        self._emit(record)

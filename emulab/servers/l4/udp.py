@@ -8,10 +8,10 @@ from the target shows as an error of its socket and concerns a datagram already 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import socket
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 from emulab.servers.base import Emit, socket_name
@@ -22,7 +22,6 @@ IDLE_TIMEOUT = 30.0  # seconds, as conntrack's for UDP without replies
 FLOW_LIMIT = 8192  # flows of one frontend; beyond it the one idle for longest ends
 
 _BURST = 64  # datagrams before other sockets get their turn
-_numbers = itertools.count(1)
 _buffer = bytearray(65536)  # one for all: a datagram is read and sent before anyone else runs
 
 
@@ -38,7 +37,8 @@ class _Flow:
 class UdpProxy:
     """The datagrams of one frontend's socket."""
 
-    def __init__(self, frontend: Frontend, sock: socket.socket, emit: Emit) -> None:
+    def __init__(self, frontend: Frontend, sock: socket.socket, emit: Emit, numbers: Iterator[int]) -> None:
+        self._numbers = numbers  # join the records of both sides
         self._frontend = frontend
         self._sock = sock
         self._emit = emit
@@ -116,7 +116,7 @@ class UdpProxy:
         frontend = self._frontend
         common = {
             "protocol": "udp",
-            "connection": f"udp-{next(_numbers)}",
+            "connection": f"udp-{next(self._numbers)}",
             "client": socket_name(client),
             "local": frontend.local,
         }

@@ -53,6 +53,9 @@ def test_all_that_a_balancer_may_be_told() -> None:
     [
         ({"mode": "dsr"}, 'spec.mode: "dsr" is not one of proxy, nat'),
         ({"mode": "nat", "algorithm": "leastconn"}, "spec.algorithm: .*needs mode: proxy"),
+        ({"mode": "nat", "draining": 0}, "spec.draining: 0 needs mode: proxy: what is forwarded goes on"),
+        ({"mode": "nat", "workers": 2}, "spec.workers: 2 needs mode: proxy: the kernel forwards on all CPUs"),
+        ({"workers": 17}, "spec.workers: .*number of processes"),
         ({"mode": "nat", "proxyProtocol": "v1"}, "spec.proxyProtocol: .*needs mode: proxy"),
         (
             {"mode": "nat", "limits": {"connectionsPerSource": 1}},

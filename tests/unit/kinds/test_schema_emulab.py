@@ -154,6 +154,7 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
             "podCIDR: there is no family of addresses that podCIDR and serviceCIDR both have and labs know (IPv4)",
         ),
         ({"proxy": {"mode": "ebpf"}}, 'proxy.mode: "ebpf" is not one of nftables, iptables, ipvs, userspace'),
+        ({"ingress": {"workers": 0}}, "ingress.workers: 0 is not a number (1-64)"),
         ({"ingress": {"upstream": "pods"}}, 'ingress.upstream: "pods" is not one of service, endpoints'),
         (
             {"ingress": {"classes": ["A b"]}},

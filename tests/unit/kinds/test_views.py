@@ -294,7 +294,7 @@ def test_cluster_values() -> None:
         "clusterDomain": "lab.test",
         "network": {"mode": "routed", "mtu": 9000},
         "proxy": {"mode": "nftables"},
-        "ingress": {"replicas": 0, "upstream": "endpoints"},
+        "ingress": {"replicas": 0, "upstream": "endpoints", "workers": 4},
     }
     assert Cluster.of(view(described("Cluster", spec, "shop"))) == Cluster(
         name="shop",
@@ -307,6 +307,7 @@ def test_cluster_values() -> None:
         proxy_mode="nftables",
         ingress_replicas=0,
         ingress_upstream="endpoints",
+        ingress_workers=4,
     )
 
 

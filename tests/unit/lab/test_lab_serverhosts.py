@@ -21,13 +21,14 @@ from loopback import closed_port
 from patience import TooLate, patiently, soon, until
 from server_processes import Processes
 
-from emulab.lab.hosts import listening, pulse, serverhosts
+from emulab.kernel import sockets
+from emulab.lab.hosts import pulse, serverhosts
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.serverhosts import RecordListener, ServerHosts
 from emulab.plan.state import PlannedServer
 
 
-def open_listeners(wanted: Any, _everywhere: Any) -> dict[str, socket.socket]:
+def open_listeners(wanted: Any, _everywhere: Any, _several: bool) -> dict[str, socket.socket]:
     return {
         key: socket.create_server(("127.0.0.1", int(key.rpartition("/")[2])), backlog=10)
         for key, *_ in wanted
@@ -75,7 +76,7 @@ class Lab:
 
 @pytest.fixture
 async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
-    monkeypatch.setattr(listening.sockets, "open_listeners", open_listeners)
+    monkeypatch.setattr(sockets, "open_listeners", open_listeners)
     for limit in ("_RECORD_ANSWER", "_RECORDS_ANSWER"):
         monkeypatch.setattr(serverhosts, limit, 20)  # who is only kept waiting by the machine doesn't hang
     monkeypatch.setattr(pulse, "PATIENCE", 600)  # who is stopped here, is so for other reasons

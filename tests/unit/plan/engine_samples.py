@@ -227,6 +227,7 @@ KEYS: dict[str, tuple[str, dict[str, str]]] = {
     "use-port-in-redirects": ("true", {"force-ssl-redirect": "true"}),
     "use-proxy-protocol": ("true", {}),
     "whitelist-source-range": ("10.0.0.0/8", {}),
+    "worker-processes": ("3", {}),
 }
 """By the key's name: a value, and the keys beside it."""
 

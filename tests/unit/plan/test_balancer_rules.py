@@ -35,6 +35,18 @@ def balancer(name: str, spec: str) -> str:
     return f"apiVersion: emulab.dev/v1\nkind: LoadBalancer\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n"
 
 
+PROXY = """
+apiVersion: emulab.dev/v1
+kind: LoadBalancer
+metadata: {name: several}
+spec:
+  network: internet
+  address: 203.0.113.21
+  ports: [80]
+  workers: 3
+  limits: {connections: 100, connectionsPerSource: 5, rate: 2}
+  target: {service: {name: db, port: 5432}}
+"""
 NAT = balancer(
     "nlb",
     '{network: internet, mode: nat, ports: [80, "53/UDP"], idleTimeout: 350,'
@@ -106,6 +118,32 @@ def test_who_is_not_healthy_is_left_out_by_the_objects_status() -> None:
     assert none.chains["choices"][1:] == ()
     assert "ip daddr 203.0.113.20 tcp dport 80 ct state new reject with tcp reset" in none.chains["checks"]
     assert rules("10.0.0.99:1").chains == rules().chains
+
+
+def test_failing_open_forwards_to_all_where_none_is_healthy() -> None:
+    objects, _ = plan(SERVICE_DB, NAT)
+    nlb = objects.get(LOAD_BALANCER.key("", "nlb"))
+    assert nlb is not None
+    sick = [{"frontend": "tcp/203.0.113.20/80", "address": f"10.0.0.1{n}:30432", "name": "n"} for n in (1, 2)]
+
+    def choices(number: int) -> tuple[str, ...]:
+        spec = {**nlb.spec, "failOpen": True}
+        status = {**nlb.status, "unhealthyBackends": sick[:number]}
+        changed = nlb.replace(spec=spec, status=status)
+        there = Objects([changed if o.key == nlb.key else o for o in objects])
+        return table(plan_world(there, cluster_of(there)), "nlb", "balancer").chains["choices"][1:]
+
+    assert choices(2) == choices(0) != choices(1)
+
+
+def test_workers_share_what_all_of_them_take() -> None:
+    world = plan(SERVICE_DB, PROXY)[1]
+    several = world.servers["several"]
+    assert several.workers == 3
+    config = several.config
+    assert isinstance(config, L4Config)
+    limits = config.frontends["tcp/203.0.113.21/80"].limits
+    assert (limits.connections, limits.connections_per_source, limits.rate) == (34, 5, 1)
 
 
 def frontend(**fields: object) -> FrontendConfig:

@@ -89,10 +89,11 @@ def told(given: L7Config) -> dict[str, object]:
         given, listen=LISTEN, tls_listen=LISTEN[1:], resolv_conf="nameserver 10.96.0.10\n", notices=()
     )
     sockets = {key: key.removeprefix("tcp/").replace("/", ":") for key in LISTEN}
-    conf = nginx_conf(whole, NginxPlace(sockets, 1, 1, "nobody", {}))
+    conf = nginx_conf(whole, NginxPlace(sockets, given.workers, 1, "nobody", {}))
+    haproxy = HaproxyPlace(dict(zip(LISTEN, (3, 4), strict=True)), 1, {}, given.workers)
     return {
         NGINX: (conf, access.files(whole)),
-        HAPROXY: haproxy_files(whole, HaproxyPlace(dict(zip(LISTEN, (3, 4), strict=True)), 1, {}), "fake"),
+        HAPROXY: haproxy_files(whole, haproxy, "fake"),
     }
 
 

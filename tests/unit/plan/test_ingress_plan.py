@@ -396,3 +396,13 @@ def test_annotations_that_say_nothing_are_told_with_the_reason() -> None:
         f"(generated): Ingress/one metadata.annotations[{PREFIX}proxy-body-size]: 'large' is no size, such as 8m;"
         " requests are served as without it"
     ]
+
+
+@pytest.mark.parametrize(("said", "number"), [(None, 4), ("auto", 4), ("2", 2), ("0", 4), ("many", 4)])
+def test_processes_are_the_clusters_unless_the_controller_has_a_number(said: str | None, number: int) -> None:
+    data = {"worker-processes": said} if said is not None else {}
+    metadata = {"namespace": "ingress-nginx", "name": "conf"}
+    settings = Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    flags = ControllerFlags(without_class=True, config_map="ingress-nginx/conf")
+    source = PlanSource.of(Objects([NGINX, settings]))
+    assert ingress_config(source, Cluster(ingress_workers=4), flags).workers == number

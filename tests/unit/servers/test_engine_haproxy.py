@@ -277,3 +277,8 @@ def test_the_log_tells_what_our_own_server_knows() -> None:
     assert request["answered_by"] == "upstream"
     late = entry({**SAID, "connect": "-1", "answer": "-1", "status": "502", "why": "sC--"}, {0: ready})
     assert late.tries[0].status == 504 and late.tries[0].header == -1.0
+
+
+def test_threads_are_as_many_as_are_asked_for() -> None:
+    assert "nbthread 3" in section(config(route()), "global", HaproxyPlace({}, 7, {}, 3))
+    assert "nbthread 1" in section(config(route()), "global")

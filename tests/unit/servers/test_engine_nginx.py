@@ -438,3 +438,7 @@ def test_redirects_to_tls_come_after_what_nginx_rewrites() -> None:
     own = location(server(nginx_conf(config(route(policy=policy, filters=filters)), ENGINE), "a.test"), "/")
     to_https = "return 301 https://$redirect_host:443$request_uri;"
     assert own.index("rewrite ") < own.index(to_https)
+
+
+def test_workers_are_as_many_as_are_asked_for() -> None:
+    assert "worker_processes 3;" in nginx_conf(config(route()), replace(ENGINE, workers=3))

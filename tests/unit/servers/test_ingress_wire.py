@@ -196,7 +196,7 @@ def test_a_response_in_any_pieces(cuts: list[int]) -> None:
     wire += b"HTTP/1.1 200 Fine\r\nServer: s\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc"
     reader = read(wire, cuts=tuple(cuts))
     assert reader.complete and reader.reusable
-    assert (reader.status, reader.reason, reader.length) == (200, b"Fine", 3)
+    assert (reader.status, reader.head.reason, reader.length) == (200, b"Fine", 3)
     assert reader.lines == [b"X-A: b\r\n"]
     assert b"".join(reader.pieces) == b"abc"
 
@@ -266,7 +266,7 @@ def test_arbitrary_response_bytes_never_crash(wire: bytes, head_only: bool) -> N
 def test_a_101_hands_over_what_follows_it() -> None:
     reader = read(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nframe")
     assert reader.tunnel == b"frame"
-    assert reader.upgrade == b"websocket"
+    assert reader.head.upgrade == b"websocket"
 
 
 def test_pages_look_like_those_of_nginx() -> None:

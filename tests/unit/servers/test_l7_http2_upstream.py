@@ -92,7 +92,7 @@ def test_a_request_and_its_answer_with_trailers() -> None:
     play.write(GET)
     play.server.send_headers(3, [(":status", "404"), ("grpc-status", "5")], end_stream=True)
     play.pump()
-    assert reader.complete and reader.status == 404 and reader.start == b"HTTP/1.1 404 Not Found\r\n"
+    assert reader.complete and reader.status == 404 and reader.head.start == b"HTTP/1.1 404 Not Found\r\n"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,16 @@ from test_ingress_harness import World, routed
 
 from emulab.servers.configuration import BadConfiguration, from_json, json_bytes
 from emulab.servers.exposition import Histogram
-from emulab.servers.l7.config import L7Config, Match, RequestRoute, Upstream, WeightedUpstream
+from emulab.servers.l7.config import (
+    ClientLimits,
+    L7Config,
+    Match,
+    RequestLimit,
+    RequestRoute,
+    Upstream,
+    WeightedUpstream,
+)
+from emulab.servers.l7.engine.changing import with_routes
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import HEAD_MAX, HEADS_MAX, UpstreamResponse
@@ -22,14 +31,19 @@ from emulab.servers.patches import patch_between
 
 world = harness.world
 
-HOSTS, PATHS = ("a", "*.b", "x.b", ""), ("/", "/p", "/p/", "/p/q", "/pq")
+HOSTS, PATHS = ("a", "*.b", "x.b", "", "~^y"), ("/", "/p", "/p/", "/p/q", "/pq")
 TYPES = ("Exact", "Prefix", "ImplementationSpecific")
+ZONES = ((), (ClientLimits(requests=(RequestLimit("slow", 1, 1),)),))
 ROUTES = st.builds(
-    lambda host, path, kind, upstream: RequestRoute(Match(host, path, kind), (WeightedUpstream(upstream),)),
+    lambda host, path, kind, upstream, origin, filters: RequestRoute(
+        Match(host, path, kind), (WeightedUpstream(upstream),), origin, filters
+    ),
     st.sampled_from(HOSTS),
     st.sampled_from(PATHS),
     st.sampled_from(TYPES),
     st.sampled_from(("one", "two")),
+    st.sampled_from(("", "Ingress d/a", "Ingress d/b")),
+    st.sampled_from(ZONES),
 )
 UPSTREAMS = {"one": Upstream(("10.0.0.1:80",)), "two": Upstream(("10.0.0.2:80",))}
 
@@ -49,6 +63,21 @@ def asked(snapshot: Snapshot) -> list[str | None]:
             group = rule.pick() if rule is not None else None
             found.append(group.name if group is not None else None)
     return found
+
+
+@given(st.lists(ROUTES, max_size=5), st.lists(ROUTES, max_size=3), st.integers(0, 5), st.integers(0, 5))
+def test_some_routes_that_change_come_to_what_all_of_them_do(
+    old: list[RequestRoute], fresh: list[RequestRoute], begin: int, more: int
+) -> None:
+    begin = min(begin, len(old))
+    end = min(begin + more, len(old))
+    before = take(told(old), {})
+    asked(before)  # which fills memos
+    config = told([*old[:begin], *fresh, *old[end:]])
+    changed, whole = with_routes(before, config, begin, end), take(config, {})
+    assert asked(changed) == asked(whole)
+    assert [rule.route for rule in changed.ready] == list(config.routes)
+    assert (changed.hosts, changed.origins, changed.zones) == (whole.hosts, whole.origins, whole.zones)
 
 
 @given(st.lists(ROUTES, max_size=5), st.lists(ROUTES, max_size=5))
@@ -96,15 +125,16 @@ def read(data: bytes, to_head: bool = False) -> tuple[Any, ...]:
     reader.begin(to_head, PERSONALITY.response_fields)
     reader.feed(data, 8192)
     return (
-        *(reader.status, reader.reason, reader.old, reader.start, reader.lines, reader.framing),
         *(
-            reader.connection,
-            reader.upgrade,
-            reader.bodiless,
-            reader.complete,
-            reader.reusable,
-            reader.pieces,
+            reader.status,
+            reader.head.reason,
+            reader.head.old,
+            reader.head.start,
+            reader.lines,
+            reader.framing,
         ),
+        *(reader.head.connection, reader.head.upgrade),
+        *(reader.bodiless, reader.complete, reader.reusable, reader.pieces),
     )
 
 

@@ -71,7 +71,8 @@ def lines(play: Script) -> list[str]:
 
 
 def samples(metrics: IngressMetrics, *certificates: Certificate) -> dict[str, str]:
-    text = metrics.text(Connections(3, 5, 2, 1), ProcessUse(1, 0.5, 4096, 8192, 100.0), certificates, 7.5)
+    figures = metrics.figures(Connections(3, 5, 2, 1), ProcessUse(1, 0.5, 4096, 8192, 100.0))
+    text = metrics.text(figures, certificates, 7.5)
     found = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
     assert len({name for name, _, _ in found}) == len(found), "a sample twice"
     return {name.removeprefix("nginx_ingress_controller_"): value for name, _, value in found}
@@ -213,7 +214,7 @@ def test_what_is_told_of_the_controller() -> None:
     states = {name: value for name, value in found.items() if name.startswith("nginx_process_connections{")}
     assert sorted(states.values()) == ["0", "1", "1", "2"]
     assert found[f"nginx_process_resident_memory_bytes{{{OWN}}}"] == "4096"
-    text = metrics.text(Connections(0, 0, 0, 0), ProcessUse(1, 0, 0, 0, 0), [], 0)
+    text = metrics.text(metrics.figures(Connections(0, 0, 0, 0), ProcessUse(1, 0, 0, 0, 0)), [], 0)
     assert not re.search(r"^nginx_ingress_controller_requests", text, re.MULTILINE)
 
 

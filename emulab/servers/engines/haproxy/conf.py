@@ -28,6 +28,7 @@ class HaproxyPlace:
     descriptors: Mapping[str, int]  # by the key in `listen`
     generation: int
     names: Mapping[str, str]
+    threads: int = 1
 
 
 def haproxy_files(config: L7Config, place: HaproxyPlace, fake: str) -> Mapping[str, str]:
@@ -92,6 +93,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
             f"log {PLACES.log} len 16384 format raw local0",
             "expose-experimental-directives",  # normalize-uri
             f"lua-load {PROGRAM}",
+            f"nbthread {place.threads}",
             "tune.bufsize 32768",
             "tune.maxrewrite 8192",
             f"tune.h2.max-concurrent-streams {config.options.http2_streams}",

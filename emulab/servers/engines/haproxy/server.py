@@ -23,7 +23,7 @@ def create(emit: Emit) -> Server:
 
 def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
     descriptors = {key: sock.fileno() for key, sock in around.sockets.items()}
-    place = HaproxyPlace(descriptors, around.generation, around.names)
+    place = HaproxyPlace(descriptors, around.generation, around.names, around.workers)
     return haproxy_files(wanted, place, "\n".join(fake_certificate()))
 
 

@@ -15,14 +15,16 @@ class RoundRobin:
         self._credit: dict[BalancedTarget, int] = {}
 
     def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
-        if any(target.weight != targets[0].weight for target in targets):
-            return self._by_weight([target for target in targets if target.usable])
-        count = len(targets)
-        ring = [(self._next + step) % count for step in range(count)]
-        usable = [place for place in ring if targets[place].usable]
+        weight = targets[0].weight if targets else 0
+        for target in targets:  # no generator: this is done for each connection
+            if target.weight != weight:
+                return self._by_weight([target for target in targets if target.usable])
+        begin = self._next if self._next < len(targets) else 0
+        ring = [*targets[begin:], *targets[:begin]]
+        usable = [target for target in ring if target.usable]
         if usable:
-            self._next = usable[0] + 1
-        return [targets[place] for place in usable]
+            self._next = (begin + ring.index(usable[0])) % len(ring) + 1
+        return usable
 
     def _by_weight(self, usable: list[BalancedTarget]) -> list[BalancedTarget]:
         """Each has credit by its weight; who has most has the turn, and pays what all have got."""

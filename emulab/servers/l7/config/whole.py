@@ -129,6 +129,8 @@ class L7Config(Configuration):
     by which servers that are names are resolved; they are asked anew for each connection. `policy` is that of requests
     without a route.
 
+    `workers` is the number of processes that serve; one of them is enough for all that isn't about speed.
+
     `notices` go into the log, each once when it comes or its time has come.
 
     `pages` are sockets of `listen` at which the proxy answers by itself: with the text of a path, and 404 elsewhere. At
@@ -153,3 +155,4 @@ class L7Config(Configuration):
     resolv_conf: str = ""
     hosts: str = ""
     notices: tuple[Notice, ...] = ()
+    workers: int = 1

@@ -6,13 +6,12 @@ A machine's part: see `exchange`. Once the response's head is out, a failure can
 from __future__ import annotations
 
 from emulab.errors import PeerError
-from emulab.servers.accesslog import OWN
 from emulab.servers.l7.engine.commands import DRAIN, FORWARD, PACE, READ, RELEASE, SEND, TUNNEL
 from emulab.servers.l7.engine.erring import Erring
 from emulab.servers.l7.engine.filters.effect import BodyEncoder, Incoming
 from emulab.servers.l7.engine.pacing import HELD_MAX, Pace
 from emulab.servers.l7.engine.trying import ERROR, INVALID_HEADER, PASSED_OVER
-from emulab.servers.l7.messages.compose import client_response, switching_response
+from emulab.servers.l7.messages.compose import client_response, plain_response, switching_response
 from emulab.servers.wire.http1.framing import LAST_CHUNK, UNTIL_CLOSE, chunk
 
 _SOON = 0.01
@@ -61,26 +60,24 @@ class Answered(Erring):
         """What has come of the response, as it goes to the client."""
         reader, client = self._reader, self._client
         out, reader.pieces = reader.pieces, []
-        self._size += sum(map(len, out))
+        for piece in out:
+            self._size += len(piece)
         if self._head_sent:
             if self._asked is not None and self._encoder is not None:
                 out = self._encoder.pieces(out, reader.complete)
             if self._chunked:
                 out = [chunk(piece) for piece in out]
         else:
-            if self._is_of_no_use(now):
+            if (self._turn is not None or reader.status in PASSED_OVER) and self._is_of_no_use(now):
                 return b""
-            date, extra, framing = self._around.date(), client.extra, reader.framing
-            if self._asked is not None and not self._replaced:
-                if self._intercepts(now):
-                    return b""
-                self._filter([date, *reader.lines, *extra.splitlines(keepends=True)])
-                date = extra = b""
-                if self._encoder is not None:
-                    framing, out = UNTIL_CLOSE, self._encoder.pieces(out, reader.complete)
-            line, self._chunked, client.keep = client_response(
-                reader, framing, date=date, extra=extra, old=self._head.old, keep=client.keep
-            )
+            if self._asked is None:
+                line, self._chunked, client.keep = plain_response(
+                    reader, self._around.date(), client.extra, self._head.old, client.keep
+                )
+            elif not self._replaced and self._intercepts(now):
+                return b""
+            else:
+                line, out = self._filtered_response(out)
             self._head_sent, self._head_size, self._try_headed = True, len(line), now
             out = [line, *map(chunk, out)] if self._chunked else [line, *out]
         if reader.complete:
@@ -88,7 +85,7 @@ class Answered(Erring):
                 out.append(LAST_CHUNK)
         elif out:
             client.deadline = now + client.policy.read_timeout
-        data = out[0] if len(out) == 1 else b"".join(out)
+        data = b"".join(out)
         if client.policy.limit_rate:
             return self._paced(data, now)
         self._sent += len(data)
@@ -97,6 +94,20 @@ class Answered(Erring):
         elif client.stalled and client.policy.response_buffer:
             self._is_ahead(len(data))
         return data
+
+    def _filtered_response(self, out: list[bytes]) -> tuple[bytes, list[bytes]]:
+        """The head of the response as the route's filters have it, and what there is of the body."""
+        reader, client = self._reader, self._client
+        date, extra, framing = self._around.date(), client.extra, reader.framing
+        if not self._replaced:
+            self._filter([date, *reader.lines, *extra.splitlines(keepends=True)])
+            date = extra = b""
+            if self._encoder is not None:
+                framing, out = UNTIL_CLOSE, self._encoder.pieces(out, reader.complete)
+        line, self._chunked, client.keep = client_response(
+            reader, framing, date=date, extra=extra, old=self._head.old, keep=client.keep
+        )
+        return line, out
 
     def _is_ahead(self, size: int) -> None:
         """So much more waits for the client, which takes nothing."""
@@ -166,18 +177,14 @@ class Answered(Erring):
         self.answered = True
         if self._asked is not None:
             self._asked.over()
-        around = self._around
         reason = ""
         if self._turn is not None:
             self._group.through(self._turn, now, True)
             reason = self._turn.note
             self._leave(now)
-        if around.audience.wanted or around.log.room or around.measure is not None:
-            if self._asked is not None and self._replaced:
-                reason = self._because
-            self._record(reader.status, now, reason=reason)
-        elif client.policy.access_log:
-            around.log.missed[OWN] += 1
+        if self._asked is not None and self._replaced:
+            reason = self._because
+        self._record(reader.status, now, "upstream", reason)
         if self.linked and reader.reusable and client.body is None and not self._full:
             self.linked = False
             if client.stalled:

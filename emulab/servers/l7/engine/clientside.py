@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from emulab.servers.l7.engine.surroundings import EngineSurroundings
     from emulab.servers.l7.messages.request import RequestHead
     from emulab.servers.l7.personalities import Personality
-    from emulab.servers.l7.personalities.personality import Ends
+    from emulab.servers.l7.personalities.personality import Ends, Front, FrontReader
 
 
 class ClientSide(Protocol):
@@ -39,6 +39,7 @@ class ClientSide(Protocol):
     port: str  # as upstreams are told
     forwarding: bytes
     ends: Ends
+    front: tuple[FrontReader, Front] | None  # what the one in front says, where that is so for all requests
     listener: tuple[str, str]  # what the connection itself speaks, and the port that it was accepted at
     secured: ClientIdentity | None  # who is at the other end of TLS, where anybody looks
     shown: str  # the address of who asks, in records

@@ -25,7 +25,7 @@ from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.personalities.personality import Ends
+from emulab.servers.l7.personalities.personality import Ends, Front, FrontReader
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http1.reader import HeadReader
@@ -63,6 +63,7 @@ class ConnectionMachine:
         "exchange",
         "extra",
         "forwarding",
+        "front",
         "keep",
         "leaving",
         "listener",
@@ -106,6 +107,7 @@ class ConnectionMachine:
         self.listener = scheme, port
         self.port = personality.told_port(scheme, port)
         self.ends = Ends(self.address, self.port, scheme, proxied)
+        self.front: tuple[FrontReader, Front] | None = None
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
         self.extra = (
             personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
@@ -142,10 +144,10 @@ class ConnectionMachine:
 
     def received(self, data: bytes, now: float) -> None:
         """The client sent something."""
-        if self._held:
-            self._held += data
-        elif self._state <= HEAD:
+        if self._state <= HEAD and not self._held:
             self._read_head(data, now)
+        elif self._held:
+            self._held += data
         elif self._state == BODY:
             self._read_body(data, now)
         else:
@@ -202,8 +204,7 @@ class ConnectionMachine:
 
     def _read_head(self, data: bytes, now: float) -> None:
         reader = self._reader
-        if not reader.partial:
-            self.deadline = now + self.options.header_timeout
+        begun = reader.partial
         try:
             head = reader.feed(data)
         except PeerError as error:
@@ -216,13 +217,16 @@ class ConnectionMachine:
                 refused.method = b"HEAD"
             self._begin(refused, now).fail(status, str(error), now)
             return
-        if head is not None:
-            self._begin(head, now).admit(now)
-            if rest := reader.rest:
-                if self._state == BODY:
-                    self._read_body(rest, now)
-                else:
-                    self._hold(rest, now)
+        if head is None:
+            if not begun:
+                self.deadline = now + self.options.header_timeout
+            return
+        self._begin(head, now).admit(now)
+        if rest := reader.rest:
+            if self._state == BODY:
+                self._read_body(rest, now)
+            else:
+                self._hold(rest, now)
 
     def _begins_http2(self) -> bool:
         """Goes on in HTTP/2 where the client begins with its preface, without TLS (RFC 9113, section 3.3).
@@ -252,9 +256,10 @@ class ConnectionMachine:
         else:
             self.body = body_of(head.framing, self._reader.bare)
             self._state = WAIT if self.body is None else BODY
+            self.deadline = now + options.header_timeout
         left = self._left = self._left - 1
-        stays = not (around.closing or around.ending) and options.keepalive_timeout > 0
-        self.keep = head.keep_alive and stays and left > 0
+        stays = head.keep_alive and options.keepalive_timeout > 0
+        self.keep = stays and left > 0 and not (around.closing or around.ending)
         self.exchange = exchange = Exchange(self, head, now)
         return exchange
 

@@ -69,5 +69,5 @@ class Ending(Recorded):
         self._around.counters.errors += 1
         if page.source:
             self._log_refusal(page)
-        self._record(page.status, now, "ingress", page.why, page.source)
+        self._record(client.personality.wire_status(page.status), now, "ingress", page.why, page.source)
         client.go_on(page.status, close, now)

@@ -62,13 +62,15 @@ class Erring(Trying):
         body: list[bytes] = []
         if client.body is None and self._kept is not None:
             body = self._kept[1:]
+        head = self._head = head.own()
         if not body and head.framing != 0:
             head.framing = UNFRAMED
         if client.body is not None and (head.expect or status in client.personality.closing):
             client.keep = False  # what is left of the body has no taker
         head.upgrade = b""
         forwarding = b"X-Forwarded-For: %b\r\n" % asked.address.encode("latin-1")
-        written = client.personality.request(head, asked.host, forwarding, self._id)
+        before, after = client.personality.request(head, asked.host, forwarding)
+        written = b"".join([before, head.request_id or self._id, after])
         start, *lines, end = written.splitlines(keepends=True)
         written = b"".join([start, *replaced_lines(lines, _NOT_TOLD, []), end])
         self._kept = [errors.request(written, asked, status), *body]

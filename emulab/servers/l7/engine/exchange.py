@@ -32,12 +32,13 @@ from emulab.servers.l7.engine.trying import KEEP_MAX, TIMEOUT
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host
-from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, chunk
+from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, UNFRAMED, chunk
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.clientside import ClientSide
     from emulab.servers.l7.engine.servers import HostRules
     from emulab.servers.l7.engine.ways import UpstreamWay
+    from emulab.servers.l7.personalities.personality import Front, FrontReader
 
 
 class Exchange(Admitting):
@@ -77,8 +78,10 @@ class Exchange(Admitting):
         snapshot = self._around.snapshot
         try:
             host = head.host if head.host is not None else personality.host
-            if snapshot.host_rules is not None and self._is_refused_by(snapshot.host_rules, host, now):
-                return None
+            if snapshot.host_rules is not None:
+                if self._is_refused_by(snapshot.host_rules, host, now):
+                    return None
+                head = self._head
             rule = self._rule = snapshot.routes.match(host, head)
         except PeerError as error:
             return self.fail(400, str(error), now)
@@ -86,15 +89,39 @@ class Exchange(Admitting):
             client.policy = rule.policy
             if rule.ways is not None:
                 self.way = rule.ways[client.scheme]
-        policy = client.policy
         forwarding, scheme, address = client.forwarding, client.scheme, client.address
         chain = b""
-        if (read := snapshot.front) is not None:
-            front = read(head, client.ends)
-            host = front.host or host
-            forwarding, scheme, chain = front.forwarding, front.scheme, front.chain
-            address = client.shown = front.address
-            head.forwarded_for = front.original
+        if snapshot.front is not None:
+            host_told, forwarding, scheme, address, chain = self._front(snapshot.front)
+            host, head, client.shown = host_told or host, self._head, address
+        if rule is not None and rule.straight is not None and head.framing == UNFRAMED and not head.expect:
+            return self._ask(rule.straight, host, forwarding, now)
+        return self._look_at(rule, host, forwarding, (scheme, address, chain), now)
+
+    def _front(self, read: FrontReader) -> Front:
+        """What the one in front says of the request. The field for that is passed on in the place of another one."""
+        client, head = self._client, self._head
+        known = client.front
+        if known is None or known[0] is not read:
+            known = read, read(head, client.ends)
+            client.front = known if read.constant else None
+        if (field := read.field(head)) != head.forwarded_for:
+            head = self._head = head.own()
+            head.forwarded_for = field
+        return known[1]
+
+    def _look_at(
+        self,
+        rule: ReadyRoute | None,
+        host: bytes,
+        forwarding: bytes,
+        asking: tuple[str, str, bytes],
+        now: float,
+    ) -> None:
+        """Decides what becomes of a request that not only its route is to be asked about; `asking`: the scheme, address
+        and chain of who asks."""
+        head, policy = self._head, self._client.policy
+        scheme, address, chain = asking
         if head.framing > 0 and 0 < policy.body_max < head.framing:
             if rule is not None and rule.filtered:
                 self._filtered_as(scheme, host, address, now)
@@ -113,7 +140,8 @@ class Exchange(Admitting):
 
     def _is_refused_by(self, servers: HostRules, host: bytes, now: float) -> bool:
         """Whether the host itself has the request not be, or another one in its place."""
-        head, client = self._head, self._client
+        client = self._client
+        head = self._head = self._head.own()
         page = servers.refuse(normalise_host(host), head, client.scheme, client.secured)
         if page is not None and page.instead:
             head.method, head.target = b"GET", page.instead
@@ -136,13 +164,12 @@ class Exchange(Admitting):
             return self.fail(503, "no endpoints", now)
         if head.expect:  # whether there is a body or not, as nginx does
             self._commands.append((SEND, CONTINUE))
-            head.expect = False
-        self._group = group
+            head.expect = False  # no other request has such a head
         policy = client.policy
-        self._tries, self._attempt, self._freshened = policy.tries or len(group.servers), 1, False
         if rule.gated and client.body is not None:
             client.deadline = now + policy.body_timeout
         if policy.request_buffer and (client.body is not None or (rule.gated and self._has_body)):
+            self._begin_with(group, now)
             self._kept, self._kept_size = None, 0
             self._wanted = host, forwarding
             if rule.gated:
@@ -150,13 +177,17 @@ class Exchange(Admitting):
             else:
                 self._buffer = bytearray()
             return None
+        return self._ask(group, host, forwarding, now)
+
+    def _ask(self, group: Group, host: bytes, forwarding: bytes, now: float) -> None:
+        """On to an upstream, which has servers, with the head, and with what of the body has come."""
+        self._begin_with(group, now)
         come = self._kept
         if come is None:
             self._kept, self._kept_size = [self._compose(host, forwarding)], 0
         else:  # while it waited at a gate
             self._kept = [self._compose(host, forwarding), *come]
-        self._begin_tries(now)
-        return None
+        self._select(now)
 
     @property
     def _has_body(self) -> bool:
@@ -187,13 +218,22 @@ class Exchange(Admitting):
 
     def _compose(self, host: bytes, forwarding: bytes) -> bytes:
         """The head of the request as the upstream gets it."""
-        self._id = self._id or self._around.request_id()
-        written = self._client.personality.request(self._head, host, forwarding, self._id)
-        rule = self._rule
-        if rule is not None and rule.old:
+        head, rule = self._head, self._rule
+        request_id = self._id = self._id or self._around.request_id()
+        known = head.written
+        if known is None or known[1] != forwarding or known[0] != host:
+            before, after = self._client.personality.request(head, host, forwarding)
+            known = head.written = host, forwarding, before, after
+        written = known[2] + request_id + known[3]
+        if rule is None or rule.sends_as_written:
+            return written
+        if rule.old:
             written = written.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
-        filters = rule.filters if rule is not None else None
-        return written if filters is None or self._asked is None else filters.request(written, self._asked)
+        return (
+            written
+            if rule.filters is None or self._asked is None
+            else rule.filters.request(written, self._asked)
+        )
 
     def has_room(self, size: int, remaining: int) -> bool:
         """Whether the body may be as large as it is with `size` more bytes, and with those announced after them."""
@@ -237,16 +277,18 @@ class Exchange(Admitting):
             return
         body, self._buffer = bytes(self._buffer), None
         if last:
-            self._head.framing = self._received
+            self._head.framing, self._head.written = self._received, None
             if self._rule is not None and (mirror := self._rule.mirror) is not None and mirror.body:
                 self._mirror(mirror, body)
             self._kept = [self._compose(*self._wanted), body]
-            self._begin_tries(now)
+            self._begin_with(self._group, now)
+            self._select(now)
             return
         # It is too large to be held: it goes on as it comes.
         self._kept_size = len(body)
         self._kept = [self._compose(*self._wanted), chunk(body) if self._head.framing == CHUNKED else body]
-        self._begin_tries(now)
+        self._begin_with(self._group, now)
+        self._select(now)
         self._client.flow(now)
 
     def _mirror(self, mirror: MirrorTarget, body: bytes | None) -> None:

@@ -84,16 +84,21 @@ class Recorded:
     def _record(
         self, status: int, now: float, answered_by: str = "upstream", reason: str = "", refused_by: str = ""
     ) -> None:
-        """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream."""
+        """Tells of a request that is over: who answered, and why, where that wasn't simply the upstream. `status` is as
+        it went over the wire."""
         self.answered = True
         if self._turn is not None:
             self._leave(now)
         if self._asked is not None:
             self._asked.over()
-        around = self._around
+        around, log = self._around, self._around.log
         measure, unlogged = around.measure, around.snapshot.unlogged
-        silent = not self._client.policy.access_log or (unlogged and self._head.target in unlogged)
-        logs = not silent and around.log.takes(OWN)
+        logs = False
+        if self._client.policy.access_log and not (unlogged and self._head.target in unlogged):
+            if log.room:
+                logs = log.takes(OWN)
+            else:
+                log.missed[OWN] += 1
         if not self._id and (logs or around.audience.wanted):
             self._id = around.request_id()  # no upstream was told one
         if measure is not None:
@@ -110,7 +115,7 @@ class Recorded:
             host=(head.host or b"").decode("latin-1"),
             path=head.target.decode("latin-1"),
             version="1.0" if head.old else head.version,
-            status=client.personality.wire_status(status),
+            status=status,
             duration_us=(now - self._started) * 1e6,
             **rule.told,
             upstream=self._server,
@@ -137,7 +142,7 @@ class Recorded:
             self._rule or NO_ROUTE,
             head.host,
             head.method,
-            self._client.personality.wire_status(status),
+            status,
             self._name,
             connect,
             header,
@@ -161,7 +166,6 @@ class Recorded:
     def _entry(self, status: int, now: float) -> RequestEntry:
         """What is known of the request, now that it is over."""
         client, head, past = self._client, self._head, self._past
-        status = client.personality.wire_status(status)
         if self._try_began != UNKNOWN and (self._head_sent or self.linked or self._linking):
             past = (*past, self._this_try(status, now))
         return RequestEntry(

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +79,8 @@ class ReadyRoute:
         "old",
         "policy",
         "route",
+        "sends_as_written",
+        "straight",
         "told",
         "upstream",
         "ways",
@@ -104,6 +107,7 @@ class ReadyRoute:
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None
         self._secure = route.policy.ssl_redirect or route.policy.force_ssl_redirect
+        self.sends_as_written = not self.old and (self.filters is None or not self.filters.changes_requests)
         self.gated = self.filters is not None and self.filters.gated
         self.errors: ErrorUpstream | None = error_upstream(route.filters, groups)
         self.mirror: MirrorTarget | None = mirror_target(route.filters)
@@ -117,6 +121,10 @@ class ReadyRoute:
         # Whether it needs a `Turn` to find who gets a request.
         self.by_turns = self.canary is not None or not all(group.plain for group in used)
         self.filtered = self._secure or self.filters is not None or self.by_turns
+        # Whom requests go to at once, where nothing but the route is to be asked, and they have no body.
+        self.straight: Group | None = None
+        if not (self.filtered or self.mirror is not None or self._group is None) and self._group.servers:
+            self.straight = self._group
         match = route.match
         self.told: dict[str, Any] = {
             "rule": route.origin,
@@ -191,8 +199,33 @@ class RouteTable:
             if host.startswith("~")
         ]
         self._default = default
+        self._forget()
+
+    def _forget(self) -> None:
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
+
+    def changed(self, rules: Iterable[ReadyRoute], hosts: Collection[str]) -> RouteTable:
+        """A table of these routes, which differ from those that there are at some hosts alone, none of them an
+        expression. Raises `ValueError` for an unknown path type."""
+        table = copy(self)
+        table._rules, table._hosts = dict(self._rules), dict(self._hosts)
+        found: dict[str, list[ReadyRoute]] = {host: [] for host in hosts}
+        for rule in rules:
+            if rule.host in found:
+                found[rule.host].append(rule)
+        for host, those in found.items():
+            if those:
+                table._rules[host], table._hosts[host] = those, self._locations(those)
+            else:
+                table._rules.pop(host, None)
+                table._hosts.pop(host, None)
+        table._forget()
+        return table
+
+    def names(self, host: str) -> bool:
+        """Whether there are routes of this very host."""
+        return host in self._rules
 
     def _paths(self, host: str, rules: list[ReadyRoute]) -> Paths | None:
         """The routes of a host, ready to be asked, if they are the very same ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from emulab.dataclass import dataclass
@@ -110,7 +110,9 @@ def take(
     if before is not None and before.groups != groups:
         before = None  # routes know the upstreams themselves
     known = {id(rule.route): rule for rule in before.ready} if before is not None else {}
-    rules = [known.get(id(route)) or _rule(index, route, groups) for index, route in enumerate(config.routes)]
+    rules = [
+        known.get(id(route)) or ready_route(index, route, groups) for index, route in enumerate(config.routes)
+    ]
     upstream = config.default_upstream
     default = (
         default_route(upstream, groups, config.policy, config.default_filters)
@@ -139,17 +141,17 @@ def take(
         groups=groups,
         certificates=config.certificates,
         log_line=personality.log_format(config.options.log_format, config.options.log_escape),
-        shortest=min(_times(config)),
+        shortest=min(times_of(config)),
         front=personality.front(config.options),
         host_rules=servers_of(config),
-        zones=frozenset(
-            zone
-            for route in config.routes
-            for one in route.filters
-            if isinstance(one, ClientLimits)
-            for zone in zones(one)
-        ),
+        zones=zones_of(config.routes),
     )
+
+
+def zones_of(routes: Iterable[RequestRoute]) -> frozenset[str]:
+    """The zones in which clients are counted."""
+    limits = (one for route in routes for one in route.filters if isinstance(one, ClientLimits))
+    return frozenset(zone for one in limits for zone in zones(one))
 
 
 def _answer_lines(options: Options) -> bytes:
@@ -157,7 +159,8 @@ def _answer_lines(options: Options) -> bytes:
     return b"".join(f"{field.name}: {field.value}\r\n".encode() for field in options.fields if field.value)
 
 
-def _rule(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> ReadyRoute:
+def ready_route(index: int, route: RequestRoute, groups: Mapping[str, Group]) -> ReadyRoute:
+    """A route of a configuration. Raises `BadConfiguration`, which names its field."""
     try:
         return ReadyRoute(route, groups)
     except BadConfiguration as wrong:
@@ -179,7 +182,8 @@ def _groups(given: Mapping[str, Upstream], old: Mapping[str, Group], now: float)
     return groups
 
 
-def _times(config: L7Config) -> list[float]:
+def times_of(config: L7Config) -> list[float]:
+    """All times that are watched."""
     options = config.options
     times = [options.keepalive_timeout or 60.0, options.header_timeout, options.upstream_keepalive_timeout]
     policies = {id(route.policy): route.policy for route in config.routes}

@@ -22,15 +22,16 @@ class Counters:
 
     accepted: int = 0
     requests: int = 0
-    connects: int = 0
-    reused: int = 0
+    fresh: int = 0  # connections to upstreams that requests had opened
+    reused: int = 0  # … and that were there
     retries: int = 0
     errors: int = 0
     upgrades: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """The totals by name."""
-        return asdict(self)
+        told = asdict(self)
+        return {**told, "connects": told.pop("fresh") + self.reused}
 
 
 class Audience(Protocol):

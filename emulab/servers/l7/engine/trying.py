@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from math import inf
 
+from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.commands import DRAIN, OPEN, SELECT, WAIT
 from emulab.servers.l7.engine.ending import Ending
 from emulab.servers.l7.engine.entry import UNKNOWN
@@ -40,10 +41,11 @@ class Trying(Ending):
     _touched: bool  # whether a byte of the response has come
     _tries: int
 
-    def _begin_tries(self, now: float) -> None:
-        """The request is there to be sent."""
-        self._first_try = now
-        self._select(now)
+    def _begin_with(self, group: Group, now: float) -> None:
+        """This is the upstream that the request is for, and now the time of its first try."""
+        self._group, self._name = group, group.name
+        self._tries = self._client.policy.tries or len(group.servers)
+        self._attempt, self._freshened, self._first_try = 1, False, now
 
     def _select(self, now: float) -> None:
         self._linking = True
@@ -105,17 +107,17 @@ class Trying(Ending):
 
         What is returned goes to the upstream, before any command is carried out.
         """
-        client, kept = self._client, self._kept
+        client, kept, around = self._client, self._kept, self._around
         if not self._linking or kept is None:
             return b""  # let go of meanwhile, and the command for that is on its way
         self._linking, self.linked = False, True
         self._try_connected = now
         self._source, self._reused = source, reused
         self._touched = self._full = False
-        counters = self._around.counters
-        counters.connects += 1
         if reused:
-            counters.reused += 1
+            around.counters.reused += 1
+        else:
+            around.counters.fresh += 1
         self._reader = reader
         reader.begin(self._head.method == b"HEAD", client.personality.response_fields)
         if self._kept_size > KEEP_MAX:
@@ -124,7 +126,7 @@ class Trying(Ending):
         client.deadline = now + (policy.read_timeout if client.body is None else policy.body_timeout)
         if not client.reading:
             client.flow(now)
-        if self._around.audience.wanted:
+        if around.audience.wanted:
             self._tell_try("proxy-connect", reused=reused, request_id=self._id.decode("latin-1"))
         return kept[0] if len(kept) == 1 else b"".join(kept)
 

@@ -28,7 +28,7 @@ def client_response(
     else:
         framing, chunked = CHUNKED, True
     head = [
-        reader.start,
+        reader.head.start,
         date,
         *reader.lines,
         framing_line(framing),
@@ -39,7 +39,21 @@ def client_response(
     return b"".join(head), chunked, keep
 
 
+def plain_response(
+    reader: UpstreamResponse, date: bytes, extra: bytes, old: bool, keep: bool
+) -> tuple[bytes, bool, bool]:
+    """What `client_response` makes of a response that goes to the client as it came. Heads that come again are written
+    once a second, as long as they are for the like of clients."""
+    asked = (date, extra, old, keep, reader.bodiless)
+    known = reader.head.written
+    if known is not None and known[0] == asked:
+        return known[1]
+    made = client_response(reader, reader.framing, date=date, extra=extra, old=old, keep=keep)
+    reader.head.written = asked, made
+    return made
+
+
 def switching_response(reader: UpstreamResponse, date: bytes) -> bytes:
     """The head of a 101, after which the connection is a tunnel."""
-    upgrade = b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % reader.upgrade
-    return b"".join([b"HTTP/1.1 101 %b\r\n" % reader.reason, date, *reader.lines, upgrade])
+    upgrade = b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % reader.head.upgrade
+    return b"".join([b"HTTP/1.1 101 %b\r\n" % reader.head.reason, date, *reader.lines, upgrade])

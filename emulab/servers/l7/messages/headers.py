@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from email.utils import formatdate
 
 NAMES_MAX = 4096
@@ -104,15 +104,17 @@ def replaced_lines(lines: list[bytes], gone: Collection[bytes], new: list[bytes]
 class DateLine:
     """The Date field, made anew at most once a second."""
 
-    __slots__ = ("_line", "_second")
+    __slots__ = ("_clock", "_line", "_second")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds since the epoch."""
+        self._clock = clock
         self._second = -1
         self._line = b""
 
-    def at(self, now: float) -> bytes:
-        """The line for `now`, in seconds since the epoch."""
-        second = int(now)
+    def now(self) -> bytes:
+        """The line."""
+        second = int(self._clock())
         if second != self._second:
             self._second = second
             self._line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()

@@ -24,7 +24,7 @@ from h2.exceptions import ProtocolError
 
 from emulab.errors import PeerError
 from emulab.servers.l7.messages.headers import CODING, FIRST, LENGTH, PASS
-from emulab.servers.l7.messages.response import ResponseFields, UpstreamResponse
+from emulab.servers.l7.messages.response import ResponseFields, ResponseHead, UpstreamResponse
 from emulab.servers.wire.http1.framing import UNTIL_CLOSE, Body, ChunkedBody, LengthBody, parse_length
 from emulab.servers.wire.http1.head import END
 from emulab.servers.wire.http2.fields import FieldList, fields_of, size
@@ -54,7 +54,6 @@ class Http2Response(UpstreamResponse):
         """See `UpstreamResponse`."""
         super().begin(to_head, fields)
         self.trailers, self.lines = [], []
-        self.old, self.upgrade = False, b""
         self._stream = 0
         self._pending, self._whole = b"", False
         self._request: Body | None = None  # what of the request's body hasn't come
@@ -166,8 +165,7 @@ class Http2Response(UpstreamResponse):
         if not text.isdigit() or len(text) != 3:
             raise PeerError("the status is malformed")
         self.status = int(text)
-        self.reason = _PHRASES.get(self.status, b"")
-        self.start = b"HTTP/1.1 %b %b\r\n" % (text, self.reason)
+        reason = _PHRASES.get(self.status, b"")
         self.framing, seen = UNTIL_CLOSE, 0
         for action, value, line in self._known(fields):
             if action == PASS or (action >= FIRST and not seen & action):
@@ -178,7 +176,8 @@ class Http2Response(UpstreamResponse):
             elif action == CODING:
                 raise PeerError("Transfer-Encoding in HTTP/2")
         self.bodiless = self._to_head or self.status in (204, 304)
-        self._faulty = False
+        start = b"HTTP/1.1 %b %b\r\n" % (text, reason)
+        self.head = ResponseHead(self.status, reason, start, self.lines, self.framing)
         self.head_done = True
 
     def eof(self) -> bool:

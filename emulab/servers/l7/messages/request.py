@@ -33,38 +33,47 @@ _ABSOLUTE = re.compile(
 
 
 class RequestHead:
-    """One request's head. Class attributes are the defaults, so that making one costs almost nothing."""
+    """One request's head. It may be several requests' that say the same (`KnownHeads`): who changes one takes `own`."""
 
-    method = b""
-    target = b""
-    old = False  # HTTP/1.0
-    version = "1.1"  # of HTTP, unless it is old
-    trailers = False  # whether the client takes fields after the body (TE)
-    host: bytes | None = None
-    lines: list[bytes]  # fields that are passed on, each ending in CRLF
-    framing = UNFRAMED
-    connection: list[bytes] | None = None
-    upgrade = b""
-    expect = False
-    request_id = b""
-    size = 0  # bytes, with the empty line at the end
-    forwarded_for = b""
-    forwarded_host = b""
-    forwarded_port = b""
-    forwarded_proto = b""
-    real_ip = b""
+    __slots__ = (
+        "connection", "expect", "forwarded_for", "forwarded_host", "forwarded_port", "forwarded_proto", "framing",
+        "host", "keep_alive", "lines", "method", "old", "real_ip", "request_id", "shared", "size", "target",
+        "trailers", "upgrade", "version", "written",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.method = self.target = b""
+        self.old = False  # HTTP/1.0
+        self.version = "1.1"  # of HTTP, unless it is old
+        self.trailers = False  # whether the client takes fields after the body (TE)
+        self.host: bytes | None = None
+        self.lines: list[bytes] = []  # fields that are passed on, each ending in CRLF
+        self.framing = UNFRAMED
+        self.connection: list[bytes] | None = None
+        self.keep_alive = True  # whether the client wants the connection to stay (RFC 9112, section 9.3)
+        self.expect = False
+        self.size = 0  # bytes, with the empty line at the end
+        self.upgrade = self.request_id = self.real_ip = b""
+        self.forwarded_for = self.forwarded_host = self.forwarded_port = self.forwarded_proto = b""
+        self.shared = False  # whether other requests may have it, too
+        # For what host and what lines it was last written for upstreams, and how (`personalities.Personality.request`).
+        self.written: tuple[bytes, bytes, bytes, bytes] | None = None
+
+    def own(self) -> RequestHead:
+        """One that is this request's alone, and may be changed."""
+        if not self.shared:
+            return self
+        own = RequestHead()
+        for name in self.__slots__:
+            setattr(own, name, getattr(self, name))
+        own.shared, own.written = False, None
+        return own
 
     def field(self, name: bytes) -> str:
         """A field that is passed on, by its name in lower case; "" where there is none. For records and logs."""
         start = name + b":"
-        lines = getattr(self, "lines", ())  # a head that is malformed has none
-        line = next((line for line in lines if line[: len(start)].lower() == start), start)
+        line = next((line for line in self.lines if line[: len(start)].lower() == start), start)
         return line[len(start) :].strip().decode("latin-1")
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client wants the connection to stay (RFC 9112, section 9.3)."""
-        return keeps_alive(self.connection, self.old) if self.connection else not self.old
 
     @property
     def upgrades(self) -> bool:
@@ -84,6 +93,30 @@ def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:
         raise BadMessage(400, "the request's target is malformed")
     path = match["rest"] or b"/"
     return method, path if path.startswith(b"/") else b"/" + path, old, match["authority"]
+
+
+HEADS_MAX, HEAD_MAX, BYTES_MAX = 16384, 1024, 4 << 20
+"""Heads of requests that are remembered, bytes that one of them may have, and all of them together."""
+
+
+class KnownHeads(dict[bytes, RequestHead]):
+    """Whole heads as they came, and what is in them, as clients that ask much say the same again and again.
+
+    They come from strangers, so they are bounded; then all are forgotten, which is simple and rare.
+    """
+
+    _size = 0  # bytes of all of them
+
+    def keep(self, data: bytes, head: RequestHead) -> None:
+        """`head` is what is in `data`. One with a body, or whose client waits for a word, changes on its way."""
+        if len(data) > HEAD_MAX or head.framing != UNFRAMED or head.expect:
+            return
+        self._size += len(data)
+        if len(self) >= HEADS_MAX or self._size > BYTES_MAX:
+            self.clear()
+            self._size = len(data)
+        head.shared = True
+        self[data] = head
 
 
 class HeadParser:
@@ -134,6 +167,9 @@ class HeadParser:
             head.expect = not head.old and single.get(b"expect", b"").lower() == b"100-continue"
         if head.connection:
             head.lines = without_listed(lines, head.connection)
+            head.keep_alive = keeps_alive(head.connection, head.old)
+        else:
+            head.keep_alive = not head.old
         # It outranks the Host field (RFC 9112, section 3.2.2), which must still be right.
         if authority is not None:
             if host is not None:

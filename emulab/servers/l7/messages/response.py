@@ -49,19 +49,59 @@ _STARTS = Memo(_parse_start)
 HEADS_MAX, HEAD_MAX = 512, 1024
 """Heads of responses that are remembered, and bytes that one of them may have."""
 
-_KnownHead = tuple[int, bytes, bool, bytes, list[bytes], int, bool, list[bytes] | None, bytes]
+
+class ResponseHead:
+    """What is in the head of a response. It may be that of many which say the same, so nothing of it changes."""
+
+    __slots__ = (
+        "bodiless", "connection", "framing", "keeps", "lines", "old", "reason", "start", "status", "upgrade", "written",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        status: int,
+        reason: bytes = b"",
+        start: bytes = b"",
+        lines: list[bytes] | None = None,
+        framing: int = UNTIL_CLOSE,
+        *,
+        old: bool = False,
+        connection: list[bytes] | None = None,
+        upgrade: bytes = b"",
+    ) -> None:
+        """`start` is the status line, as it goes to the client; `old`: HTTP/1.0."""
+        self.status, self.reason, self.start = status, reason, start
+        self.lines: list[bytes] = lines if lines is not None else []  # that are passed on
+        self.old, self.connection, self.upgrade = old, connection, upgrade
+        self.bodiless = is_bodiless(status, False)
+        # A 204 tells of no length (RFC 9110, section 8.6).
+        self.framing = UNTIL_CLOSE if status == 204 else framing
+        faulty = old and framing == CHUNKED  # RFC 9112, section 6.1: and is closed after it
+        lasting = keeps_alive(connection, old) if connection else not old
+        self.keeps = lasting and not faulty  # whether the connection may stay, as far as the head says it
+        # For what the head was last written for a client, and how (`compose.plain_response`).
+        self.written: tuple[tuple[bytes, bytes, bool, bool, bool], tuple[bytes, bool, bool]] | None = None
+
+
+_NO_HEAD = ResponseHead(0)
 
 
 class ResponseFields(Memo[tuple[int, bytes, bytes]]):
     """What to do with a field line, the field's value, and the line that is passed on.
 
-    `heads` are whole heads that were read, as servers that are asked much say the same again and again: what the reader
-    is set to by each. None of it is changed in place.
+    `heads` are whole heads that were read, as servers that are asked much say the same again and again.
     """
 
     def __init__(self, make: Callable[[bytes], tuple[int, bytes, bytes]]) -> None:
         super().__init__(make)
-        self.heads: dict[bytes, _KnownHead] = {}
+        self.heads: dict[bytes, ResponseHead] = {}
+
+    def keep(self, data: bytes, head: ResponseHead) -> None:
+        """`head` is what is in `data`."""
+        if len(data) <= HEAD_MAX:
+            if len(self.heads) >= HEADS_MAX:
+                self.heads.clear()
+            self.heads[data] = head
 
 
 def fields_by(actions: ActionTable) -> ResponseFields:
@@ -78,39 +118,17 @@ class UpstreamResponse:
     """The response side of one upstream connection."""
 
     __slots__ = (
-        "_body",
-        "_checked",
-        "_faulty",
-        "_fields",
-        "_partial",
-        "_to_head",
-        "bodiless",
-        "complete",
-        "connection",
-        "excess",
-        "framing",
-        "head_done",
-        "lines",
-        "old",
-        "pieces",
-        "reason",
-        "start",
-        "status",
-        "tunnel",
-        "upgrade",
-    )
+        "_body", "_checked", "_fields", "_partial", "_to_head", "bodiless", "complete", "excess", "framing", "head",
+        "head_done", "lines", "pieces", "status", "tunnel",
+    )  # fmt: skip
 
     trailers: Sequence[bytes] = ()  # lines after the body: over HTTP/1 nobody is told them
 
     # Set by the head.
-    bodiless: bool
+    bodiless: bool  # whether there is no body, whatever the fields say
     framing: int
     lines: list[bytes]
-    old: bool
-    reason: bytes
-    start: bytes  # the status line, as it goes to the client
     status: int
-    _faulty: bool
 
     def begin(self, to_head: bool, fields: ResponseFields) -> None:
         """Gets ready for the answer to the next request; `to_head`: to a HEAD."""
@@ -119,11 +137,10 @@ class UpstreamResponse:
         self._partial = b""
         self._checked = 0
         self._body: Body | None = None
+        self.head = _NO_HEAD
         self.complete = self.head_done = False
         self.excess = False  # whether bytes came after the end
         self.tunnel: bytes | None = None
-        self.connection: list[bytes] | None = None
-        self.upgrade = b""
         self.pieces: list[bytes] = []
 
     @property
@@ -134,25 +151,29 @@ class UpstreamResponse:
     @property
     def reusable(self) -> bool:
         """Whether the connection can carry another request after this response."""
-        if (
-            not self.complete
-            or self.excess
-            or self._faulty
-            or (self.framing == UNTIL_CLOSE and not self.bodiless)
-        ):
+        if not self.complete or self.excess or not self.head.keeps:
             return False
-        return keeps_alive(self.connection, self.old) if self.connection else not self.old
+        return self.bodiless or self.framing != UNTIL_CLOSE
 
     def feed(self, data: bytes, head_max: int) -> None:
         """Takes bytes. Raises `PeerError` for an invalid response or a head above `head_max` bytes."""
-        while not self.head_done:
-            if self._partial:
-                known = max(0, len(self._partial) - 3)
-                data = self._partial + data
-                self._partial = b""
-                end = data.find(END, known)
-            else:
-                end = data.find(END)
+        if self.head_done:
+            if data:
+                self._take_body(data)
+            return
+        if not self._partial:
+            end = data.find(END)
+            if 0 <= end <= head_max - 4 and (head := self._fields.heads.get(data[:end])) is not None:
+                self._go_on(head, data[end + 4 :])
+                return
+        self._read(data, head_max)
+
+    def _read(self, data: bytes, head_max: int) -> None:
+        """Reads what may be a head, or interim ones and a head."""
+        while True:
+            known = max(0, len(self._partial) - 3)
+            data, self._partial = self._partial + data, b""
+            end = data.find(END, known)
             if end < 0 and (mended := with_whole_ends(data)) is not None:
                 data, end = mended, mended.find(END)
             if (end + 4 if end >= 0 else len(data)) > head_max:
@@ -163,29 +184,38 @@ class UpstreamResponse:
                     self._checked = check_begun_response(data, self._checked)
                 return
             try:
-                self._take_head(data[:end])
+                head = self._fields.heads.get(data[:end]) or self._read_head(data[:end])
             except PeerError:
                 mended = with_whole_ends(data)
                 if mended is None:
                     raise
                 data, end = mended, mended.find(END)
-                self.connection, self.upgrade = None, b""
-                self._take_head(data[:end])
+                head = self._read_head(data[:end])
             data = data[end + 4 :]
-            if self.head_done:
-                if self.status == 101:
-                    self.tunnel = data
-                    return
-                if self.complete:
-                    break
-                if len(data) == self.framing:  # as most answers come
-                    self.pieces.append(data)
-                    self.complete = True
-                    return
-                self._body = body_of(self.framing, bare=True)
             self._checked = 0
-        if data:
-            self._take_body(data)
+            if head is not None:
+                self._go_on(head, data)
+                return
+
+    def _go_on(self, head: ResponseHead, rest: bytes) -> None:
+        """The head is there, and what has come after it."""
+        self.head, self.status, self.lines = head, head.status, head.lines
+        self.head_done = True
+        framing = self.framing = head.framing
+        bodiless = self.bodiless = head.bodiless or self._to_head
+        if len(rest) == framing and not bodiless:  # as most answers come
+            self.complete = True
+            if rest:
+                self.pieces.append(rest)
+            return
+        self.complete = bodiless or not framing
+        if head.status == 101:
+            self.tunnel = rest
+            return
+        if not self.complete:
+            self._body = body_of(framing, bare=True)
+        if rest:
+            self._take_body(rest)
 
     def _take_body(self, data: bytes) -> None:
         if self.complete:
@@ -199,30 +229,13 @@ class UpstreamResponse:
             self.complete = self._body.done
             self.excess = bool(rest)
 
-    def _take_head(self, head: bytes) -> None:
-        known = self._fields.heads.get(head)
-        if known is None:
-            self._read_head(head)
-            return
-        (
-            self.status,
-            self.reason,
-            self.old,
-            self.start,
-            self.lines,
-            framing,
-            self._faulty,
-            self.connection,
-            self.upgrade,
-        ) = known
-        self._framed(framing)
-
-    def _read_head(self, head: bytes) -> None:
-        start, *fields = head.split(b"\r\n")
-        status, self.reason, self.old, self.start = _STARTS[start]
-        self.status = status
+    def _read_head(self, data: bytes) -> ResponseHead | None:
+        """What is in a head; None for an interim one, which is nobody's."""
+        start, *fields = data.split(b"\r\n")
+        status, reason, old, line_out = _STARTS[start]
         lines: list[bytes] = []
-        length, coding, known, seen = None, None, self._fields, 0
+        connection: list[bytes] | None = None
+        length, coding, upgrade, known, seen = None, None, b"", self._fields, 0
         for field in fields:
             action, value, line = known[field]
             if not action:  # PASS
@@ -241,34 +254,19 @@ class UpstreamResponse:
                 coding = value
             elif action == headers.CONNECTION:
                 found = tokens(value)
-                self.connection = self.connection + found if self.connection else found
+                connection = connection + found if connection else found
             elif action == headers.UPGRADE:
-                self.upgrade = value
+                upgrade = value
         if status < 200 and status != 101:
-            self.connection, self.upgrade = None, b""
-            return
+            return None
+        if connection:
+            lines = without_listed(lines, connection)
         framing = response_framing(length, coding)
-        self._faulty = self.old and framing == CHUNKED  # RFC 9112, section 6.1: and is closed after it
-        self.lines = without_listed(lines, self.connection) if self.connection else lines
-        if len(head) <= HEAD_MAX:
-            heads = self._fields.heads
-            if len(heads) >= HEADS_MAX:
-                heads.clear()
-            heads[head] = (
-                *(status, self.reason, self.old, self.start, self.lines, framing),
-                *(self._faulty, self.connection, self.upgrade),
-            )
-        self._framed(framing)
-
-    def _framed(self, framing: int) -> None:
-        """The head is there: whether there is a body, and where it ends."""
-        status = self.status
-        self.head_done = True
-        bodiless = self.bodiless = self._to_head or (status != 200 and is_bodiless(status, False))
-        if status == 204:
-            framing = UNTIL_CLOSE  # such an answer tells of no length (RFC 9110, section 8.6)
-        self.complete = bodiless or not framing
-        self.framing = framing
+        head = ResponseHead(
+            status, reason, line_out, lines, framing, old=old, connection=connection, upgrade=upgrade
+        )
+        self._fields.keep(data, head)
+        return head
 
     def eof(self) -> bool:
         """The upstream closed: True if that is where the response ends."""

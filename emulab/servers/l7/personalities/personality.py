@@ -9,6 +9,7 @@ from emulab.dataclass import dataclass
 from emulab.servers.l7.config import Certificate, MeasuredAs, Options
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.response import ResponseFields
+from emulab.servers.l7.personalities.figures import Connections, Figures, ProcessUse
 from emulab.servers.wire.http1.reader import Dialect
 from emulab.servers.wire.proxyprotocol import Proxied
 
@@ -35,31 +36,17 @@ class Front(NamedTuple):
     scheme: str
     address: str  # the client's
     chain: bytes  # all addresses, where upstreams are told of them
-    original: bytes  # the field that the address was looked for in
 
 
-FrontReader = Callable[[RequestHead, Ends], Front]
+class FrontReader(Protocol):
+    """Reads of a request what the one in front says."""
 
+    constant: bool
+    """Whether that is so for all requests of a connection, as fields of theirs have no say."""
 
-@dataclass(frozen=True, slots=True)
-class Connections:
-    """What is known of the connections of clients, and of requests, since the start."""
-
-    accepted: int
-    requests: int
-    active: int
-    waiting: int  # of those, idle between two requests
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessUse:
-    """What the kernel tells of the processes that serve: times in seconds, sizes in bytes."""
-
-    number: int
-    cpu: float
-    resident: int
-    virtual: int
-    started: float  # Unix time
+    def __call__(self, head: RequestHead, ends: Ends) -> Front: ...
+    def field(self, head: RequestHead) -> bytes:
+        """The field of a request that an address may be looked for in."""
 
 
 class RequestMetrics(Protocol):
@@ -68,13 +55,8 @@ class RequestMetrics(Protocol):
     def configure(self, told: MeasuredAs, hosts: Iterable[str], origins: Iterable[str]) -> None: ...
     def add(self, row: Measured) -> None: ...
     def add_entry(self, entry: RequestEntry) -> None: ...
-    def text(
-        self,
-        connections: Connections,
-        process: ProcessUse,
-        certificates: Iterable[Certificate],
-        reloaded: float,
-    ) -> str: ...
+    def figures(self, connections: Connections, process: ProcessUse) -> Figures: ...
+    def text(self, figures: Figures, certificates: Iterable[Certificate], reloaded: float) -> str: ...
 
 
 class ComposeAnswer(Protocol):
@@ -106,5 +88,5 @@ class Personality:
     log_format: Callable[[str, str], Callable[[RequestEntry, float], str]]
     """Format (empty: its own), escape → what writes a line of the access log, of an entry and the time."""
     metrics: Callable[[], RequestMetrics]
-    request: Callable[[RequestHead, bytes, bytes, bytes], bytes]
-    """Head, host, forwarding, id → what goes upstream."""
+    request: Callable[[RequestHead, bytes, bytes], tuple[bytes, bytes]]
+    """Head, host, forwarding → the head that goes upstream: what is before and what is after the request's id."""

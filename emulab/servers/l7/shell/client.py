@@ -139,6 +139,7 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
 
     def _go_on_in_http2(self, begun: bytes) -> None:
         machine, context = self.machine, self._context
+        context.outbox.flush()
         context.clients.discard(self)
         port, proxied, secured = machine.listener[1], machine.ends.proxied, machine.secured
         http2 = self._in_http2(((machine.address, machine.name), (port, machine.local), proxied, secured))
@@ -148,18 +149,21 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
     # --- carrying out what the machine wants ------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
-        self.transport.write(data)
+        self._put(self.transport.write, data)
 
     def _read(self, reading: bool) -> None:
         set_reading(self.transport, reading)
 
     def _end(self, _: None) -> None:
+        self._context.outbox.flush()
         end_ours(self.transport)
 
     def _close(self, _: None) -> None:
+        self._context.outbox.flush()
         self.transport.close()
 
     def _abort(self, _: None) -> None:
+        self._context.outbox.flush()
         self.transport.abort()
 
     def _settle(self, _: None) -> None:
@@ -168,6 +172,7 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
     def _tunnel(self, timeout: float) -> None:
         context, upstream = self._context, self.upstream
         assert upstream is not None
+        context.outbox.flush()
         upstream.owner = None
         context.clients.discard(self)
         leaving = self.machine.leaving

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -17,11 +17,20 @@ from emulab.servers.l7.engine.snapshot import Snapshot
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.headers import DateLine
 from emulab.servers.l7.shell.mirrors import Mirrors
+from emulab.servers.l7.shell.outbox import Outbox
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
 
-IDS = 64
-"""Request ids that are drawn at once."""
+IDS = 256
+"""Request ids that are drawn at once, which is much quicker."""
+
+
+def request_ids() -> Iterator[bytes]:
+    """32 random hexadecimal digits each, as nginx's `$request_id`."""
+    while True:
+        digits = os.urandom(16 * IDS).hex().encode()
+        for start in range(0, len(digits), 32):
+            yield digits[start : start + 32]
 
 
 class Accepted(Protocol):
@@ -54,27 +63,22 @@ class Context:
         self.emit = emit
         self.journal = Journal(single=True)
         self.surroundings = EngineSurroundings(
-            snapshot, emit, self._date_line, self._request_id, self.journal, time.time, os.urandom(32)
+            snapshot,
+            emit,
+            DateLine(time.time).now,
+            request_ids().__next__,
+            self.journal,
+            time.time,
+            os.urandom(32),
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
         self.pool = Pool(lambda: self.clock())
         self.mirrors = Mirrors()
+        self.outbox = Outbox()
         self.clients: set[Accepted] = set()
         self.tunnels: set[Tunnelled] = set()
         self.empty = asyncio.Event()
-        self._date = DateLine()
-        self._ids: list[bytes] = []
-
-    def _date_line(self) -> bytes:
-        return self._date.at(time.time())
-
-    def _request_id(self) -> bytes:
-        """32 random hexadecimal digits, as nginx's `$request_id`; many are drawn at once, which is much quicker."""
-        if not self._ids:
-            digits = os.urandom(16 * IDS).hex().encode()
-            self._ids = [digits[start : start + 32] for start in range(0, len(digits), 32)]
-        return self._ids.pop()
 
     def refused(self, client: socket.socket, why: str) -> None:
         """A connection is closed before anything was read of it: it had no PROXY header."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from emulab.servers.wire.http1.requests import Request, RequestReader
@@ -13,28 +13,52 @@ PLAIN = "text/plain; charset=utf-8"
 _FAILED = "healthz check failed\n"  # of Kubernetes' healthz
 _NOT_FOUND = "404 page not found\n"  # of Go's net/http
 
+FoundPage = tuple[str, str] | None
+"""Content type and text; None where there is no such page."""
+
 
 class PageReader(asyncio.Protocol):
-    """A connection of who reads `pages`: by path, each with its content type. One that is `failing` says that alone."""
+    """A connection of who reads `pages`: by path, at once or once they are awaited. One that is `failing` says that
+    alone."""
 
     def __init__(
-        self, pages: Callable[[str], tuple[str, str] | None], failing: Callable[[str], bool] = lambda _: False
+        self,
+        pages: Callable[[str], FoundPage | Awaitable[FoundPage]],
+        failing: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._pages = pages
         self._failing = failing
         self._reader = RequestReader()
         self._transport: asyncio.Transport
+        self._waiting: asyncio.Future[None] | None = None  # for a page
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _go_on(self) -> None:
         reader = self._reader
-        reader.feed(data)
-        while reader.requests and not self._transport.is_closing():
-            self._answer(reader.requests.popleft())
-        if reader.failure or reader.upgraded:
+        while reader.requests and self._waiting is None and not self._transport.is_closing():
+            request = reader.requests.popleft()
+            page = self._pages(request.path)
+            if isinstance(page, Awaitable):
+                self._waiting = asyncio.ensure_future(self._answer_later(request, page))
+            else:
+                self._answer(request, page)
+        if self._waiting is None and (reader.failure or reader.upgraded):
             self._transport.close()
+
+    async def _answer_later(self, request: Request, page: Awaitable[FoundPage]) -> None:
+        self._answer(request, await page)
+        self._waiting = None
+        self._go_on()
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()
@@ -42,8 +66,7 @@ class PageReader(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._transport.resume_reading()
 
-    def _answer(self, request: Request) -> None:
-        page = self._pages(request.path)
+    def _answer(self, request: Request, page: FoundPage) -> None:
         kind, text = page or (PLAIN, _NOT_FOUND)
         start = "HTTP/1.1 404 Not Found" if page is None else "HTTP/1.1 200 OK"
         if page is not None and self._failing(request.path):

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from emulab.servers.l7.personalities.personality import ProcessUse
+from emulab.servers.l7.personalities.figures import ProcessUse
 
 
 def own_process() -> ProcessUse:

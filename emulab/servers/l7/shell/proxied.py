@@ -24,7 +24,7 @@ ClosedEarly = Callable[[socket.socket, str], None]
 
 
 class ProxiedListener:
-    """A listening socket; `close` ends it and who hasn't sent a header yet."""
+    """A listening socket. Who has come before it was closed may still send a header, until `forget`."""
 
     def __init__(
         self,
@@ -53,6 +53,9 @@ class ProxiedListener:
         """Accepts nobody any more."""
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
+
+    def forget(self) -> None:
+        """Ends who hasn't sent a header yet."""
         for task in list(self._reading):
             task.cancel()
 

@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,12 +18,13 @@ from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.l7.config import L7Config, MeasuredAs, RequestRoute
+from emulab.servers.l7.engine.changing import with_routes
 from emulab.servers.l7.engine.snapshot import Snapshot, take
-from emulab.servers.l7.personalities.personality import Connections
+from emulab.servers.l7.personalities.figures import Connections, Figures, added
 from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.notices import Notices
-from emulab.servers.l7.shell.pages import PLAIN, PageReader
+from emulab.servers.l7.shell.pages import PLAIN, FoundPage, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.patches import spliced
@@ -62,10 +63,14 @@ class L7Server:
         self._configured = time.time()
         self._listeners: dict[str, Listener] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self.gather: Callable[[], Awaitable[list[Figures]]] | None = None  # what other processes have counted
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """See `base.Server`. Raises `ValueError`, with nothing changed, for a configuration that is wrong."""
-        told = from_json(L7Config, config)
+        await self.take(from_json(L7Config, config), sockets)
+
+    async def take(self, told: L7Config, sockets: Mapping[str, socket.socket]) -> None:
+        """What `configure` does, of a value."""
         snapshot = take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot)
         missing = snapshot.listen - set(sockets) - set(self._listeners)
         if missing:
@@ -75,11 +80,16 @@ class L7Server:
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`: routes change. Raises BadConfiguration, with nothing changed."""
-        routes = self._told.routes
-        if "routes" in changes:
-            routes = spliced(RequestRoute, routes, changes["routes"], "routes")
-        told = replace(self._told, routes=routes)
-        self._follow(told, take(told, self._snapshot.groups, self._context.clock(), before=self._snapshot))
+        if (change := changes.get("routes")) is None:
+            return
+        told = replace(self._told, routes=spliced(RequestRoute, self._told.routes, change, "routes"))
+        snapshot = with_routes(self._snapshot, told, change["from"], change["to"])
+        self._told = told
+        if told.verifications or snapshot.options.reject_handshake:
+            self._context.certificates.configure_handshakes(
+                snapshot.options, told.verifications, snapshot.hosts
+            )
+        self._follow_routes(snapshot)
 
     def _follow(self, told: L7Config, snapshot: Snapshot) -> None:
         """Requests go by this from now on."""
@@ -90,18 +100,22 @@ class L7Server:
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
-        self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
-        self._configured = time.time()
-        self._context.surroundings.snapshot = snapshot
-        self._context.surroundings.kept.forget_zones(snapshot.zones)
+        self._follow_routes(snapshot)
         self._context.pool.configure(snapshot.options, snapshot.servers, resolver)
         self._context.mirrors.resolver = resolver
         self._told = told
-        self._schedule()
         if len(snapshot.ready) >= MANY:  # the collector would stop everything to look at all of them again
             gc.collect(1)
             gc.freeze()
+
+    def _follow_routes(self, snapshot: Snapshot) -> None:
+        """What follows from the routes alone."""
+        self._measured.configure(snapshot.measured or MeasuredAs({}), snapshot.hosts, snapshot.origins)
+        self._configured = time.time()
+        self._context.surroundings.snapshot = snapshot
+        self._context.surroundings.kept.forget_zones(snapshot.zones)
+        self._schedule()
 
     async def _listen(self, snapshot: Snapshot, sockets: Mapping[str, socket.socket]) -> None:
         for key in set(self._listeners) - snapshot.listen:
@@ -157,15 +171,37 @@ class L7Server:
         """Whether a page says that it fails: that of the controller's health, once it is to end."""
         return self._context.surroundings.ending and path != "/metrics"
 
-    def _page(self, key: str, path: str) -> tuple[str, str] | None:
+    def _page(self, key: str, path: str) -> FoundPage | Awaitable[FoundPage]:
         """The content type and the text of a page; None where there is none."""
         snapshot = self._snapshot
         if path == "/metrics" and key in snapshot.metrics_at:
-            return CONTENT_TYPE, self._measured.text(
-                self._connections(), own_process(), snapshot.certificates, self._configured
-            )
+            return self._gathered_metrics() if self.gather is not None else self._metrics(self._figures())
         text = (snapshot.pages.get(key) or {}).get(path)
         return (PLAIN, text) if text is not None else None
+
+    async def _gathered_metrics(self) -> FoundPage:
+        assert self.gather is not None
+        others = await self.gather()
+        return self._metrics(added([self._figures(), *others]))
+
+    def _metrics(self, figures: Figures) -> FoundPage:
+        return CONTENT_TYPE, self._measured.text(figures, self._snapshot.certificates, self._configured)
+
+    def _figures(self) -> Figures:
+        return self._measured.figures(self._connections(), own_process())
+
+    def figures(self) -> dict[str, Any]:
+        """See `base.Figuring`."""
+        return self._figures().to_json()
+
+    @property
+    def told(self) -> L7Config:
+        """The configuration in use."""
+        return self._told
+
+    def sockets(self) -> dict[str, socket.socket]:
+        """Descriptors of their own for the sockets that are listened at."""
+        return {key: one.socket.dup() for key, one in self._listeners.items() if not one.pages}
 
     def _connections(self) -> Connections:
         context, counters = self._context, self._context.surroundings.counters
@@ -197,6 +233,7 @@ class L7Server:
         """See `base.Server`."""
         context = self._context
         context.surroundings.closing = True
+        listeners = [one.server for one in self._listeners.values()]
         for key in list(self._listeners):
             self._stop(key)
         for client in list(context.clients):
@@ -205,6 +242,10 @@ class L7Server:
             with suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     await context.empty.wait()
+        context.outbox.flush()
+        for listener in listeners:
+            if isinstance(listener, ProxiedListener):
+                listener.forget()
         for survivor in [*context.clients, *context.tunnels]:
             survivor.abort()
         context.pool.close()

@@ -56,10 +56,10 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to one server."""
 
     __slots__ = (
-        "_poll",
         "address",
         "idle_until",
         "owner",
+        "poll",
         "pool",
         "reader",
         "served",
@@ -70,6 +70,8 @@ class UpstreamConnection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    poll: Callable[[int], list[tuple[int, int]]]
+    """What the kernel has received and the loop hasn't told; given 0, it doesn't wait."""
     write: Callable[[bytes], None]
     """Sends bytes as of HTTP/1."""
 
@@ -87,14 +89,15 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.write = self.transport.write
         self.source = socket_name(transport.get_extra_info("sockname"))
-        self._poll = select.poll()
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.poll = poll.poll
         self.pool.connections.add(self)
 
     @property
     def silent(self) -> bool:
         """Whether the server has sent nothing that isn't read, and hasn't closed."""
-        return not self.transport.is_closing() and not self._poll.poll(0)
+        return not self.transport.is_closing() and not self.poll(0)
 
     def drop(self) -> None:
         """Ends the connection at once; its owner hears no more of it."""
@@ -164,11 +167,12 @@ class Pool:
         """An idle connection, if there is one."""
         idle = self._idle.get(where)
         spread = self._spreads.get(address_of(where)) if self._spreads else None
-        if spread is not None and spread.grows:
-            return None
-        if spread is not None and idle and spread.replaces(self._clock()):
-            idle.pop(0).transport.close()
-            return None
+        if spread is not None:
+            if spread.grows:
+                return None
+            if idle and spread.replaces(self._clock()):
+                idle.pop(0).transport.close()
+                return None
         while idle:
             upstream = idle.pop() if spread is None else idle.pop(0)
             if upstream.silent:
@@ -233,16 +237,15 @@ class Pool:
     def release(self, upstream: UpstreamConnection, now: float) -> None:
         """Takes back a connection whose response ended in good order."""
         upstream.owner = None
-        upstream.served += 1
-        where, options = upstream.where, self.options
-        server = self._servers.get(upstream.address)
-        idle = self._idle.get(where)
+        served = upstream.served = upstream.served + 1
+        options, server = self.options, self._servers.get(upstream.address)
+        idle = self._idle.get(upstream.where)
         if idle is None:
-            idle = self._idle[where] = []
+            idle = self._idle[upstream.where] = []
         if (
-            len(idle) >= options.upstream_keepalive
-            or server is None
-            or upstream.served >= (server.requests or options.upstream_keepalive_requests)
+            server is None
+            or served >= (server.requests or options.upstream_keepalive_requests)
+            or len(idle) >= options.upstream_keepalive
             or upstream.transport.is_closing()
         ):
             upstream.transport.close()

@@ -44,7 +44,17 @@ class RequestMachine(Protocol):
 class UpstreamSide:
     """Serves the requests of a machine with a connection to an upstream at a time."""
 
-    __slots__ = ("_asking", "_busy", "_clock", "_connecting", "_context", "machine", "transport", "upstream")
+    __slots__ = (
+        "_asking",
+        "_busy",
+        "_clock",
+        "_connecting",
+        "_context",
+        "_put",
+        "machine",
+        "transport",
+        "upstream",
+    )
 
     CARRY_OUT: ClassVar[Mapping[str, Callable[[Any, Any], None]]]
     """How each command is carried out."""
@@ -55,6 +65,7 @@ class UpstreamSide:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._clock = context.clock
+        self._put = context.outbox.put
         self._busy = False
         self._connecting: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -72,7 +83,7 @@ class UpstreamSide:
         else:
             self.upstream, upstream.owner = upstream, self
             if data := exchange.connected(upstream.reader, upstream.source, False, self._clock()):
-                upstream.write(data)
+                self._put(upstream.write, data)
             self._carry_out()
 
     def connect_failed(self, why: str, timed_out: bool) -> None:
@@ -84,7 +95,7 @@ class UpstreamSide:
     def upstream_received(self, data: bytes) -> None:
         if (exchange := self.machine.exchange) is not None:
             if out := exchange.answer(data, self._clock()):
-                self.transport.write(out)
+                self._put(self.transport.write, out)
             self._carry_out()
 
     def upstream_ended(self, reset: bool) -> None:
@@ -128,7 +139,7 @@ class UpstreamSide:
         else:
             upstream.owner = self
             if data := exchange.connected(upstream.reader, upstream.source, True, self._clock()):
-                upstream.write(data)
+                self._put(upstream.write, data)
 
     def _open(self, wanted: tuple[str, float]) -> None:
         exchange, (address, seconds) = self.machine.exchange, wanted
@@ -152,7 +163,7 @@ class UpstreamSide:
 
     def _forward(self, data: bytes) -> None:
         if self.upstream is not None:
-            self.upstream.write(data)
+            self._put(self.upstream.write, data)
 
     def _drain(self, reading: bool) -> None:
         upstream = self.upstream
@@ -174,6 +185,7 @@ class UpstreamSide:
             connecting.cancel()
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
+            self._context.outbox.flush()
             upstream.drop()
 
     def _ask(self, question: Any) -> None:

@@ -16,11 +16,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from emulab.servers.wire.http1.head import END, BadMessage, check_begun_request
 
 Head = TypeVar("Head")
+
+
+class Remembered(Protocol[Head]):
+    """What was made of whole heads that came alone, by their bytes."""
+
+    def get(self, data: bytes, /) -> Head | None: ...
+    def keep(self, data: bytes, head: Head) -> None: ...
 
 
 class Dialect(NamedTuple, Generic[Head]):
@@ -37,6 +44,8 @@ class Dialect(NamedTuple, Generic[Head]):
     """A head without `END` → what is in it. Raises `BadMessage`."""
     bare: bool = False
     """Whether an LF alone ends a line, too (RFC 9112, section 2.2, allows it)."""
+    known: Remembered[Head] | None = None
+    """Heads that needn't be read again, where that is worth it."""
 
 
 _BARE = re.compile(rb"(?<!\r)\n")
@@ -53,11 +62,12 @@ def with_whole_ends(data: bytes) -> bytes | None:
 class HeadReader(Generic[Head]):
     """Turns bytes into heads, one at a time; `rest` holds what follows the head."""
 
-    __slots__ = ("_blank", "_checked", "_dialect", "_room", "partial", "rest")
+    __slots__ = ("_blank", "_checked", "_dialect", "_known", "_room", "partial", "rest")
 
     def __init__(self, dialect: Dialect[Head]) -> None:
         self._dialect = dialect
         self._room = dialect.room
+        self._known = dialect.known
         self.rest = b""
         self.partial = b""  # what has come of a head
         self._checked = 0  # how much of it is known to be good
@@ -75,6 +85,17 @@ class HeadReader(Generic[Head]):
 
     def feed(self, data: bytes) -> Head | None:
         """The head that `data` completes, or None. Raises `BadMessage`."""
+        known = self._known
+        if known is not None and not self.partial and not self._blank:
+            if (head := known.get(data)) is not None:
+                self.rest = b""
+                return head
+            if (head := self._read(data)) is not None and not self.rest:
+                known.keep(data, head)
+            return head
+        return self._read(data)
+
+    def _read(self, data: bytes) -> Head | None:
         if self.partial:
             known = len(self.partial)
             data = self.partial + data

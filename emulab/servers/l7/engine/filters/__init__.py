@@ -145,6 +145,11 @@ class Filters:
         return bool(self._gates)
 
     @property
+    def changes_requests(self) -> bool:
+        """Whether one of them has a say in what goes to the upstream."""
+        return bool(self._requests)
+
+    @property
     def changes_pages(self) -> bool:
         """Whether one of them has a say in answers of our own."""
         return bool(self._own)

@@ -29,6 +29,7 @@ from emulab.servers.wire.http2.fields import FieldList, fields_of
 
 if TYPE_CHECKING:
     from emulab.servers.l7.engine.http2.connection import Http2Machine
+    from emulab.servers.l7.personalities.personality import Front, FrontReader
 
 
 class Http2Stream:
@@ -36,7 +37,7 @@ class Http2Stream:
 
     __slots__ = (
         "_begun", "_connection", "_done", "_framed", "_head", "_last", "_length", "_unacknowledged", "address", "ahead",
-        "around", "body", "closed", "commands", "deadline", "ends", "exchange", "extra", "forwarding", "keep",
+        "around", "body", "closed", "commands", "deadline", "ends", "exchange", "extra", "forwarding", "front", "keep",
         "leaving", "listener", "local", "name", "number", "options", "pending", "personality", "policy", "port",
         "reading", "scheme", "secured", "shown", "stalled", "trailers", "waits",
     )  # fmt: skip
@@ -53,6 +54,7 @@ class Http2Stream:
         self.address, self.extra = connection.address, connection.extra
         self.forwarding, self.ends, self.shown = connection.forwarding, connection.ends, connection.address
         self.listener, self.secured = connection.listener, connection.secured
+        self.front: tuple[FrontReader, Front] | None = None
         self.leaving: list[Callable[[], None]] = []
         self.commands: list[Command] = []
         self.deadline = inf

@@ -23,26 +23,14 @@ def forwarding_lines(address: str, port: str, scheme: str, chain: str = "") -> b
     ).encode("latin-1")
 
 
-def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_id: bytes) -> bytes:
-    """The head of the request as it goes to the upstream, always HTTP/1.1 and persistent.
+def upstream_request(head: RequestHead, host: bytes, forwarding: bytes) -> tuple[bytes, bytes]:
+    """The head of the request as it goes to the upstream, always HTTP/1.1 and persistent: what is before and what is
+    after the request's id, which is the client's, if it has one (ingress-nginx: `generate-request-id`).
 
-    `host` is what the client asked for, port included; `forwarding` comes from `forwarding_lines`;
-    `request_id` is used when the client brought none (ingress-nginx: `generate-request-id`).
+    `host` is what the client asked for, port included; `forwarding` comes from `forwarding_lines`.
     """
-    parts = [
-        head.method,
-        b" ",
-        head.target,
-        b" HTTP/1.1\r\nHost: ",
-        host,
-        b"\r\nX-Request-ID: ",
-        head.request_id or request_id,
-        b"\r\nX-Forwarded-Host: ",
-        host,
-        b"\r\n",
-        forwarding,
-        *head.lines,
-    ]
+    before = b"%b %b HTTP/1.1\r\nHost: %b\r\nX-Request-ID: " % (head.method, head.target, host)
+    parts = [b"\r\nX-Forwarded-Host: ", host, b"\r\n", forwarding, *head.lines]
     if head.forwarded_for:
         parts.append(b"X-Original-Forwarded-For: %b\r\n" % head.forwarded_for)
     if head.forwarded_host:
@@ -52,4 +40,4 @@ def upstream_request(head: RequestHead, host: bytes, forwarding: bytes, request_
     if head.upgrade and head.upgrades:
         parts.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
     parts.append(b"\r\n")
-    return b"".join(parts)
+    return before, b"".join(parts)

@@ -19,7 +19,7 @@ from emulab.servers.l7.config import Options
 from emulab.servers.l7.engine.addresses import Networks
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.personalities.ingress_nginx.forwarding import forwarding_lines
-from emulab.servers.l7.personalities.personality import Ends, Front
+from emulab.servers.l7.personalities.personality import Ends, Front, FrontReader
 
 _TRUSTED = ("0.0.0.0/0",)
 """`proxy-real-ip-cidr` where nobody says it. It is what ingress-nginx has: nobody is believed who comes over IPv6."""
@@ -57,22 +57,24 @@ def _field(header: str) -> Callable[[RequestHead], bytes]:
     return lambda head: head.field(name).encode("latin-1")
 
 
-def front(options: Options) -> Callable[[RequestHead, Ends], Front] | None:
-    """What reads of a request who asks. None: nobody in front is asked at all."""
-    forwarded, proxied = options.trust_forwarded, options.proxy_protocol
-    if not (forwarded or proxied or options.real_ip):
-        return None
-    trusted = Networks(_TRUSTED if options.trusted is None else options.trusted)
-    said = _field(options.forwarded_for_header)
-    full = forwarded and options.full_forwarded_for
+class _Reader:
+    """What reads of a request who asks."""
 
-    def read(head: RequestHead, ends: Ends) -> Front:
+    def __init__(self, options: Options) -> None:
+        self._forwarded, self._proxied = options.trust_forwarded, options.proxy_protocol
+        self._trusted = Networks(_TRUSTED if options.trusted is None else options.trusted)
+        self._full = self._forwarded and options.full_forwarded_for
+        self.field = _field(options.forwarded_for_header)
+        self.constant = self._proxied and not self._forwarded
+
+    def __call__(self, head: RequestHead, ends: Ends) -> Front:
+        forwarded, trusted = self._forwarded, self._trusted
         told, before = ends.proxied, ends.address
-        if proxied:
+        if self._proxied:
             before = told.source if told is not None else ""
-            field = said(head) if forwarded and before in trusted else before.encode()
+            field = self.field(head) if forwarded and before in trusted else before.encode()
         else:
-            field = said(head)
+            field = self.field(head)
         address = real_address(ends.address, field, trusted)
         scheme, host = ends.scheme, b""
         port = str(told.destination_port) if told is not None else ends.port
@@ -83,9 +85,13 @@ def front(options: Options) -> Callable[[RequestHead, Ends], Front] | None:
         if told is not None and told.destination_port == 443:
             scheme = "https"  # whoever has ended TLS in front
         chain = b""
-        if full:
+        if self._full:
             chain = b", ".join(one for one in (head.forwarded_for, before.encode()) if one)
         lines = forwarding_lines(address, port, scheme, chain.decode("latin-1"))
-        return Front(host, lines, scheme, address, chain, said(head))
+        return Front(host, lines, scheme, address, chain)
 
-    return read
+
+def front(options: Options) -> FrontReader | None:
+    """What reads of a request who asks. None: nobody in front is asked at all."""
+    asked = options.trust_forwarded or options.proxy_protocol or options.real_ip
+    return _Reader(options) if asked else None

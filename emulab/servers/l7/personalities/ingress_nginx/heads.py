@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from emulab.servers.l7.config import Options
-from emulab.servers.l7.messages.request import HeadParser, RequestHead
+from emulab.servers.l7.messages.request import HeadParser, KnownHeads, RequestHead
 from emulab.servers.l7.personalities.ingress_nginx import fields
 from emulab.servers.wire.http1.head import END
 from emulab.servers.wire.http1.reader import Dialect
@@ -49,7 +49,8 @@ def dialect(first: int, number: int, size: int, parser: HeadParser = _PARSER) ->
             room -= needed
         return 0
 
-    return Dialect(max(first, size if number else 0), excess, first, parser.parse, bare=True)
+    room = max(first, size if number else 0)
+    return Dialect(room, excess, first, parser.parse, bare=True, known=KnownHeads())
 
 
 DIALECT = dialect(1024, 4, 8192)

@@ -10,16 +10,23 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from emulab.servers.exposition import Histogram, Labels, heading, sample
+from emulab.servers.exposition import Labels, heading, sample
 from emulab.servers.l7.config import Certificate, MeasuredAs
-from emulab.servers.l7.engine.entry import UNKNOWN, Measured, RequestEntry, measured
+from emulab.servers.l7.engine.entry import Measured, RequestEntry, measured
 from emulab.servers.l7.engine.routes import DEFAULT_BACKEND, ReadyRoute
 from emulab.servers.l7.messages.targets import without_port
+from emulab.servers.l7.personalities.figures import (
+    Connections,
+    Figures,
+    ProcessUse,
+    SeriesFigures,
+    SeriesKey,
+)
 from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
-from emulab.servers.l7.personalities.personality import Connections, ProcessUse
+from emulab.servers.l7.personalities.ingress_nginx.series import RequestSeries, layout_of, lines_of
 
 ROWS = 1000
 KNOWN_MAX = 16384
@@ -32,36 +39,41 @@ PREFIX = "nginx_ingress_controller_"
 
 
 class _Measure(NamedTuple):
-    """A histogram: its name, its help, which bounds it has."""
+    """A histogram: its name, its help, which bounds it has, and which of the values that a row has."""
 
     name: str
     help: str
     bounds: str
+    value: int
 
 
-# In the order of a row's values.
 _MEASURES = (
     _Measure(
         "connect_duration_seconds",
         "The time spent on establishing a connection with the upstream server",
         "time",
+        0,
     ),
     _Measure(
-        "header_duration_seconds", "The time spent on receiving first header from the upstream server", "time"
+        "header_duration_seconds",
+        "The time spent on receiving first header from the upstream server",
+        "time",
+        1,
     ),
     _Measure(
         "response_duration_seconds",
         "The time spent on receiving the response from the upstream server",
         "time",
+        2,
     ),
-    _Measure("request_duration_seconds", "The request processing time in milliseconds", "time"),
+    _Measure("request_duration_seconds", "The request processing time in milliseconds", "time", 3),
     _Measure(
-        "request_size", "The request length (including request line, header, and request body)", "length"
+        "request_size", "The request length (including request line, header, and request body)", "length", 4
     ),
     _Measure(
-        "response_size", "The response length (including request line, header, and request body)", "length"
+        "response_size", "The response length (including request line, header, and request body)", "length", 5
     ),
-    _Measure("bytes_sent", "DEPRECATED The number of bytes sent to a client", "size"),
+    _Measure("bytes_sent", "DEPRECATED The number of bytes sent to a client", "size", 5),
 )
 _Key = tuple[str, str, str, str, str, str]
 """Host, the route's origin and path, upstream, method, status."""
@@ -69,41 +81,17 @@ _Kind = tuple[ReadyRoute, bytes | None, bytes, int, str]
 """What of a row says by what it is counted."""
 
 
-class _Series:
-    """The samples of requests that have all labels in common."""
-
-    __slots__ = ("_histograms", "requests")
-
-    def __init__(self, bounds: Mapping[str, tuple[float, ...]]) -> None:
-        self.requests = 0
-        self._histograms = [Histogram(bounds[one.bounds]) for one in _MEASURES]
-
-    def add(self, rows: Sequence[Measured]) -> None:
-        """Takes what several requests took."""
-        self.requests += len(rows)
-        if len(rows) == 1:
-            values = rows[0][5:]
-            for histogram, value in zip(self._histograms, (*values, values[-1]), strict=True):
-                if value != UNKNOWN:
-                    histogram.observe(value)
-            return
-        *_, connect, header, over, seconds, asked, sent = zip(*rows, strict=True)
-        for histogram, values in zip(
-            self._histograms, (connect, header, over, seconds, asked, sent, sent), strict=True
-        ):
-            histogram.observe_all([one for one in values if one != UNKNOWN] if UNKNOWN in values else values)
-
-    def lines(self, which: int, name: str, labels: Labels) -> Iterator[str]:
-        return self._histograms[which].lines(name, labels)
-
-
 class IngressMetrics:
     """What one controller counts."""
 
     def __init__(self) -> None:
         self._rows: list[Measured] = []
-        self._series: dict[_Key, _Series] = {}
-        self._known: dict[_Kind, _Series | None] = {}
+        self._series: dict[_Key, RequestSeries] = {}
+        self._known: dict[_Kind, RequestSeries | None] = {}
+        self._uncounted: set[_Kind] = set()  # of those, which have None, and may be counted by other routes
+        self._told = MeasuredAs({})
+        self._origins: frozenset[str] = frozenset()
+        self._hosts: frozenset[str] = frozenset()
         self._reloads = -1
         self.configure(MeasuredAs({}), (), ())
 
@@ -111,14 +99,19 @@ class IngressMetrics:
         """What is counted from now on, with the hosts and origins of the routes that there are. What was counted of an
         origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
         self._fold()
-        self._known.clear()
         self._reloads += 1
-        there = {*origins, "", DEFAULT_BACKEND}
-        self._series = {key: one for key, one in self._series.items() if key[1] in there}
-        self._told = told
-        self._hosts = frozenset(hosts)
+        there, names = frozenset(origins), frozenset(hosts)
+        if told != self._told or not (there >= self._origins and names >= self._hosts):
+            self._known.clear()
+            kept = {*there, "", DEFAULT_BACKEND}
+            self._series = {key: one for key, one in self._series.items() if key[1] in kept}
+        for kind in self._uncounted:
+            self._known.pop(kind, None)
+        self._uncounted.clear()
+        self._told, self._origins, self._hosts = told, there, names
         self._own = tuple(sorted(told.labels.items()))
-        self._bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
+        bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
+        self._layout = layout_of([(one.value, bounds[one.bounds]) for one in _MEASURES])
 
     def add(self, row: Measured) -> None:
         """A request is over."""
@@ -133,31 +126,37 @@ class IngressMetrics:
     def _fold(self) -> None:
         """Counts what waits."""
         rows, self._rows = self._rows, []
-        kinds: dict[_Kind, list[Measured]] = {}
+        concerned: list[RequestSeries] = []
+        last: _Kind | None = None  # many in a row are of one kind
+        series: RequestSeries | None = None
         for row in rows:
             kind = row[:5]
-            try:
-                kinds[kind].append(row)
-            except KeyError:
-                kinds[kind] = [row]
-        for kind, those in kinds.items():
-            try:
-                series = self._known[kind]
-            except KeyError:
-                series = self._find(kind)
+            if kind != last:
+                last = kind
+                try:
+                    series = self._known[kind]
+                except KeyError:
+                    series = self._find(kind)
             if series is not None:
-                series.add(those)
+                if not series.waiting:
+                    concerned.append(series)
+                series.waiting.append(row)
+        for series in concerned:
+            series.count()
 
-    def _find(self, kind: _Kind) -> _Series | None:
+    def _find(self, kind: _Kind) -> RequestSeries | None:
         """Where requests of this kind are counted, if they are."""
         series = None
         if (key := self._key(*kind)) is not None:
             series = self._series.get(key)
             if series is None:
-                series = self._series[key] = _Series(self._bounds)
+                series = self._series[key] = RequestSeries(self._layout)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
+            self._uncounted.clear()
         self._known[kind] = series
+        if series is None:
+            self._uncounted.add(kind)
         return series
 
     def _key(
@@ -177,27 +176,23 @@ class IngressMetrics:
             f"{status // 100}xx" if told.status_classes else str(status),
         )
 
-    def text(
-        self,
-        connections: Connections,
-        process: ProcessUse,
-        certificates: Iterable[Certificate],
-        reloaded: float,
-    ) -> str:
-        """All metrics; `reloaded` is when the configuration was taken, as Unix time."""
+    def figures(self, connections: Connections, process: ProcessUse) -> Figures:
+        """What was counted, with what else is known."""
         self._fold()
+        return Figures(connections, process, {key: one.figures() for key, one in self._series.items()})
+
+    def text(self, figures: Figures, certificates: Iterable[Certificate], reloaded: float) -> str:
+        """All metrics; `reloaded` is when the configuration was taken, as Unix time."""
         families = [
-            *self._of_requests(),
+            *self._of_requests(figures.series),
             *self._of_controller(certificates, reloaded),
-            *_of_connections(connections, self._own),
-            *_of_process(process, self._own),
+            *_of_connections(figures.connections, self._own),
+            *_of_process(figures.process, self._own),
         ]
         return "".join(line + "\n" for _, lines in sorted(families) for line in lines)
 
-    def _of_requests(self) -> Iterator[tuple[str, list[str]]]:
-        series = sorted(
-            ((self._labels(key), one) for key, one in self._series.items()), key=lambda pair: pair[0]
-        )
+    def _of_requests(self, counted: Mapping[SeriesKey, SeriesFigures]) -> Iterator[tuple[str, list[str]]]:
+        series = sorted(((self._labels(key), one) for key, one in counted.items()), key=lambda pair: pair[0])
         if not series:
             return
         for index, measure in enumerate(_MEASURES):
@@ -205,17 +200,17 @@ class IngressMetrics:
             if not self._excludes(name):
                 lines = heading(name, "histogram", measure.help)
                 for labels, one in series:
-                    lines += one.lines(index, name, labels)
+                    lines += lines_of(self._layout, one, index, name, labels)
                 yield name, lines
         name = PREFIX + "requests"
         if not self._excludes(name):
-            counted = [sample(name, labels, one.requests) for labels, one in series]
-            yield name, [*heading(name, "counter", "The total number of client requests"), *counted]
+            samples = [sample(name, labels, one.requests) for labels, one in series]
+            yield name, [*heading(name, "counter", "The total number of client requests"), *samples]
 
     def _excludes(self, name: str) -> bool:
         return name in self._told.excluded or name.removeprefix(PREFIX) in self._told.excluded
 
-    def _labels(self, key: _Key) -> Labels:
+    def _labels(self, key: SeriesKey) -> Labels:
         host, origin, path, upstream, method, status = key
         namespace, ingress = ingress_of(origin)
         labels = {

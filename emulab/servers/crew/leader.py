@@ -1,0 +1,162 @@
+"""The other workers of a server, seen from its leader, which is a worker itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from emulab.errors import KernelError
+from emulab.servers.base import Config, Crewed, Server
+from emulab.servers.configuration import json_bytes
+from emulab.servers.crew.remote import RemoteServer, TakeRecord, memory_file
+
+_BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
+_GRACE = 60.0  # seconds that the connections of a worker have that is wanted no more
+_ANSWER = 2.0  # seconds for numbers; who hangs is missing in them
+
+
+class _Worker(RemoteServer):
+    def __init__(self, number: int, control: socket.socket, record: TakeRecord) -> None:
+        super().__init__(f"worker {number}", control, record)
+        self.number = number
+        self.keys: frozenset[str] = frozenset()
+
+
+class Leader:
+    """Drives the other workers of `server`: none, unless it is `Crewed`. `record` takes what they always tell."""
+
+    def __init__(self, server: Server, record: TakeRecord) -> None:
+        self._server = server
+        self._record = record
+        self._workers: list[_Worker] = []
+        self._numbers = 0
+        self._addresses: dict[str, tuple[socket.AddressFamily, int, Any]] = {}
+        self._recorders: list[int] = []
+        self._leaving: set[asyncio.Task[None]] = set()
+        if isinstance(server, Crewed):
+            server.lead(self)
+
+    @property
+    def workers(self) -> list[_Worker]:
+        """Those that are there."""
+        self._workers = [one for one in self._workers if not one.ended]
+        return self._workers
+
+    def take(self, control: socket.socket) -> None:
+        """One more, which serves once the whole configuration has come again."""
+        self._numbers += 1
+        worker = _Worker(self._numbers, control, self._record)
+        worker.send("record", recorders=self._recorders)
+        self._workers.append(worker)
+
+    def dismiss(self, number: int) -> None:
+        """Has so many end: they accept nobody new any more, and what they serve has some time to end."""
+        for worker in self.workers[len(self.workers) - number :]:
+            self._workers.remove(worker)
+            leaving = asyncio.ensure_future(self._leave(worker))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+    @staticmethod
+    async def _leave(worker: _Worker) -> None:
+        with suppress(KernelError, TimeoutError):
+            await worker.ask("close", timeout=_GRACE + _ANSWER, grace=_GRACE)
+        worker.close()
+
+    def remember(self, sockets: Mapping[str, socket.socket]) -> None:
+        """Takes note of where the leader listens, before it does."""
+        for key, sock in sockets.items():
+            self._addresses[key] = (sock.family, sock.type, sock.getsockname())
+
+    async def configure(self, config: Config) -> None:
+        """Has all be what the leader is."""
+        if not isinstance(self._server, Crewed):
+            return
+        for worker in self.workers:
+            own = self._server.for_worker(config, worker.number)
+            keys = frozenset(own["listen"])
+            opened = {key: _beside(*self._addresses[key]) for key in keys - worker.keys}
+            try:
+                await worker.give(json.dumps(own).encode(), opened)
+                worker.keys = keys
+            except KernelError as error:  # who has ended is started anew
+                self._record(worker.name, {"event": "error", "error": str(error)})
+            finally:
+                for sock in opened.values():
+                    sock.close()
+
+    async def patch(self, changes: Mapping[str, Any]) -> None:
+        """Has all take a patch."""
+        content = json_bytes(changes) if self.workers else b""
+        await self._all(worker.hand("patch", content) for worker in self.workers)
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Tells all."""
+        for worker in self.workers:
+            worker.send("tell", message=message)
+
+    async def record(self, recorders: list[int]) -> None:
+        """Has all know who records."""
+        self._recorders = recorders
+        await self._all(self._asked(worker, "record", recorders=recorders) for worker in self.workers)
+
+    async def records(self, recorder: int, file: Any) -> tuple[int, int, int]:
+        """Writes the records of all into a file: how many there were, how many were lost, since when all kept them."""
+        count = lost = began = 0
+        for worker in self.workers:
+            with os.fdopen(memory_file(b"")) as own:
+                told = await self._asked(worker, "records", (own.fileno(),), recorder=recorder)
+                if told:
+                    own.seek(0)
+                    file.write(own.read())
+                    count, lost = count + told["count"], lost + told["lost"]
+                    began = max(began, told["began"])
+        return count, lost, began
+
+    async def statuses(self) -> list[dict[str, Any]]:
+        """What the others say of themselves."""
+        found = await asyncio.gather(*(self._asked(worker, "status") for worker in self.workers))
+        return [one for one in found if one]
+
+    async def flush(self) -> None:
+        """Has all write what they have for logs."""
+        await self._all(worker.ask("flush") for worker in self.workers)
+
+    async def close(self, grace: float) -> None:
+        """Has all close."""
+        await self._all(worker.ask("close", timeout=grace + _ANSWER, grace=grace) for worker in self.workers)
+
+    @staticmethod
+    async def _all(asked: Iterable[Any]) -> None:
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    @staticmethod
+    async def _asked(worker: _Worker, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = await worker.ask(op, fds, timeout=_ANSWER, **arguments)
+        except (KernelError, TimeoutError):
+            return {}
+        return answer
+
+
+def _beside(family: socket.AddressFamily, kind: int, address: Any) -> socket.socket:
+    """A listening socket at an address where another one listens that has SO_REUSEPORT, too. Raises KernelError."""
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise KernelError(f"listen at {address} once more", errno=error.errno or 0) from None
+    return sock

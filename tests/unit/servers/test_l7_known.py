@@ -1,0 +1,145 @@
+"""What is remembered of requests and responses that come again changes nothing of what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import test_ingress_harness as harness
+from hypothesis import given
+from hypothesis import strategies as st
+from patience import soon
+from test_ingress_harness import World, read_message
+
+from emulab.servers.l7.messages.compose import client_response, plain_response
+from emulab.servers.l7.messages.request import BYTES_MAX, HEAD_MAX, HEADS_MAX, KnownHeads, RequestHead
+from emulab.servers.l7.messages.response import UpstreamResponse
+from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY
+from emulab.servers.l7.personalities.ingress_nginx.heads import DIALECT
+from emulab.servers.l7.personalities.ingress_nginx.heads import dialect as dialect_by
+from emulab.servers.l7.shell.outbox import LARGE, Outbox
+from emulab.servers.wire.http1.head import BadMessage
+from emulab.servers.wire.http1.reader import HeadReader
+
+world = harness.world
+
+FIELDS = (
+    b"Host: h", b"Connection: close", b"Connection: x", b"X: y", b"Expect: 100-continue", b"Content-Length: 1",
+    b"X-Forwarded-For: 1.2.3.4", b"X-Request-ID: a", b"Upgrade: websocket", b"Content-Length: 0",
+)  # fmt: skip
+
+
+def said(head: RequestHead | None) -> dict[str, Any] | None:
+    own = ("shared", "written")
+    return (
+        None
+        if head is None
+        else {name: getattr(head, name) for name in RequestHead.__slots__ if name not in own}
+    )
+
+
+def read(reader: HeadReader[RequestHead], data: bytes) -> tuple[Any, bytes]:
+    try:
+        return said(reader.feed(data)), reader.rest
+    except BadMessage as error:
+        return str(error), b""
+
+
+@given(
+    st.sampled_from((b"GET / HTTP/1.1", b"HEAD /a HTTP/1.0", b"nonsense", b"\r\nGET / HTTP/1.1")),
+    st.lists(st.sampled_from(FIELDS), max_size=4),
+    st.sampled_from((b"", b"x", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n")),
+)
+def test_a_head_that_came_before_is_what_it_was(start: bytes, fields: list[bytes], rest: bytes) -> None:
+    data = b"\r\n".join([start, b"Host: h", *fields, b"", rest])
+    assert DIALECT.known is not None
+    dialect = DIALECT._replace(known=KnownHeads())
+    outcomes = {str(read(HeadReader(dialect), data)) for _ in range(3)}
+    assert outcomes == {str(read(HeadReader(DIALECT._replace(known=None)), data))}
+
+
+def test_heads_that_are_remembered_are_bounded_and_want_no_body() -> None:
+    known = KnownHeads()
+    reader = HeadReader(dialect_by(1024, 4, 8192)._replace(known=known))
+    for number in range(HEADS_MAX + 10):
+        reader.feed(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
+    assert 0 < len(known) <= HEADS_MAX
+    for number in range(2 * BYTES_MAX // HEAD_MAX):
+        reader.feed(b"GET /%d HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (number, b"x" * (HEAD_MAX - 100)))
+    assert 0 < sum(map(len, known)) <= BYTES_MAX
+    known.clear()
+    reader.feed(b"GET / HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (b"x" * HEAD_MAX))
+    reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
+    reader.feed(b"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n")
+    assert not known
+
+
+def test_who_changes_a_head_changes_its_own() -> None:
+    head = RequestHead()
+    head.lines, head.target = [b"X: y\r\n"], b"/"
+    assert head.own() is head
+    head.shared, head.written = True, (b"h", b"f", b"before", b"after")
+    own = head.own()
+    own.target = b"/other"
+    assert (head.target, own.lines, own.shared, own.written) == (b"/", head.lines, False, None)
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\nok", b"\r\nok"])
+def test_a_response_is_written_for_whom_it_is(body: bytes) -> None:
+    """Remembered is what was written last, which other clients must not get."""
+    wire = b"HTTP/1.1 200 OK\r\nX: y\r\n" + body
+    heads = [(date, extra, old, keep) for date in (b"1", b"2") for extra in (b"", b"S: t\r\n")
+             for old in (False, True) for keep in (True, False)]  # fmt: skip
+    for asked in [*heads, *reversed(heads), heads[0], heads[0]]:
+        for to_head in (False, True):
+            reader = UpstreamResponse()
+            reader.begin(to_head, PERSONALITY.response_fields)
+            reader.feed(wire, 8192)
+            date, extra, old, keep = asked
+            wanted = client_response(reader, reader.framing, date=date, extra=extra, old=old, keep=keep)
+            assert plain_response(reader, date, extra, old, keep) == wanted
+
+
+async def test_clients_that_ask_the_same_are_told_apart(world: World) -> None:
+    """The one in front says of each who it is; the head is the same, and the connection of each is kept."""
+    backend, address = await world.backend()
+    await world.serve(address, proxy_protocol=True, proxy_optional=True)
+    for source in (b"192.0.2.1", b"192.0.2.2", b"192.0.2.1"):
+        reader, writer = await world.connect()
+        writer.write(b"PROXY TCP4 %b 192.0.2.9 5 80\r\n" % source)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n")
+            assert (await soon(read_message(reader))).status == 200
+    told = [(one.get("X-Real-IP"), one.get("X-Original-Forwarded-For")) for one in backend.requests]
+    assert told == [
+        (source, "1.1.1.1") for source in ("192.0.2.1", "192.0.2.2", "192.0.2.1") for _ in range(2)
+    ]
+
+
+async def test_bytes_go_out_in_order_in_the_next_turn() -> None:
+    outbox, out = Outbox(), list[bytes]()
+
+    def gone(_: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    def wrong(_: bytes) -> None:
+        raise ValueError("a mistake")
+
+    outbox.put(out.append, b"a")
+    outbox.put(gone, b"b")
+    outbox.put(wrong, b"b")
+    outbox.put(out.append, b"c")
+    assert out == []
+    await asyncio.sleep(0)
+    assert out == [b"a", b"c"]
+    assert [str(one["exception"]) for one in told] == ["a mistake"] and told[0]["transport"] is wrong
+    outbox.put(out.append, b"d")
+    outbox.put(out.append, b"e" * (LARGE + 1))  # at once, and with it what came before
+    assert [len(one) for one in out] == [1, 1, 1, LARGE + 1]
+    outbox.put(out.append, b"f")
+    await asyncio.sleep(0)
+    assert out[-1] == b"f"
