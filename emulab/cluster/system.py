@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.images import DNS_IMAGE, INGRESS_IMAGE
+from emulab.kinds.images import DNS_IMAGE, INGRESS_IMAGE, NODE_CACHE_IMAGE
 from emulab.kinds.installed import (
     API_NAMESPACE,
     API_PORT,
@@ -21,6 +21,9 @@ from emulab.kinds.installed import (
     INGRESS_CLASS_NAME,
     INGRESS_NAME,
     INGRESS_NAMESPACE,
+    NODE_CACHE_ADDRESS,
+    NODE_CACHE_NAME,
+    NODE_CACHE_UPSTREAM,
     SERVED_BY,
     api_address,
     cluster_dns_address,
@@ -29,6 +32,7 @@ from emulab.kinds.kind import Kind
 from emulab.kinds.registry import (
     CLIENT,
     CONFIG_MAP,
+    DAEMON_SET,
     DEPLOYMENT,
     INGRESS_CLASS,
     LOAD_BALANCER,
@@ -62,6 +66,7 @@ def system_objects(cluster: Cluster, ingress: bool = True) -> list[Object]:
         _storage_class(),
         _api(cluster),
         *_cluster_dns(cluster),
+        *(_node_caches(cluster) if cluster.node_cache else ()),
         *(_ingress_controller(cluster) if ingress else ()),
     ]
 
@@ -173,6 +178,101 @@ def _cluster_dns(cluster: Cluster) -> list[Object]:
     return [
         _deployment("coredns", DNS_NAMESPACE, labels, 2, container, "Default"),
         _object(SERVICE, DNS_SERVICE, DNS_NAMESPACE, service, labels=labels),
+    ]
+
+
+_NODE_CACHE_COREFILE = """\
+DOMAIN:53 {
+    errors
+    cache {
+        success 9984 30
+        denial 9984 5
+    }
+    reload
+    loop
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__CLUSTER__DNS__ {
+        force_tcp
+    }
+    prometheus :9253
+    health __PILLAR__LOCAL__DNS__:8080
+}
+in-addr.arpa:53 ip6.arpa:53 {
+    errors
+    cache 30
+    reload
+    loop
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__CLUSTER__DNS__ {
+        force_tcp
+    }
+    prometheus :9253
+}
+.:53 {
+    errors
+    cache 30
+    reload
+    loop
+    bind __PILLAR__LOCAL__DNS__
+    forward . __PILLAR__UPSTREAM__SERVERS__
+    prometheus :9253
+}
+"""
+
+
+def _node_caches(cluster: Cluster) -> list[Object]:
+    """NodeLocal DNSCache as kubelets are told of it (cluster/addons/dns/nodelocaldns of kubernetes/kubernetes)."""
+    name, labels = NODE_CACHE_NAME, {"k8s-app": NODE_CACHE_NAME}
+    dns = [
+        {"name": f"dns{p}", "port": 53, "protocol": q, "targetPort": 53}
+        for p, q in (("", "UDP"), ("-tcp", "TCP"))
+    ]
+    metrics = [{"name": "metrics", "port": 9253, "targetPort": 9253, "protocol": "TCP"}]
+    corefile = {**_object(CONFIG_MAP, name, DNS_NAMESPACE).raw}
+    corefile["data"] = {"Corefile": _NODE_CACHE_COREFILE.replace("DOMAIN", cluster.cluster_domain, 1)}
+    container = {
+        "name": "node-cache",
+        "image": NODE_CACHE_IMAGE,
+        "args": [
+            "-localip",
+            NODE_CACHE_ADDRESS,
+            "-conf",
+            "/etc/Corefile",
+            "-upstreamsvc",
+            NODE_CACHE_UPSTREAM,
+        ],
+        "ports": [
+            *({"name": p["name"], "containerPort": 53, "protocol": p["protocol"]} for p in dns),
+            {"name": "metrics", "containerPort": 9253, "protocol": "TCP"},
+        ],
+        "livenessProbe": {
+            "httpGet": {"host": NODE_CACHE_ADDRESS, "path": "/health", "port": 8080},
+            "initialDelaySeconds": 60,
+            "timeoutSeconds": 5,
+        },
+        "volumeMounts": [{"name": "config-volume", "mountPath": "/etc/coredns"}],
+    }
+    volume = {"configMap": {"name": name, "items": [{"key": "Corefile", "path": "Corefile.base"}]}}
+    pod = {
+        "hostNetwork": True,
+        "dnsPolicy": "Default",
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [container],
+        "volumes": [{"name": "config-volume", **volume}],
+    }
+    daemons = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    upstream = {"selector": {"k8s-app": "kube-dns"}, "ports": dns}
+    return [
+        _object(SERVICE, NODE_CACHE_UPSTREAM, DNS_NAMESPACE, upstream, labels={"k8s-app": "kube-dns"}),
+        Object(corefile),
+        _object(DAEMON_SET, name, DNS_NAMESPACE, daemons, labels=labels),
+        _object(
+            SERVICE,
+            name,
+            DNS_NAMESPACE,
+            {"clusterIP": "None", "selector": labels, "ports": metrics},
+            labels=labels,
+        ),
     ]
 
 

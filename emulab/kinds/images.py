@@ -12,14 +12,16 @@ from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-DNS, INGRESS = "dns", "ingress"
-"""The servers, as `emulab.servers.host` calls them."""
+DNS, INGRESS, NODE_CACHE = "dns", "ingress", "node-cache"
+"""What the servers are."""
 
 DNS_IMAGE, INGRESS_IMAGE = "emulab.dev/coredns", "emulab.dev/ingress-nginx/controller"
+NODE_CACHE_IMAGE = "emulab.dev/k8s-dns-node-cache"
 """Those of what every lab has."""
 
 SERVED = {
     DNS_IMAGE: DNS,
+    "k8s-dns-node-cache": NODE_CACHE,
     "ingress-nginx/controller": INGRESS,
     "ingress-nginx/controller-chroot": INGRESS,  # of the chart's `controller.image.chroot`
     "kubernetes-ingress-controller/nginx-ingress-controller": INGRESS,  # its name before 0.35
@@ -30,6 +32,12 @@ SERVED = {
 ENGINES = {"builtin": INGRESS, "nginx": "ingress-by-nginx", "haproxy": "ingress-by-haproxy"}
 """What may serve as an ingress (`Cluster` `spec.ingress.engine`), and its server. All but the first are programs of
 that name that have to be installed."""
+
+
+OWN_ENGINE = "builtin"
+DNS_ENGINES = {OWN_ENGINE: DNS, "unbound": "dns-by-unbound", "dnsmasq": "dns-by-dnsmasq"}
+"""What may serve as the internet's DNS (`Cluster` `spec.dns.engine`) or as a resolver (`Resolver` `spec.engine`), and
+its server. All but the first are programs of that name that have to be installed."""
 
 
 class OwnProgram(NamedTuple):

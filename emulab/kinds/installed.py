@@ -9,12 +9,23 @@ DNS_NAMESPACE, DNS_SERVICE = "kube-system", "kube-dns"
 INGRESS_CLASS_NAME, CONTROLLER = "nginx", "k8s.io/ingress-nginx"
 API_NAMESPACE, API_SERVICE, API_PORT = "default", "kubernetes", 6443
 """The Service of the API server, and the port of its endpoint, which is kubeadm's."""
+NODE_CACHE_NAME, NODE_CACHE_UPSTREAM, NODE_CACHE_ADDRESS = (
+    "node-local-dns",
+    "kube-dns-upstream",
+    "169.254.20.10",
+)
+"""NodeLocal DNSCache, as its manifest in kubernetes/kubernetes has it."""
 SERVED_BY = {"emulab.dev/served-by": "load-balancers"}
 
 
 def cluster_dns_address(cluster: Cluster) -> str:
     """The cluster IP of kube-dns: the tenth of the service range, as kubeadm gives it (10.96.0.10)."""
     return str(cluster.service_cidrs[0][10])
+
+
+def asked_dns_address(cluster: Cluster) -> str:
+    """Whom Pods ask (the kubelet's `clusterDNS`): kube-dns, or the cache of their node."""
+    return NODE_CACHE_ADDRESS if cluster.node_cache else cluster_dns_address(cluster)
 
 
 def api_address(cluster: Cluster) -> str:

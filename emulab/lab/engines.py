@@ -10,9 +10,11 @@ from itertools import chain
 from emulab.errors import UserError
 from emulab.kernel.processes.programs import run_program
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.emulab.resolver import Resolver
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import controllers
-from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS
+from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS, RESOLVER
+from emulab.lab import nameserverengines
 from emulab.lab.balancerengines import refuse_missing_programs
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -36,16 +38,27 @@ async def refuse_missing(given: Sequence[Object]) -> None:
     """Raises UserError when an engine that is asked for isn't installed, or can't do what is asked of it."""
     refuse_missing_programs(given)
     for o in given:
-        name = Cluster.of(o).ingress_engine if o.type == CLUSTER else _OWN
-        if name == _OWN:
-            continue
-        place = f"{o.position}: {o.key} spec.ingress.engine"
-        if shutil.which(name) is None:
-            raise UserError(
-                f"{place}: there is no {name} on this host; install it, for example with apt install {name}"
-            )
-        if name == "haproxy" and (why := what_lacks((await run_program(["haproxy", "-vv"])).stdout.decode())):
-            raise UserError(f"{place}: the haproxy of this host {why}")
+        for field, name in _asked(o):
+            if name == _OWN:
+                continue
+            place = f"{o.position}: {o.key} spec.{field}"
+            if shutil.which(name) is None:
+                raise UserError(
+                    f"{place}: there is no {name} on this host; install it, for example with apt install {name}"
+                )
+            if name == "haproxy" and (
+                why := what_lacks((await run_program(["haproxy", "-vv"])).stdout.decode())
+            ):
+                raise UserError(f"{place}: the haproxy of this host {why}")
+
+
+def _asked(o: Object) -> Iterator[tuple[str, str]]:
+    """The fields of an object that ask for an engine, and which."""
+    if o.type == CLUSTER:
+        yield "ingress.engine", Cluster.of(o).ingress_engine
+        yield "dns.engine", Cluster.of(o).dns_engine
+    if o.type == RESOLVER:
+        yield "engine", Resolver.of(o).engine
 
 
 def what_lacks(told: str) -> str:
@@ -65,6 +78,12 @@ _HAPROXY = (2, 6)
 
 
 def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
+    """What the engines can't do of what objects ask for."""
+    yield from _of_ingresses(given, objects)
+    yield from nameserverengines.unfollowed(given, objects)
+
+
+def _of_ingresses(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """What of Ingresses the engine can't do: of those that are `given`, and of all with a new Cluster."""
     cluster = cluster_of(objects)
     engine = cluster.ingress_engine

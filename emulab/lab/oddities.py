@@ -21,6 +21,7 @@ from emulab.plan.coredns.corefile import unheeded as unheeded_corefile
 from emulab.plan.l7.annotations.unheeded import unheeded
 from emulab.plan.l7.oddities import oddities as spreading_oddities
 from emulab.plan.l7.unread import unread
+from emulab.plan.nodecache import unheeded as unheeded_of_node_caches
 
 
 def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[str]:
@@ -33,7 +34,12 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
         *unheeded((o for o in given if o.type == INGRESS), classes, objects=objects),
         *(finding.line() for finding in unread(given, objects)),
         *(finding.line() for finding in spreading_oddities(asked, objects, classes, cluster)),
-        *(finding.line() for o in given if o.type == CONFIG_MAP for finding in unheeded_corefile(o)),
+        *(
+            finding.line()
+            for o in given
+            if o.type == CONFIG_MAP
+            for finding in (*unheeded_corefile(o), *unheeded_of_node_caches(o))
+        ),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
         *(finding.line() for finding in unfollowed_by_balancers(given, objects)),
         *(Finding(o, (), sentence).line() for o, sentence in unplaced(objects) if o.key in asked),

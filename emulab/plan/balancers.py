@@ -22,7 +22,7 @@ from typing import Any
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
 from emulab.kinds.emulab.balancerplaces import service_place
-from emulab.kinds.emulab.balancingview import Balancing, health_annotated
+from emulab.kinds.emulab.balancingview import Balancing, HealthCheck, health_annotated
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.servicebalancing import service_balancing
@@ -31,7 +31,7 @@ from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import CONFIG_MAP, ENDPOINT_SLICE, INGRESS, LOAD_BALANCER, NODE, SERVICE
 from emulab.kinds.underlay import replica_addresses, underlay_addresses, virtual_addresses
-from emulab.model.addresses import IPAddress, parse_address
+from emulab.model.addresses import IPAddress, parse_address, socket_name
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, Family, families_of, family_of
 from emulab.model.objects import Object
@@ -46,7 +46,8 @@ from emulab.plan.links import Route
 from emulab.plan.proxy.intents import backends, service_candidates, usable
 from emulab.plan.state import PlannedServer
 from emulab.plan.topology import BalancerNode
-from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, L4Config, TargetConfig
+from emulab.servers.health.config import HealthPolicy
+from emulab.servers.l4.config import FrontendConfig, FrontendLimits, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
 PROXY_KEY = "use-proxy-protocol"
@@ -57,8 +58,7 @@ EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: list[Node]) -> None:
     """Places and configurations of all balancers."""
-    excluded = {o.name for o in source.facts(NODE, _excluded).values()}
-    taking = [node for node in nodes if node.name not in excluded]
+    taking = _taking(source, nodes)
     plans = [
         *(
             _asked_for(source, o, taking)
@@ -77,6 +77,12 @@ def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: li
     ]
     plan_returning(draft, nodes, clients_own, cluster)
     plan_isolation(draft, [vip for plan in plans for vip in plan.vips], cluster)
+
+
+def _taking(source: PlanSource, nodes: Sequence[Node]) -> list[Node]:
+    """The nodes that balancers send to."""
+    excluded = {o.name for o in source.facts(NODE, _excluded).values()}
+    return [node for node in nodes if node.name not in excluded]
 
 
 def _excluded(o: Object) -> Object | None:
@@ -162,6 +168,21 @@ def balancer_nodes(o: Object) -> tuple[BalancerNode, ...]:
     """The nodes of a balancer that has several."""
     names = [str(one["name"]) for one in o.status.get("replicas") or ()]
     return tuple(BalancerNode(*pair) for pair in zip(names, replica_addresses(o), strict=True))
+
+
+def is_well(source: PlanSource, o: Object, nodes: Sequence[Node]) -> bool:
+    """Whether a balancer has a healthy target at each port that has any (Route 53, evaluate target health)."""
+    taking = _taking(source, nodes)
+    if o.type == SERVICE:
+        plan = _of_service(Draft(), source, o, taking) if balanced(o) else None
+    else:
+        plan = _asked_for(source, o, taking)
+    frontends = {key: f.targets for key, f in plan.frontends.items() if f.targets} if plan else {}
+    lacking = plan.unhealthy if plan else frozenset()
+    return bool(frontends) and all(
+        any((key, socket_name(target.address, target.port)) not in lacking for target in targets)
+        for key, targets in frontends.items()
+    )
 
 
 def unhealthy(o: Object) -> frozenset[tuple[str, str]]:
@@ -313,7 +334,11 @@ def _health(service: Service | None, balancing: Balancing, annotated: Mapping[st
 
 def _asked(policy: HealthPolicy, balancing: Balancing, annotated: Mapping[str, Any]) -> HealthPolicy:
     """The policy with what is asked for: by Ingresses first, as annotations are there to override a balancer's."""
-    health = balancing.health.overridden(annotated)
+    return asked_policy(policy, balancing.health.overridden(annotated))
+
+
+def asked_policy(policy: HealthPolicy, health: HealthCheck) -> HealthPolicy:
+    """A policy with what of it is asked for otherwise."""
     found: dict[str, Any] = {
         field: value
         for field in ("path", "host", "port", "codes", "interval", "timeout", "rise", "fall")

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, SERVICE
+from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
@@ -27,6 +27,7 @@ from emulab.servers.dns.config import (
     Kubernetes,
     NamedEndpoint,
     NamedPort,
+    PodNames,
     ServiceNames,
     SliceNames,
 )
@@ -42,27 +43,28 @@ class ClusterDns:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._services, self._slices = _Told(_service), _Told(_slice)
+        self._services, self._slices, self._pods = _Told(_service), _Told(_slice), _Told(_pod)
         self._made: DnsConfig | None = None
         self._corefile: Corefile | None = None
         self._namespaces: tuple[str, ...] = ()
 
     def __call__(self, source: PlanSource) -> DnsConfig:
         """The configuration for these objects: the very same where nothing of it changed."""
-        told = Kubernetes(
-            domain=self._cluster.cluster_domain.rstrip(".") + ".",
-            namespaces=tuple(source.facts(NAMESPACE, _name).values()),
-            services=self._services.follow(source.members(SERVICE)),
-            slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
-        )
         resolver = socket_name(self._cluster.underlays[0].resolver_vpc, 53)
         given = source.get(CONFIGURATION)
         corefile = read(Texts.of(given), resolver) if given is not None else None
         if corefile is not None and (corefile.error or not corefile.blocks):
             corefile = None
+        told = Kubernetes(
+            domain=self._cluster.cluster_domain.rstrip(".") + ".",
+            namespaces=tuple(source.facts(NAMESPACE, _name).values()),
+            services=self._services.follow(source.members(SERVICE)),
+            slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
+            verified=self._pods.follow(source.members(POD)) if corefile and corefile.verified else None,
+        )
         known = self._made.kubernetes if self._made else None
         same = known is not None and told.services is known.services and told.slices is known.slices
-        same &= corefile is self._corefile
+        same &= known is not None and told.verified is known.verified and corefile is self._corefile
         if self._made is None or known is None or not same or told.namespaces != self._namespaces:
             self._corefile, self._namespaces = corefile, told.namespaces
             self._made = (
@@ -143,6 +145,14 @@ def _slice(o: Object) -> SliceNames | None:
         return None
     ports = tuple(NamedPort(p.name, p.protocol, p.port) for p in view.ports)
     return SliceNames(view.namespace, view.service, endpoints, ports)
+
+
+def _pod(o: Object) -> PodNames | None:
+    """Those that run and stay (CoreDNS forgets a Pod that is being deleted, and watches no ended ones)."""
+    if o.metadata.get("deletionTimestamp") or o.status.get("phase") in ("Succeeded", "Failed"):
+        return None
+    addresses = tuple(entry["ip"] for entry in o.status.get("podIPs") or ())
+    return PodNames(o.namespace, addresses) if addresses else None
 
 
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:

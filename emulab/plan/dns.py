@@ -10,6 +10,7 @@ from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.resolver import OWN_RESOLVER, Resolver
 from emulab.kinds.emulab.zone import Zone
+from emulab.kinds.images import DNS_ENGINES, OWN_ENGINE
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
 from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
@@ -19,10 +20,12 @@ from emulab.model.addresses import IPAddress, is_address, parse_address, socket_
 from emulab.model.checks import fits_dns
 from emulab.model.families import family_of
 from emulab.model.objects import Object
+from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import PlannedServer
-from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, ZoneConfig, ZoneRecord
+from emulab.plan.zonerecords import zone_parts
+from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, RoutedRecords, ZoneConfig, ZoneRecord
 
 PUBLISHED_TTL = 30
 LB_DOMAIN = "lb.test"
@@ -37,24 +40,28 @@ def listeners(addresses: Iterable[IPAddress | str], port: int = 53) -> tuple[str
     return tuple(f"{protocol}/{a}/{port}" for a in addresses for protocol in ("udp", "tcp"))
 
 
-def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
+def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
     """The authoritative server of the emulated internet, root included, and the resolver that asks it."""
     underlays = cluster.underlays
     zones: dict[str, list[ZoneRecord]] = {".": [], f"{LB_DOMAIN}.": []}
+    routed: dict[str, list[RoutedRecords]] = {}
     private: list[ZoneConfig] = []
     for o in source.members(ZONE).values():
-        zone = Zone.of(o)
-        origin = zone.name.rstrip(".") + "."
-        records = [ZoneRecord(_absolute(r.name, origin), r.type, r.value, r.ttl) for r in zone.records]
-        if zone.visibility == "private":
-            private.append(ZoneConfig(origin, tuple(records), clients=tuple(str(u.vpc) for u in underlays)))
+        zone = zone_config(o, source, cluster, nodes)
+        if zone.clients is not None:
+            private.append(zone)
         else:
-            zones.setdefault(origin, []).extend(records)
+            zones.setdefault(zone.origin, []).extend(zone.records)
+            routed.setdefault(zone.origin, []).extend(zone.routed)
     for record in filter(_is_sayable, published_records(source, cluster)):
         origin = max((z for z in zones if _inside(record.name, z)), key=len)
         zones[origin].append(record)
-    public = tuple(ZoneConfig(origin, tuple(records)) for origin, records in zones.items())
-    _server(draft, "dns", DnsConfig(listeners(u.dns for u in underlays), public, recursion=False))
+    public = tuple(
+        ZoneConfig(origin, tuple(records), routed=tuple(routed.get(origin, ())))
+        for origin, records in zones.items()
+    )
+    told = DnsConfig(listeners(u.dns for u in underlays), public, recursion=False)
+    _server(draft, "dns", told, cluster.dns_engine)
     both = [*(u.resolver_internet for u in underlays), *(u.resolver_vpc for u in underlays)]
     resolvers = {o.name: o for o in source.members(RESOLVER).values()}
     places = {OWN_RESOLVER: both} | {
@@ -63,10 +70,20 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
     for name, addresses in places.items():
         if addresses:
             how = Resolver.of(resolvers[name]) if name in resolvers else None
-            _server(draft, name, _resolver(how, addresses, private, cluster))
+            engine = how.engine if how else OWN_ENGINE
+            _server(draft, name, resolver_config(how, addresses, private, cluster), engine)
 
 
-def _resolver(
+def zone_config(o: Object, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> ZoneConfig:
+    """What a Zone by itself has a server told."""
+    zone = Zone.of(o)
+    records, routed = zone_parts(o, source, nodes)
+    private = zone.visibility == "private"
+    clients = tuple(str(u.vpc) for u in cluster.underlays) if private else None
+    return ZoneConfig(f"{zone.name.rstrip('.')}.", tuple(records), clients, tuple(routed))
+
+
+def resolver_config(
     how: Resolver | None, addresses: Iterable[IPAddress], private: Iterable[ZoneConfig], cluster: Cluster
 ) -> DnsConfig:
     """The configuration of a resolver, the lab's own (`how` is None) or one that an object tells of."""
@@ -82,8 +99,10 @@ def _resolver(
     )
 
 
-def _server(draft: Draft, name: str, config: DnsConfig) -> None:
-    draft.servers[name] = PlannedServer(name, "dns", name, config, dict.fromkeys(config.listen, name))
+def _server(draft: Draft, name: str, config: DnsConfig, engine: str) -> None:
+    # Programs open their sockets themselves.
+    listen = dict.fromkeys(config.listen if engine == OWN_ENGINE else (), name)
+    draft.servers[name] = PlannedServer(name, DNS_ENGINES[engine], name, config, listen)
 
 
 def _is_sayable(record: Sequence[Any]) -> bool:
@@ -99,12 +118,6 @@ def _record(address: str) -> str:
 
 def _inside(name: str, origin: str) -> bool:
     return origin == "." or name == origin or name.endswith("." + origin)
-
-
-def _absolute(name: str, origin: str) -> str:
-    if name in ("@", ""):
-        return origin
-    return name if name.endswith(".") else f"{name}.{origin}" if origin != "." else f"{name}."
 
 
 def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from emulab.kinds.core.hostnames import hostname, kernel_hostname, whole_hostnam
 from emulab.kinds.core.podschema import MAX_NAMESERVERS, MAX_SEARCH_LETTERS, MAX_SEARCHES
 from emulab.kinds.core.podspec import FOREIGN, PodSpec, foreign_interface
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.installed import cluster_dns_address
+from emulab.kinds.installed import asked_dns_address
 from emulab.model.addresses import IPAddress
 from emulab.model.keys import Key
 from emulab.model.members import Members, changed_keys
@@ -18,6 +18,7 @@ from emulab.model.objects import Object
 from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import LOCALHOST, Draft
+from emulab.plan.nodecache import plan_addresses
 from emulab.plan.state import Namespace, Network, Place, World, world_of
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ def resolv_conf(namespace: str, spec: PodSpec, cluster: Cluster) -> str:
         servers = [str(cluster.underlays[0].resolver_vpc)]
     elif policy != "None":
         domain = cluster.cluster_domain
-        servers = [cluster_dns_address(cluster)]
+        servers = [asked_dns_address(cluster)]
         search = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain]
         options = ["ndots:5"]
     extra = spec.dns_config
@@ -158,6 +159,8 @@ class PodsPlan:
         spec = PodSpec.of_pod(pod)
         place = pod_place(pod, spec, self._cluster)
         draft.places[place.name] = place
+        if spec.host_network:
+            plan_addresses(draft, pod, spec.node_name, self._cluster)
         if self._cluster.chain and not spec.host_network:
             draft.namespace(identity(pod))  # all that is in it is the plug-ins'
         elif not spec.host_network:

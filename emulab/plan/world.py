@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.updates import program_runs_yet
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.images import DNS, INGRESS, server_of
+from emulab.kinds.images import DNS, INGRESS, NODE_CACHE, server_of
 from emulab.kinds.networking.ingresscontrollers import flags_of
 from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
 from emulab.model.members import Members
 from emulab.model.objects import Object
+from emulab.plan import nodecache
 from emulab.plan.balancers import plan_balancers
 from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
 from emulab.plan.cni.hostports import plan_host_ports
@@ -81,7 +82,7 @@ class _Sum:
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
-        self._public_dns = Kept(self._drafted(plan_public_dns, cluster))
+        self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))
         self._proxies = Proxies(cluster, sites, viewers)
         self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
         self._server_pods = _ServerPods(cluster)
@@ -148,7 +149,7 @@ class _ServerPods:
                 name, config = server_name(place.name, container), used[told].now(source)
                 old = known.get(name)
                 if old is None or old[0] is not place or old[1] is not config:
-                    old = place, config, kind.servers(name, place, config, said)
+                    old = place, config, kind.servers(name, place, config, said, self._cluster)
                 self._known[name] = old
         self._configs = used
         return [server for _, _, servers in self._known.values() for server in servers]
@@ -163,19 +164,24 @@ class _ServerKind(NamedTuple):
 
     told: Callable[[Object, PodSpec, Container], Any]
     configurer: Callable[[Cluster, Any], Callable[[PlanSource], Any]]
-    servers: Callable[[str, Place, Any, Any], list[PlannedServer]]
+    servers: Callable[[str, Place, Any, Any, Cluster], list[PlannedServer]]
 
 
 _SERVER_PODS = {
     DNS: _ServerKind(
         lambda pod, spec, container: None,
         lambda cluster, told: ClusterDns(cluster),
-        lambda name, place, config, told: [cluster_dns_server(name, place, config)],
+        lambda name, place, config, told, cluster: [cluster_dns_server(name, place, config)],
+    ),
+    NODE_CACHE: _ServerKind(
+        nodecache.told,
+        nodecache.configurer,
+        nodecache.node_cache_servers,
     ),
     INGRESS: _ServerKind(
         flags_of,
         lambda cluster, flags: partial(ingress_plan, cluster=cluster, flags=flags),
-        ingress_servers,
+        lambda name, place, config, told, cluster: ingress_servers(name, place, config, told),
     ),
 }
 

@@ -66,6 +66,8 @@ from emulab.servers.records import Records
 
 SERVERS = {
     "dns": "emulab.servers.dns.server",
+    "dns-by-unbound": "emulab.servers.engines.unbound.server",
+    "dns-by-dnsmasq": "emulab.servers.engines.dnsmasq.server",
     "l4": "emulab.servers.l4.server",
     "l4-by-haproxy": "emulab.servers.engines.balancer.server",
     "ingress": "emulab.servers.l7.workers.server",
@@ -81,7 +83,9 @@ SERVERS = {
 JOURNALING = frozenset({"echo"})
 """Kinds of servers that write into logs of others (`base.Journaling`)."""
 
-TOLD_WHOLE = frozenset({"ingress-by-haproxy", "ingress-by-nginx", "l4-by-haproxy"})
+TOLD_WHOLE = frozenset(
+    {"dns-by-dnsmasq", "dns-by-unbound", "ingress-by-haproxy", "ingress-by-nginx", "l4-by-haproxy"}
+)
 """Kinds that aren't `base.Patchable` though others with the same configuration are."""
 
 LOGS = "emulab.servers.logs.keeper"
@@ -95,6 +99,7 @@ _LEAST_MEMORY, _SHARE = 512 << 20, 4
 _OOM_SCORE = "300"
 """Sooner than the supervisor, with which the lab ends; later than a BestEffort container's 1000."""
 _RESERVE = 1 << 20  # given back to say why, when there is no other memory left
+_LARGE = 1 << 20  # octets of a configuration
 _CAN_NOT_GO_ON = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -223,6 +228,22 @@ class _Host:
                 await self._change(command, fds)
         return None
 
+    async def _configure(self, fd: int) -> None:
+        """Of a large configuration nothing is garbage, so nobody looks for any while it is read, nor ever after."""
+        large = os.fstat(fd).st_size >= _LARGE
+        if large:
+            gc.disable()
+        try:
+            config = _read_memory_file(fd)
+            sockets, self._waiting = self._waiting, {}
+            self._leader.remember(sockets)
+            await self._server.configure(config, sockets)
+            await self._leader.configure(config)
+        finally:
+            if large:
+                gc.freeze()
+                gc.enable()
+
     def _told(self, command: dict[str, Any]) -> dict[str, Any]:
         server = self._server
         match command["op"]:
@@ -246,11 +267,7 @@ class _Host:
                     # As it came; this object would make its copies block, wherever they are.
                     sock.setblocking(False)
             case "configure":
-                config = _read_memory_file(fds[0])
-                sockets, self._waiting = self._waiting, {}
-                self._leader.remember(sockets)
-                await self._server.configure(config, sockets)
-                await self._leader.configure(config)
+                await self._configure(fds[0])
             case "patch":
                 assert isinstance(self._server, Patchable)
                 changes = _read_memory_file(fds[0])

@@ -22,6 +22,7 @@ data:
         log . {
             class denial error
         }
+        dnssec
         autopath @kubernetes
         rewrite name shop.short.test web.default.svc.cluster.local
         hosts {
@@ -33,6 +34,7 @@ data:
             answer "{{ .Name }} 60 IN A 10.0.0.{{ index .Match 1 }}"
         }
         kubernetes cluster.local in-addr.arpa ip6.arpa {
+            pods verified
             ttl 30
             fallthrough in-addr.arpa ip6.arpa
         }
@@ -73,7 +75,7 @@ def test_a_corefile_is_followed(user: User) -> None:
         up = user.run("up", file.name)
         user.note()
         assert up.returncode == 0, up.stderr
-        assert "ConfigMap/coredns data.Corefile: line 6: autopath is not followed" in up.stderr
+        assert "ConfigMap/coredns data.Corefile: line 6: dnssec is not followed" in up.stderr
         assert up.stderr.count("is not followed") == 1
 
         def answer(name: str) -> list[str]:
@@ -85,7 +87,19 @@ def test_a_corefile_is_followed(user: User) -> None:
         assert answer("7.ip.test") == ["7.ip.test. 60 IN A 10.0.0.7"]
         assert answer("www.stub.test") == ["www.stub.test. 300 IN A 203.0.113.77"]  # its block has no cache
         assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
-        assert answer("10-0-0-1.default.pod.cluster.local") == []  # no `pods insecure`
+        assert answer("10-0-0-1.default.pod.cluster.local") == []  # no Pod has it
+        own = json.loads(user.run("get", "pod", "asker", "-o", "json").stdout)["status"]["podIP"]
+        verified = f"{own.replace('.', '-')}.default.pod.cluster.local"
+        assert answer(verified) == [f"{verified}. 30 IN A {own}"]
+
+        guess = "www.other.test.default.svc.cluster.local"
+        told = [line.split() for line in answer(guess)]  # its TTLs are what is left of another answer's
+        assert [(line[0], *line[2:]) for line in told] == [
+            (f"{guess}.", "IN", "CNAME", "www.other.test."),
+            ("www.other.test.", "IN", "A", "203.0.113.78"),
+        ]
+        of_node = user.run("exec", "node1", "--", "dig", "+short", "@10.96.0.10", guess)
+        assert of_node.returncode == 0 and of_node.stdout == ""  # who is no Pod has no search domains
 
         assert answer("gone.test") == answer("gone.test") == []
         logs = ("logs", "-n", "kube-system", "--selector", "k8s-app=kube-dns")
@@ -110,7 +124,9 @@ def test_a_corefile_is_followed(user: User) -> None:
         counts = Counter[str]()
         for labels, _, count in found:
             counts[f"{labels}}} "] += int(count)
-        assert counts[asked.replace("ZONE", ".")] == 7 and counts[asked.replace("ZONE", "stub.test.")] == 1
+        assert counts[asked.replace("ZONE", ".")] == 10 and counts[asked.replace("ZONE", "stub.test.")] == 1
+        searched = [line for line in lines if line.startswith("coredns_autopath_success_total{")]
+        assert sum(int(line.split()[-1]) for line in searched) == 1
         assert any(line.startswith("coredns_proxy_request_duration_seconds_count") for line in lines)
 
         changed = WORLD.replace("10.9.9.9", "10.9.9.10")

@@ -28,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--at",
         metavar="PLACE",
         default="",
-        help="a resolver's place, pod/NAME, or coredns for all pods of the cluster's DNS (default: all that have a "
-        "cache)",
+        help="a resolver's place, pod/NAME, coredns for all pods of the cluster's DNS, or node-local-dns for all "
+        "caches of nodes (default: all that have a cache)",
     )
     add(
         *("-n", "--namespace"),

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core import configoddities
+from emulab.kinds.core.nodecache import NodeCacheFlags, own_addresses
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.core.resourceoddities import of_resources
-from emulab.kinds.images import INGRESS, server_of
+from emulab.kinds.images import INGRESS, NODE_CACHE, server_of
 from emulab.kinds.standins import is_played, sockets_of, unread
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -35,6 +36,7 @@ def oddities(
     yield from configoddities.oddities(o, (*base, "spec"), spec, world)
     yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
+    yield from _of_node_caches(o, (*base, "spec"), spec, world)
     program = annotations.get(PROGRAM, REQUIRED)
     if program not in (REQUIRED, STANDIN, ECHO):
         what = f"{show(program)} is neither {REQUIRED}, {STANDIN} nor {ECHO}, and not heeded"
@@ -91,6 +93,25 @@ def _of_controllers(
 
             for path, what in oddities(o, container, world):
                 yield Finding(o, (*base, index, *path), what)
+
+
+def _of_node_caches(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
+    """What of NodeLocal DNSCache's addresses isn't followed."""
+    for index, container in enumerate(spec.get("containers") or ()):
+        if server_of(container.get("image") or "") == NODE_CACHE:
+            flags, path = (
+                NodeCacheFlags.of(o.namespace, spec, container),
+                (*base, "containers", index, "args"),
+            )
+            own = own_addresses(flags, world.own_networks) if spec.get("hostNetwork") else ()
+            for address in flags.local:
+                if address not in own:
+                    yield Finding(o, path, f"-localip {address}: the cache doesn't answer there; {_INSTEAD}")
+            if not flags.local:
+                yield Finding(o, path, f"without -localip the cache answers nowhere; {_INSTEAD}")
+
+
+_INSTEAD = "an address of no Service and no network, such as 169.254.20.10, is one of each node with hostNetwork: true"
 
 
 def doing_nothing(o: Object, base: FieldPath, pod: Mapping[str, Any]) -> Iterator[Finding]:

@@ -85,7 +85,7 @@ def _weights(value: Any) -> Problems:
     return found
 
 
-def _asks(spec: dict[str, Any]) -> Problems:
+def asks_by_http(spec: dict[str, Any]) -> Problems:
     if spec.get("protocol") == "TCP":
         for field in ("path", "host", "codes"):
             if field in spec:
@@ -93,21 +93,20 @@ def _asks(spec: dict[str, Any]) -> Problems:
     return ()
 
 
-health_check = mapping(
-    {
-        "protocol": one_of("TCP", "HTTP", "HTTPS"),
-        "path": pattern(r"/[!-~]*", "a path that begins with /", 1024),
-        "host": pattern(r"[!-~]+", "a host", 255),
-        "port": port,
-        "codes": _codes,
-        "interval": _seconds,
-        "timeout": _seconds,
-        "rise": integer(1, 100, "a number of checks"),
-        "fall": integer(1, 100, "a number of checks"),
-    },
-    rules=(_asks,),
-    closed=True,
-)
+HEALTH_CHECK: dict[str, Check] = {
+    "protocol": one_of("TCP", "HTTP", "HTTPS"),
+    "path": pattern(r"/[!-~]*", "a path that begins with /", 1024),
+    "host": pattern(r"[!-~]+", "a host", 255),
+    "port": port,
+    "codes": _codes,
+    "interval": _seconds,
+    "timeout": _seconds,
+    "rise": integer(1, 100, "a number of checks"),
+    "fall": integer(1, 100, "a number of checks"),
+}
+"""What a check may say."""
+
+health_check = mapping(HEALTH_CHECK, rules=(asks_by_http,), closed=True)
 
 BALANCING: dict[str, Check] = {
     "mode": one_of(*MODES),

@@ -14,7 +14,7 @@ from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.conntrack import conntrack
 from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
-from emulab.kinds.images import ENGINES
+from emulab.kinds.images import DNS_ENGINES, ENGINES
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
     Check,
@@ -273,6 +273,7 @@ cluster_spec = mapping(
             closed=True,
         ),
         "balancers": mapping({"engine": one_of(*BALANCER_ENGINES)}, closed=True),
+        "dns": mapping({"nodeLocalCache": boolean, "engine": one_of(*DNS_ENGINES)}, closed=True),
         "ingress": mapping(
             {
                 "replicas": count,

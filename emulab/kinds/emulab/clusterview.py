@@ -69,6 +69,8 @@ class Cluster:
     scheduler: str = "rr"  # of ipvs
     strict_arp: bool = False  # of ipvs: ARP is not answered for addresses of Services
     conntrack: tuple[tuple[str, str], ...] = settings({})  # sysctls of nodes
+    node_cache: bool = False  # whether nodes have DNS caches, which pods ask
+    dns_engine: str = "builtin"  # of the internet's DNS, one of `DNS_ENGINES`
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_engine: str = "builtin"  # one of `ENGINES`
@@ -104,6 +106,8 @@ class Cluster:
             scheduler=proxy.get("scheduler") or default.scheduler,
             strict_arp=proxy.get("strictARP") or default.strict_arp,
             conntrack=settings(proxy.get("conntrack") or {}),
+            node_cache=bool((spec.get("dns") or {}).get("nodeLocalCache")),
+            dns_engine=(spec.get("dns") or {}).get("engine") or default.dns_engine,
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_engine=ingress.get("engine") or default.ingress_engine,
@@ -185,6 +189,7 @@ _FIXED = {
     "network.mtu": "mtu",
     "network.underlay": "vpc",
     "network.plugin": "chain",
+    "dns.nodeLocalCache": "node_cache",
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.kinds.emulab.describedbalancer import LOAD_BALANCER_FIELDS
+from emulab.kinds.emulab.describednames import RESOLVER, ZONE
 from emulab.kinds.emulab.ownfield import METADATA, OwnField
 from emulab.kinds.openapi.table import ApiField
 
@@ -39,6 +40,7 @@ _CLUSTER = {
         "proxy": OwnField("emulab.v1.ClusterProxy", "How a node makes Services' addresses work"),
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
         "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
+        "dns": OwnField("emulab.v1.ClusterDNS", "Caches on nodes, and the internet's DNS"),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
         "balancers": OwnField("emulab.v1.ClusterBalancers", "The L4 balancers outside the cluster"),
     },
@@ -178,6 +180,15 @@ _CLUSTER = {
             "builtin",
         ),
     },
+    "emulab.v1.ClusterDNS": {
+        "nodeLocalCache": OwnField(
+            "boolean",
+            "NodeLocal DNSCache: each node has a cache at 169.254.20.10, which its pods ask. Can't be changed in a "
+            "running lab",
+            "false",
+        ),
+        "engine": OwnField("string", "What serves in `dns`: `builtin`, `unbound` or `dnsmasq`", "builtin"),
+    },
     "emulab.v1.ClusterIngress": {
         "replicas": OwnField("int32", "Pods of the ingress controller", "1"),
         "upstream": OwnField(
@@ -217,53 +228,6 @@ _CLIENT = {
     },
 }
 
-_RESOLVER = {
-    "emulab.v1.Resolver": {
-        "metadata": METADATA,
-        "spec": OwnField(
-            "emulab.v1.ResolverSpec", "Where it is, whom it asks, and for how long it keeps answers"
-        ),
-    },
-    "emulab.v1.ResolverSpec": {
-        "network": OwnField("string", "`internet`, or `vpc`, the nodes' network", "internet"),
-        "forward": OwnField(
-            "[string]", "Addresses of name servers, asked in this order", "dns, the lab's own"
-        ),
-        "maxTTL": OwnField("int32", "Seconds for which an answer is kept at most, whatever its TTL", "3600"),
-        "minTTL": OwnField("int32", "Seconds for which an answer is kept at least", "0"),
-        "negativeTTL": OwnField(
-            "int32", "Seconds for which it is kept at most that there is no such name", "30"
-        ),
-        "serveStale": OwnField(
-            "int32",
-            "Seconds for which an answer that is too old is given while nobody gives another (RFC 8767)",
-            "0",
-        ),
-        "mixedCase": OwnField(
-            "boolean", "Names are asked for in letters of random case, against forgers (0x20)", "false"
-        ),
-    },
-}
-
-_ZONE = {
-    "emulab.v1.Zone": {
-        "metadata": OwnField("ObjectMeta", "Its name is the zone's: example.net", required=True),
-        "spec": OwnField("emulab.v1.ZoneSpec", "Who sees it, and its records"),
-    },
-    "emulab.v1.ZoneSpec": {
-        "visibility": OwnField(
-            "string", "`public`, or `private`: answered to who asks from the vpc alone", "public"
-        ),
-        "records": OwnField("[emulab.v1.ZoneRecord]", "Records beside those that the lab publishes", "[]"),
-    },
-    "emulab.v1.ZoneRecord": {
-        "name": OwnField("string", "Relative to the zone; @ is the zone itself, *.name a wildcard", "@"),
-        "type": OwnField("string", "A, AAAA, CNAME, NS, PTR, TXT, MX, SRV or CAA", required=True),
-        "value": OwnField("string", "As a zone file has it (RFC 1035, section 5)", required=True),
-        "ttl": OwnField("int32", "Seconds for which it may be cached", "60"),
-    },
-}
-
 _FAULT = {
     "emulab.v1.Fault": {
         "metadata": METADATA,
@@ -290,8 +254,8 @@ FIELDS: Mapping[str, Mapping[str, OwnField]] = {
     **_CLUSTER,
     **LOAD_BALANCER_FIELDS,
     **_CLIENT,
-    **_RESOLVER,
-    **_ZONE,
+    **RESOLVER,
+    **ZONE,
     **_FAULT,
 }
 """Definition → its fields by name."""

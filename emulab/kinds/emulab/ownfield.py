@@ -1,4 +1,4 @@
-"""A field of emulab's own kinds, as `described` tells of it."""
+"""A field of a kind of emulab's own, as it is described."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.networks import network
+from emulab.kinds.images import DNS_ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import RESOLVER
-from emulab.model.checks import boolean, dns_label, integer, ip, mapping, sequence
+from emulab.model.checks import boolean, dns_label, integer, ip, mapping, one_of, sequence
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object
@@ -34,6 +35,7 @@ class Resolver(NamedTuple):
     negative_ttl: int
     serve_stale: int
     mixed_case: bool
+    engine: str
 
     @staticmethod
     def of(o: Object) -> Resolver:
@@ -47,6 +49,7 @@ class Resolver(NamedTuple):
             _number(spec, "negativeTTL", DEFAULT_NEGATIVE_TTL),
             _number(spec, "serveStale", 0),
             bool(spec.get("mixedCase")),
+            spec.get("engine") or "builtin",
         )
 
 
@@ -66,6 +69,7 @@ resolver_spec = mapping(
         "negativeTTL": _seconds,
         "serveStale": _seconds,
         "mixedCase": boolean,
+        "engine": one_of(*DNS_ENGINES),
     },
     closed=True,
 )

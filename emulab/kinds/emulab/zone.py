@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.kinds import cells
-from emulab.kinds.cells import Cells, Columns, Raw
+from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
-from emulab.kinds.registry import ZONE
+from emulab.kinds.emulab.balancing import HEALTH_CHECK, asks_by_http
+from emulab.kinds.fields import Fields, LinesBelow, Slices, aligned
+from emulab.kinds.registry import LOAD_BALANCER, SERVICE, ZONE
 from emulab.model.checks import (
     Check,
     Problems,
+    dns_1035_label,
+    dns_label,
     dns_zone,
     integer,
     ip,
@@ -25,8 +29,10 @@ from emulab.model.checks import (
     string,
     wrong,
 )
+from emulab.model.findings import Finding
 
 if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
     from emulab.model.objects import Object
 
 DEFAULT_TTL = 60
@@ -38,13 +44,34 @@ class Record(NamedTuple):
     type: str  # A | AAAA | CNAME | TXT | SRV | MX | NS | PTR | CAA
     value: str
     ttl: int  # seconds
+    weight: int | None = None
+    failover: str = ""  # primary | secondary
+    set_identifier: str = ""
+    health_check: Mapping[str, Any] | None = None
 
     @staticmethod
     def of(record: Mapping[str, Any]) -> Record:
         ttl = record.get("ttl")
         return Record(
-            record.get("name") or "@", record["type"], record["value"], DEFAULT_TTL if ttl is None else ttl
+            record.get("name") or "@",
+            record["type"],
+            record["value"],
+            DEFAULT_TTL if ttl is None else ttl,
+            record.get("weight"),
+            record.get("failover") or "",
+            record.get("setIdentifier") or "",
+            record.get("healthCheck"),
         )
+
+    @property
+    def routed(self) -> bool:
+        """Whether it is answered by weight, failover or health, and not with all others of its name and type."""
+        return self.weight is not None or bool(self.failover) or self.health_check is not None
+
+    @property
+    def text(self) -> str:
+        """How it is spoken of: `www A 203.0.113.10`."""
+        return f"{self.name} {self.type} {self.value}"
 
 
 class Zone(NamedTuple):
@@ -56,6 +83,22 @@ class Zone(NamedTuple):
     def of(o: Object) -> Zone:
         records = tuple(Record.of(record) for record in o.spec.get("records") or ())
         return Zone(o.name, o.spec.get("visibility") or "public", records)
+
+    def asks_of(self, balancer: Object) -> bool:
+        """Whether a record is healthy as that LoadBalancer, or that Service's balancer, is."""
+        return any(_asked(record.health_check or {}) == balanced_by(balancer) for record in self.records)
+
+
+def balanced_by(balancer: Object) -> tuple[str, str, str]:
+    """By what a LoadBalancer or a Service is known in health checks of records."""
+    return balancer.kind, balancer.namespace, balancer.name
+
+
+def _asked(check: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """The balancer that a check is about."""
+    if service := check.get("service"):
+        return "Service", service.get("namespace") or "default", service["name"]
+    return ("LoadBalancer", "", check["loadBalancer"]) if check.get("loadBalancer") else None
 
 
 # What it may say
@@ -107,7 +150,10 @@ def _value_fits(record: dict[str, Any]) -> Problems:
 
 
 def _aliases_stand_alone(records: list[Any]) -> Problems:
-    """RFC 1034 section 3.6.2: where there is a CNAME, there is nothing else; the apex always has an SOA."""
+    """RFC 1034 section 3.6.2: where there is a CNAME, there is nothing else; the apex always has an SOA.
+
+    Of several by weight or failover one is answered at a time.
+    """
     found: list[Any] = []
     for index, record in enumerate(records):
         name = record.get("name", "@")
@@ -116,11 +162,80 @@ def _aliases_stand_alone(records: list[Any]) -> Problems:
         if name == "@":
             found += wrong("the zone's own name cannot be a CNAME", index, "type")
         elif any(
-            i != index and other.get("name", "@").lower() == name.lower() for i, other in enumerate(records)
+            i != index
+            and other.get("name", "@").lower() == name.lower()
+            and not (other["type"] == "CNAME" and _is_one_of_several(record) and _is_one_of_several(other))
+            for i, other in enumerate(records)
         ):
             found += wrong(f"{show(name)} has other records, so it cannot be a CNAME", index, "name")
     return found
 
+
+def _is_one_of_several(record: Mapping[str, Any]) -> bool:
+    """Whether it is answered in the place of others, not beside them."""
+    return "weight" in record or "failover" in record
+
+
+_WAYS = ("weight", "failover")
+
+
+def _routed_alike(records: list[Any]) -> Problems:
+    """Route 53: records of one name and type are all by weight, all by failover, or none; a set has one weight."""
+    found: list[Any] = []
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    sets: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for index, record in enumerate(records):
+        which = record.get("name", "@").lower(), record["type"]
+        leader = first.setdefault(which, record)
+        for way in _WAYS:
+            if (way in record) != (way in leader):
+                what = f"of {show(which[0])} {which[1]} some records have {way} and others don't"
+                found += wrong(f"{what}: all have it, or none", index, *((way,) if way in record else ()))
+                break
+        if identifier := record.get("setIdentifier"):
+            same = sets.setdefault((*which, identifier), record)
+            for way in _WAYS:
+                if same.get(way) != record.get(way):
+                    what = f"{show(record.get(way))} is not that of the same setIdentifier before"
+                    found += wrong(what, index, way)
+    return found
+
+
+def _check_has_target(record: dict[str, Any]) -> Problems:
+    check = record.get("healthCheck")
+    if check is None:
+        return ()
+    elsewhere = [field for field in ("loadBalancer", "service") if field in check]
+    asks = [field for field in check if field not in ("loadBalancer", "service")]
+    if len(elsewhere) > 1 or (elsewhere and asks):
+        other = (elsewhere + asks)[1]
+        return wrong(f"{elsewhere[0]} says it all, so there is no {other} beside it", "healthCheck", other)
+    if record["type"] not in ("A", "AAAA") and not elsewhere and "address" not in check:
+        what = (
+            f"needs address, loadBalancer or service: a record of type {record['type']} has no address itself"
+        )
+        return wrong(what, "healthCheck")
+    return ()
+
+
+def _by_one_way(record: dict[str, Any]) -> Problems:
+    if all(way in record for way in _WAYS):
+        return wrong("goes with weight in no record: it is by weight, or by failover", "failover")
+    if "setIdentifier" in record and not _is_one_of_several(record):
+        return wrong("needs weight or failover", "setIdentifier")
+    return ()
+
+
+_zone_health_check = mapping(
+    {
+        **HEALTH_CHECK,
+        "address": ip,
+        "loadBalancer": dns_label,
+        "service": mapping({"namespace": dns_label, "name": dns_1035_label}, required=("name",), closed=True),
+    },
+    rules=(asks_by_http,),
+    closed=True,
+)
 
 _record = mapping(
     {
@@ -128,16 +243,20 @@ _record = mapping(
         "type": one_of(*RECORD_VALUES),
         "value": string,
         "ttl": integer(0, (1 << 31) - 1, "a number of seconds"),
+        "weight": integer(0, 255, "a weight"),
+        "failover": one_of("primary", "secondary"),
+        "setIdentifier": pattern(r"[ -~]+", "a text of at most 128 printable characters", 128),
+        "healthCheck": _zone_health_check,
     },
     required=("type", "value"),
-    rules=(_value_fits,),
+    rules=(_value_fits, _by_one_way, _check_has_target),
     closed=True,
 )
 
 zone_spec = mapping(
     {
         "visibility": one_of("public", "private"),
-        "records": sequence(_record, rules=(_aliases_stand_alone,)),
+        "records": sequence(_record, rules=(_aliases_stand_alone, _routed_alike)),
     },
     closed=True,
 )
@@ -148,7 +267,48 @@ def _cells(o: Raw, now: float) -> Cells:
     return [cells.name(o), str(cells.spec(o).get("visibility") or "public"), records, cells.age(o, now)], []
 
 
+def _outdated(old: Object, new: Object) -> tuple[str, ...]:
+    return ("unhealthyRecords",) if old.spec.get("records") != new.spec.get("records") else ()
+
+
+def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
+    for index, record in enumerate(Zone.of(o).records):
+        asked = _asked(record.health_check or {})
+        if asked is None:
+            continue
+        kind, namespace, name = asked
+        found = world.get((SERVICE if kind == "Service" else LOAD_BALANCER).key(namespace, name))
+        path = ("spec", "records", index, "healthCheck", "service" if namespace else "loadBalancer")
+        if found is None:
+            where = f" in namespace {namespace}" if namespace else ""
+            yield Finding(o, path, f"there is no {kind} {name}{where}, so the record is not healthy")
+        elif namespace and found.spec.get("type") != "LoadBalancer":
+            yield Finding(o, path, f"{found.key} has no balancer, so the record is not healthy")
+
+
+def _describe(o: Raw, _beside: Slices) -> Fields:
+    status = {one["record"]: one.get("check") or "" for one in cells.status(o).get("unhealthyRecords") or ()}
+    rows = []
+    for record in map(Record.of, cells.spec(o).get("records") or ()):
+        way = record.failover or ("" if record.weight is None else f"weight {record.weight}")
+        state = NONE
+        if record.health_check is not None:
+            asked = _asked(record.health_check)
+            state = f"as {asked[0]} {asked[2]}" if asked else "healthy"
+        if record.text in status:
+            state = f"unhealthy: {status[record.text]}"
+        rows.append([record.name, record.type, record.value, str(record.ttl), way or NONE, state])
+    table = aligned(["Name", "Type", "Value", "TTL", "Routing", "Health"], rows)
+    return [
+        ("Visibility", str(cells.spec(o).get("visibility") or "public")),
+        ("Records", LinesBelow("", table) if rows else NONE),
+    ]
+
+
 DEFINITION = Definition(
     check=whole(ZONE, dns_zone, zone_spec, optional_spec=True),
+    outdated=_outdated,
+    warnings=_warnings,
+    describe=_describe,
     columns=Columns(("NAME", "VISIBILITY", "RECORDS", "AGE"), (), _cells),
 )

@@ -304,6 +304,7 @@ class ServerHosts:
         replaced = host is not None and host.applied is not None and host.applied.kind != server.kind
         if host is not None and replaced:
             self._replace(host)
+            await host.process.wait()  # whose addresses the next one wants
         if (
             host is not None
             and host.applied is not None

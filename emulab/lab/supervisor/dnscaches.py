@@ -13,8 +13,8 @@ from emulab.lab.supervisor.targets import find_place
 from emulab.plan.state import PlannedServer
 from emulab.servers.dns.config import DnsConfig
 
-CLUSTER_DNS = "coredns"
-"""What stands for all pods of the cluster's DNS."""
+CLUSTER_DNS, NODE_CACHES = "coredns", "node-local-dns"
+"""What stands for all pods of the cluster's DNS, and for all caches of nodes."""
 
 
 class DnsCaches:
@@ -33,7 +33,8 @@ class DnsCaches:
     )
     async def carry_out(self, arguments: Arguments, _: Progress) -> Any:
         """`do`: dump, flush or poison; `name`, `address` and `ttl` as `servers.dns.orders` has them. `at`: a place, a
-        pod, or all of the cluster's DNS as "coredns"; every server with a cache by default.
+        pod, all of the cluster's DNS as "coredns", or nodes' caches as "node-local-dns"; every server with a cache by
+        default.
 
         Result: by server what came of it.
         """
@@ -56,15 +57,17 @@ class DnsCaches:
         """Those at a place. Raises UserError that says what there is."""
         if not at:
             return servers
-        pods = [s for s in servers if "/" in s.name]
-        if at == CLUSTER_DNS:
-            found = pods
+        in_pods = [s for s in servers if "/" in s.name]
+        sharing = [s for s in in_pods if "~" not in s.namespace]  # their nodes' network
+        pods = {CLUSTER_DNS: [s for s in in_pods if s not in sharing], NODE_CACHES: sharing}
+        if at in pods:
+            found = pods[at]
         else:
             found = [s for s in servers if s.name == at]
             if not found:
                 place, _pod = find_place(self._around, at, namespace)
                 found = [s for s in servers if s.name.startswith(f"{place.name}/")]
         if not found:
-            known = [s.name for s in servers if s not in pods] + ([CLUSTER_DNS] if pods else [])
+            known = [s.name for s in servers if s not in in_pods] + [name for name in pods if pods[name]]
             raise UserError(f"{at} has no DNS cache; those that have one are {', '.join(known)}")
         return found

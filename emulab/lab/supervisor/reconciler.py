@@ -27,6 +27,7 @@ from emulab.lab.supervisor.ingressnews import IngressNews
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
 from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.lab.supervisor.zonenews import ZoneNews
 from emulab.model.collection import WARNING, Tell
 from emulab.plan.state import World
 from emulab.plan.world import Planner
@@ -62,6 +63,7 @@ class Reconciler:
         self._syncs = ProxySyncs(around.store)
         self._news = IngressNews(around, self.poke)
         self.balancers = BalancerNews(around, self.poke)
+        self.zones = ZoneNews(around)
         self._planner = Planner()
         self.lock = asyncio.Lock()
         self._closing = False

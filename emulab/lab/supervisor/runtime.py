@@ -145,6 +145,7 @@ def _heard(kubelet: Kubelet, reconciler: Reconciler, server: str, record: dict[s
         kubelet.exited(record)
         return
     reconciler.balancers.heard(server, record)
+    reconciler.zones.heard(server, record)
     print(f"{server}: {record}", flush=True)
 
 

@@ -10,7 +10,9 @@ from emulab.dataclass import dataclass, field
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
-from emulab.plan.coredns.plugins import PLUGINS, BlockDraft, absolute, sayable
+from emulab.plan.coredns.drafting import BlockDraft, absolute, sayable
+from emulab.plan.coredns.plugins import PLUGINS
+from emulab.plan.coredns.searching import check_verified
 from emulab.plan.coredns.syntax import CorefileError, ServerBlock, parse
 from emulab.servers.dns.config import BlockConfig, CacheLimits
 
@@ -27,6 +29,7 @@ class Corefile:
     blocks: tuple[BlockConfig, ...] = ()
     cluster: Mapping[str, Any] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
+    verified: bool = False  # whether it is to be known which Pods there are
     warnings: tuple[tuple[int, str], ...] = ()
     error: str = ""
 
@@ -55,11 +58,12 @@ def read(texts: Texts, default: str) -> Corefile:
     for draft in drafts:
         cluster |= draft.cluster
     limits = [draft.limits for draft in drafts if draft.limits]
-    if any(other != limits[0] for other in limits):
-        warnings.append((1, "cache: all server blocks have the bounds of the first"))
+    if len({(bounds.size, bounds.stale, bounds.stale_ttl) for bounds in limits}) > 1:
+        warnings.append((1, "cache: all server blocks have the size and serve_stale of the first"))
     if not any(block.cluster for block in blocks):
         warnings.append((1, "kubernetes: no server block has it, so the cluster has no names"))
-    return Corefile(blocks, cluster, limits[0] if limits else CacheLimits(size=0), tuple(warnings))
+    verified = any(draft.verified for draft in drafts)
+    return Corefile(blocks, cluster, limits[0] if limits else CacheLimits(size=0), verified, tuple(warnings))
 
 
 def _block(block: ServerBlock, files: Mapping[str, str], default: str) -> BlockDraft:
@@ -83,6 +87,7 @@ def _block(block: ServerBlock, files: Mapping[str, str], default: str) -> BlockD
             draft.warn(told.line, f"{told.name} is not followed; what is: {', '.join(PLUGINS)}")
         elif zones:
             plugin(draft, told)
+    check_verified(draft)
     return draft
 
 

@@ -5,13 +5,23 @@ Each is told its line and those in its braces, adds to a `BlockDraft`, and says 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from emulab.dataclass import dataclass, field
 from emulab.model.addresses import is_address, parse_address, socket_name
+from emulab.plan.coredns.drafting import (
+    BlockDraft,
+    absolute,
+    checked,
+    duration,
+    number,
+    sayable,
+    through,
+    unfollowed,
+    zones_of,
+)
+from emulab.plan.coredns.searching import autopath
 from emulab.plan.coredns.syntax import CorefileError, Directive
 from emulab.servers.dns.config import (
     ASKED_TYPES,
@@ -27,84 +37,8 @@ from emulab.servers.dns.config import (
     expression,
 )
 
-ROOT = (".",)
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h)")
 MIN_TTL, MAX_SUCCESS, MAX_DENIAL, CACHE_SIZE, STALE = 5, 3600, 1800, 9984, 3600
 """CoreDNS' own (plugin/cache/setup.go)."""
-
-
-@dataclass(slots=True)
-class BlockDraft:
-    """A server block under way. `files` are the texts beside the Corefile, by name; `default` is what resolv.conf of
-    the pods names."""
-
-    zones: tuple[str, ...]
-    files: Mapping[str, str]
-    default: str
-    warnings: list[tuple[int, str]] = field(default_factory=list)
-    block: dict[str, Any] = field(default_factory=dict)
-    cluster: dict[str, Any] = field(default_factory=dict)
-    limits: CacheLimits | None = None
-
-    def warn(self, line: int, text: str) -> None:
-        self.warnings.append((line, text))
-
-
-def absolute(name: str) -> str:
-    """A zone or a name in lower case and with its last dot."""
-    return name.lower().rstrip(".") + "."
-
-
-def sayable(name: str) -> bool:
-    """Whether a name with its last dot can be asked for."""
-    plain = name.isascii() and name.isprintable() and "\\" not in name
-    return name == "." or (
-        plain and len(name) <= 254 and all(0 < len(part) < 64 for part in name[:-1].split("."))
-    )
-
-
-def zones_of(told: Directive, words: Iterable[str]) -> tuple[str, ...]:
-    """Raises CorefileError."""
-    found = tuple(map(absolute, words))
-    for zone in found:
-        if not sayable(zone):
-            raise CorefileError(told.line, f"{told.name}: {zone!r} is no DNS name")
-    return found
-
-
-def checked(told: Directive, check: Callable[[str], object], *texts: str) -> None:
-    """Raises CorefileError for a text that `check` has a ValueError for."""
-    for text in texts:
-        try:
-            check(text)
-        except ValueError as error:
-            raise CorefileError(told.line, f"{told.name}: {error}") from None
-
-
-def duration(told: Directive, text: str) -> float:
-    """Seconds of a duration as Go writes it; a number alone is seconds. Raises CorefileError."""
-    if text.isdigit():
-        return float(text)
-    parts = _DURATION.findall(text)
-    if not parts or "".join(a + b for a, b in parts) != text:
-        raise CorefileError(told.line, f"{told.name}: {text!r} is no duration")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-def number(told: Directive, text: str) -> int:
-    """Raises CorefileError."""
-    if not text.isdigit() or len(text) > 9:
-        raise CorefileError(told.line, f"{told.name}: {text!r} is no number")
-    return int(text)
-
-
-def _through(option: Directive) -> tuple[str, ...]:
-    return zones_of(option, option.words) or ROOT
-
-
-def _unfollowed(draft: BlockDraft, plugin: str, option: Directive) -> None:
-    draft.warn(option.line, f"{plugin}: {option.name} is not followed")
 
 
 def hosts(draft: BlockDraft, told: Directive) -> None:
@@ -118,7 +52,7 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
     found: dict[str, Any] = {}
     for option in told.inside:
         if option.name == "fallthrough":
-            found["fallthrough"] = _through(option)
+            found["fallthrough"] = through(option)
         elif option.name == "ttl":
             found["ttl"] = number(option, " ".join(option.words))
         elif option.name == "no_reverse":
@@ -126,7 +60,7 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
         elif is_address(option.name):
             lines.append([option.name, *option.words])
         elif option.name != "reload":
-            _unfollowed(draft, "hosts", option)
+            unfollowed(draft, "hosts", option)
     entries = tuple(
         HostNames(line[0], tuple(filter(sayable, map(absolute, line[1:]))))
         for line in lines
@@ -213,9 +147,9 @@ def template(draft: BlockDraft, told: Directive) -> None:
                 raise CorefileError(option.line, f"template: rcode {said} is none of {', '.join(RCODES)}")
             found["rcode"] = said.upper()
         elif option.name == "fallthrough":
-            found["fallthrough"] = _through(option)
+            found["fallthrough"] = through(option)
         elif option.name != "upstream":
-            _unfollowed(draft, "template", option)
+            unfollowed(draft, "template", option)
     own = zones_of(told, zones) or draft.zones
     draft.block["templates"] = (
         *draft.block.get("templates", ()),
@@ -229,16 +163,18 @@ def forward(draft: BlockDraft, told: Directive) -> None:
     origin, *servers = told.words
     addresses = [address for text in servers if (address := _server(draft, told, text))]
     apart: tuple[str, ...] = ()
-    policy = "random"
+    policy, stream = "random", False
     for option in told.inside:
         if option.name == "except":
             apart += zones_of(option, option.words)
         elif option.name == "policy":
             policy = " ".join(option.words)
-        elif option.name in ("force_tcp", "tls", "tls_servername", "next", "next_on_nodata", "failover"):
-            _unfollowed(draft, "forward", option)
+        elif option.name == "force_tcp":
+            stream = True
+        elif option.name in ("tls", "tls_servername", "next", "next_on_nodata", "failover"):
+            unfollowed(draft, "forward", option)
     (base,) = zones_of(told, [origin])
-    made = ForwardConfig(base, tuple(addresses), apart, policy != "sequential")
+    made = ForwardConfig(base, tuple(addresses), apart, policy != "sequential", stream)
     draft.block["forward"] = (*draft.block.get("forward", ()), made)
 
 
@@ -284,8 +220,8 @@ def cache(draft: BlockDraft, told: Directive) -> None:
         elif option.name == "serve_stale":
             limits = _stale(limits, option)
         elif not (option.name == "disable" and len(values) > 1):  # of the cluster's names nothing is cached
-            _unfollowed(draft, "cache", option)
-    draft.block["caches"] = True
+            unfollowed(draft, "cache", option)
+    draft.block["caches"], draft.block["limits"] = True, limits
     draft.limits = limits
 
 
@@ -315,12 +251,11 @@ def kubernetes(draft: BlockDraft, told: Directive) -> None:
         match option.name:
             case "pods":
                 found["pods"] = said != "disabled"
-                if said == "verified":
-                    draft.warn(option.line, "kubernetes: pods verified is followed as pods insecure")
+                draft.verified |= said == "verified"
             case "ttl":
                 found["ttl"] = number(option, said)
             case "fallthrough":
-                found["fallthrough"] = _through(option)
+                found["fallthrough"] = through(option)
             case "ignore" if said == "empty_service":
                 found["ignore_empty"] = True
             case "namespaces":
@@ -328,7 +263,7 @@ def kubernetes(draft: BlockDraft, told: Directive) -> None:
             case "upstream" | "resyncperiod" | "startup_timeout" | "transfer":
                 pass  # without bearing, some for years
             case _:
-                _unfollowed(draft, "kubernetes", option)
+                unfollowed(draft, "kubernetes", option)
     found.setdefault("pods", False)
     draft.cluster |= found
     draft.block["cluster"] = True
@@ -350,7 +285,7 @@ def log(draft: BlockDraft, told: Directive) -> None:
 def errors(draft: BlockDraft, told: Directive) -> None:
     for option in told.inside:
         if option.name != "stacktrace":
-            _unfollowed(draft, "errors", option)
+            unfollowed(draft, "errors", option)
     draft.block["errors"] = True
 
 
@@ -363,6 +298,7 @@ Followed = Callable[[BlockDraft, Directive], None]
 PLUGINS: Mapping[str, Followed] = {
     "hosts": hosts,
     "rewrite": rewrite,
+    "autopath": autopath,
     "template": template,
     "forward": forward,
     "cache": cache,
@@ -377,5 +313,6 @@ PLUGINS: Mapping[str, Followed] = {
     "ready": _nothing,
     "prometheus": _nothing,
     "bufsize": _nothing,
+    "bind": _nothing,
 }
 """Plug-in → what is made of it. Others are warned of."""

@@ -8,7 +8,7 @@ has a newer one (RFC 8767).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -125,9 +125,15 @@ class Cache:
         entry.poisoned = True
         return entry
 
-    def put(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
+    def within(self, limits: CacheLimits | None) -> Callable[[CacheKey, Response, float], CachedAnswer]:
+        """What makes entries with these bounds of TTLs."""
+        return lambda key, response, now: self.put(key, response, now, limits)
+
+    def put(
+        self, key: CacheKey, response: Response, now: float, limits: CacheLimits | None = None
+    ) -> CachedAnswer:
         """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
-        entry = self._made(key, response, now, self.limits)
+        entry = self._made(key, response, now, limits or self.limits)
         if entry.lifetime <= 0 and response.rcode in (NOERROR, NXDOMAIN):
             self._entries.pop(key, None)  # what was kept longer than it held is no answer any more
         if entry.lifetime > 0 and self.limits.size > 0:

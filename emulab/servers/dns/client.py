@@ -102,22 +102,28 @@ async def ask_server(
     reporter: Reporter | None = None,
     edns: bool = True,
     mixed_case: bool = False,
+    stream: bool = False,
 ) -> Response:
-    """One recursive question to one server; `timeout` seconds for UDP, and as many again for TCP.
+    """One recursive question to one server; `timeout` seconds for UDP, and as many again for TCP, which is all with
+    `stream`.
 
     `reporter` tells of it, and of the `clients` that wait for it. Raises TimeoutError, OSError (nobody there)
     or PeerError (a broken answer over TCP).
     """
     question = _Question(server, key, edns, mixed_case)
-    for stream in (False, True):
-        exchange = reporter.exchange(server, key, question.ident, stream, clients) if reporter else None
-        response = await question.ask(stream, timeout, exchange)
+    for over_tcp in (True,) if stream else (False, True):
+        exchange = reporter.exchange(server, key, question.ident, over_tcp, clients) if reporter else None
+        response = await question.ask(over_tcp, timeout, exchange)
         if not response.flags & wire.TC:
             break
     if edns and response.rcode in (wire.FORMERR, wire.NOTIMP) and not response.answer:
         # older than EDNS (RFC 6891 section 6.2.2)
         return await ask_server(
-            server, key, timeout, clients, reporter=reporter, edns=False, mixed_case=mixed_case
+            *(server, key, timeout, clients),
+            reporter=reporter,
+            edns=False,
+            mixed_case=mixed_case,
+            stream=stream,
         )
     return response
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import Configuration
+from emulab.servers.health.config import HealthPolicy
 
 HOLE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 """What stands in a template for something else."""
@@ -49,12 +50,42 @@ class ZoneRecord(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordCheck:
+    """Who is asked whether a record's target is well; it is told of this zone and record."""
+
+    zone: str
+    record: str
+    address: str
+    port: int
+    policy: HealthPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedRecords:
+    """Records of one name and type of which others have more, answered in their place and not beside them.
+
+    By `weight`, by `failover` (primary or secondary), or, without either, beside others that are healthy. What is told
+    elsewhere of its health is `healthy`, what is found out here the business of `checks`: all of them must pass.
+    """
+
+    name: str
+    type: str
+    data: tuple[str, ...]
+    ttl: int
+    weight: int | None = None
+    failover: str = ""
+    healthy: bool = True
+    checks: tuple[RecordCheck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneConfig:
     """A zone. `clients` are the source networks that see it, None for everyone."""
 
     origin: str
     records: tuple[ZoneRecord, ...]
     clients: tuple[str, ...] | None = None
+    routed: tuple[RoutedRecords, ...] = ()
 
 
 class NamedPort(NamedTuple):
@@ -98,12 +129,21 @@ class SliceNames:
 
 
 @dataclass(frozen=True, slots=True)
+class PodNames:
+    """A Pod as far as names go: where somebody asks from, and what the names of addresses are checked by."""
+
+    namespace: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
     """What a cluster's names follow from: no records, of which there would be several for each endpoint.
 
     A Service or slice is told by a key, by which its change is told, too. `exposed`: the only namespaces. `pods`:
-    addresses with dashes are names. `ignore_empty`: a Service without endpoints has no name. `reverse` are the zones of
-    reverse names; below `fallthrough` others are asked for what isn't there.
+    addresses with dashes are names, of `verified` Pods alone where these are told. `ignore_empty`: a Service without
+    endpoints has no name. `reverse` are the zones of reverse names; below `fallthrough` others are asked for what isn't
+    there.
     """
 
     domain: str
@@ -113,6 +153,7 @@ class Kubernetes:
     ttl: int = 5
     exposed: tuple[str, ...] | None = None
     pods: bool = True
+    verified: Mapping[str, PodNames] | None = None
     ignore_empty: bool = False
     reverse: tuple[str, ...] = ("in-addr.arpa.", "ip6.arpa.")
     fallthrough: tuple[str, ...] = ("in-addr.arpa.", "ip6.arpa.")
@@ -172,12 +213,23 @@ class TemplateConfig:
 @dataclass(frozen=True, slots=True)
 class ForwardConfig:
     """Upstream servers for the names below `origin`, but for those below `apart`; each may be the first where they are
-    `shuffled`."""
+    `shuffled`. They are asked over TCP alone with `stream`."""
 
     origin: str
     servers: tuple[str, ...]
     apart: tuple[str, ...] = ()
     shuffled: bool = False
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AutopathConfig:
+    """Search domains that are gone through in the client's place (`autopath` of CoreDNS): those of its Pod where they
+    are `of_pods`, else `search`. It is about names in `zones`."""
+
+    zones: tuple[str, ...]
+    search: tuple[str, ...] = ()
+    of_pods: bool = False
 
 
 class LogRule(NamedTuple):
@@ -191,18 +243,20 @@ class LogRule(NamedTuple):
 class BlockConfig:
     """What becomes of queries for names in `zones`: a server block of a Corefile.
 
-    In this order: rewritten, made of templates, looked up among hosts and then, where it has them (`cluster`), the
-    cluster's names, and forwarded, by way of the cache where it has one (`caches`). Lines of queries are `logs`, those
-    of what went wrong `errors`.
+    In this order: rewritten, led along search domains, made of templates, looked up among hosts and then, where it has
+    them (`cluster`), the cluster's names, and forwarded, by way of the cache where it has one (`caches`). Lines of
+    queries are `logs`, those of what went wrong `errors`.
     """
 
     zones: tuple[str, ...]
     rewrites: tuple[RewriteRule, ...] = ()
+    autopath: AutopathConfig | None = None
     templates: tuple[TemplateConfig, ...] = ()
     hosts: HostsConfig | None = None
     cluster: bool = False
     forward: tuple[ForwardConfig, ...] = ()
     caches: bool = False
+    limits: CacheLimits | None = None  # of the answers that it caches; None: those of the server
     logs: tuple[LogRule, ...] = ()
     errors: bool = False
 
@@ -263,7 +317,7 @@ class DnsConfig(Configuration):
     told while someone records; the rest are counted only.
     """
 
-    PATCHED = frozenset({"kubernetes.services", "kubernetes.slices"})
+    PATCHED = frozenset({"kubernetes.services", "kubernetes.slices", "kubernetes.verified"})
 
     zones: tuple[ZoneConfig, ...] = ()
     forward: tuple[str, ...] = ()

@@ -21,12 +21,14 @@ from __future__ import annotations
 import math
 
 from emulab.dataclass import dataclass, field
-from emulab.servers.dns import rdata, wire
+from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers_question
+from emulab.servers.dns.config import CacheLimits
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.plugins.blocks import Block, Blocks, renamed
 from emulab.servers.dns.plugins.made import Made
 from emulab.servers.dns.plugins.rewriting import Rewriting
+from emulab.servers.dns.plugins.searching import PodDirectory
 from emulab.servers.dns.upstreams import Upstreams
 from emulab.servers.dns.wire import Query, Reply, ResourceRecord
 from emulab.servers.dns.zone import Authority, LookupKind, Rotor, Zones, rotated
@@ -49,6 +51,9 @@ class Walk:
     refresh: list[Forward] = field(default_factory=list)
     block: Block | None = None
     rewriting: Rewriting | None = None
+    first: Name = ()  # what was looked up before search domains were gone through
+    search: list[Name] = field(default_factory=list)  # what is still to be looked up in its place
+    refused: Solved | None = None  # that the first one isn't there
 
     def follow(self, target: Name) -> bool:
         """Goes on to an alias's target; False when that is a loop or one hop too many."""
@@ -62,8 +67,8 @@ class Solved:
     """A finished answer.
 
     `turn` of `turns` says which rotation of the addresses it holds; the answer may be given again until
-    `until` (infinity: until the next configuration; in the past: not at all). What was too old is in `refresh`, for
-    which upstream should be asked now.
+    `until` (infinity: until the next configuration; in the past: not at all), and before `expires` with TTLs that are
+    lessened by the seconds since then. What was too old is in `refresh`, for which upstream should be asked now.
     """
 
     reply: Reply
@@ -71,6 +76,8 @@ class Solved:
     until: float
     turn: int = 0
     turns: int = 1
+    expires: float = 0.0
+    searched: bool = False  # whether it was found along search domains
     refresh: list[Forward] = field(default_factory=list)
 
 
@@ -82,19 +89,29 @@ class Forward:
     walk: Walk
     upstream: Upstreams | None = None
     keeps: bool = True
+    limits: CacheLimits | None = None
 
 
 class Engine:
     """Zones, cache and whether there is an upstream to forward to; or blocks, of which each says so."""
 
-    def __init__(self, zones: Zones, cache: Cache, *, forwards: bool, blocks: Blocks | None = None) -> None:
+    def __init__(
+        self,
+        zones: Zones,
+        cache: Cache,
+        *,
+        forwards: bool,
+        blocks: Blocks | None = None,
+        pods: PodDirectory | None = None,
+    ) -> None:
+        self.pods = pods
         self.zones = zones
         self.cache = cache
         self.forwards = forwards
         self.blocks = blocks or Blocks()
 
-    def resolve(self, query: Query, view: int, now: float) -> Solved | Forward:
-        """The first step for a question that a client asked."""
+    def resolve(self, query: Query, view: int, now: float, client: str = "") -> Solved | Forward:
+        """The first step for a question that a client asked, from that address."""
         if query.version:
             return _error(wire.BADVERS)
         if query.rclass != wire.CLASS_IN or query.rtype in (rdata.AXFR, rdata.IXFR):
@@ -110,7 +127,11 @@ class Engine:
                 return _error(wire.SERVFAIL)
             if walk.rewriting:
                 walk.name = walk.rewriting.name
-        return self._step(walk, now)
+            if walk.block.autopath:
+                walk.first, *walk.search = walk.block.autopath.names(walk.name, client, self.pods) or (
+                    walk.name,
+                )
+        return self._along(walk, self._step(walk, now), now)
 
     def resume(self, forward: Forward, entry: CachedAnswer | None, now: float) -> Solved | Forward:
         """Goes on with what upstream said; None when no upstream server answered."""
@@ -121,7 +142,23 @@ class Engine:
                 forward.walk.cache, entry = "stale", old
         if entry is None:
             return _error(wire.SERVFAIL, "miss")
-        return self._absorb(forward.walk, entry, now) or self._step(forward.walk, now)
+        walk = forward.walk
+        return self._along(walk, self._absorb(walk, entry, now) or self._step(walk, now), now)
+
+    def _along(self, walk: Walk, done: Solved | Forward, now: float) -> Solved | Forward:
+        """Goes on with the next name of a search, as long as there is none of the one before."""
+        if not (walk.block and walk.block.autopath):
+            return done
+        while isinstance(done, Solved) and done.reply.rcode == wire.NXDOMAIN:
+            if walk.block.autopath.of_pods:
+                done.until = -math.inf  # another client, with another Pod, has another search
+            walk.refused = walk.refused or done
+            if not walk.search:
+                return walk.refused
+            walk.name = walk.search.pop(0)
+            walk.chain, walk.seen, walk.authoritative = [], set(), False
+            done = self._step(walk, now)
+        return done
 
     def _step(self, walk: Walk, now: float) -> Solved | Forward:
         """Follows the chain until it ends, or until upstream must be asked."""
@@ -150,7 +187,9 @@ class Engine:
 
     def _inside(self, walk: Walk, zone: Authority, now: float) -> Solved | Forward | None:
         """One look into a zone; None when an alias leads on."""
-        kind, rrset = zone.lookup(walk.name, walk.query.rtype)
+        kind, rrset, drawn = zone.lookup(walk.name, walk.query.rtype)
+        if drawn:
+            walk.until = -math.inf
         if kind is LookupKind.ELSEWHERE:
             return self._outside(walk, now)
         if kind is LookupKind.REFERRAL:
@@ -179,7 +218,7 @@ class Engine:
         if entry:
             walk.cache = walk.cache or "hit"
             return self._absorb(walk, entry, now)
-        forward = Forward(key, walk, upstream, keeps)
+        forward = Forward(key, walk, upstream, keeps, block.limits if block else None)
         if forwards and keeps and self.cache.limits.stale_first and (old := self.cache.stale(key, now)):
             walk.cache = "stale"
             walk.refresh.append(forward)
@@ -191,6 +230,7 @@ class Engine:
 
     def _absorb(self, walk: Walk, entry: CachedAnswer, now: float) -> Solved | None:
         """Takes in an upstream answer; None when it ends in an alias whose target it doesn't tell."""
+        alone = not walk.chain and walk.until == math.inf and walk.cache != "stale"
         walk.until = min(walk.until, entry.steady_until(now))
         turn = entry.tail.next()
         records = entry.answer(now, turn)
@@ -206,6 +246,8 @@ class Engine:
         walk.chain += records
         solved = self._solved(walk, entry.rcode, authority=entry.aged(entry.authority, now))
         solved.turn, solved.turns = turn, len(entry.tail.records) or 1
+        if alone and solved.until > now:
+            solved.expires = entry.expires
         return solved
 
     def _solved(
@@ -224,19 +266,34 @@ class Engine:
                 turn, turns = rrset.next(), len(rrset.records)
             # owned by the name that was asked, also where a wildcard matched it
             answer += tuple(r._replace(owner=walk.name) for r in rotated(rrset.records, turn))
-        more = (*self._addresses(hosts, walk.view), *additional)
+        if walk.refused is not None:
+            walk.until = -math.inf
+            answer = _found_along(walk.first, answer)
+        more = (*self._addresses(walk, hosts), *additional)
         if walk.rewriting:
             answer = renamed(answer, walk.rewriting.back)
             more = renamed(more, walk.rewriting.back)
         reply = Reply(rcode, walk.authoritative, answer, authority, more)
-        return Solved(reply, walk.cache, walk.until, turn, turns, walk.refresh)
+        searched = walk.refused is not None and rcode != wire.NXDOMAIN
+        return Solved(reply, walk.cache, walk.until, turn, turns, searched=searched, refresh=walk.refresh)
 
-    def _addresses(self, records: tuple[ResourceRecord, ...], view: int) -> tuple[ResourceRecord, ...]:
+    def _addresses(self, walk: Walk, records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""
         named = (r for r in records if r.rtype in (rdata.SRV, rdata.MX, rdata.NS))
         hosts = dict.fromkeys(rdata.target(r.data) for r in named)
-        homes = ((host, self.zones.find(host, view)) for host in hosts)
+        homes = [(host, self.zones.find(host, walk.view)) for host in hosts]
+        if any(zone is not None and zone.draws for _, zone in homes):
+            walk.until = -math.inf
         return tuple(record for host, zone in homes if zone for record in zone.addresses(host))
+
+
+def _found_along(first: Name, answer: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
+    """An answer to another name than was asked for, behind an alias that leads to it (plugin/autopath/cname.go)."""
+    other = next((record for record in answer if record.owner != first), None)
+    if other is None:
+        return answer
+    data = rdata.from_text(rdata.CNAME, names.to_text(other.owner))
+    return (ResourceRecord(first, rdata.CNAME, other.ttl, data), *answer)
 
 
 def _error(rcode: int, cache: str = "") -> Solved:

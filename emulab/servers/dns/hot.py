@@ -2,25 +2,46 @@
 
 A stub resolver asks the same question with the same bytes but for the id. So an answer is kept by the view
 of the client, the transport, and the whole query behind its id; sending it again is one look-up and one
-concatenation. There is nothing to patch: RD and EDNS are in the key, and an answer whose TTLs count down is
-kept only until the second in which they would change. The rotations of an address record set are kept one
-by one as they come up, so that giving them in turn costs nothing more.
+copy. There is nothing to patch but TTLs that count down: RD and EDNS are in the key. An answer that one cached answer
+is all of has its TTLs lessened second by second; another one with such TTLs is kept until the second in which they
+would change. The rotations of an address record set are kept one by one as they come up, so that giving them in turn
+costs nothing more.
+
+How often an answer was given is counted in it, and added up when somebody wants to know.
 """
 
 from __future__ import annotations
 
+from struct import Struct
+
 from emulab.servers.dns.metrics import CountedQuery
-from emulab.servers.dns.wire import Query
+from emulab.servers.dns.wire import Query, ttl_places
 
 MAX_TURNS = 64  # a record set with more addresses is packed for each answer
 MAX_OCTETS = 32 << 20
 _OVERHEAD = 500  # octets that an entry takes besides its query and answer, roughly
+_TTL = Struct("!I")
 
 
 class Hot:
-    """The answers to one query, one a rotation, each without its id; and what is counted and told of them."""
+    """The answers to one query, one a rotation, each without its id; and what is counted and told of them.
 
-    __slots__ = ("cache", "query", "rcode", "served", "turn", "until", "wires")
+    They are right before `until`; with TTLs lessened by the seconds since then, before `expires`.
+    """
+
+    __slots__ = (
+        "cache",
+        "expires",
+        "given",
+        "inet6",
+        "query",
+        "rcode",
+        "served",
+        "size",
+        "turn",
+        "until",
+        "wires",
+    )
 
     def __init__(
         self,
@@ -30,18 +51,24 @@ class Hot:
         until: float,
         turns: int,
         served: CountedQuery | None = None,
+        expires: float = 0.0,
     ) -> None:
         self.query = query
         self.served = served
         self.rcode, self.cache = rcode, cache
-        self.until = until
+        self.until, self.expires = until, expires
         self.wires: list[bytes | None] = [None] * turns
         self.turn = 0
+        self.given = 0  # since that was added up last
+        self.size = 0
+        self.inet6 = False
 
     def take(self, now: float) -> bytes | None:
         """The answer whose turn it is; None when it isn't known yet or not right any more."""
         if now >= self.until:
-            return None
+            if now >= self.expires:
+                return None
+            self._age(now)
         wire = self.wires[self.turn]
         if wire is not None:
             self.turn = (self.turn + 1) % len(self.wires)
@@ -50,22 +77,35 @@ class Hot:
     def put(self, turn: int, wire: bytes) -> None:
         """Keeps the answer of one rotation; the next one's turn is after it."""
         self.wires[turn] = wire
+        self.size = len(wire) + 2
         self.turn = (turn + 1) % len(self.wires)
+
+    def _age(self, now: float) -> None:
+        """Lessens all TTLs by the seconds that have passed."""
+        seconds = int(now - self.until) + 1
+        for turn, wire in enumerate(self.wires):
+            if wire is not None:
+                aged = bytearray(wire)
+                for place in ttl_places(wire):
+                    (ttl,) = _TTL.unpack_from(aged, place)
+                    _TTL.pack_into(aged, place, max(0, ttl - seconds))
+                self.wires[turn] = bytes(aged)
+        self.until = min(self.until + seconds, self.expires)
 
 
 class HotAnswers:
     """All kept answers, emptied when they take too much memory and by every configuration."""
 
     def __init__(self) -> None:
-        self._tables: dict[tuple[int, bool], dict[bytes, Hot]] = {}
+        self._tables: dict[tuple[int, bool, bool], dict[bytes, Hot]] = {}
         self._octets = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
 
-    def table(self, view: int, stream: bool) -> dict[bytes, Hot]:
+    def table(self, view: int, stream: bool, inet6: bool) -> dict[bytes, Hot]:
         """The answers for clients of one view over one transport, by query without id."""
-        return self._tables.setdefault((view, stream), {})
+        return self._tables.setdefault((view, stream, inet6), {})
 
     def put(self, table: dict[bytes, Hot], key: bytes, hot: Hot, turn: int, wire: bytes) -> None:
         """Keeps `wire` for the query `key`; an entry of the same age and shape gets it as one more turn."""

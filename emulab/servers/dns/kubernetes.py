@@ -82,6 +82,16 @@ class Directory:
             if before.get(key) is not told:
                 self._exchange(_service_of(told), key, told)
         self._pointers: dict[str, list[str]] | None = None
+        self._namespaces_of: dict[str, str]
+        if known is not None and known.given.verified is given.verified:
+            self._namespaces_of = known._namespaces_of
+        else:
+            pods = (given.verified or {}).values()
+            self._namespaces_of = {_canonical(a): pod.namespace for pod in pods for a in pod.addresses}
+
+    def namespace_of(self, address: str) -> str:
+        """The Namespace of the Pod with that address, "" where it isn't known."""
+        return self._namespaces_of.get(_canonical(address), "")
 
     def _exchange(self, service: _ServiceName, key: str, told: SliceNames | None) -> None:
         """Puts a slice in the place of the one of its key, or none. What another directory has stays as it is."""
@@ -154,6 +164,7 @@ class ClusterNames:
     """The cluster's domain."""
 
     networks: tuple[ClientNetwork, ...] | None = None
+    draws = False
 
     def __init__(self, directory: Directory, soa: Soa) -> None:
         self.directory = self._directory = directory
@@ -244,9 +255,18 @@ class ClusterNames:
         if len(labels) == 2:
             return []
         if kind == _PODS:
-            return _pod(labels[-3]) if self._directory.given.pods else None
+            return self._pod(labels[-3], namespace)
         service = self._directory.services.get((namespace, labels[-3]))
         return self._service(service, labels[:-3]) if service else None
+
+    def _pod(self, label: str, namespace: str) -> list[_Led] | None:
+        """Where the name of an address leads: there, unless there are no such names, or no such Pod."""
+        given, led = self._directory.given, _pod(label)
+        if not given.pods or led is None:
+            return None
+        if given.verified is not None and self._directory.namespace_of(led[0].address) != namespace:
+            return None
+        return led
 
     def _service(self, service: ServiceNames, before: list[str]) -> str | list[_Led] | None:
         """Where a Service's name leads with these labels before it."""
@@ -289,6 +309,7 @@ class ReverseNames:
     """Names of addresses, as far as they are the cluster's."""
 
     networks: tuple[ClientNetwork, ...] | None = None
+    draws = False
 
     def __init__(self, directory: Directory, origin: str, soa: Soa) -> None:
         self._directory = directory

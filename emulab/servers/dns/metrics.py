@@ -72,10 +72,11 @@ class DnsMetrics:
         self._sizes: dict[Labels, Histogram] = {}
         self._hits: Counter[str] = Counter()
         self._upstream: dict[Labels, Histogram] = {}
+        self.searched = 0  # answers that were found along search domains
 
-    def add(self, served: CountedQuery, inet6: bool, size: int, seconds: float) -> None:
-        """Counts an answer of that many octets; `seconds` 0 for one that was there already."""
-        self._pending[served, inet6, size, seconds] += 1
+    def add(self, served: CountedQuery, inet6: bool, size: int, seconds: float, times: int = 1) -> None:
+        """Counts an answer of that many octets, given so many times; `seconds` 0 for one that was there already."""
+        self._pending[served, inet6, size, seconds] += times
         if len(self._pending) > _MOST:
             self._fold()
 
@@ -105,7 +106,14 @@ class DnsMetrics:
     def text(self, entries: Mapping[str, int], misses: int, stale: int) -> str:
         """All metrics. `entries`: how many answers are cached, by `success` and `denial`."""
         self._fold()
-        return "\n".join([*self._dns(), *self._cache(entries, misses, stale), *self._proxy()]) + "\n"
+        parts = (self._autopath(), self._dns(), self._cache(entries, misses, stale), self._proxy())
+        return "\n".join(line for part in parts for line in part) + "\n"
+
+    def _autopath(self) -> Iterator[str]:
+        counts: dict[Labels, int] = {(_SERVER,): self.searched} if self.searched else {}
+        yield from _counters(
+            "coredns_autopath_success_total", "Counter of requests that did autopath.", counts
+        )
 
     def _dns(self) -> Iterator[str]:
         build = (("goversion", "go1.24.1"), ("revision", "emulab"), ("version", VERSION))

@@ -60,6 +60,7 @@ class Responder:
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = self._stale = 0
         self._cache = Cache()
+        self._given: list[Hot] = []  # finished answers whose number isn't added up yet
         self._use(DnsSettings())
 
     def configure(self, settings: DnsSettings) -> None:
@@ -76,7 +77,9 @@ class Responder:
         self._settings = settings
         self._zones = settings.zones
         forwards = bool(settings.upstream.servers)
-        self._engine = Engine(settings.zones, self._cache, forwards=forwards, blocks=settings.blocks)
+        self._engine = Engine(
+            settings.zones, self._cache, forwards=forwards, blocks=settings.blocks, pods=settings.pods
+        )
         self._hot = HotAnswers()
         self._logs = any(block.logs or block.errors for block in settings.given)
 
@@ -86,17 +89,12 @@ class Responder:
         None when upstream must be asked first: `respond` is called with the answer then.
         """
         view = self._zones.view(host[0])
-        table = self._hot.table(view, stream)
+        table = self._hot.table(view, stream, len(host) > 2)
         hot = table.get(packet[2:])
         if hot is not None and not self._logs:
             found = hot.take(self._clock())
             if found is not None:
-                self._queries += 1
-                self._rcodes[hot.rcode] += 1
-                if hot.cache:
-                    self._hits += 1
-                if hot.served is not None:
-                    self._metrics.add(hot.served, len(host) > 2, len(found) + 2, 0.0)
+                self.note(hot)
                 if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
                     self._reporter.answer(told, found, hot.cache)
@@ -113,7 +111,7 @@ class Responder:
         told = self._reporter.query(packet, query, host, stream)
         now = self._clock()
         asked = _Asked(query, packet, stream, table, self._settings.recursion, told, host, now)
-        step = self._engine.resolve(query, view, now)
+        step = self._engine.resolve(query, view, now, host[0])
         if isinstance(step, Forward):
             if len(self._waiting) < MAX_WAITING and self._waiting_of[host[0]] < MAX_WAITING_OF_CLIENT:
                 self._wait(host[0], self._forward(asked, step, respond))
@@ -121,6 +119,42 @@ class Responder:
             step = self._engine.resume(step, None, self._clock())
         assert isinstance(step, Solved)
         return self._finish(asked, step)
+
+    @property
+    def plain(self) -> bool:
+        """Whether finished answers can be given without a word: nobody records, and no line is due of them."""
+        return not (self._logs or self._emit.wanted)
+
+    @property
+    def views(self) -> bool:
+        """Whether clients may see different things."""
+        return self._zones.restricted
+
+    def finished(self, client: str, inet6: bool) -> dict[bytes, Hot]:
+        """The finished answers for a client over UDP, by query without its id; "" for one where all see the same."""
+        return self._hot.table(self._zones.view(client), False, inet6)
+
+    def now(self) -> float:
+        """The time by which answers are kept."""
+        return self._clock()
+
+    def note(self, hot: Hot) -> None:
+        """A finished answer has been given."""
+        if not hot.given:
+            self._given.append(hot)
+        hot.given += 1
+
+    def _add_up(self) -> None:
+        """Counts what has been given."""
+        for hot in self._given:
+            times, hot.given = hot.given, 0
+            self._queries += times
+            self._rcodes[hot.rcode] = self._rcodes.get(hot.rcode, 0) + times
+            if hot.cache:
+                self._hits += times
+            if hot.served is not None:
+                self._metrics.add(hot.served, hot.inet6, hot.size, 0.0, times)
+        self._given.clear()
 
     def _wait(self, client: str, work: Coroutine[Any, Any, None]) -> None:
         def done(task: asyncio.Task[None]) -> None:
@@ -139,7 +173,7 @@ class Responder:
         engine, upstream = self._engine, self._settings.upstream
         who = asked.told["client"] if asked.told else ""
         while isinstance(step, Forward):
-            learn = engine.cache.put if step.keeps else engine.cache.passed_on
+            learn = engine.cache.within(step.limits) if step.keeps else engine.cache.passed_on
             entry = await self._forwarder.fetch(step.upstream or upstream, step.key, learn, who)
             step = engine.resume(step, entry, self._clock())
         respond(self._finish(asked, step))
@@ -147,9 +181,12 @@ class Responder:
     async def _ask(
         self, server: ServerAddress, key: CacheKey, upstream: Upstreams, clients: Sequence[str]
     ) -> Response:
-        mixed, since = upstream.mixed_case, self._clock()
+        since = self._clock()
         response = await client.ask_server(
-            server, key, upstream.timeout, clients, reporter=self._reporter, mixed_case=mixed
+            *(server, key, upstream.timeout, clients),
+            reporter=self._reporter,
+            mixed_case=upstream.mixed_case,
+            stream=upstream.stream,
         )
         if self._settings.pages:
             self._metrics.asked(socket_name(server), response.rcode, self._clock() - since)
@@ -158,7 +195,7 @@ class Responder:
     async def _refresh(self, forward: Forward) -> None:
         """Asks upstream for what was given though it was too old."""
         upstream = forward.upstream or self._settings.upstream
-        await self._forwarder.fetch(upstream, forward.key, self._cache.put)
+        await self._forwarder.fetch(upstream, forward.key, self._cache.within(forward.limits))
 
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
@@ -166,6 +203,7 @@ class Responder:
         limit = wire.TCP_LIMIT if asked.stream else query.size
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
+        self._metrics.searched += solved.searched
         self._reporter.answer(asked.told, packed[2:], solved.cache)
         served = self._served(asked, solved) if self._settings.pages else None
         if served is not None:
@@ -181,7 +219,8 @@ class Responder:
             hit = "hit" if solved.cache else ""
             if served is not None and hit:
                 served = served._replace(plugin="cache")
-            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns, served)
+            hot = Hot(query, reply.rcode, hit, solved.until, solved.turns, served, solved.expires)
+            hot.inet6 = len(asked.host) > 2
             self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
 
@@ -219,6 +258,7 @@ class Responder:
 
     def metrics(self) -> str:
         """The metrics of CoreDNS, in Prometheus' format."""
+        self._add_up()
         counts = Counter(
             "success" if e.positive else "denial" for _, e in self._cache.entries(None, self._clock())
         )
@@ -249,6 +289,7 @@ class Responder:
 
     def status(self) -> dict[str, Any]:
         """Counters since the start, and how many answers are kept and awaited now."""
+        self._add_up()
         return {
             "queries": self._queries,
             "dropped": self._dropped,

@@ -11,7 +11,8 @@ from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
-from emulab.servers.dns.config import DnsConfig, ServiceNames, SliceNames
+from emulab.servers.dns.checks import RecordChecks
+from emulab.servers.dns.config import DnsConfig, PodNames, ServiceNames, SliceNames
 from emulab.servers.dns.pages import PagesPort
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
@@ -36,6 +37,7 @@ class DnsServer:
             self._responder.journal.open(os.open(_OWN_LOG, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         self._settings = DnsSettings()
         self._ports: dict[str, UdpPort | TcpPort | PagesPort] = {}
+        self._checks = RecordChecks(emit)
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Takes a whole configuration: new answers from the next query on, then sockets opened and closed.
@@ -49,6 +51,7 @@ class DnsServer:
             raise BadConfiguration(f"DNS: no socket for {', '.join(missing)}")
         self._settings = settings
         self._responder.configure(settings)
+        self._checks.follow(settings.zones.zones)
         for key in [key for key in self._ports if key not in settings.listen or key in sockets]:
             self._ports.pop(key).close()
         for port in self._ports.values():
@@ -74,11 +77,12 @@ class DnsServer:
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`: Services and endpoints of a cluster have other names from the next query on."""
-        services, slices = (changes.get(path, {}) for path in ("kubernetes.services", "kubernetes.slices"))
-        self._settings = self._settings.patched(
-            read_changes(ServiceNames, services, "kubernetes.services"),
-            read_changes(SliceNames, slices, "kubernetes.slices"),
-        )
+        kinds = {"services": ServiceNames, "slices": SliceNames, "verified": PodNames}
+        read = [
+            read_changes(kind, changes.get(f"kubernetes.{name}", {}), f"kubernetes.{name}")
+            for name, kind in kinds.items()
+        ]
+        self._settings = self._settings.patched(*read)
         self._responder.configure(self._settings)
 
     def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +91,7 @@ class DnsServer:
 
     async def close(self, grace: float = 0.0) -> None:
         """Gives queries under way `grace` seconds, then closes sockets and connections."""
+        self._checks.stop()
         for port in self._ports.values():
             port.stop()
         await self._responder.close(grace)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from emulab.dataclass import dataclass, field
@@ -13,6 +14,7 @@ from emulab.servers.dns.config import (
     CacheLimits,
     DnsConfig,
     Kubernetes,
+    PodNames,
     ServiceNames,
     SliceNames,
     Soa,
@@ -76,8 +78,21 @@ class DnsSettings:
             events=config.events_per_second,
         )
 
-    def patched(self, services: KeyedChanges[ServiceNames], slices: KeyedChanges[SliceNames]) -> DnsSettings:
-        """The settings with other Services and endpoints of a cluster. Raises BadConfiguration where there is none."""
+    @property
+    def pods(self) -> Directory | None:
+        """Where a cluster's Pods are; None where there is no cluster."""
+        return next(
+            (_directory(made) for source, made in self.sources if isinstance(source, Kubernetes)), None
+        )
+
+    def patched(
+        self,
+        services: KeyedChanges[ServiceNames],
+        slices: KeyedChanges[SliceNames],
+        verified: KeyedChanges[PodNames] = MappingProxyType({}),
+    ) -> DnsSettings:
+        """The settings with other Services, endpoints and Pods of a cluster. Raises BadConfiguration where there is
+        none."""
         found: list[tuple[ZoneSource, tuple[Authority, ...]]] = []
         for source, made in self.sources:
             if isinstance(source, Kubernetes):
@@ -85,6 +100,7 @@ class DnsSettings:
                     source,
                     services=_with(source.services, services) if services else source.services,
                     slices=_with(source.slices, slices) if slices else source.slices,
+                    verified=_with(source.verified or {}, verified) if verified else source.verified,
                 )
                 found.append((kubernetes, cluster_zones(Directory(kubernetes, _directory(made)), self.soa)))
             else:
@@ -130,4 +146,4 @@ def _with(told: Mapping[str, T], changes: KeyedChanges[T]) -> dict[str, T]:
 def _made(source: ZoneSource, soa: Soa) -> tuple[Authority, ...]:
     if isinstance(source, Kubernetes):
         return cluster_zones(Directory(source), soa)
-    return (ServedZone(source.origin, source.records, clients=source.clients, soa=soa),)
+    return (ServedZone(source.origin, source.records, clients=source.clients, soa=soa, routed=source.routed),)

@@ -12,13 +12,15 @@ ServerAddress = tuple[str, int]
 
 @dataclass(slots=True, frozen=True)
 class Upstreams:
-    """How to ask upstream servers: `timeout` seconds each, all of them `tries` times; in any order if `shuffled`."""
+    """How to ask upstream servers: `timeout` seconds each, all of them `tries` times; in any order if `shuffled`, over
+    TCP alone with `stream`."""
 
     servers: tuple[ServerAddress, ...] = ()
     timeout: float = 1.0
     tries: int = 2
     mixed_case: bool = False
     shuffled: bool = False
+    stream: bool = False
 
 
 def upstreams(servers: Iterable[str], asking: Asking) -> Upstreams:

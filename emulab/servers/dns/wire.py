@@ -28,7 +28,7 @@ from emulab.dataclass import dataclass
 from emulab.errors import PeerError
 from emulab.servers.dns import rdata
 from emulab.servers.dns.names import Name, lower
-from emulab.servers.dns.reader import ASKED, HEADER, MessageReader, RecordHead
+from emulab.servers.dns.reader import ASKED, HEADER, RECORD, MessageReader, RecordHead
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 
@@ -221,6 +221,28 @@ def _record(reader: MessageReader, head: RecordHead) -> ResourceRecord:
         data.pack(DNSBuffer())
     ttl = head.ttl if head.ttl <= _MAX_TTL else 0  # RFC 2181 section 8
     return ResourceRecord(head.owner, head.rtype, ttl, data)
+
+
+def ttl_places(message: bytes) -> list[int]:
+    """Where the TTLs of all records stand in a message of ours that lacks its id; those of OPT are none."""
+    counts = HEADER.unpack_from(b"\0\0" + message[: HEADER.size - 2])[3:]
+    at = _past_name(message, HEADER.size - 2) + ASKED.size
+    found = []
+    for _ in range(sum(counts)):
+        at = _past_name(message, at)
+        rtype, _, _, length = RECORD.unpack_from(message, at)
+        if rtype != rdata.OPT:
+            found.append(at + ASKED.size)
+        at += RECORD.size + length
+    return found
+
+
+def _past_name(message: bytes, at: int) -> int:
+    while length := message[at]:
+        if length >= 0xC0:
+            return at + 2
+        at += 1 + length
+    return at + 1
 
 
 def pack_question(ident: int, name: Name, rtype: int, *, do: bool = False, edns: bool = True) -> bytes:

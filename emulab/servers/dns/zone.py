@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, Protocol
 
 from emulab.errors import UserError
 from emulab.servers.dns import names, rdata
-from emulab.servers.dns.config import Soa
+from emulab.servers.dns.config import RoutedRecords, Soa
 from emulab.servers.dns.names import Name, lower, suffixes
+from emulab.servers.dns.routing import RecordSet, RoutedSets
 from emulab.servers.dns.wire import ResourceRecord
+from emulab.servers.health.state import Health
 
 ClientNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -56,10 +58,12 @@ class LookupKind(Enum):
 
 
 class Found(NamedTuple):
-    """The outcome of a lookup; `rrset` is empty for NODATA and NXDOMAIN."""
+    """The outcome of a lookup; `rrset` is empty for NODATA and NXDOMAIN. The next one has another outcome where it is
+    `drawn`."""
 
     kind: LookupKind
     rrset: Rotor = Rotor()
+    drawn: bool = False
 
 
 class Authority(Protocol):
@@ -68,6 +72,7 @@ class Authority(Protocol):
     origin: Name
     networks: tuple[ClientNetwork, ...] | None
     soa: ResourceRecord
+    draws: bool  # whether an outcome may be `drawn`
 
     def lookup(self, name: Name, rtype: int) -> Found:
         """Looks up a lower-case name at or below the origin."""
@@ -102,10 +107,13 @@ class ServedZone:
         *,
         clients: Sequence[str] | None = None,
         soa: Soa | None = None,
+        routed: Sequence[RoutedRecords] = (),
     ) -> None:
         """Builds the zone. Raises UserError, naming the zone and the record that is wrong."""
         self.nodes: dict[Name, dict[int, Rotor]] = {}
         self.delegates = False
+        self.draws = bool(routed)
+        self.routed: dict[tuple[Name, int], RoutedSets] = {}
         fields: Sequence[Any] = ()
         try:
             self.origin = lower(names.from_text(origin))
@@ -118,6 +126,9 @@ class ServedZone:
             for (owner, rtype), rrset in grouped.items():
                 self._node(owner)[rtype] = Rotor(tuple(rrset.values()))
                 self.delegates |= rtype == rdata.NS and owner != self.origin
+            for one in routed:
+                fields = (one.name, one.type, *one.data)
+                self._route(one)
             fields = ("SOA",)
             self.soa = self._start_of_authority(origin, soa or Soa())
         except (ValueError, TypeError) as error:
@@ -133,6 +144,15 @@ class ServedZone:
         if name[max(0, len(name) - len(self.origin)) :] != self.origin:
             raise ValueError("the name is outside the zone")
         return ResourceRecord(name, number, int(ttl), rdata.from_text(number, text))
+
+    def _route(self, given: RoutedRecords) -> None:
+        """Takes in a set of which others have more. Their node has it, and what it is drawn from is `routed`."""
+        records = tuple(self._record(given.name, given.type, text, given.ttl) for text in given.data)
+        owner, rtype = records[0].owner, records[0].rtype
+        self._node(owner).setdefault(rtype, Rotor())
+        checked = {check: Health() for check in given.checks}
+        made = RecordSet(records, given.weight, given.failover, given.healthy, checked)
+        self.routed.setdefault((owner, rtype), RoutedSets()).sets.append(made)
 
     def _node(self, name: Name) -> dict[int, Rotor]:
         """The node of a name; makes it and the nodes that lead to it."""
@@ -159,19 +179,25 @@ class ServedZone:
             return Found(LookupKind.REFERRAL, cut)
         node = self.nodes.get(name)
         if node is not None:
-            return self._at(node, rtype)
+            return self._at(name, node, rtype)
         encloser = next(suffix for suffix in suffixes(name) if suffix in self.nodes)
-        node = self.nodes.get((_WILDCARD, *encloser))
-        return Found(LookupKind.NXDOMAIN) if node is None else self._at(node, rtype)
+        wildcard = (_WILDCARD, *encloser)
+        node = self.nodes.get(wildcard)
+        return Found(LookupKind.NXDOMAIN) if node is None else self._at(wildcard, node, rtype)
 
-    @staticmethod
-    def _at(node: Mapping[int, Rotor], rtype: int) -> Found:
+    def _at(self, name: Name, node: Mapping[int, Rotor], rtype: int) -> Found:
         """What one node has for a type. ANY gets one record set (RFC 8482 section 4.1)."""
+        kind = LookupKind.ANSWER
         if rdata.CNAME in node:
             kind = LookupKind.ANSWER if rtype in (rdata.CNAME, rdata.ANY) else LookupKind.ALIAS
-            return Found(kind, node[rdata.CNAME])
-        rrset = next(iter(node.values()), None) if rtype == rdata.ANY else node.get(rtype)
-        return Found(LookupKind.ANSWER, rrset) if rrset else Found(LookupKind.NODATA)
+            rtype = rdata.CNAME
+        elif rtype == rdata.ANY:
+            rtype = next(iter(node), rtype)
+        rrset = node.get(rtype)
+        if rrset is None:
+            return Found(LookupKind.NODATA)
+        sets = self.routed.get((name, rtype)) if self.draws else None
+        return Found(kind, rrset) if sets is None else Found(kind, Rotor(sets.pick()), drawn=True)
 
     def _cut(self, name: Name, rtype: int) -> Rotor | None:
         """The NS records that delegate `name` away, those nearest to the origin."""
@@ -188,7 +214,7 @@ class ServedZone:
         node = self.nodes.get(name, {})
         for rtype in (rdata.A, rdata.AAAA):
             if rtype in node:
-                yield from node[rtype].records
+                yield from self._at(name, node, rtype).rrset.records
 
 
 class Zones:
@@ -207,6 +233,7 @@ class Zones:
         for zone in sorted(zones, key=lambda zone: zone.networks is None):
             self._by_origin.setdefault(zone.origin, []).append((bits.get(id(zone), 0), zone))
         self._views: dict[str, int] = {}
+        self.restricted = bool(self._restricted)
 
     def view(self, client: str) -> int:
         """The view of a client's IP address; 0 for everyone when no zone is restricted."""

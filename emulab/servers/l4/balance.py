@@ -4,54 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from emulab.servers.base import socket_name
-from emulab.servers.l4.config import HealthPolicy
-
-
-class Health:
-    """The health of one target. It is healthy until checks say otherwise, as HAProxy's servers start UP."""
-
-    __slots__ = ("_begun", "_fell", "_streak", "due", "healthy")
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.healthy = True
-        self.due = now  # when the next check is to begin; the first one at once
-        self._streak = 0  # results in a row that contradict `healthy`
-        self._begun = now  # the last check
-        self._fell = now  # when the check began by which it wasn't healthy any more
-
-    def begin(self, policy: HealthPolicy, now: float) -> None:
-        """A check begins: the next is due an interval after this one's beginning, whatever it takes."""
-        interval = policy.interval
-        if not self.healthy and policy.down_interval is not None:
-            interval = max(policy.down_interval, min(interval, (now - self._fell) / 10))
-        self._begun, self.due = now, now + interval
-
-    def record(self, policy: HealthPolicy, passed: bool) -> bool:
-        """Takes a check's result; True if the target's health has flipped by it."""
-        if passed is self.healthy:
-            self._streak = 0
-            return False
-        self._streak += 1
-        if self._streak < (policy.rise if passed else policy.fall):
-            return False
-        self.healthy, self._streak = passed, 0
-        if not passed:
-            self._fell = self._begun
-            if policy.down_interval is not None:
-                self.due = self._begun + policy.down_interval
-        return True
-
-
-class CheckResult(NamedTuple):
-    """What came of a check: HAProxy's word for it (L4OK, L7STS, …), more of it, and the seconds that it took."""
-
-    passed: bool
-    word: str
-    detail: str = ""
-    seconds: float = 0.0
+from emulab.servers.health.state import CheckResult, Health
 
 
 class CheckCounts:

@@ -9,12 +9,13 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import parse_socket_key, socket_name
+from emulab.servers.health.checks import CHECKS, kind_of
+from emulab.servers.health.checks.http import ranges_of
+from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.algorithms import STRATEGIES
 from emulab.servers.l4.balance import Affinity, BalancedTarget, Strategy
-from emulab.servers.l4.checks import CHECKS, kind_of
-from emulab.servers.l4.checks.http import ranges_of
-from emulab.servers.l4.config import UNLIMITED, FrontendConfig, FrontendLimits, HealthPolicy, TargetConfig
+from emulab.servers.l4.config import UNLIMITED, FrontendConfig, FrontendLimits, TargetConfig
 from emulab.servers.l4.limits import ConnectionCount
 
 NOT_ALLOWED = "source address not allowed"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from emulab.servers.base import vital
+from emulab.servers.health.checks import probe
+from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.balance import BalancedTarget
-from emulab.servers.l4.checks import probe
-from emulab.servers.l4.config import HealthPolicy
 from emulab.servers.l4.frontend import Frontend
 
 

@@ -38,7 +38,7 @@ from errno import EINVAL
 from fcntl import F_SETPIPE_SZ, fcntl
 from typing import Protocol
 
-from emulab.servers.l4.checks import RESET_ON_CLOSE
+from emulab.servers.health.checks import RESET_ON_CLOSE
 
 READ = 256 << 10  # octets of one read
 _BULK = 16 << 10  # of that many there may be more to come

@@ -306,6 +306,60 @@ def test_sound_records() -> None:
     assert accepted(described("Zone", {"visibility": "private", "records": records}, "abc.com"))
 
 
+_A = {"name": "www", "type": "A"}
+_SOME = 'of "www" A some records have weight and others don\'t: all have it, or none'
+
+
+@pytest.mark.parametrize(
+    ("records", "problem"),
+    [
+        ([{"weight": 256}], "[0].weight: 256 is not a weight (0-255)"),
+        ([{"failover": "third"}], '[0].failover: "third" is not one of primary, secondary'),
+        (
+            [{"weight": 1}, {}],
+            '[1]: of "www" A some records have weight and others don\'t: all have it, or none',
+        ),
+        (
+            [{}, {"weight": 1}],
+            '[1].weight: of "www" A some records have weight and others don\'t: all have it, or none',
+        ),
+        (
+            [{"weight": 1, "failover": "primary"}],
+            "[0].failover: goes with weight in no record: it is by weight, or by failover",
+        ),
+        ([{"setIdentifier": "blue"}], "[0].setIdentifier: needs weight or failover"),
+        (
+            [{"weight": 1, "setIdentifier": "blue"}, {"weight": 2, "setIdentifier": "blue"}],
+            "[1].weight: 2 is not that of the same setIdentifier before",
+        ),
+        (
+            [{"type": "CNAME", "value": "a.test", "weight": 1, "healthCheck": {}}],
+            "[0].healthCheck: needs address, loadBalancer or service: a record of type CNAME has no address itself",
+        ),
+        (
+            [{"healthCheck": {"loadBalancer": "public-lb", "path": "/"}}],
+            "[0].healthCheck.path: loadBalancer says it all, so there is no path beside it",
+        ),
+        (
+            [{"healthCheck": {"protocol": "TCP", "path": "/"}}],
+            "[0].healthCheck.path: needs protocol: HTTP or HTTPS",
+        ),
+        (
+            [{"type": "CNAME", "value": "a.test", "weight": 1}, {"type": "CNAME", "value": "b.test"}],
+            '[0].name: "www" has other records, so it cannot be a CNAME',
+        ),
+    ],
+)
+def test_records_by_weight_failover_and_health(records: list[dict[str, Any]], problem: str) -> None:
+    given = [{**_A, "value": f"10.0.0.{index}", **record} for index, record in enumerate(records)]
+    assert f"spec.records{problem}" in refused(described("Zone", {"records": given}, "abc.com"))
+
+
+def test_several_aliases_by_weight() -> None:
+    given = [{"name": "www", "type": "CNAME", "value": to, "weight": 1} for to in ("a.test", "b.test")]
+    assert accepted(described("Zone", {"records": given}, "abc.com"))
+
+
 def test_zones() -> None:
     assert refused(described("Zone", {"visibility": "all"}, "abc.com")) == [
         'spec.visibility: "all" is not one of public, private'

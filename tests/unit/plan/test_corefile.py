@@ -10,6 +10,7 @@ from emulab.plan.coredns.corefile import Corefile, Texts, read
 from emulab.plan.coredns.syntax import CorefileError, parse
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import (
+    AutopathConfig,
     BlockConfig,
     CacheLimits,
     DnsConfig,
@@ -56,9 +57,9 @@ def test_kubeadms_is_followed_whole() -> None:
     made = corefile(STOCK)
     assert (made.error, made.warnings) == ("", ())
     forward = ForwardConfig(".", ("10.0.0.2:53",), shuffled=True)
-    block = BlockConfig((".",), cluster=True, caches=True, errors=True, forward=(forward,))
-    assert made.blocks == (block,)
-    assert made.limits == CacheLimits(30, 5, 30, 9984, stale_ttl=0)
+    limits = CacheLimits(30, 5, 30, 9984, stale_ttl=0)
+    block = BlockConfig((".",), cluster=True, caches=True, limits=limits, errors=True, forward=(forward,))
+    assert made.blocks == (block,) and made.limits == limits
     arpa = ("in-addr.arpa.", "ip6.arpa.")
     domain = {"domain": "cluster.local.", "reverse": arpa, "fallthrough": arpa}
     assert made.cluster == {**domain, "pods": True, "ttl": 30}
@@ -139,7 +140,9 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
         ("forward . tls://9.9.9.9", "line 2: forward: tls://9.9.9.9 is not asked"),
         ("cache 30 corp.test", "line 2: cache: zones (corp.test) are not followed"),
         ("cache {\nprefetch 10\n}", "line 3: cache: prefetch is not followed"),
-        ("kubernetes {\npods verified\n}", "line 3: kubernetes: pods verified is followed as pods insecure"),
+        ("autopath @kubernetes", "line 2: autopath: @kubernetes does nothing without pods verified"),
+        ("autopath /etc/none", "line 2: autopath: there are no search domains in /etc/none"),
+        ("forward . 10.0.0.1 {\ntls\n}", "line 3: forward: tls is not followed"),
         ("kubernetes {\nlabels a=b\n}", "line 3: kubernetes: labels is not followed"),
         ("hosts /etc/hosts2", "line 2: hosts: there is no /etc/hosts2"),
     ],
@@ -175,12 +178,36 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n template IN BOGUS\n}", "line 2: template: BOGUS is no type"),
         (". {\n template IN A {\n rcode NO\n}\n}", "line 3: template: rcode NO is none of"),
         (". {\n log {\n class none\n}\n}", "line 3: log: class is all, success, denial or error"),
+        (". {\n autopath\n}", "line 2: autopath: no resolv-conf specified"),
+        (". {\n autopath @file\n}", "line 2: autopath: file does not implement the AutoPather interface"),
         ("a..b {\n}", "line 1: 'a..b' is no DNS zone"),
         ("{\n}", "line 1: a server block without a name"),
     ],
 )
 def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
     assert corefile(text).error.startswith(said)
+
+
+def test_search_domains_are_those_of_pods_or_of_a_file() -> None:
+    of_pods = corefile(
+        ". {\n autopath cluster.local @kubernetes\n kubernetes cluster.local {\n  pods verified\n }\n}\n"
+    )
+    assert of_pods.blocks[0].autopath == AutopathConfig(("cluster.local.",), of_pods=True)
+    assert of_pods.verified and not of_pods.warnings
+    texts = Texts(
+        (("Corefile", ". {\n autopath /etc/resolv.test\n}\n"), ("resolv.test", "search a.test b.test\n"))
+    )
+    assert read(texts, "10.0.0.2:53").blocks[0].autopath == AutopathConfig((".",), ("a.test.", "b.test."))
+
+
+def test_each_block_has_a_cache_with_bounds_of_its_own_and_may_ask_over_tcp() -> None:
+    blocks = "a.test {\n cache {\n denial 9984 7\n }\n forward . 10.0.0.1 {\n force_tcp\n }\n}\n. {\n cache 60\n}\n"
+    made = corefile(blocks)
+    own, rest = made.blocks
+    assert own.limits and rest.limits
+    assert (own.limits.negative_ttl, rest.limits.negative_ttl, rest.limits.max_ttl) == (7, 60, 60)
+    assert own.forward[0].stream and not made.error
+    assert [text for _, text in made.warnings if "cache" in text] == []
 
 
 def test_one_block_needs_no_braces() -> None:

@@ -198,3 +198,42 @@ def test_the_servers_understand_their_configuration(name: str) -> None:
 def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> None:
     _, built = plan(ingress("a", "x.test", f"{'h' * 64}.test", f"{'h' * 63}.test"))
     assert [r[0] for r in records(built, "dns", ".")] == [f"{'h' * 63}.test.", "x.test."]
+
+
+def routed(built: World, origin: str, server: str = "dns") -> list[dict[str, Any]]:
+    (found,) = [z for z in told(built, server)["zones"] if z["origin"] == origin]
+    return list(found["routed"])
+
+
+def test_records_by_weight_have_checks_of_their_own() -> None:
+    given = """[
+      {name: www, type: A, value: 203.0.113.10, weight: 3, healthCheck: {path: /healthz}},
+      {name: www, type: A, value: 203.0.113.11, weight: 1, healthCheck: {protocol: HTTPS, fall: 5}},
+      {name: db, type: CNAME, value: a.test., failover: primary, healthCheck: {address: 10.0.0.9, port: 5432}},
+      {name: pair, type: A, value: 10.0.0.1, weight: 1, setIdentifier: blue, ttl: 20},
+      {name: pair, type: A, value: 10.0.0.2, weight: 1, setIdentifier: blue, ttl: 10},
+      {name: plain, type: A, value: 10.0.0.3}]"""
+    built = world(zone("abc.com", given))
+    assert [r[0] for r in records(built, "dns", "abc.com.")] == ["plain.abc.com."]
+    www, other, db, pair = routed(built, "abc.com.")
+    assert (www["name"], www["data"], www["weight"]) == ("www.abc.com.", ["203.0.113.10"], 3)
+    (check,) = www["checks"]
+    assert (check["zone"], check["record"]) == ("abc.com", "www A 203.0.113.10")
+    assert (check["address"], check["port"], check["policy"]["path"]) == ("203.0.113.10", 80, "/healthz")
+    (check,) = other["checks"]
+    assert (check["port"], check["policy"]["fall"], check["policy"]["path"]) == (443, 5, "/")
+    assert (db["failover"], db["checks"][0]["address"], db["checks"][0]["port"]) == (
+        "primary",
+        "10.0.0.9",
+        5432,
+    )
+    assert (pair["data"], pair["ttl"]) == (["10.0.0.1", "10.0.0.2"], 10)
+
+
+def test_records_are_healthy_as_a_balancer_is() -> None:
+    given = """[
+      {name: www, type: A, value: 203.0.113.10, failover: primary, healthCheck: {loadBalancer: public-lb}},
+      {name: www, type: A, value: 203.0.113.11, failover: secondary, healthCheck: {loadBalancer: nobody}}]"""
+    shop = ingress("shop", "shop.example.com")
+    built = world(zone("abc.com", given), shop)
+    assert [one.get("healthy", True) for one in routed(built, "abc.com.")] == [True, False]

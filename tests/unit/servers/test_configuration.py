@@ -26,8 +26,9 @@ from emulab.servers.configuration import (
 )
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.echo.config import EchoConfig
+from emulab.servers.health.config import HealthPolicy
 from emulab.servers.kubeproxy.config import KubeProxyConfig
-from emulab.servers.l4.config import FrontendConfig, HealthPolicy, L4Config, TargetConfig
+from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 from emulab.servers.l7.config import L7Config
 
 CONFIGS: list[type[Configuration]] = [DnsConfig, EchoConfig, KubeProxyConfig, L4Config, L7Config]

@@ -12,6 +12,7 @@ from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import Cache
 from emulab.servers.dns.config import (
     ASKED_TYPES,
+    AutopathConfig,
     BlockConfig,
     DnsConfig,
     ForwardConfig,
@@ -20,6 +21,7 @@ from emulab.servers.dns.config import (
     Kubernetes,
     LogRule,
     NamedEndpoint,
+    PodNames,
     RewriteRule,
     ServiceNames,
     SliceNames,
@@ -46,7 +48,7 @@ CLUSTER = Kubernetes(
 def engine(*blocks: BlockConfig, **cluster: Any) -> Engine:
     config = DnsConfig((), blocks=blocks, kubernetes=replace(CLUSTER, **cluster))
     settings = DnsSettings().changed(config)
-    return Engine(settings.zones, Cache(), forwards=False, blocks=settings.blocks)
+    return Engine(settings.zones, Cache(), forwards=False, blocks=settings.blocks, pods=settings.pods)
 
 
 def rule(
@@ -113,6 +115,87 @@ def test_a_rule_that_makes_no_name() -> None:
     too_long = rule("prefix", "a", "x" * 64)
     assert solved(engine(BlockConfig((".",), rewrites=(too_long,))), "a.test.").reply.rcode == wire.SERVFAIL
 
+
+PODS = {"x": PodNames("app", ("10.244.1.5",)), "y": PodNames("other", ("10.244.1.6", "fd00::6"))}
+LED = BlockConfig((".",), autopath=AutopathConfig((".",), of_pods=True), cluster=True, forward=(FORWARD,))
+
+
+def led(name: str, client: str, made: Engine | None = None, rtype: str = "A") -> Solved | Forward:
+    made = made or engine(LED, verified=PODS)
+    return made.resolve(ask(name, rtype), 0, 0.0, client)
+
+
+def test_search_domains_are_gone_through_for_the_pod_that_asks() -> None:
+    """The client's next guess is answered at once, behind an alias that leads there."""
+    step = led("web.app.app.svc.c.test.", "10.244.1.5")
+    assert isinstance(step, Solved) and step.until < 0
+    assert owners(step) == ["web.app.app.svc.c.test.", "web.app.svc.c.test."]
+    assert texts(step) == ["web.app.svc.c.test.", "10.96.0.5"] and step.reply.answer[0].ttl == 5
+    assert texts(led("web.app.svc.c.test.", "10.244.1.5")) == ["10.96.0.5"]  # it was right at once
+
+    for client in (
+        "10.244.1.6",
+        "10.244.1.7",
+    ):  # a Pod elsewhere, and nobody: the name is no first guess of theirs
+        other = led("web.app.app.svc.c.test.", client)
+        assert isinstance(other, Solved) and other.reply.rcode == wire.NXDOMAIN and other.until < 0
+
+
+def test_a_search_ends_with_the_name_itself_which_is_asked_for_elsewhere() -> None:
+    made = engine(LED, verified=PODS)
+    step = led("www.example.com.app.svc.c.test.", "10.244.1.5", made)
+    assert isinstance(step, Forward) and step.key.name == names.from_text("www.example.com.")
+    found = [
+        record("www.example.com.", "CNAME", "x.example.net."),
+        record("x.example.net.", "A", "192.0.2.1"),
+    ]
+    entry = made.cache.put(step.key, Response(1, wire.QR, 0, None, tuple(found)), 0.0)
+    step = made.resume(step, entry, 0.0)
+    assert isinstance(step, Solved)
+    assert owners(step) == ["www.example.com.app.svc.c.test.", "www.example.com.", "x.example.net."]
+
+
+def test_a_search_without_end_says_that_the_first_name_is_not_there() -> None:
+    made = engine(LED, verified=PODS)
+    step = led("no.example.com.app.svc.c.test.", "10.244.1.5", made)
+    assert isinstance(step, Forward)
+    soa = record("example.com.", "SOA", "ns.example.com. root.example.com. 1 2 3 4 5")
+    entry = made.cache.put(step.key, Response(1, wire.QR, wire.NXDOMAIN, None, (), (soa,)), 0.0)
+    step = made.resume(step, entry, 0.0)
+    assert isinstance(step, Solved) and step.reply.rcode == wire.NXDOMAIN and step.until < 0
+    assert [names.to_text(r.owner) for r in step.reply.authority] == ["c.test."]
+
+
+def test_a_name_that_is_there_without_that_type_ends_a_search() -> None:
+    step = led("web.app.app.svc.c.test.", "10.244.1.5", rtype="TXT")
+    assert isinstance(step, Solved) and (step.reply.rcode, step.reply.answer) == (0, ())
+
+
+def test_search_domains_of_a_file_are_everybodys() -> None:
+    block = BlockConfig(
+        (".",), autopath=AutopathConfig((".",), ("a.test.", "app.svc.c.test.")), cluster=True, hosts=NOBODY
+    )
+    step = led("web.a.test.", "192.0.2.9", engine(block))
+    assert (
+        isinstance(step, Solved) and step.reply.rcode == wire.SERVFAIL
+    )  # who is nowhere is no NXDOMAIN here
+    cluster = BlockConfig(
+        (".",), autopath=AutopathConfig((".",), ("no.svc.c.test.", "app.svc.c.test.")), cluster=True
+    )
+    assert texts(led("web.no.svc.c.test.", "192.0.2.9", engine(cluster))) == [
+        "web.app.svc.c.test.",
+        "10.96.0.5",
+    ]
+
+
+def test_names_of_addresses_are_those_of_pods_where_these_are_known() -> None:
+    made = engine(BlockConfig((".",), cluster=True), verified=PODS)
+    assert texts(solved(made, "10-244-1-5.app.pod.c.test.")) == ["10.244.1.5"]
+    for name in ("10-244-1-6.app.pod.c.test.", "10-244-1-7.app.pod.c.test."):
+        assert solved(made, name).reply.rcode == wire.NXDOMAIN
+
+
+NOBODY = HostsConfig((".",), ())
 
 HOSTS = HostsConfig(
     (".",),

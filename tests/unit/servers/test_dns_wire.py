@@ -55,6 +55,17 @@ def test_records_are_packed_as_dnslib_reads_them(rtype, text, dnslib_text):
     assert rdata.from_text(rdata.type_number(rtype), back.answer[0].data.toZone())
 
 
+@pytest.mark.parametrize("edns", [None, 1232])
+def test_ttls_are_found_in_what_is_packed(edns):
+    query = wire.parse_query(question(edns=edns))
+    alias = record("shop.example.com.", "CNAME", "lb.example.com.", 7)
+    soa = record("example.com.", "SOA", "ns.example.com. root.example.com. 1 2 3 4 5", 9)
+    reply = Reply(answer=(alias, record("lb.example.com.", "A", "10.0.0.1", 8)), authority=(soa,))
+    packed = wire.pack_reply(query, reply, 512, False)
+    places = wire.ttl_places(packed[2:])
+    assert [int.from_bytes(packed[2 + at : 6 + at], "big") for at in places] == [7, 8, 9]
+
+
 def test_names_in_answers_are_compressed():
     query = wire.parse_query(question())
     alias = record("shop.example.com.", "CNAME", "lb.example.com.")

@@ -20,7 +20,8 @@ from emulab.servers.engines.balancer.logged import (
 )
 from emulab.servers.engines.balancer.names import proxy_name, server_name
 from emulab.servers.engines.balancer.statistics import frontend_status, read_rows
-from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, L4Config, TargetConfig
+from emulab.servers.health.config import HealthPolicy
+from emulab.servers.l4.config import FrontendConfig, FrontendLimits, L4Config, TargetConfig
 
 KEY, KEY6 = "tcp/203.0.113.10/80", "tcp/2001:db8:2::10/80"
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.servers.configuration import from_json
+from emulab.servers.health.config import HealthPolicy
+from emulab.servers.health.state import Health
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.algorithms import STRATEGIES
-from emulab.servers.l4.balance import Affinity, BalancedTarget, Health
-from emulab.servers.l4.config import FrontendConfig, HealthPolicy
+from emulab.servers.l4.balance import Affinity, BalancedTarget
+from emulab.servers.l4.config import FrontendConfig
 from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
 
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulab.servers.health.checks import probe
+from emulab.servers.health.checks.http import ranges_of
+from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.algorithms import STRATEGIES
 from emulab.servers.l4.balance import BalancedTarget
-from emulab.servers.l4.checks import probe
-from emulab.servers.l4.checks.http import ranges_of
-from emulab.servers.l4.config import FrontendConfig, FrontendLimits, HealthPolicy, TargetConfig
+from emulab.servers.l4.config import FrontendConfig, FrontendLimits, TargetConfig
 from emulab.servers.l4.frontend import Frontend, checked_spec
 from emulab.servers.l4.limits import ConnectionCount
 from emulab.servers.l4.metrics import exposition

@@ -17,6 +17,7 @@ from emulab.servers.dns.plugins.hosts import Hosts
 from emulab.servers.dns.plugins.logs import QueryLog
 from emulab.servers.dns.plugins.made import Made
 from emulab.servers.dns.plugins.rewriting import Rewriting, compiled
+from emulab.servers.dns.plugins.searching import Autopath
 from emulab.servers.dns.plugins.templates import AnswerTemplate
 from emulab.servers.dns.upstreams import Upstreams, upstreams
 from emulab.servers.dns.wire import SERVFAIL, ResourceRecord
@@ -42,8 +43,9 @@ class Block:
 
     def __init__(self, config: BlockConfig, asking: Asking) -> None:
         """Raises ValueError for a name, a regular expression or a record that is none."""
-        self.cluster, self.caches = config.cluster, config.caches
+        self.cluster, self.caches, self.limits = config.cluster, config.caches, config.limits
         self.logs, self.errors = [QueryLog(rule) for rule in config.logs], config.errors
+        self.autopath = Autopath(config.autopath) if config.autopath else None
         self._rewrites = [compiled(rule) for rule in config.rewrites]
         self._layers: list[Layer] = []
         if config.templates:
@@ -101,7 +103,8 @@ class Blocks:
 
 def _way(config: ForwardConfig, asking: Asking) -> ForwardWay:
     origin, apart = _name(config.origin), frozenset(map(_name, config.apart))
-    return ForwardWay(origin, apart, replace(upstreams(config.servers, asking), shuffled=config.shuffled))
+    made = upstreams(config.servers, asking)
+    return ForwardWay(origin, apart, replace(made, shuffled=config.shuffled, stream=config.stream))
 
 
 def _name(text: str) -> Name:

@@ -15,8 +15,9 @@ from emulab.servers.engines.balancer.logged import ABOVE, NOBODY, OUTSIDE, SEEN,
 from emulab.servers.engines.balancer.names import OPEN, REFUSED, proxy_name, server_name
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, milliseconds, quoted
 from emulab.servers.engines.shared import places
-from emulab.servers.l4.checks import kind_of
-from emulab.servers.l4.config import FrontendConfig, HealthPolicy, L4Config, TargetConfig
+from emulab.servers.health.checks import kind_of
+from emulab.servers.health.config import HealthPolicy
+from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 
 FOLDER = "/etc/haproxy"
 PLACES = places(FOLDER)

@@ -10,9 +10,9 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from emulab.errors import PeerError
-from emulab.servers.l4.balance import CheckResult
-from emulab.servers.l4.checks import http, tcp
-from emulab.servers.l4.config import HealthPolicy
+from emulab.servers.health.checks import http, tcp
+from emulab.servers.health.config import HealthPolicy
+from emulab.servers.health.state import CheckResult
 from emulab.servers.wire.proxyheader import proxy_header
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger {1, 0}: close() sends RST (socket(7))

@@ -7,8 +7,8 @@ import socket
 import ssl
 from functools import cache
 
-from emulab.servers.l4.balance import CheckResult
-from emulab.servers.l4.config import HealthPolicy
+from emulab.servers.health.config import HealthPolicy
+from emulab.servers.health.state import CheckResult
 from emulab.servers.wire.http1.client import ResponseReader, request_bytes
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from emulab.servers.l4.balance import CheckResult
-from emulab.servers.l4.config import HealthPolicy
+from emulab.servers.health.config import HealthPolicy
+from emulab.servers.health.state import CheckResult
 
 
 async def check(sock: socket.socket, address: str, policy: HealthPolicy) -> CheckResult:

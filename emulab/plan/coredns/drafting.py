@@ -1,0 +1,90 @@
+"""A server block of a Corefile under way, and what its plug-ins' words are read by. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from emulab.dataclass import dataclass, field
+from emulab.plan.coredns.syntax import CorefileError, Directive
+from emulab.servers.dns.config import CacheLimits
+
+ROOT = (".",)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h)")
+
+
+@dataclass(slots=True)
+class BlockDraft:
+    """A server block under way. `files` are the texts beside the Corefile, by name; `default` is what resolv.conf of
+    the pods names."""
+
+    zones: tuple[str, ...]
+    files: Mapping[str, str]
+    default: str
+    warnings: list[tuple[int, str]] = field(default_factory=list)
+    block: dict[str, Any] = field(default_factory=dict)
+    cluster: dict[str, Any] = field(default_factory=dict)
+    limits: CacheLimits | None = None
+    verified: bool = False
+    autopath: int = 0  # the line of one that goes by Pods
+
+    def warn(self, line: int, text: str) -> None:
+        self.warnings.append((line, text))
+
+
+def absolute(name: str) -> str:
+    """A zone or a name in lower case and with its last dot."""
+    return name.lower().rstrip(".") + "."
+
+
+def sayable(name: str) -> bool:
+    """Whether a name with its last dot can be asked for."""
+    plain = name.isascii() and name.isprintable() and "\\" not in name
+    return name == "." or (
+        plain and len(name) <= 254 and all(0 < len(part) < 64 for part in name[:-1].split("."))
+    )
+
+
+def zones_of(told: Directive, words: Iterable[str]) -> tuple[str, ...]:
+    """Raises CorefileError."""
+    found = tuple(map(absolute, words))
+    for zone in found:
+        if not sayable(zone):
+            raise CorefileError(told.line, f"{told.name}: {zone!r} is no DNS name")
+    return found
+
+
+def checked(told: Directive, check: Callable[[str], object], *texts: str) -> None:
+    """Raises CorefileError for a text that `check` has a ValueError for."""
+    for text in texts:
+        try:
+            check(text)
+        except ValueError as error:
+            raise CorefileError(told.line, f"{told.name}: {error}") from None
+
+
+def duration(told: Directive, text: str) -> float:
+    """Seconds of a duration as Go writes it; a number alone is seconds. Raises CorefileError."""
+    if text.isdigit():
+        return float(text)
+    parts = _DURATION.findall(text)
+    if not parts or "".join(a + b for a, b in parts) != text:
+        raise CorefileError(told.line, f"{told.name}: {text!r} is no duration")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def number(told: Directive, text: str) -> int:
+    """Raises CorefileError."""
+    if not text.isdigit() or len(text) > 9:
+        raise CorefileError(told.line, f"{told.name}: {text!r} is no number")
+    return int(text)
+
+
+def through(option: Directive) -> tuple[str, ...]:
+    return zones_of(option, option.words) or ROOT
+
+
+def unfollowed(draft: BlockDraft, plugin: str, option: Directive) -> None:
+    draft.warn(option.line, f"{plugin}: {option.name} is not followed")

@@ -1,0 +1,113 @@
+"""NodeLocal DNSCache: a cache on each node, which asks the cluster's DNS over TCP for the cluster's names.
+
+It follows its own Corefile, of which node-cache fills in the addresses (cmd/node-cache/app/configmap.go). Its address
+is one of the node's loopback device here, in the place of a dummy device.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_interface
+
+from emulab.kinds.core.nodecache import NodeCacheFlags, caches_of, own_addresses
+from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.installed import DNS_NAMESPACE, NODE_CACHE_NAME
+from emulab.kinds.registry import CONFIG_MAP, SERVICE
+from emulab.model.addresses import socket_name
+from emulab.model.families import family_of
+from emulab.model.findings import Finding
+from emulab.model.objects import Object
+from emulab.plan.coredns.corefile import COREFILE, Texts, read
+from emulab.plan.dns import listeners
+from emulab.plan.draft import Draft
+from emulab.plan.kept import PlanSource
+from emulab.plan.links import Address
+from emulab.plan.state import Place, PlannedServer
+from emulab.servers.dns.config import DnsConfig
+
+_METRICS = 9253
+_UPSTREAMS = "/etc/resolv.conf"
+_VARIABLE = re.compile(r"__PILLAR_(_[A-Z]+)+__")
+
+
+def told(pod: Object, _spec: PodSpec, container: Container) -> NodeCacheFlags:
+    """What a Pod's container is told."""
+    given = next(c for c in pod.spec["containers"] if c["name"] == container.name)
+    return NodeCacheFlags.of(pod.namespace, pod.spec, given)
+
+
+def configurer(cluster: Cluster, flags: NodeCacheFlags) -> Callable[[PlanSource], DnsConfig]:
+    """Who plans what all caches that are told the same do, but for their listeners."""
+    resolver = socket_name(cluster.underlays[0].resolver_vpc, 53)
+
+    def config(source: PlanSource) -> DnsConfig:
+        text = filled(corefile_text(source, flags), source, flags)
+        made = read(Texts(((COREFILE, text),)), resolver)
+        return DnsConfig(
+            listen=(),
+            blocks=made.blocks,
+            recursion=any(block.forward for block in made.blocks),
+            cache=made.limits,
+        )
+
+    return config
+
+
+def corefile_text(source: PlanSource, flags: NodeCacheFlags) -> str:
+    """The Corefile with its variables."""
+    o = source.get(CONFIG_MAP.key(flags.namespace, flags.config_map))
+    return str((o.raw.get("data") or {}).get(flags.key, "")) if o is not None else ""
+
+
+def unheeded(o: Object) -> Iterator[Finding]:
+    """What of a ConfigMap's Corefile isn't followed, when it is that of the nodes' caches."""
+    text = str((o.raw.get("data") or {}).get(COREFILE, ""))
+    if o.key != CONFIG_MAP.key(DNS_NAMESPACE, NODE_CACHE_NAME) or not text:
+        return
+    made, path = read(Texts(((COREFILE, _VARIABLE.sub("192.0.2.1", text)),)), ""), ("data", COREFILE)
+    if made.error:
+        yield Finding(o, path, f"{made.error}; the caches have nothing to answer")
+    for line, what in made.warnings:
+        if not what.startswith("kubernetes:"):
+            yield Finding(o, path, f"line {line}: {what}")
+
+
+def filled(text: str, source: PlanSource, flags: NodeCacheFlags) -> str:
+    """A Corefile with addresses in the place of node-cache's variables."""
+    service = source.get(SERVICE.key(flags.namespace, flags.upstream))
+    values = {
+        "__PILLAR__CLUSTER__DNS__": str(service.spec.get("clusterIP") or "") if service is not None else "",
+        "__PILLAR__LOCAL__DNS__": " ".join(map(str, flags.local)),
+        "__PILLAR__DNS__SERVER__": "",
+        "__PILLAR__UPSTREAM__SERVERS__": _UPSTREAMS,
+    }
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+def plan_addresses(draft: Draft, pod: Object, node: str, cluster: Cluster) -> None:
+    """The addresses that a Pod's caches have on its node."""
+    for flags in caches_of(pod.namespace, pod.spec):
+        for address in own_addresses(flags, cluster.service_cidrs):
+            prefix = f"{address}/{address.max_prefixlen}"
+            draft.add(Address(node, "lo", ip_interface(prefix)))
+
+
+def node_cache_servers(
+    name: str, place: Place, config: DnsConfig, flags: NodeCacheFlags, cluster: Cluster
+) -> list[PlannedServer]:
+    """The server in one of the Pods: at its addresses, with numbers at those of the node."""
+    own = own_addresses(flags, cluster.service_cidrs)
+    if not own:
+        return []
+    health = tuple(f"tcp/{address}/{flags.health_port}" for address in own)
+    families = {family_of(address) for address in own}
+    metrics = tuple(f"tcp/{a}/{_METRICS}" for a in place.addresses if family_of(a) in families)
+    listen = (*listeners(own), *health, *metrics)
+    pages = {str(flags.health_port): "health", str(_METRICS): "metrics"}
+    told_all = replace(config, listen=listen, pages=pages)
+    return [PlannedServer(name, "dns", place.namespace, told_all, dict.fromkeys(listen, place.namespace))]
