@@ -75,9 +75,14 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     from emulab.lab.supervisor.runtime import run
 
     # After a failure the folder stays, with the log in it, until the next command sweeps it.
-    in_order = asyncio.run(run(info, folder, images, spawned, ready, leash, named))
+    # Nobody waits for what is still under way then (`asyncio.run` would, for a task that ends its cancellation by an
+    # error of another kind and goes on, for ever): the kernel ends it with the process.
+    loop = asyncio.new_event_loop()
+    in_order = loop.run_until_complete(run(info, folder, images, spawned, ready, leash, named))
     private.unmount(folder)
     rundir.remove(folder, lock, keep_log=not in_order)
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _now() -> str:

@@ -44,11 +44,14 @@ async def run(
     stop = asyncio.Event()
     told: list[bool] = []
 
+    loop = asyncio.get_running_loop()
+
     def end() -> None:
+        if leash >= 0:
+            loop.remove_reader(leash)  # its end can be read again and again
         told.append(True)
         stop.set()
 
-    loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, end)
     network = KernelNetwork()
     processes = Processes(spawned)
