@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 import pytest
 import test_ingress_harness as harness
-from patience import soon, until
+from patience import LONG, soon, until
 from test_ingress_harness import Backend, World, http, read_head, routed
 from test_ingress_tls import certificate, listen_tls, run
 
@@ -194,11 +194,12 @@ async def test_a_large_answer_to_a_slow_reader_stops_the_server(world: World) ->
         f"http://127.0.0.1:{world.port}/",
     )
     try:
-        before = -1
-        while sent != before:
-            before = sent
-            await asyncio.sleep(0.3)
-        assert 0 < sent < 60_000_000
+        before = 0
+        async with asyncio.timeout(LONG):
+            while not sent or sent != before:
+                before = sent
+                await asyncio.sleep(0.3)
+        assert sent < 60_000_000
     finally:
         process.kill()
         await process.wait()

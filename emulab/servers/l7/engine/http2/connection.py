@@ -36,12 +36,11 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL, Command
+from emulab.servers.l7.engine.http2.heads import refused_head, request_head
 from emulab.servers.l7.engine.http2.stream import Http2Stream
-from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.personalities.personality import Ends
-from emulab.servers.wire.http1.framing import CHUNKED, UNFRAMED
 from emulab.servers.wire.http1.head import BadMessage
-from emulab.servers.wire.http2.fields import FieldList, request_text, size
+from emulab.servers.wire.http2.fields import FieldList, size
 from emulab.servers.wire.http2.frames import ServerEnd
 from emulab.servers.wire.proxyprotocol import Proxied
 
@@ -289,11 +288,8 @@ class Http2Machine:
         self.paid += total
         self._priorities += options.http2_streams
         self._requests += 1
-        if (
-            self._requests >= options.keepalive_requests
-            or options.keepalive_timeout <= 0
-            or self.around.closing
-        ):
+        last = options.keepalive_timeout <= 0 or self.around.closing
+        if last or self._requests >= options.keepalive_requests:
             self._farewell()
         self._deadline = now + self._patience if self.stalled else inf
         self._admit(Http2Stream(self, number, event.stream_ended is not None), fields, now)
@@ -302,27 +298,11 @@ class Http2Machine:
         self.streams[stream.number] = stream
         self._concern(stream)
         try:
-            head = self._head(fields, stream.body is None)
+            head = request_head(self.around, fields, stream.body is None)
         except BadMessage as error:
-            refused = RequestHead()
-            refused.version = "2.0"
-            if (b":method", b"HEAD") in fields:
-                refused.method = b"HEAD"
-            stream.refuse(refused, error.status, str(error), now)
+            stream.refuse(refused_head(fields), error.status, str(error), now)
         else:
             stream.admit(head, now)
-
-    def _head(self, fields: FieldList, whole: bool) -> RequestHead:
-        """What a request says, read as a head of HTTP/1.1. Raises `BadMessage`."""
-        text, trailers = request_text(fields)
-        head = self.around.snapshot.dialect.parse(text)
-        head.version, head.trailers, head.size = "2.0", trailers, size(fields)
-        head.expect = False  # nginx doesn't answer it in HTTP/2
-        if not whole and head.framing == UNFRAMED:
-            head.framing = CHUNKED
-        elif whole and head.framing > 0:
-            raise BadMessage(400, "the request ends before its body")
-        return head
 
     def _take_data(self, event: DataReceived, now: float) -> None:
         counted = event.flow_controlled_length
