@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from emulab.lab.folders.disk import writing
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder
 from emulab.plan.state import Place
 
-_DEPTH = 3
-"""Parts of the path of a folder that is covered: /etc/haproxy."""
-
 
 async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:
     """Writes the files of servers in a place; folders of theirs that are covered by others, by path.
 
-    Raises KernelError. Folders are covered whole, as a program may have files that the host hasn't.
+    Raises KernelError. The folder that all files of a server are in is covered whole, as the host may have others
+    there, or none.
     """
     world = around.world
-    if place.kind != "balancer" or world is None:
+    if place.kind == "pod" or world is None:
         return {}
-    names = [s.name for s in world.servers.values() if s.namespace == place.namespace]
+    own = files_folder(around, place).with_suffix(".served")
     found: dict[str, str] = {}
-    for name in names:
-        texts = await around.servers.files(name)
-        if texts:
-            found |= await asyncio.to_thread(_written, texts, files_folder(around, place) / "served")
+    for name in [s.name for s in world.servers.values() if s.namespace == place.namespace]:
+        if texts := await around.servers.files(name):
+            folder = os.path.commonpath([os.path.dirname(path) for path in texts])
+            written = own / folder.lstrip("/")
+            await asyncio.to_thread(_write, texts, folder, written)
+            found[folder] = str(written)
     return found
 
 
-def _written(texts: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Each folder that has files, with where they have been written."""
-    covered: dict[str, str] = {}
-    for path, text in texts.items():
-        parts = PurePosixPath(path).parts
-        top = PurePosixPath(*parts[:_DEPTH])
-        target = folder / Path(*parts[1:])
-        with writing(target):
-            target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            target.write_text(text)
-        covered[str(top)] = str(folder / Path(*top.parts[1:]))
-    return covered
+def _write(texts: Mapping[str, str], folder: str, written: Path) -> None:
+    with writing(written):
+        shutil.rmtree(written, ignore_errors=True)
+        for name, text in texts.items():
+            path = written / os.path.relpath(name, folder)
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o644)

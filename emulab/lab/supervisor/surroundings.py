@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,19 +45,6 @@ class Surroundings:
 def files_folder(around: Surroundings, place: Place) -> Path:
     """Where the files are that cover those of /etc in a place."""
     return around.folder / "etc" / shortened(place.name, NAME_MAX)
-
-
-def write_served(around: Surroundings, place: Place, folder: str, texts: Mapping[str, str]) -> Path:
-    """Writes the files of a program that serves in a place, as they are below a folder. Raises KernelError."""
-    own = files_folder(around, place).with_suffix(".served")
-    with writing(own):
-        shutil.rmtree(own, ignore_errors=True)
-        for name, text in texts.items():
-            path = own / os.path.relpath(name, folder)
-            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            path.write_text(text)
-            path.chmod(0o644)
-    return own
 
 
 def _has(path: Path, content: bytes) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import KINDS, POD, SERVICE
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.servedfiles import served_folders
-from emulab.lab.supervisor.surroundings import Surroundings, write_place_files, write_served
+from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
 from emulab.model.objects import Object
 from emulab.model.selectors import label_selector_of, matches_selector
 from emulab.plan.pods import place_name
@@ -115,7 +113,6 @@ async def describe_entry(
     Paths are below `/proc/PID` with numbers of the host, where PID is the supervisor or the container. The supervisor
     can open them as well, in the same turn of its loop: its /proc is the host's.
     """
-    served = await _served(around, target)
     place, pod = find_place(around, target, namespace)
     process = f"/proc/{supervisor}"
     entry: dict[str, Any] = {
@@ -148,16 +145,6 @@ async def describe_entry(
         why = runner.state.waiting or "ContainerCreating"
         raise UserError(f"container {chosen.name} of pod {pod.name} does not run: {why}")
     return {**entered, "join": {**entry["join"], **entered["join"]}}
-
-
-async def _served(around: Surroundings, target: str) -> dict[str, str]:
-    """The folder of a program that serves in a place: target → source. Whoever looks there sees what it was told."""
-    place = around.world.places.get(target) if around.world else None
-    texts = await around.servers.files(place.name) if place else {}
-    folder = os.path.commonpath([os.path.dirname(path) for path in texts]) if texts else ""
-    if place is None or not folder:
-        return {}
-    return {folder: str(await asyncio.to_thread(write_served, around, place, folder, texts))}
 
 
 def has_ended(

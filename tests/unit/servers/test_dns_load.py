@@ -98,12 +98,13 @@ async def test_a_flood_of_names_that_are_not_there_silences_nobody():
         thread = threading.Thread(target=flood)
         thread.start()
         try:
-            for _ in range(30):
+            asked = 0
+            while asked < 30 or server.server.status()["rcodes"].get("NXDOMAIN", 0) <= 100:
+                asked += 1
                 assert await soon(server.ask("shop.example.com")) == ["203.0.113.10"]
         finally:
             over.set()
             thread.join()
-        assert server.server.status()["rcodes"]["NXDOMAIN"] > 100
 
 
 @pytest.mark.parametrize("rtype", ["ANY", "A", "TXT", "SRV"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,12 +81,15 @@ def test_all_that_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize("key", [KEY, KEY6])
 @pytest.mark.parametrize("one", [PLAIN, EVERYTHING, FrontendConfig("leastconn", ())])
-def test_haproxy_takes_it(one: FrontendConfig, key: str, tmp_path: Path) -> None:
-    text = cfg(one, key).replace("bind fd@7", "bind 127.0.0.1:1").replace(conf.FOLDER, str(tmp_path))
-    (tmp_path / "haproxy.cfg").write_text(text)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "servers.state").write_text("1\n")
-    done = subprocess.run(["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True)
+def test_haproxy_takes_it(one: FrontendConfig, key: str) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # the path of a socket has 108 octets at most
+        text = cfg(one, key).replace("bind fd@7", "bind 127.0.0.1:1").replace(conf.FOLDER, folder)
+        Path(folder, "haproxy.cfg").write_text(text)
+        Path(folder, "run").mkdir()
+        Path(folder, "run", "servers.state").write_text("1\n")
+        done = subprocess.run(
+            ["haproxy", "-c", "-f", f"{folder}/haproxy.cfg"], capture_output=True, text=True
+        )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr, done.stderr
 
