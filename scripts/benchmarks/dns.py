@@ -57,7 +57,9 @@ def main(arguments: list[str]) -> int:
     figures = _measure(rounds, seconds, beside) if beside else {}
     rows = _rows(figures)
     if "ready" in parts:
-        rows.append(Row("readiness until names follow", tuple(_readiness(3 if options.quick else TURNS)), "ms", READY))
+        rows.append(
+            Row("readiness until names follow", tuple(_readiness(3 if options.quick else TURNS)), "ms", READY)
+        )
     show(rows, NOTES, options.output == "json")
     return 0
 

@@ -171,9 +171,7 @@ def cluster(number: int, listen: tuple[str, ...]) -> DnsConfig:
         f"default/s{i}-0": SliceNames(
             "default",
             f"s{i}",
-            tuple(
-                NamedEndpoint("", f"10.244.{i % 250}.{k + 2}", True) for k in range(3)
-            ),
+            tuple(NamedEndpoint("", f"10.244.{i % 250}.{k + 2}", True) for k in range(3)),
             ports,
         )
         for i in range(number)

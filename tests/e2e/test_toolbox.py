@@ -90,8 +90,9 @@ async def test_a_certificate_is_told_as_openssl_does(lab: Lab) -> None:
 
 
 MAKE = """
-cd /tmp && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=x \\
+cd "$(mktemp -d)" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=x \\
   -addext subjectAltName=DNS:shop.example.com -keyout key.pem -out cert.pem 2>/dev/null; cat key.pem cert.pem
+rm -r "$PWD"
 """
 
 
