@@ -17,8 +17,6 @@ SMALLEST = {
     "ingress": ("--rounds", "1", "--seconds", "1", "--only", "small,new"),
     "l7": ("--rounds", "1", "--seconds", "1"),
     "changes": ("--services", "20", "--repeats", "1"),
-    # Containers have a /tmp of their own: a checkout there is none of theirs.
-    **({} if ROOT.is_relative_to("/tmp") else {"runtimes": ("--rounds", "1")}),
 }
 """Those that take minutes or install something are not among them."""
 

@@ -119,7 +119,7 @@ class EngineRunner:
         doubt, end = clock() + _DOUBT, clock() + _RELOAD
         inodes = {str(os.fstat(sock.fileno()).st_ino) for sock in listeners.values()}
         late = self.how.leaves_late
-        while await _asked(status, b"/generation") != str(generation) or (
+        while (said := await _asked(status, b"/generation")) != str(generation) or (
             late and _listening(inodes) > workers
         ):
             now = clock()
@@ -127,9 +127,12 @@ class EngineRunner:
                 doubt = now + _DOUBT * 4
                 tested = await run_program(self.how.test)
                 if tested.status:
-                    said = complaint((tested.stderr + tested.stdout).decode(errors="replace"))
-                    raise ValueError(f"{name} does not take the configuration: {said}")
-                self.program.signal(self.how.reload)  # one that comes while a program begins anew is lost
+                    why = complaint((tested.stderr + tested.stdout).decode(errors="replace"))
+                    raise ValueError(f"{name} does not take the configuration: {why}")
+                if (
+                    said
+                ):  # one that came while a program began anew was lost; who never answered yet may die of one
+                    self.program.signal(self.how.reload)
             if now > end or not self.program.running:
                 raise ValueError(f"{name} does not answer")
             await asyncio.sleep(0.005)
