@@ -93,7 +93,7 @@ class Sending:
             writer.write(f"{method} {target} HTTP/1.1\r\nHost: h\r\n{body}Connection: close\r\n\r\n".encode())
             head = await reader.read()
             writer.close()
-        asked = sum(one.seen[f"{method} {target}"] for one in self.backends)
+        asked = sum(one.seen.pop(f"{method} {target}", 0) for one in self.backends)
         return int(head.split(b" ")[1]), asked
 
 
@@ -184,7 +184,11 @@ async def sides(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
 
 @pytest.mark.parametrize("number", range(len(CONDITIONS)), ids=CONDITIONS)
 async def test_as_nginx_does(sides: tuple[Sending, Sending], number: int) -> None:
-    """Every failure of one backend, with another that answers or fails in the same way, by several methods."""
+    """Every failure of one backend, with another that answers or fails in the same way, by several methods.
+
+    A case that differs is asked once more: where the whole machine pauses for longer than the read time-out, as a
+    loaded one does, a backend that would have failed at once looks silent to whichever proxy waited.
+    """
     ours, theirs = sides
     cases = [
         (method, f"{where(number, tries)}{first}-{second}")
@@ -194,7 +198,10 @@ async def test_as_nginx_does(sides: tuple[Sending, Sending], number: int) -> Non
     ]
     faults = []
     for method, target in cases:
-        mine, nginxs = await asyncio.gather(ours.ask(method, target), theirs.ask(method, target))
-        if mine != nginxs:
+        for _ in range(2):
+            mine, nginxs = await asyncio.gather(ours.ask(method, target), theirs.ask(method, target))
+            if mine == nginxs:
+                break
+        else:
             faults.append(f"{method} {target}: {mine}, nginx {nginxs}")
     assert not faults, f"{len(faults)} of {len(cases)}:\n" + "\n".join(faults)
