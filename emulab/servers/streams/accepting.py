@@ -68,8 +68,8 @@ class Acceptor:
 
     def _take_a_rest(self, error: OSError) -> None:
         """The queue would be reported again at once, and nothing else be done."""
-        where = ":".join(map(str, self._sock.getsockname()[:2]))
-        print(f"tcp {where}: accept: {error.strerror}", file=sys.stderr, flush=True)
+        where = "/".join(map(str, self._sock.getsockname()[:2]))
+        print(f"tcp/{where}: accept: {error.strerror}", file=sys.stderr, flush=True)
         self._unwatch()
         self._rest = asyncio.get_running_loop().call_later(_REST, self._resume)
 
