@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from emulab.kinds.networking.policyview import Labels
@@ -64,10 +64,17 @@ class PolicyScene(NamedTuple):
 
     @classmethod
     def of(cls, source: PlanSource) -> PolicyScene:
-        """What there is."""
+        """What there is to plan for."""
         labels = source.facts(NAMESPACE, namespace_labels)
         pods = source.facts(POD, policy_pod)
         return cls(tuple(pods.values()), {key.name: told for key, told in labels.items()})
+
+    @classmethod
+    def among(cls, pods: Iterable[Object], namespaces: Iterable[Object]) -> PolicyScene:
+        """What is among objects."""
+        found = (policy_pod(pod) for pod in pods)
+        labels = {o.name: namespace_labels(o) for o in namespaces}
+        return cls(tuple(pod for pod in found if pod is not None), labels)
 
     def labels_of(self, namespace: str) -> Labels:
         """Those of a Namespace, which needn't be there as an object."""
