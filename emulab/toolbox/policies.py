@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from emulab.kinds.cells import Raw
-from emulab.kinds.networking.policyview import EGRESS, INGRESS, Policy
+from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
+from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD
 from emulab.lab.client.requesting import connect
 from emulab.model.addresses import IPAddress
 from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
-from emulab.plan.policies.verdicts import Direction, PolicyEnd, Verdict, verdict
+from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, verdict
 from emulab.python import Lab
 
 PATIENCE = 1.0
@@ -24,14 +25,14 @@ _AT_ONCE = 64  # connections
 class Policies(NamedTuple):
     """The NetworkPolicies of a lab, and all that they are about."""
 
-    policies: Sequence[Policy]
+    policies: Sequence[NetworkPolicy]
     scene: PolicyScene
 
     @classmethod
     def of(cls, policies: Iterable[Raw], pods: Iterable[Raw], namespaces: Iterable[Raw]) -> Policies:
         """Of objects as a lab tells them."""
         scene = PolicyScene.among(map(Object, pods), map(Object, namespaces))
-        return cls([Policy.of(Object(one)) for one in policies], scene)
+        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene)
 
     def pod(self, namespace: str, name: str) -> PolicyPod | None:
         """A pod that policies can be about."""
@@ -41,15 +42,15 @@ class Policies(NamedTuple):
         """Whoever has an address."""
         return PolicyEnd(address, next((p for p in self.scene.pods if address in p.addresses), None))
 
-    def verdict(self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int) -> Verdict:
+    def verdict(self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int) -> FlowVerdict:
         """What becomes of a flow from the one to the other."""
         return verdict(self.policies, self.scene, source, destination, protocol, port)
 
 
 async def policies_of(lab: Lab) -> Policies:
     """Those of a lab that is up."""
-    kinds = ("NetworkPolicy", "Pod", "Namespace")
-    return Policies.of(*[await lab.get(kind) for kind in kinds])
+    policies, pods = await lab.get(NETWORK_POLICY.kind), await lab.get(POD.kind)
+    return Policies.of(policies, pods, await lab.get(NAMESPACE.kind))
 
 
 def shared_addresses(source: PolicyPod, destination: PolicyPod) -> tuple[IPAddress, IPAddress] | None:
@@ -61,7 +62,7 @@ def shared_addresses(source: PolicyPod, destination: PolicyPod) -> tuple[IPAddre
     return None
 
 
-class Flow(NamedTuple):
+class ProbedFlow(NamedTuple):
     """A connection that one pod might begin to a port of another."""
 
     source: PolicyPod
@@ -69,18 +70,20 @@ class Flow(NamedTuple):
     port: int
 
 
-async def probe(lab: Lab, flows: Sequence[Flow], patience: float = PATIENCE) -> list[bool]:
+async def probe(lab: Lab, flows: Sequence[ProbedFlow], patience: float = PATIENCE) -> list[bool]:
     """Whether a packet passes, for each of these: there is an answer, be it that nobody listens. Raises UserError for a
     pod that doesn't run."""
     room = asyncio.Semaphore(_AT_ONCE)
 
-    async def passes(flow: Flow) -> bool:
+    async def passes(flow: ProbedFlow) -> bool:
         addresses = shared_addresses(flow.source, flow.destination)
         if addresses is None:
             return False
         family = family_of(addresses[1]).number
         async with room:
-            with await lab.socket(flow.source.name, namespace=flow.source.namespace, family=family) as sock:
+            with await lab.socket(
+                f"pod/{flow.source.name}", namespace=flow.source.namespace, family=family
+            ) as sock:
                 try:
                     async with asyncio.timeout(patience):
                         await connect(sock, str(addresses[1]), flow.port)
@@ -93,7 +96,7 @@ async def probe(lab: Lab, flows: Sequence[Flow], patience: float = PATIENCE) -> 
     return list(await asyncio.gather(*map(passes, flows)))
 
 
-def reasons(found: Verdict, source: str, destination: str) -> list[tuple[str, str]]:
+def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str, str]]:
     """For each direction what is said of it."""
     if found.itself:
         return [("itself", "a pod always reaches itself")]
@@ -101,7 +104,7 @@ def reasons(found: Verdict, source: str, destination: str) -> list[tuple[str, st
     return [(name, _reason(name, direction, whose)) for name, (direction, whose) in ends.items()]
 
 
-def _reason(name: str, direction: Direction, whose: str) -> str:
+def _reason(name: str, direction: DirectionVerdict, whose: str) -> str:
     if not direction.policies:
         return f"allowed: no NetworkPolicy isolates {whose}"
     if direction.allowed_by is not None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from emulab.plan.policies.facts import PolicyPod
     from emulab.plan.policies.verdicts import PolicyEnd
     from emulab.python import Lab
-    from emulab.toolbox.policies import Flow, Policies
+    from emulab.toolbox.policies import Policies, ProbedFlow
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -183,7 +183,7 @@ def _matrix(options: argparse.Namespace) -> int:
 
 
 async def _matrix_of(options: argparse.Namespace, lab: Lab) -> int:
-    from emulab.toolbox.policies import Flow, policies_of, probe, shared_addresses
+    from emulab.toolbox.policies import ProbedFlow, policies_of, probe, shared_addresses
 
     there = await policies_of(lab)
     ports = {
@@ -199,7 +199,7 @@ async def _matrix_of(options: argparse.Namespace, lab: Lab) -> int:
         and (p.namespace == wanted if wanted else p.namespace not in ("kube-system", "ingress-nginx"))
     ]
     flows = [
-        Flow(one, other, ports[other.namespace, other.name])
+        ProbedFlow(one, other, ports[other.namespace, other.name])
         for one in pods
         for other in pods
         if one is not other and shared_addresses(one, other)
@@ -213,11 +213,11 @@ async def _matrix_of(options: argparse.Namespace, lab: Lab) -> int:
     return 1 if wrong else 0
 
 
-def _by_name(flow: Flow) -> tuple[str, str, Flow]:
+def _by_name(flow: ProbedFlow) -> tuple[str, str, ProbedFlow]:
     return str(flow.source), str(flow.destination), flow
 
 
-def _allows(there: Policies, named: tuple[str, str, Flow]) -> bool:
+def _allows(there: Policies, named: tuple[str, str, ProbedFlow]) -> bool:
     from emulab.toolbox.policies import shared_addresses
 
     flow = named[2]

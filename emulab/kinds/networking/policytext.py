@@ -9,11 +9,11 @@ from emulab.kinds import cells
 from emulab.kinds.networking.policyview import (
     DIRECTIONS,
     INGRESS,
-    Block,
-    Policy,
+    AddressBlock,
+    NetworkPolicy,
+    PodSelection,
     PolicyPort,
     PolicyRule,
-    Selection,
 )
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def described(o: Object) -> Fields:
     """The fields of a description."""
-    policy = Policy.of(o)
+    policy = NetworkPolicy.of(o)
     selector = cells.selector_text(policy.pods.pods)
     if not policy.pods.pods:
         selector = "<none> (Allowing the specific traffic to all pods in this namespace)"
@@ -61,9 +61,9 @@ def _port(port: PolicyPort) -> str:
     return f"{number}/{port.protocol.upper()}"
 
 
-def peer_text(peer: Block | Selection) -> str:
+def peer_text(peer: AddressBlock | PodSelection) -> str:
     """Who is meant."""
-    if isinstance(peer, Block):
+    if isinstance(peer, AddressBlock):
         exceptions = f", except {', '.join(map(str, peer.exceptions))}" if peer.exceptions else ""
         return f"IPBlock {peer.network}{exceptions}"
     pods = cells.selector_text(peer.pods) if peer.pods else ""

@@ -23,11 +23,11 @@ INGRESS, EGRESS = "ingress", "egress"
 """The directions, seen from the pods that a policy selects."""
 DIRECTIONS = (INGRESS, EGRESS)
 
-Labels = Mapping[str, str]
+PodLabels = Mapping[str, str]
 LabelSelector = Mapping[str, Any]
 
 
-class Block(NamedTuple):
+class AddressBlock(NamedTuple):
     """Addresses, pods' or not."""
 
     network: IPNetwork
@@ -42,14 +42,14 @@ def _within(address: IPAddress, network: IPNetwork) -> bool:
     return address.version == network.version and address in network
 
 
-class Selection(NamedTuple):
+class PodSelection(NamedTuple):
     """Pods by their labels, in Namespaces by theirs, or in one Namespace where `namespaces` is None."""
 
     pods: LabelSelector
     namespaces: LabelSelector | None
     namespace: str
 
-    def matches(self, labels: Labels, namespace: str, namespace_labels: Labels) -> bool:
+    def matches(self, labels: PodLabels, namespace: str, namespace_labels: PodLabels) -> bool:
         """Whether a pod with these labels in that Namespace is meant."""
         if self.namespaces is None:
             if namespace != self.namespace:
@@ -71,16 +71,16 @@ class PolicyPort(NamedTuple):
 class PolicyRule(NamedTuple):
     """What is allowed: any of these peers at any of these ports. None: everybody, every port of every protocol."""
 
-    peers: tuple[Block | Selection, ...] | None
+    peers: tuple[AddressBlock | PodSelection, ...] | None
     ports: tuple[PolicyPort, ...] | None
 
 
-class Policy(NamedTuple):
+class NetworkPolicy(NamedTuple):
     """One NetworkPolicy."""
 
     namespace: str
     name: str
-    pods: Selection
+    pods: PodSelection
     rules: Mapping[str, tuple[PolicyRule, ...]]
     """By the directions in which the policy isolates."""
 
@@ -88,7 +88,7 @@ class Policy(NamedTuple):
         return f"NetworkPolicy {self.namespace}/{self.name}"
 
     @classmethod
-    def of(cls, o: Object) -> Policy:
+    def of(cls, o: Object) -> NetworkPolicy:
         """The policy that an object is."""
         spec = o.spec
         given = {INGRESS: spec.get("ingress") or (), EGRESS: spec.get("egress") or ()}
@@ -100,7 +100,7 @@ class Policy(NamedTuple):
             for direction in DIRECTIONS
             if direction in types
         }
-        return cls(o.namespace, o.name, Selection(spec.get("podSelector") or {}, None, o.namespace), rules)
+        return cls(o.namespace, o.name, PodSelection(spec.get("podSelector") or {}, None, o.namespace), rules)
 
 
 def _rule(rule: Mapping[str, Any], peers: str, namespace: str) -> PolicyRule:
@@ -111,10 +111,10 @@ def _rule(rule: Mapping[str, Any], peers: str, namespace: str) -> PolicyRule:
     )
 
 
-def _peer(peer: Mapping[str, Any], namespace: str) -> Block | Selection:
+def _peer(peer: Mapping[str, Any], namespace: str) -> AddressBlock | PodSelection:
     if block := peer.get("ipBlock"):
-        return Block(_network(block["cidr"]), tuple(map(_network, block.get("except") or ())))
-    return Selection(peer.get("podSelector") or {}, peer.get("namespaceSelector"), namespace)
+        return AddressBlock(_network(block["cidr"]), tuple(map(_network, block.get("except") or ())))
+    return PodSelection(peer.get("podSelector") or {}, peer.get("namespaceSelector"), namespace)
 
 
 def _network(text: str) -> IPNetwork:
@@ -131,7 +131,9 @@ def _port(port: Mapping[str, Any]) -> PolicyPort:
     return PolicyPort(protocol, number, port.get("endPort") or number)
 
 
-def selected(policies: Iterable[Policy], direction: str, labels: Labels, namespace: str) -> list[Policy]:
+def selected(
+    policies: Iterable[NetworkPolicy], direction: str, labels: PodLabels, namespace: str
+) -> list[NetworkPolicy]:
     """The policies that isolate a pod in a direction."""
     return [
         policy

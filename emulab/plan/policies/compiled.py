@@ -11,11 +11,11 @@ from emulab.kinds.networking.policyview import (
     DIRECTIONS,
     EGRESS,
     INGRESS,
-    Block,
-    Policy,
+    AddressBlock,
+    NetworkPolicy,
+    PodSelection,
     PolicyPort,
     PolicyRule,
-    Selection,
 )
 from emulab.model.families import Family, family_of, of_family
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
@@ -24,9 +24,9 @@ from emulab.plan.rules.meaning import DROP, Meaning, meant
 PORT = "meta l4proto . th dport"
 COMPONENT = "network policy"
 _PEERS = {INGRESS: "saddr", EGRESS: "daddr"}
-_ANYBODY = Selection({}, {}, "")
+_ANYBODY = PodSelection({}, {}, "")
 
-Texts = tuple[str, ...]
+RuleTexts = tuple[str, ...]
 
 
 class CompiledPolicies(NamedTuple):
@@ -36,13 +36,13 @@ class CompiledPolicies(NamedTuple):
     """Sets of addresses, by name."""
     ports: Mapping[str, frozenset[str]]
     """Sets of addresses with protocol and port, where a rule names ports of its peers."""
-    chains: Mapping[str, Texts]
+    chains: Mapping[str, RuleTexts]
     """The rules for what is isolated alike."""
     leads: Mapping[str, Sequence[tuple[PolicyPod, str]]]
     """By direction the pods that are isolated, each with its chain."""
 
 
-def compiled(policies: Sequence[Policy], scene: PolicyScene, family: Family) -> CompiledPolicies:
+def compiled(policies: Sequence[NetworkPolicy], scene: PolicyScene, family: Family) -> CompiledPolicies:
     """All policies for these pods."""
     return _Compiler(policies, scene, family).all()
 
@@ -53,11 +53,11 @@ def digest(value: object) -> str:
 
 
 class _Compiler:
-    def __init__(self, policies: Sequence[Policy], scene: PolicyScene, family: Family) -> None:
+    def __init__(self, policies: Sequence[NetworkPolicy], scene: PolicyScene, family: Family) -> None:
         self._policies, self._scene, self._family = policies, scene, family
         self._peers: dict[str, frozenset[str]] = {}
         self._ports: dict[str, frozenset[str]] = {}
-        self._chains: dict[str, Texts] = {}
+        self._chains: dict[str, RuleTexts] = {}
         self._selected: dict[str, tuple[PolicyPod, ...]] = {}
         self._in: dict[str, list[PolicyPod]] = {}
         for pod in scene.pods:
@@ -68,14 +68,14 @@ class _Compiler:
         return CompiledPolicies(self._peers, self._ports, self._chains, leads)
 
     def _leads(self, direction: str) -> list[tuple[PolicyPod, str]]:
-        about: dict[int, tuple[PolicyPod, list[Policy]]] = {}
+        about: dict[int, tuple[PolicyPod, list[NetworkPolicy]]] = {}
         for policy in self._policies:
             if direction in policy.rules:
                 for pod in self._pods(policy.pods):
                     about.setdefault(id(pod), (pod, []))[1].append(policy)
         return [(pod, self._chain(direction, pod, policies)) for pod, policies in about.values()]
 
-    def _pods(self, selection: Selection) -> tuple[PolicyPod, ...]:
+    def _pods(self, selection: PodSelection) -> tuple[PolicyPod, ...]:
         """The pods that are meant, those of a Namespace alone where it says one."""
         name = digest(selection)
         found = self._selected.get(name)
@@ -91,7 +91,7 @@ class _Compiler:
             )
         return found
 
-    def _chain(self, direction: str, pod: PolicyPod, policies: Sequence[Policy]) -> str:
+    def _chain(self, direction: str, pod: PolicyPod, policies: Sequence[NetworkPolicy]) -> str:
         """The chain of those that are isolated as this pod is."""
         rules: dict[str, None] = {}
         for policy in policies:
@@ -133,12 +133,12 @@ class _Compiler:
             return
         field = f"{self._family.nft} {_PEERS[direction]}"
         for peer in rule.peers:
-            if isinstance(peer, Selection):
+            if isinstance(peer, PodSelection):
                 yield f"{field} @{self._set_of(peer)}"
             elif family_of(peer.network) is self._family:
                 yield " ".join([f"{field} {peer.network}", *(f"{field} != {one}" for one in peer.exceptions)])
 
-    def _set_of(self, peer: Selection) -> str:
+    def _set_of(self, peer: PodSelection) -> str:
         name = f"pods-{digest(peer)}"
         if name not in self._peers:
             self._peers[name] = frozenset(a for pod in self._pods(peer) for a in self._addresses(pod))
@@ -153,9 +153,9 @@ class _Compiler:
         return frozenset(
             f"{address} . {port.protocol} . {number}"
             for peer in peers
-            for pod in (self._scene.pods if isinstance(peer, Block) else self._pods(peer))
+            for pod in (self._scene.pods if isinstance(peer, AddressBlock) else self._pods(peer))
             for address in of_family(pod.addresses, self._family)
-            if not isinstance(peer, Block) or peer.has(address)
+            if not isinstance(peer, AddressBlock) or peer.has(address)
             for port in ports
             if (number := pod.port(port.protocol, port.name)) is not None
         )
@@ -167,7 +167,7 @@ def _port(port: PolicyPort) -> str:
     return f"{port.protocol} . {port.first}" + (f"-{port.last}" if port.last != port.first else "")
 
 
-def _denial(direction: str, policies: Sequence[Policy]) -> str:
+def _denial(direction: str, policies: Sequence[NetworkPolicy]) -> str:
     """The last rule: what none of these has allowed."""
     first = policies[0]
     names = ", ".join(f"{one.namespace}/{one.name}" for one in policies)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from emulab.kinds.networking.policyview import Labels
+from emulab.kinds.networking.policyview import PodLabels
 from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD
 from emulab.model.addresses import IPAddress
 from emulab.model.objects import Object
@@ -22,7 +22,7 @@ class PolicyPod(NamedTuple):
     namespace: str
     name: str
     node: str
-    labels: Labels
+    labels: PodLabels
     addresses: tuple[IPAddress, ...]
     ports: tuple[tuple[str, str, int], ...]
     """Names of ports, with protocol and number."""
@@ -51,7 +51,7 @@ def policy_pod(pod: Object) -> PolicyPod | None:
     return PolicyPod(pod.namespace, pod.name, spec["nodeName"], labels, pod_addresses(pod), ports)
 
 
-def namespace_labels(o: Object) -> Labels:
+def namespace_labels(o: Object) -> PodLabels:
     """The labels of a Namespace."""
     return {**(o.metadata.get("labels") or {}), NAME_LABEL: o.name}
 
@@ -60,7 +60,7 @@ class PolicyScene(NamedTuple):
     """All that NetworkPolicies are about."""
 
     pods: tuple[PolicyPod, ...]
-    namespaces: Mapping[str, Labels]
+    namespaces: Mapping[str, PodLabels]
 
     @classmethod
     def of(cls, source: PlanSource) -> PolicyScene:
@@ -76,7 +76,7 @@ class PolicyScene(NamedTuple):
         labels = {o.name: namespace_labels(o) for o in namespaces}
         return cls(tuple(pod for pod in found if pod is not None), labels)
 
-    def labels_of(self, namespace: str) -> Labels:
+    def labels_of(self, namespace: str) -> PodLabels:
         """Those of a Namespace, which needn't be there as an object."""
         return self.namespaces.get(namespace) or {NAME_LABEL: namespace}
 

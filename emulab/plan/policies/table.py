@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from emulab.kinds.core.serviceview import Service, ingress_ips
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.networking.policyview import DIRECTIONS, EGRESS, INGRESS, Policy
+from emulab.kinds.networking.policyview import DIRECTIONS, EGRESS, INGRESS, NetworkPolicy
 from emulab.kinds.registry import NETWORK_POLICY, SERVICE
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.families import Family, of_family
@@ -29,7 +29,7 @@ def plan_policies(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Seq
     """The tables of all nodes. Without policies there are none, and nothing of Pods is looked at."""
     if cluster.chain or not is_any(source):
         return
-    policies = [Policy.of(o) for o in source.members(NETWORK_POLICY).values()]
+    policies = [NetworkPolicy.of(o) for o in source.members(NETWORK_POLICY).values()]
     scene = PolicyScene.of(source)
     services = source.facts(SERVICE, _virtual) if cluster.proxy_mode == "ipvs" else {}
     virtual = [address for found in services.values() for address in found]

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from emulab.kinds.networking.policyview import (
     EGRESS,
     INGRESS,
-    Block,
-    Policy,
+    AddressBlock,
+    NetworkPolicy,
+    PodSelection,
     PolicyPort,
     PolicyRule,
-    Selection,
     selected,
 )
 from emulab.model.addresses import IPAddress
@@ -26,12 +26,12 @@ class PolicyEnd(NamedTuple):
     pod: PolicyPod | None = None
 
 
-class Direction(NamedTuple):
+class DirectionVerdict(NamedTuple):
     """What is said of one direction of a flow."""
 
-    policies: tuple[Policy, ...]
+    policies: tuple[NetworkPolicy, ...]
     """Those that isolate the pod."""
-    allowed_by: tuple[Policy, int] | None = None
+    allowed_by: tuple[NetworkPolicy, int] | None = None
     """A policy that allows the flow, with the number of its rule."""
 
     @property
@@ -40,11 +40,11 @@ class Direction(NamedTuple):
         return not self.policies or self.allowed_by is not None
 
 
-class Verdict(NamedTuple):
+class FlowVerdict(NamedTuple):
     """What becomes of a flow."""
 
-    egress: Direction
-    ingress: Direction
+    egress: DirectionVerdict
+    ingress: DirectionVerdict
     itself: bool = False
 
     @property
@@ -54,16 +54,16 @@ class Verdict(NamedTuple):
 
 
 def verdict(
-    policies: Sequence[Policy],
+    policies: Sequence[NetworkPolicy],
     scene: PolicyScene,
     source: PolicyEnd,
     destination: PolicyEnd,
     protocol: str,
     port: int,
-) -> Verdict:
+) -> FlowVerdict:
     """What becomes of a flow to this address and port, which is what kube-proxy has made of a Service's."""
     itself = source.pod is not None and source.address == destination.address
-    return Verdict(
+    return FlowVerdict(
         _direction(policies, scene, EGRESS, source.pod, destination, destination.pod, protocol, port),
         _direction(policies, scene, INGRESS, destination.pod, source, destination.pod, protocol, port),
         itself,
@@ -71,7 +71,7 @@ def verdict(
 
 
 def _direction(
-    policies: Iterable[Policy],
+    policies: Iterable[NetworkPolicy],
     scene: PolicyScene,
     direction: str,
     pod: PolicyPod | None,
@@ -79,24 +79,24 @@ def _direction(
     server: PolicyPod | None,
     protocol: str,
     port: int,
-) -> Direction:
+) -> DirectionVerdict:
     """`server`: the pod whose names of ports count."""
     if pod is None:
-        return Direction(())
+        return DirectionVerdict(())
     isolating = tuple(selected(policies, direction, pod.labels, pod.namespace))
     for policy in isolating:
         for number, rule in enumerate(policy.rules[direction]):
             if _has_peer(rule, peer, scene) and _has_port(rule, server, protocol, port):
-                return Direction(isolating, (policy, number))
-    return Direction(isolating)
+                return DirectionVerdict(isolating, (policy, number))
+    return DirectionVerdict(isolating)
 
 
 def _has_peer(rule: PolicyRule, peer: PolicyEnd, scene: PolicyScene) -> bool:
     return rule.peers is None or any(_is_peer(one, peer, scene) for one in rule.peers)
 
 
-def _is_peer(one: Block | Selection, peer: PolicyEnd, scene: PolicyScene) -> bool:
-    if isinstance(one, Block):
+def _is_peer(one: AddressBlock | PodSelection, peer: PolicyEnd, scene: PolicyScene) -> bool:
+    if isinstance(one, AddressBlock):
         return one.has(peer.address)
     pod = peer.pod
     return pod is not None and one.matches(pod.labels, pod.namespace, scene.labels_of(pod.namespace))

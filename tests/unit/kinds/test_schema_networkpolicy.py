@@ -8,7 +8,7 @@ import pytest
 from manifest_texts import accepted, described, refused
 
 from emulab.kinds.networking.policytext import described as in_words
-from emulab.kinds.networking.policyview import Policy
+from emulab.kinds.networking.policyview import NetworkPolicy
 from emulab.model.objects import Object
 
 
@@ -90,7 +90,7 @@ def policy(**spec: Any) -> Object:
     ],
 )
 def test_in_which_directions_a_policy_isolates(spec: dict[str, Any], directions: list[str]) -> None:
-    assert list(Policy.of(policy(**spec)).rules) == directions
+    assert list(NetworkPolicy.of(policy(**spec)).rules) == directions
 
 
 def test_in_words() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulab.kinds.networking.policyview import EGRESS, INGRESS, Policy
+from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
 from emulab.model.families import IPV4, IPV6, Family, of_family
 from emulab.model.objects import Object
 from emulab.plan.policies.compiled import compiled
@@ -101,10 +101,10 @@ specs = st.builds(
 )
 
 
-def policy(number: int, namespace: str, spec: Mapping[str, Any]) -> Policy:
+def policy(number: int, namespace: str, spec: Mapping[str, Any]) -> NetworkPolicy:
     metadata = {"name": f"p{number}", "namespace": namespace}
     kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
-    return Policy.of(Object({**kind, "metadata": metadata, "spec": spec}))
+    return NetworkPolicy.of(Object({**kind, "metadata": metadata, "spec": spec}))
 
 
 def pod(number: int, namespace: str, labels: Mapping[str, str], http: int) -> PolicyPod:
@@ -209,7 +209,7 @@ def end(address: Any, known: Sequence[PolicyPod]) -> PolicyEnd:
 
 @settings(max_examples=100, deadline=None)
 @given(pods, policies)
-def test_tables_decide_as_the_specification_does(known: list[PolicyPod], drawn: list[Policy]) -> None:
+def test_tables_decide_as_the_specification_does(known: list[PolicyPod], drawn: list[NetworkPolicy]) -> None:
     scene = PolicyScene(
         tuple(known), {n: {**told, "kubernetes.io/metadata.name": n} for n, told in NAMESPACES.items()}
     )
