@@ -59,6 +59,7 @@ VERBS = {
     "cert": "show a server's certificate, and which Secret it is of",
     "dns": "show, empty and spoil the caches of resolvers",
     "fault": "break something on purpose, and mend it",
+    "policy": "say who may reach whom by NetworkPolicies",
     "lab": "begin an exercise: find out what is broken, and mend it",
     "compare": "compare the proxy modes of one lab, side by side",
     "explain": "say what a kind or a field of it is",
