@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from emulab.errors import UserError
 from emulab.lab.client.client import LabClient
@@ -36,6 +36,7 @@ class Monitor:
         self.names = ObjectNames(client)
         self._client, self._taps, self._drops, self._drops_alone = client, taps, drops, drops_alone
         self._targets, self._namespace = (sources, destinations, pods), namespace
+        self._waiting: list[PacketDrop] = []  # later than the frames that were told
         self._wanted = self._asked()
         self._version = self.names.version
 
@@ -52,14 +53,18 @@ class Monitor:
         """What has happened since the last look, in the order of time. Raises EmulabError when the lab has ended."""
         return self._events(self._taps.look())
 
-    def rest(self) -> list[PacketEvent]:
-        """Stops, and gives what is left."""
-        return self._events(self._taps.rest())
+    def rest(self) -> Iterator[list[PacketEvent]]:
+        """Stops, and gives what is left, part by part."""
+        for frames in self._taps.rest():
+            yield self._events(frames)
+        yield self._events([], last=True)
 
-    def _events(self, frames: Iterable[Frame]) -> list[PacketEvent]:
+    def _events(self, frames: Iterable[Frame], last: bool = False) -> list[PacketEvent]:
         found = [] if self._drops_alone else [event for frame in frames if (event := event_of(frame))]
-        dropped = self._drops.read() if self._drops else ()
-        found += [event for drop in dropped if (event := self._dropped(drop))]
+        self._waiting += self._drops.read() if self._drops else ()
+        due = [drop for drop in self._waiting if drop.time <= self._taps.told_until or last]
+        self._waiting = [] if last else [drop for drop in self._waiting if drop.time > self._taps.told_until]
+        found += [event for drop in due if (event := self._dropped(drop))]
         if not found:
             return found
         self.names.learn(peer for event in found for peer in peers_of(event))

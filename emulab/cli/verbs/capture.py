@@ -13,6 +13,7 @@ from emulab.cli.usage import UsageError, add_namespace, duration, natural
 from emulab.errors import UserError
 
 if TYPE_CHECKING:
+    from emulab.observe.events import Frame
     from emulab.observe.pcapng import ByteSink
 
 
@@ -71,16 +72,19 @@ def run(options: argparse.Namespace) -> int:
         taps = closing.enter_context(LabTaps(client, options.targets, options.namespace, program=program))
         stream = CaptureStream(_opened(options.write, closing))
         print(f"capturing at {_told(taps.places)}; Ctrl-C ends it", file=sys.stderr, flush=True)
-        number, left = 0, options.count or sys.maxsize
-        while not ending.ended and number < left:
-            frames = taps.look()[: left - number]
-            number += len(frames)
-            stream.write(frames)
-        rest = taps.rest()[: left - number]
-        stream.write(rest)
+        number, most = 0, options.count or sys.maxsize
+
+        def keep(frames: list[Frame]) -> int:
+            stream.write(frames[: most - number])
+            return number + len(frames[: most - number])
+
+        while not ending.ended and number < most:
+            number = keep(taps.look())
+        for frames in taps.rest():
+            number = keep(frames)
         lost = taps.lost()
         stream.end(time.time_ns(), lost)
-        print(f"{number + len(rest)} packets captured, {told_lost(lost)}", file=sys.stderr)
+        print(f"{number} packets captured, {told_lost(lost)}", file=sys.stderr)
     return 0
 
 

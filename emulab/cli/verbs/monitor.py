@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from emulab.cli.usage import add_namespace, add_output, duration, natural
 if TYPE_CHECKING:
     from emulab.observe.capture.packetdrops import PacketDrops
 
+_LAST = 1.0  # seconds in which what has come is told, once it is to end
 _TARGET = "a place, pod/NAME, deploy/NAME or svc/NAME; may be repeated"
 
 
@@ -105,8 +107,14 @@ def run(options: argparse.Namespace) -> int:
 
         while not ending.ended and number < most:
             number = tell(monitor.look())
-        number = tell(monitor.rest())
-        print(f"{number} packets, {told_lost(taps.lost())}", file=sys.stderr)
+        last = time.monotonic() + _LAST
+        for events in monitor.rest():
+            number = tell(events)
+            if number >= most or time.monotonic() >= last:
+                break
+        untold = taps.unread() if number < most else 0
+        more = f", {untold} not told any more" if untold else ""
+        print(f"{number} packets, {told_lost(taps.lost())}{more}", file=sys.stderr)
     return 0
 
 

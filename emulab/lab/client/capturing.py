@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -39,15 +39,15 @@ class FileCapture:
         try:
             with self._opened:
                 while not self._ending.is_set():
-                    self._keep(self._taps.look)
-                self._keep(self._taps.rest)
+                    self._keep(self._taps.look())
+                for frames in self._taps.rest():
+                    self._keep(frames)
                 self.lost = self._taps.lost()
                 self._stream.end(time.time_ns(), self.lost)
         except Exception as error:
             self._failure = error  # told by `end`
 
-    def _keep(self, look: Callable[[], list[Frame]]) -> None:
-        frames = look()
+    def _keep(self, frames: Sequence[Frame]) -> None:
         self.packets += len(frames)
         self._stream.write(frames)
 

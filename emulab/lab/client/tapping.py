@@ -17,13 +17,14 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+from emulab.errors import UserError
 from emulab.lab.client.client import LabClient
 from emulab.observe.capture import rings
 from emulab.observe.events import Frame
 
 _AFRESH = 0.5  # seconds between two questions for places that are new
-_LATE = 2_000_000  # ns after which a frame is in its ring, whatever the processor did meanwhile
-_AT_ONCE = 20_000  # frames of a ring in one look: more come with the next one
+_LATE = 30_000_000  # ns after which a frame is in its ring, whatever the processor did meanwhile
+_AT_ONCE = 1000  # frames of a ring in one look: more come with the next one
 _PAUSE = 0.02  # seconds between two looks when nothing came
 _SIOCGIFNAME = 0x8910
 _IFREQ = struct.Struct("=16si20x")
@@ -39,10 +40,15 @@ class _Tap:
         self.ring = rings.Ring(socket.socket(fileno=fd), described["ring"])
         self._names = {int(index): str(name) for index, name in described["interfaces"].items()}
 
-    def frames(self) -> Iterator[Frame]:
-        for at, index, outgoing, length, data in islice(self.ring.frames(), _AT_ONCE):
-            if not (outgoing and index == _LOOPBACK):  # what is sent there comes in as well
-                yield Frame(at, self.place, self.name(index), outgoing, length, data)
+    def frames(self, until: int) -> tuple[list[Frame], int]:
+        """What has come, and up to when that is all of it: `until`, or earlier where there is more."""
+        raw = list(islice(self.ring.frames(), _AT_ONCE))
+        found = [
+            Frame(at, self.place, self.name(index), outgoing, length, data)
+            for at, index, outgoing, length, data in raw
+            if not (outgoing and index == _LOOPBACK)  # what is sent there comes in as well
+        ]
+        return found, until if len(raw) < _AT_ONCE else min(until, raw[-1][0])
 
     def name(self, index: int) -> str:
         """An interface's name. One that came later is asked for, while it is there."""
@@ -83,6 +89,7 @@ class LabTaps:
         self._taps: dict[str, _Tap] = {}
         self._gone_lost: dict[str, int] = {}  # what places lost that are no more
         self._waiting: list[Frame] = []  # too new to be told in their order
+        self.told_until = 0  # ns: what came before has been given
         self._asked_at = 0.0
         self._ask()
 
@@ -99,7 +106,7 @@ class LabTaps:
         last: list[Frame] = []
         gone = [self._taps.pop(id) for id in self._taps.keys() - set(found["ids"])]
         for tap in gone:
-            last += tap.frames()
+            last += tap.frames(0)[0]
             self._gone_lost[tap.place] = self._gone_lost.get(tap.place, 0) + tap.ring.lost()
             tap.close_socket()
         rings.close_all([tap.ring for tap in gone])
@@ -113,27 +120,33 @@ class LabTaps:
         frames = self._read()
         if not frames:
             time.sleep(_PAUSE)
-        if time.monotonic() - self._asked_at >= _AFRESH and not self._asked["targets"]:
-            self._waiting += self._ask()
+        if time.monotonic() - self._asked_at >= _AFRESH:
+            self._asked_at = time.monotonic()
+            with suppress(UserError):  # a pod that was named has gone: what came from it is told yet
+                self._waiting += self._ask()
         return frames
 
     def _read(self, slack: int = _LATE) -> list[Frame]:
         until = time.time_ns() - slack
         found = self._waiting
         for tap in self._taps.values():
-            found += tap.frames()
+            frames, until = tap.frames(until)
+            found += frames
         found.sort(key=attrgetter("time"))
         count = next((i for i, frame in enumerate(found) if frame.time > until), len(found))
         self._waiting = found[count:]
+        self.told_until = until
         return found[:count]
 
-    def rest(self) -> list[Frame]:
-        """Stops, and gives what is left."""
+    def rest(self) -> Iterator[list[Frame]]:
+        """Stops, and gives what is left, part by part."""
         rings.stop_all([tap.ring for tap in self._taps.values()])
-        found: list[Frame] = []
         while more := self._read(-_LATE):
-            found += more
-        return found
+            yield more
+
+    def unread(self) -> int:
+        """How many frames have come that weren't given yet."""
+        return len(self._waiting) + sum(tap.ring.unread() for tap in self._taps.values())
 
     def where(self, namespace: int, interface: int) -> tuple[str, str] | None:
         """The place and the interface that the kernel means by its numbers; None for what is watched nowhere."""
