@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.errors import UserError
-from emulab.kernel.processes.beside import EngineProgram
 from emulab.servers.base import Emit, Server
 from emulab.servers.engines.dnsmasq.conf import CONF, FOLDER, dnsmasq_files
 from emulab.servers.engines.names.hosting import NameServerMake, ProgramNameServer
 
 
-async def _carry_out(order: Mapping[str, Any], program: EngineProgram) -> dict[str, Any]:
+async def _carry_out(order: Mapping[str, Any], send: Callable[[int], None]) -> dict[str, Any]:
     """What dnsmasq can do with its cache: SIGHUP empties it. It counts nothing then (dnsmasq(8))."""
     if order["do"] == "flush" and not order.get("name"):
-        program.signal(signal.SIGHUP)
+        send(signal.SIGHUP)
         return {"flushed": None}
     raise UserError(f"its cache is dnsmasq's, {_UNABLE[str(order['do'])]}")
 

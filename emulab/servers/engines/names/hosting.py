@@ -33,8 +33,8 @@ _DOUBT = 5.0
 _ASK = 0.2
 """Seconds that an answer may take; then it is asked again."""
 
-CacheOrder = Callable[[Mapping[str, Any], EngineProgram], Awaitable[dict[str, Any]]]
-"""An order as `servers.dns.orders` has them, and the program; what came of it. Raises UserError."""
+CacheOrder = Callable[[Mapping[str, Any], Callable[[int], None]], Awaitable[dict[str, Any]]]
+"""An order as `servers.dns.orders` has them, and what signals the program; what came of it. Raises UserError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class ProgramNameServer:
 
     def order(self, order: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
         """See `base.Orderly`: a program's cache is its own, and it is asked for it."""
-        return self._make.order(order, self._program)
+        return self._make.order(order, self._program.signal)
 
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`."""

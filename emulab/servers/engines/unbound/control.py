@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from emulab.errors import UserError
-from emulab.kernel.processes.beside import EngineProgram
 from emulab.servers.dns import wire
 from emulab.servers.engines.unbound.conf import CONTROL_PORT
 
@@ -22,7 +21,7 @@ _RECORD = re.compile(r"(\S+)\s+(\d+)\s+IN\s+(\S+)\s+(.*)")
 _RCODE = 0xF
 
 
-async def carry_out(order: Mapping[str, Any], _: EngineProgram) -> dict[str, Any]:
+async def carry_out(order: Mapping[str, Any], _: Callable[[int], None]) -> dict[str, Any]:
     """Does what is asked, as `servers.dns.orders` has it. Raises UserError."""
     name = str(order.get("name") or "")
     match order["do"]:
