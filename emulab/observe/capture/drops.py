@@ -131,7 +131,7 @@ class RecordRing:
     Where the kernel refuses to map the ring, there is nothing to read.
     """
 
-    def __init__(self, descriptors: Sequence[int], record: struct.Struct, size: int = _SIZE) -> None:
+    def __init__(self, descriptors: Sequence[int], record: struct.Struct, size: int) -> None:
         """The first descriptor is the ring's, of `size` bytes."""
         self._descriptors = list(descriptors)
         self._record, self._size = record, size
@@ -190,7 +190,7 @@ class DropReader(RecordRing):
     """Tells what is dropped from the moment it is made; the descriptors are its own from then on."""
 
     def __init__(self, descriptors: Sequence[int], reasons: Mapping[str, str]) -> None:
-        super().__init__(descriptors, _RECORD)
+        super().__init__(descriptors, _RECORD, _SIZE)
         self._reasons = reasons
 
     def read(self, symbols: bool = False) -> list[KernelDrop]:
