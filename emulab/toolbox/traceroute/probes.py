@@ -178,12 +178,10 @@ def await_answers(icmp: socket.socket, family: Family, probes: Sequence[SentProb
     end = time.monotonic() + seconds
     poll = select.poll()
     poll.register(icmp, select.POLLIN)
-    for probe in probes:
-        if not isinstance(probe, IcmpProbe):
-            poll.register(
-                probe.sock, select.POLLOUT | select.POLLIN if isinstance(probe, TcpProbe) else select.POLLIN
-            )
-    waiting = {probe.key: probe for probe in probes}
+    waiting = {probe.key: probe for probe in probes if not probe.done}
+    for probe in waiting.values():
+        if not probe.spent and not isinstance(probe, IcmpProbe):
+            poll.register(probe.sock, select.POLLIN | (select.POLLOUT if isinstance(probe, TcpProbe) else 0))
     while waiting and (left := end - time.monotonic()) > 0:
         poll.poll(left * 1000)
         _hear(icmp, family, waiting)
