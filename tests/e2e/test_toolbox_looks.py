@@ -95,7 +95,10 @@ def run(*words: str, stdin: bytes = b"") -> str:
 
 def tshark(file: Path, *fields: str) -> list[list[str]]:
     words = [word for field in fields for word in ("-e", field)]
-    printed = run("tshark", "-r", str(file), "-T", "fields", *words)
+    # The end of a file that is being written is cut, which tshark has a status for.
+    asked = ["tshark", "-r", str(file), "-T", "fields", *words]
+    done = subprocess.run(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    printed = done.stdout.decode()
     return [line.split("\t") for line in printed.splitlines()]
 
 
