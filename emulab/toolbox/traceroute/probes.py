@@ -57,13 +57,13 @@ class SentProbe:
 
     protocol = ""
 
-    def __init__(self, place: Sender, hops: int) -> None:
-        self.place = place
+    def __init__(self, sender: Sender, hops: int) -> None:
+        self.sender = sender
         self.hops = hops
         self.answer, self.mark, self.reached = "", "", False
         self.seconds = 0.0
         self.sock = self._socket()
-        self.sock.setsockopt(*_HOP_LIMITS[socket.AddressFamily(place.family.number)], hops)
+        self.sock.setsockopt(*_HOP_LIMITS[socket.AddressFamily(sender.family.number)], hops)
         self.port = 0  # that of the target
         self.key: ProbeKey = ("", 0, 0)
         self.spent = False  # whether its own socket has nothing more to tell
@@ -83,7 +83,7 @@ class SentProbe:
             self._send(port, number)
         except OSError as error:
             why = _FAILED.get(error.errno or 0) or os.strerror(error.errno or 0)
-            raise UserError(f"{self.place.address}: can't be sent to: {why}") from None
+            raise UserError(f"{self.sender.address}: can't be sent to: {why}") from None
 
     def _send(self, port: int, number: int) -> None:
         raise NotImplementedError
@@ -91,19 +91,19 @@ class SentProbe:
     def look(self) -> None:
         """Looks for an answer of the target itself on the packet's own socket."""
 
-    def hear(self, message: IcmpMessage, sender: str) -> None:
+    def hear(self, message: IcmpMessage, teller: str) -> None:
         """A message of ICMP with the packet's key."""
         if message.kind[0] == packets.EXCEEDED:
-            self._answered(sender, False)
-        elif message.kind[0] == packets.ECHO_REPLY or sender == self.place.address:
-            self._answered(sender, message.mark == "", message.mark)
+            self._answered(teller, False)
+        elif message.kind[0] == packets.ECHO_REPLY or teller == self.sender.address:
+            self._answered(teller, message.mark == "", message.mark)
         else:  # refused by a rule on the way, maybe as if it were the target
-            self._answered(sender, False, message.mark or packets.REFUSED)
+            self._answered(teller, False, message.mark or packets.REFUSED)
 
-    def _answered(self, sender: str, reached: bool, mark: str = "") -> None:
+    def _answered(self, teller: str, reached: bool, mark: str = "") -> None:
         if not self.done:
             self.seconds = time.perf_counter() - self._sent
-            self.answer, self.reached, self.mark = sender, reached, mark
+            self.answer, self.reached, self.mark = teller, reached, mark
 
     def close(self) -> None:
         self.sock.close()
@@ -115,17 +115,17 @@ class UdpProbe(SentProbe):
     protocol = "udp"
 
     def _socket(self) -> socket.socket:
-        return self.place.open(int(socket.SOCK_DGRAM))
+        return self.sender.open(int(socket.SOCK_DGRAM))
 
     def _send(self, port: int, number: int) -> None:
         self.sock.bind(("", 0))
         self.key = ("udp", self.sock.getsockname()[1], 0)
-        self.sock.sendto(b"emulab traceroute", (self.place.address, port))
+        self.sock.sendto(b"emulab traceroute", (self.sender.address, port))
 
     def look(self) -> None:
         with suppress(OSError):
             self.sock.recv(1)
-            self._answered(self.place.address, True)
+            self._answered(self.sender.address, True)
 
 
 class TcpProbe(SentProbe):
@@ -134,13 +134,13 @@ class TcpProbe(SentProbe):
     protocol = "tcp"
 
     def _socket(self) -> socket.socket:
-        return self.place.open(int(socket.SOCK_STREAM))
+        return self.sender.open(int(socket.SOCK_STREAM))
 
     def _send(self, port: int, number: int) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.sock.bind(("", 0))
         self.key = ("tcp", self.sock.getsockname()[1], 0)
-        code = self.sock.connect_ex((self.place.address, port))
+        code = self.sock.connect_ex((self.sender.address, port))
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
 
@@ -152,7 +152,7 @@ class TcpProbe(SentProbe):
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self.spent = True
         if code in (0, errno.ECONNREFUSED):
-            self._answered(self.place.address, True)
+            self._answered(self.sender.address, True)
 
 
 class IcmpProbe(SentProbe):
@@ -161,13 +161,13 @@ class IcmpProbe(SentProbe):
     protocol = "icmp"
 
     def _socket(self) -> socket.socket:
-        return self.place.icmp()
+        return self.sender.icmp()
 
     def _send(self, port: int, number: int) -> None:
         identifier = os.getpid() & 0xFFFF
         self.key = ("icmp", identifier, number)
-        request = packets.echo_request(self.place.family, identifier, number)
-        self.sock.sendto(request, (self.place.address, 0))
+        request = packets.echo_request(self.sender.family, identifier, number)
+        self.sock.sendto(request, (self.sender.address, 0))
 
 
 PROBES: dict[str, type[SentProbe]] = {kind.protocol: kind for kind in (UdpProbe, TcpProbe, IcmpProbe)}

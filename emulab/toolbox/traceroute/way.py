@@ -57,7 +57,7 @@ class RouteSearch:
         port: int | None = None,
     ) -> None:
         self._client = client
-        self._place = Sender(client, source, namespace, address)
+        self._sender = Sender(client, source, namespace, address)
         self._protocol, self._port = protocol, port
         self._number = 0
         self._last: list[
@@ -68,11 +68,11 @@ class RouteSearch:
     def hops(self, most: int, queries: int, wait: float) -> Iterator[RouteHop]:
         """The hops in their order, each when it is known. Raises UserError."""
         silent = 0
-        with self._place.icmp() as icmp:
+        with self._sender.icmp() as icmp:
             for number in range(1, most + 1):
                 with ExitStack() as closing:
                     probes = self._sent(number, queries, icmp, closing)
-                    await_answers(icmp, self._place.family, probes, wait)
+                    await_answers(icmp, self._sender.family, probes, wait)
                     self._last = [(p.key[1], p.port) for p in probes]
                     self.reached = any(p.reached for p in probes)
                     yield RouteHop(
@@ -87,14 +87,14 @@ class RouteSearch:
         """Packets for a hop. Each is given a moment, so that its time isn't that of sending others."""
         found = []
         for _ in range(queries):
-            probe = PROBES[self._protocol](self._place, hops)
+            probe = PROBES[self._protocol](self._sender, hops)
             closing.callback(probe.close)
             port = PORTS[self._protocol] if self._port is None else self._port
             if self._protocol == "udp" and self._port is None:
                 port += self._number
             self._number += 1
             probe.send(port, self._number)
-            await_answers(icmp, self._place.family, [probe], _MOMENT)
+            await_answers(icmp, self._sender.family, [probe], _MOMENT)
             found.append(probe)
         return found
 
@@ -112,7 +112,7 @@ class RouteSearch:
 
     def _begins(self, flow: FlowTuple, own: int, port: int) -> bool:
         """Whether a flow is one of ours as it was sent. That of an echo request is told by its addresses alone."""
-        if flow.destination != self._place.address or not flow.protocol.startswith(self._protocol):
+        if flow.destination != self._sender.address or not flow.protocol.startswith(self._protocol):
             return False
         return self._protocol == "icmp" or (flow.source_port, flow.destination_port) == (own, port)
 
