@@ -11,6 +11,7 @@ import errno
 import time
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from operator import itemgetter
 
 from emulab.dataclass import dataclass
 from emulab.errors import KernelError
@@ -176,8 +177,8 @@ class KernelNetwork:
             members = list(group)
             self._send(members, "add", kinds.add, self._items.add)
             for item in members:
-                for handle, message in kinds.finish(item, self.handles):
-                    self._checked(handle, message)
+                for handle, told in groupby(kinds.finish(item, self.handles), key=itemgetter(0)):
+                    self._checked(handle, *(message for _, message in told))
                 for namespace, link in item.ends():
                     handle = self.handles[namespace]
                     if handle.forward_by_link:
@@ -207,9 +208,9 @@ class KernelNetwork:
                 raise KernelError(what, name, failure.errno)
 
     @staticmethod
-    def _checked(handle: Handle, message: Message) -> None:
-        for failure in send_batch(netns.open_rtnl(handle), [message]):
-            raise KernelError(f"{message.what}: {failure.text}", handle.name, failure.errno)
+    def _checked(handle: Handle, *messages: Message) -> None:
+        for failure in send_batch(netns.open_rtnl(handle), messages):
+            raise KernelError(f"{messages[failure.index].what}: {failure.text}", handle.name, failure.errno)
 
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""

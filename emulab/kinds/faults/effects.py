@@ -27,6 +27,25 @@ class LostOnWire:
 
 
 @dataclass(frozen=True, slots=True)
+class Impaired:
+    """The wire between a place and all others is slow, narrow or bad. Times are nanoseconds, `rate` bits a second.
+
+    Shares are of 1: packets that overtake those which are delayed, come twice, or with octets that nobody sent, and
+    so with a wrong checksum; `what` says which of them, "" for any.
+    """
+
+    place: str
+    direction: str = BOTH
+    delay: int = 0
+    jitter: int = 0
+    reorder: float = 0
+    duplicate: float = 0
+    corrupt: float = 0
+    what: str = ""
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Filtered:
     """A firewall of a node drops what its pods send: `what` of it, to whomever."""
 
@@ -50,4 +69,4 @@ class Unsynced:
     node: str
 
 
-Harm = LostOnWire | Filtered | WrongWay | Unsynced
+Harm = LostOnWire | Impaired | Filtered | WrongWay | Unsynced

@@ -23,6 +23,7 @@ class Symptom(NamedTuple):
 
     place: str
     command: tuple[str, ...]
+    options: Mapping[str, str] = {}  # what the fault is told so that it shows for certain
     after: str = ""  # what has to happen with the fault there before it shows: `pods-replaced`, the Service's
 
 
@@ -54,6 +55,6 @@ class FaultKind(NamedTuple):
     reasons: frozenset[str]
     options: Mapping[str, Option] = {}
     thread: str = ""
-    traced: Traced = Traced()
+    traced: Traced | None = Traced()  # None: no request fails by it
     decides: bool = False
     needs_overlay: bool = False

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from emulab.kinds.faults import (
+    corrupt,
+    delay,
     dnsblocked,
+    duplicate,
     kubeproxystuck,
     mtublackhole,
     nodelost,
     oneway,
     overlayblocked,
     packetloss,
+    rate,
+    reorder,
     stalevtep,
     zonelost,
 )
@@ -22,6 +27,11 @@ FAULTS: dict[str, FaultKind] = {
         zonelost.FAULT,
         oneway.FAULT,
         packetloss.FAULT,
+        delay.FAULT,
+        rate.FAULT,
+        reorder.FAULT,
+        duplicate.FAULT,
+        corrupt.FAULT,
         mtublackhole.FAULT,
         overlayblocked.FAULT,
         stalevtep.FAULT,

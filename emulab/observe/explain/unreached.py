@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, RouteAnswer
@@ -16,7 +18,7 @@ NO_NEIGHBOUR = frozenset({"NEIGH_FAILED", "NEIGH_CREATEFAIL", "NEIGH_QUEUEFULL",
 NO_LINK = frozenset({"QDISC_DROP", "DEV_READY"})
 TOO_BIG = frozenset({"PKT_TOO_BIG"})
 
-
+_CHECKSUMS = frozenset({"IP_CSUM", "TCP_CSUM", "UDP_CSUM"})
 _MEANINGS = {
     "NETFILTER_DROP": "a rule of its firewall dropped it",
     "IP_RPFILTER": "the way back to its source leads over another interface (rp_filter)",
@@ -299,4 +301,12 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     failure = Failure(last.place, "dropped", text, f"see its rules: {rules}", last.place)
     if drop is None:
         return Diagnosis(failure)
+    if drop.reason in _CHECKSUMS:
+        before = next(
+            (p for t in leg.transits if t.last is last for p in t.packets[::-1] if p.outgoing), last
+        )
+        mend = case.inside(before.place, f"ethtool -K {before.interface} tx off")
+        failure = replace(
+            failure, remedy=f"have the sender work checksums out itself: {mend}; or see the wire"
+        )
     return Diagnosis(case.with_drop(failure, drop, _MEANINGS), last, drop.time)

@@ -2,6 +2,7 @@
 
 * `faulty`: the world with all that is broken in it; without Faults it is the very same
 * `wire`: frames that the fabric loses
+* `bad`: cables that are slow, narrow or bad (`emulab.plan.impaired` has the way)
 * `filtered`: what a node's firewall drops
 * `ways`: an overlay's entries that lead elsewhere
 * `stuck`: a kube-proxy that follows no more

@@ -57,16 +57,22 @@ class Faulty:
 
 
 def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster) -> World:
-    from emulab.kinds.faults.effects import Filtered, LostOnWire, WrongWay
+    from emulab.kinds.faults.effects import Filtered, Impaired, LostOnWire, WrongWay
+    from emulab.plan import impaired
+    from emulab.plan.faults.bad import cables
     from emulab.plan.faults.filtered import filtered
     from emulab.plan.faults.ways import astray
     from emulab.plan.faults.wire import KEY, lost
 
     network = world.network
     rulesets: dict[tuple[str, str], Rules] = dict(network.rulesets)
-    items = network.items
+    items, ports = network.items, dict[str, str]()
+    if wires := _only(effects, Impaired):
+        bad = impaired.spliced(world, cables(wires, cluster))
+        rulesets[impaired.KEY], ports = bad.rules, dict(bad.ports)
+        items = items.union(bad.items)
     if frames := _only(effects, LostOnWire):
-        rules, more = lost(world, frames, cluster)
+        rules, more = lost(world, frames, cluster, ports)
         rulesets[KEY] = rules
         items = items.union(more)
     rulesets.update(astray(rulesets, _only(effects, WrongWay), cluster))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds.emulab.fault import ACTIVE, Fault
-from emulab.kinds.faults.effects import Filtered, Harm, LostOnWire, Unsynced, WrongWay
+from emulab.kinds.faults.effects import Filtered, Harm, Impaired, LostOnWire, Unsynced, WrongWay
 from emulab.kinds.faults.scene import Scene
 from emulab.kinds.registry import FAULT
 from emulab.model.collection import Objects
@@ -27,7 +27,7 @@ def faults_at_work(objects: Objects) -> Owner | None:
 
 def _place(effect: Harm) -> str:
     match effect:
-        case LostOnWire(place):
+        case LostOnWire(place) | Impaired(place):
             return place
         case Filtered(node) | Unsynced(node):
             return node

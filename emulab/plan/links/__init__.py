@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from emulab.plan.links.address import Address
 from emulab.plan.links.bridge import Bridge
+from emulab.plan.links.checksums import Checksums
+from emulab.plan.links.delayline import DelayLine
+from emulab.plan.links.detached import Detached
 from emulab.plan.links.dummy import Dummy
 from emulab.plan.links.forwarding import ForwardingEntry
 from emulab.plan.links.item import Item
@@ -15,6 +18,7 @@ from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.route import NextHop, Route
 from emulab.plan.links.rule import RoutingRule
 from emulab.plan.links.segmentation import Segmentation
+from emulab.plan.links.shaper import Shaper
 from emulab.plan.links.veth import Veth
 from emulab.plan.links.vxlan import Vxlan
 
@@ -22,6 +26,9 @@ __all__ = [
     "KINDS",
     "Address",
     "Bridge",
+    "Checksums",
+    "DelayLine",
+    "Detached",
     "Dummy",
     "ForwardingEntry",
     "Item",
@@ -30,6 +37,7 @@ __all__ = [
     "Route",
     "RoutingRule",
     "Segmentation",
+    "Shaper",
     "Veth",
     "Vxlan",
     "rank",
@@ -41,6 +49,10 @@ KINDS: list[type[Item]] = [
     Vxlan,  # names its underlay device
     Dummy,
     Segmentation,
+    Checksums,
+    DelayLine,
+    Shaper,
+    Detached,  # once there is what stands in its stead
     Address,
     Neighbour,
     ForwardingEntry,

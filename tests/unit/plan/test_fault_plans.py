@@ -15,9 +15,10 @@ from emulab.kinds.faults.table import FAULTS
 from emulab.kinds.registry import FAULT
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Families
-from emulab.plan.draft import FABRIC
+from emulab.plan.draft import FABRIC, mac
 from emulab.plan.faults.stuck import Stuck
-from emulab.plan.links import Segmentation
+from emulab.plan.impaired import Cable, Impairment
+from emulab.plan.links import Checksums, DelayLine, Detached, Segmentation, Shaper, Veth
 from emulab.plan.state import Mesh, Network, Ruleset, World
 from emulab.plan.world import Planner
 
@@ -53,7 +54,9 @@ def test_a_fault_changes_rules_and_ways_alone(
     assert broken.network.namespaces == whole.network.namespaces
     assert broken.places == whole.places and broken.servers == whole.servers
     assert whole.network.items <= broken.network.items
-    assert {type(item) for item in broken.network.items - whole.network.items} <= {Segmentation}
+    assert {type(item) for item in broken.network.items - whole.network.items} <= {
+        *(Segmentation, Veth, Detached, DelayLine, Shaper, Checksums)
+    }
     changed = {k for k, r in broken.network.rulesets.items() if whole.network.rulesets.get(k) != r}
     assert changed or name == "kube-proxy-stuck"
     assert broken.network.rulesets.keys() >= whole.network.rulesets.keys()
@@ -91,6 +94,48 @@ def test_a_node_of_others_is_sent_what_is_for_another_ones_pods() -> None:
     assert ways(broken, "node2") == ways(whole, "node2")
     assert ways(broken, "node1")["node2"].node == ways(whole, "node1")["node3"].node
     assert ways(broken, "node1")["node3"] == ways(whole, "node1")["node3"]
+
+
+def test_what_a_cable_does_comes_between_the_port_and_the_bridge() -> None:
+    broken = world(cluster(), fault("delay", "client", delay="200us", direction="from"))
+    lines = {i.line(str) for i in broken.network.items - world(cluster()).network.items}
+    assert lines == {
+        "delay-line client~d0 delay 200us slots 64",
+        "link client nomaster",
+        f"veth client~d1 mac {mac(FABRIC, 'client~d1')} mtu 65000 master internet"
+        f" peer {FABRIC}/client~d0 mac {mac(FABRIC, 'client~d0')}",
+    }
+    rules = broken.network.rulesets[FABRIC, "netdev wire"]
+    assert isinstance(rules, Ruleset)
+    assert {name: chain[1:] for name, chain in rules.chains.items()} == {
+        "ingress-client": ("meta mark set numgen inc mod 64 offset 65537", 'fwd to "client~d0"'),
+        "ingress-client_d1": (
+            'meta mark 0x10001-0x7fffffff meta mark set meta mark | 0x80000000 fwd to "client~d0"',
+            "meta mark set 0",
+        ),
+        "ingress-client_d0": ("meta mark set 0", 'fwd to "client"'),
+    }
+
+
+def test_a_cable_that_is_bad_in_two_ways_is_bad_in_both() -> None:
+    both = Cable.of(
+        [Cable(Impairment(1, 2, 0.5, rate=3)), Cable(Impairment(4, loss=0.5), Impairment(rate=5))]
+    )
+    assert both == Cable(Impairment(5, 2, 0.75, rate=3), Impairment(rate=5))
+
+
+def test_losses_are_those_of_whatever_is_the_bridges_port() -> None:
+    names = ("delay", "packet-loss")
+    faults = [fault(name).replace('"name": "f"', f'"name": "{name}"') for name in names]
+    assert 'oifname "node2~d1" numgen random mod 1000000 < 100000 counter drop' in wire(
+        world(cluster(), *faults)
+    )
+
+
+def test_delays_are_spread_evenly_and_not_in_order() -> None:
+    delays = list(DelayLine("a", "b", 1_000_000, 250_000).delays())
+    assert (min(delays), max(delays), len(delays)) == (750_000, 1_250_000, 100)
+    assert sorted(delays) != delays == list(DelayLine("a", "b", 1_000_000, 250_000).delays())
 
 
 def test_once_it_is_mended_the_world_is_the_very_same() -> None:

@@ -1,0 +1,66 @@
+"""Delay lines: links that hold what they send for a while."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from emulab.dataclass import dataclass
+from emulab.plan.links.item import End, Item
+
+LEAST, MOST = 64, 1024
+"""How many packets can be on their way in a line at once, at the least and at the most."""
+
+_PACKETS_A_NANOSECOND = 40_000 / 1e9
+
+AGAIN = 0x8000_0000
+"""Of a packet's mark: it has passed the line once."""
+FIRST = 0x1_0001
+"""The mark of the first slot: its class of HTB, 1:1."""
+
+
+@dataclass(frozen=True, slots=True)
+class DelayLine(Item):
+    """A link that holds each packet for `delay` nanoseconds, give or take up to `jitter`.
+
+    It has slots. A packet takes the slot that its mark names, from `FIRST` on, and has to be sent twice, the second
+    time with `AGAIN` in its mark: the slot is free at the first time, and pays for that before it sends again. With
+    `AGAIN` alone a packet isn't held.
+    """
+
+    namespace: str
+    link: str
+    delay: int
+    jitter: int = 0
+
+    word = "delay-line"
+
+    def on(self) -> tuple[End, ...]:
+        return ((self.namespace, self.link),)
+
+    def slots(self) -> tuple[tuple[object, ...], ...]:
+        return (("qdisc", self.namespace, self.link),)
+
+    def reading_order(self) -> tuple[object, ...]:
+        return (self.link,)
+
+    def title(self) -> str:
+        return f"delay line on {self.link}"
+
+    def line(self, name: Callable[[str], str]) -> str:
+        jitter = f" jitter {self.jitter / 1e3:g}us" if self.jitter else ""
+        return f"delay-line {self.link} delay {self.delay / 1e3:g}us{jitter} slots {self.size}"
+
+    @property
+    def size(self) -> int:
+        """How many slots there are: each is taken for twice the delay."""
+        wanted = round(2 * (self.delay + self.jitter) * _PACKETS_A_NANOSECOND)
+        return min(max(wanted, LEAST), MOST)
+
+    def delays(self) -> Iterator[int]:
+        """The delay of each slot: all between the least and the most alike often, in an order that looks like none."""
+        count = self.size
+        least, span = max(1, self.delay - self.jitter), 2 * self.jitter
+        spread = [least + span * n // (count - 1) for n in range(count)]
+        random.Random(count).shuffle(spread)  # the same one each time
+        return iter(spread)
