@@ -30,6 +30,9 @@ from emulab.plan.difference import NetworkChange, dead_links, difference, vanish
 from emulab.plan.links import Item, rank
 from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, Tuning, UdpBackends
 
+_NOT_THERE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH})
+"""What the kernel says of an item that is gone already: with its link, or by somebody's own hand."""
+
 RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 """Key, before, after."""
 
@@ -199,7 +202,7 @@ class KernelNetwork:
             batch = [encode(item, self.handles) for item in members]
             failures = send_batch(netns.open_rtnl(self.handles[name]), batch)
             failed = {f.index for f in failures}
-            gone = {f.index for f in failures if verb == "remove" and f.errno == errno.ENODEV}
+            gone = {f.index for f in failures if verb == "remove" and f.errno in _NOT_THERE}
             for index, item in enumerate(members):
                 if index not in failed - gone:
                     note(item)

@@ -137,6 +137,7 @@ REASONS = {
     "refused": "a place that the packet wasn't meant for refused it",
     # the way
     "no-route": "a routing table has no way to the address, or none back",
+    "reverse-path": "a place drops what it would answer over another link (rp_filter)",
     "no-forwarding": "a place that is to send packets on is set not to",
     "loop": "the packet went in a circle",
     "mtu": "the packet was too big for a link and must not be fragmented",

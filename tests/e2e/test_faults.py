@@ -38,7 +38,13 @@ SERVICE = {
     "metadata": {"name": "web"},
     "spec": {"selector": LABELS, "ports": [{"port": 80}]},
 }
-WORLD = "\n---\n".join(map(json.dumps, (CLUSTER, WEB, SERVICE)))
+LOCAL = {
+    **SERVICE,
+    "metadata": {"name": "local"},
+    "spec": {"selector": LABELS, "ports": [{"port": 80}], "internalTrafficPolicy": "Local"},
+}
+WORLD = "\n---\n".join(map(json.dumps, (CLUSTER, WEB, SERVICE, LOCAL)))
+OUTSIDE = "198.51.100.53"  # of `dns`
 TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 
 
@@ -52,8 +58,15 @@ async def words(lab: Lab) -> dict[str, str]:
     """What the words in braces stand for."""
     pods = {p["spec"]["nodeName"]: p for p in await lab.get("Pod", namespace="default") if not ending(p)}
     nodes = {n["metadata"]["name"]: n["status"]["addresses"][0]["address"] for n in await lab.get("Node")}
-    service = (await lab.get("Service", "web", "default"))[0]["spec"]["clusterIP"]
-    found = {"service": service, "service_name": "web"}
+    services = {s["metadata"]["name"]: s["spec"]["clusterIP"] for s in await lab.get("Service")}
+    found = {
+        "service": services["web"],
+        "service_name": "web",
+        "local_service": services["local"],
+        "names": services["kube-dns"],
+        "outside_names": OUTSIDE,
+        "held": "0",
+    }
     for prefix, node in (("", "node2"), ("other_", "node1")):
         pod = pods[node]
         found |= {
@@ -78,17 +91,37 @@ async def works(lab: Lab, fault: FaultKind, known: Mapping[str, str]) -> bool:
 async def happen(lab: Lab, fault: FaultKind) -> None:
     """What has to come after the fault before it shows."""
     if fault.symptom.after == "pods-replaced":
-        old = {p["metadata"]["name"] for p in await lab.get("Pod", namespace="default")}
-        for name in old:
-            await lab.delete("Pod", name)
+        await replaced(lab, "default", 3)
+    elif fault.symptom.after == "name-servers-replaced":
+        await replaced(lab, "kube-system", 0)
 
-        async def replaced() -> bool:
-            there = await lab.get("Pod", namespace="default")
-            ready = [p for p in there if p["status"].get("phase") == "Running" and not ending(p)]
-            return not old & {p["metadata"]["name"] for p in there} and len(ready) == 3
 
-        await eventually(replaced)
-        await lab.ready()
+async def replaced(lab: Lab, namespace: str, number: int) -> None:
+    old = {p["metadata"]["name"] for p in await lab.get("Pod", namespace=namespace)}
+    for name in old:
+        await lab.delete("Pod", name, namespace)
+
+    async def gone() -> bool:
+        there = await lab.get("Pod", namespace=namespace)
+        ready = [p for p in there if p["status"].get("phase") == "Running" and not ending(p)]
+        return not old & {p["metadata"]["name"] for p in there} and len(ready) >= (number or len(old))
+
+    await eventually(gone)
+    await lab.ready()
+
+
+async def under_way(lab: Lab, fault: FaultKind, known: Mapping[str, str]) -> asyncio.Task[bool] | None:
+    """A symptom that begins before its fault: its command once it has its connection."""
+    if fault.symptom.after != "while-it-runs":
+        return None
+    waiting = asyncio.create_task(works(lab, fault, {**known, "held": "4"}))
+
+    async def connected() -> bool:
+        done = await lab.exec(known["pod"], "ss", "-tnH", "state", "established")
+        return known["other_pod_address"].encode() in done.stdout
+
+    await eventually(connected)
+    return waiting
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -97,10 +130,11 @@ async def test_symptom_explanation_mend(lab: Lab, name: str) -> None:
     target, known = TARGETS[fault.target], await words(lab)
     known["target"] = target
     assert await works(lab, fault, known)
+    waiting = await under_way(lab, fault, known)
     async with lab.fault(name, target, **fault.symptom.options) as own:
         await happen(lab, fault)
         known |= await words(lab)
-        assert not await works(lab, fault, known)
+        assert not await (waiting or works(lab, fault, known))
         status = (await lab.get("Fault", own))[0]["status"]
         assert (status["phase"], status["target"]) == ("Active", target)
 
@@ -109,10 +143,16 @@ async def test_symptom_explanation_mend(lab: Lab, name: str) -> None:
 
     await eventually(mended, 30)
     if fault.traced is None:
+        async with lab.fault(name, target):
+            path = await lab.trace(f"http://{known['other_pod_address']}/", source=known["pod"], timeout=10)
+        told = [note for note in path.notes if f"fault {name}-{target}: " in note]
+        assert path.failure is None and told[0].endswith(f"emulab fault mend {name}-{target}"), path
         return
     async with lab.fault(name, target, **fault.traced.options):
         await happen(lab, fault)
         known |= await words(lab)
+        if fault.traced.worn:
+            await works(lab, fault, known)
         headers = {"X-Long": "x" * fault.traced.octets} if fault.traced.octets else {}
         url, place = fault.traced.url.format(**known), fault.traced.place.format(**known)
         path = await lab.trace(url, source=place, headers=headers, timeout=2)

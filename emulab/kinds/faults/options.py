@@ -39,6 +39,18 @@ def size(least: int, most: int) -> Callable[[Any], OptionValue]:
     return read
 
 
+def amount(least: int, most: int) -> Callable[[Any], OptionValue]:
+    """A whole number."""
+
+    def read(value: Any) -> OptionValue:
+        found = _number(value, least, most, f"a whole number from {least} to {most}")
+        if not found.is_integer():
+            raise ValueError(f"not a whole number from {least} to {most}")
+        return found
+
+    return read
+
+
 def direction(value: Any) -> OptionValue:
     """Raises ValueError."""
     if value not in (TO, FROM, BOTH):

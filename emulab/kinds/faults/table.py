@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from emulab.kinds.faults import (
+    asymmetricroute,
+    badchecksum,
+    conntrackfull,
     corrupt,
     delay,
     dnsblocked,
+    dnsrace,
     duplicate,
+    hairpin,
+    halfopen,
     kubeproxystuck,
     mtublackhole,
     nodelost,
@@ -15,7 +21,10 @@ from emulab.kinds.faults import (
     packetloss,
     rate,
     reorder,
+    snatexhausted,
+    staleneighbour,
     stalevtep,
+    udpflows,
     zonelost,
 )
 from emulab.kinds.faults.fault import FaultKind
@@ -34,9 +43,18 @@ FAULTS: dict[str, FaultKind] = {
         corrupt.FAULT,
         mtublackhole.FAULT,
         overlayblocked.FAULT,
+        badchecksum.FAULT,
         stalevtep.FAULT,
+        staleneighbour.FAULT,
+        asymmetricroute.FAULT,
+        hairpin.FAULT,
+        conntrackfull.FAULT,
+        snatexhausted.FAULT,
+        halfopen.FAULT,
+        udpflows.FAULT,
         kubeproxystuck.FAULT,
         dnsblocked.FAULT,
+        dnsrace.FAULT,
     )
 }
 """By name, in the order in which they are listed: from the cable upwards."""

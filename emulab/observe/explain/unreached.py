@@ -220,12 +220,25 @@ def _vanished(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
         return thrown_away(
             case, leg, Failure(last.place, reason, f"{text}: {why}", remedy, who), last, NO_LINK
         )
+    if (wrong := _nobodys(case, last, following)) is not None:
+        forget = f"ip neigh del {following} dev {last.interface}"
+        text = f"{text}: it was sent to the MAC address {wrong}, which {who} doesn't have"
+        remedy = f"forget the neighbour entry of {last.place}: {case.inside(last.place, forget)}"
+        return Diagnosis(Failure(last.place, "lost", text, remedy, f"neighbour entry of {last.place}"))
     drop = case.some_drop(last.time)
     remedy = f"see whether {who} is up: {case.inside(last.place, f'ping -c1 {following}')}"
     failure = Failure(last.place, "lost", text, remedy, who)
     if drop is None:
         return Diagnosis(failure)
     return Diagnosis(case.with_drop(failure, drop, _BETWEEN), last, drop.time)
+
+
+def _nobodys(case: Case, packet: Packet, following: str) -> str | None:
+    """The MAC address that a packet was sent to, where the place it was for was looked at and has none such."""
+    at = case.place_of(case.whose(following))
+    known = {link.mac for link in case.recording.links if at and link.place == at}
+    to_mac = case.recording.frames[packet.frame].data[:6].hex(":")
+    return to_mac if any(known) and to_mac not in known and not int(to_mac[:2], 16) & 1 else None
 
 
 def _sender(leg: Leg, packet: Packet) -> str:

@@ -46,6 +46,15 @@ class Faulty:
 
         return frozenset(e.node for e in self.effects if isinstance(e, Unsynced))
 
+    @property
+    def keeping_flows(self) -> frozenset[str]:
+        """The nodes whose kube-proxy forgets no UDP flows."""
+        if not self.effects:
+            return frozenset()
+        from emulab.kinds.faults.effects import KeptFlows
+
+        return frozenset(e.node for e in self.effects if isinstance(e, KeptFlows))
+
     def now(self, world: World, nodes: Sequence[Node], cluster: Cluster) -> World:
         """The world, broken."""
         if not self.effects:
@@ -57,8 +66,17 @@ class Faulty:
 
 
 def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster) -> World:
-    from emulab.kinds.faults.effects import Filtered, Impaired, LostOnWire, WrongWay
+    from emulab.kinds.faults.effects import (
+        Askew,
+        FewPorts,
+        Filtered,
+        Impaired,
+        LostOnWire,
+        WrongNeighbour,
+        WrongWay,
+    )
     from emulab.plan import impaired
+    from emulab.plan.faults import askew
     from emulab.plan.faults.bad import cables
     from emulab.plan.faults.filtered import filtered
     from emulab.plan.faults.ways import astray
@@ -76,7 +94,14 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
         rulesets[KEY] = rules
         items = items.union(more)
     rulesets.update(astray(rulesets, _only(effects, WrongWay), cluster))
-    rulesets.update(filtered(_only(effects, Filtered), nodes, cluster))
+    walls = [effect for effect in effects if isinstance(effect, Filtered | FewPorts)]
+    rulesets.update(filtered(walls, nodes, cluster, world.places))
+    bent = _only(effects, Askew)
+    rulesets.update(askew.reverse_path_rules(network, bent))
+    items = items.union(
+        askew.wrong_neighbours(network, _only(effects, WrongNeighbour)),
+        askew.ways_past_the_overlay(network, bent),
+    )
     return World(Network(network.namespaces, items, rulesets), world.servers, world.places)
 
 

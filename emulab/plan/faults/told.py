@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds.emulab.fault import ACTIVE, Fault
-from emulab.kinds.faults.effects import Filtered, Harm, Impaired, LostOnWire, Unsynced, WrongWay
+from emulab.kinds.faults.effects import (
+    Askew,
+    FewPorts,
+    Filtered,
+    Harm,
+    Impaired,
+    KeptFlows,
+    LostOnWire,
+    Unsynced,
+    WrongNeighbour,
+    WrongWay,
+)
 from emulab.kinds.faults.scene import Scene
 from emulab.kinds.registry import FAULT
 from emulab.model.collection import Objects
@@ -27,9 +38,9 @@ def faults_at_work(objects: Objects) -> Owner | None:
 
 def _place(effect: Harm) -> str:
     match effect:
-        case LostOnWire(place) | Impaired(place):
+        case LostOnWire(place) | Impaired(place) | WrongNeighbour(place):
             return place
-        case Filtered(node) | Unsynced(node):
-            return node
-        case WrongWay(node):
+        case (
+            Filtered(node) | FewPorts(node) | WrongWay(node) | Askew(node) | Unsynced(node) | KeptFlows(node)
+        ):
             return node

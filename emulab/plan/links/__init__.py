@@ -15,6 +15,7 @@ from emulab.plan.links.dummy import Dummy
 from emulab.plan.links.forwarding import ForwardingEntry
 from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
+from emulab.plan.links.reversepath import ReversePath
 from emulab.plan.links.route import NextHop, Route
 from emulab.plan.links.rule import RoutingRule
 from emulab.plan.links.segmentation import Segmentation
@@ -34,6 +35,7 @@ __all__ = [
     "Item",
     "Neighbour",
     "NextHop",
+    "ReversePath",
     "Route",
     "RoutingRule",
     "Segmentation",
@@ -53,6 +55,7 @@ KINDS: list[type[Item]] = [
     DelayLine,
     Shaper,
     Detached,  # once there is what stands in its stead
+    ReversePath,
     Address,
     Neighbour,
     ForwardingEntry,

@@ -18,10 +18,21 @@ from emulab.model.families import FAMILIES, IPV4, IPV6, Families
 from emulab.plan.draft import FABRIC, mac
 from emulab.plan.faults.stuck import Stuck
 from emulab.plan.impaired import Cable, Impairment
-from emulab.plan.links import Checksums, DelayLine, Detached, Segmentation, Shaper, Veth
+from emulab.plan.links import (
+    Checksums,
+    DelayLine,
+    Detached,
+    Neighbour,
+    ReversePath,
+    Route,
+    Segmentation,
+    Shaper,
+    Veth,
+)
 from emulab.plan.state import Mesh, Network, Ruleset, World
 from emulab.plan.world import Planner
 
+KEEPING = {"kube-proxy-stuck", "stale-udp-flows"}  # which change nothing but what is to come
 TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 
 
@@ -55,10 +66,10 @@ def test_a_fault_changes_rules_and_ways_alone(
     assert broken.places == whole.places and broken.servers == whole.servers
     assert whole.network.items <= broken.network.items
     assert {type(item) for item in broken.network.items - whole.network.items} <= {
-        *(Segmentation, Veth, Detached, DelayLine, Shaper, Checksums)
+        *(Segmentation, Veth, Detached, DelayLine, Shaper, Checksums, Neighbour, Route, ReversePath)
     }
     changed = {k for k, r in broken.network.rulesets.items() if whole.network.rulesets.get(k) != r}
-    assert changed or name == "kube-proxy-stuck"
+    assert changed or broken.network.items != whole.network.items or name in KEEPING
     assert broken.network.rulesets.keys() >= whole.network.rulesets.keys()
 
 
