@@ -145,6 +145,7 @@ REASONS = {
     "link-down": "a link is switched off",
     "dead-node": "a node's link is switched off",
     "dropped": "the packet came to a place and went no further",
+    "no-port": "a rule was to translate the source, and found no port that was free",
     "misled": "an overlay brought the packet to another node than that of its pod",
     "lost": "the packet left a place and came nowhere",
     "not-sent": "no packet left the sender",

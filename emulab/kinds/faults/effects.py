@@ -108,4 +108,22 @@ class Unsynced:
     node: str
 
 
-Harm = LostOnWire | Impaired | Filtered | FewPorts | WrongWay | WrongNeighbour | Askew | Unsynced | KeptFlows
+@dataclass(frozen=True, slots=True)
+class ReusedPorts:
+    """A node's IPVS takes a connection from an address and port for the one before from there."""
+
+    node: str
+
+
+Harm = (
+    LostOnWire
+    | Impaired
+    | Filtered
+    | FewPorts
+    | WrongWay
+    | WrongNeighbour
+    | Askew
+    | Unsynced
+    | KeptFlows
+    | ReusedPorts
+)

@@ -62,3 +62,4 @@ class FaultKind(NamedTuple):
     traced: Traced | None = Traced()  # None: no request fails by it
     decides: bool = False
     needs_overlay: bool = False
+    needs_mode: str = ""  # kube-proxy's

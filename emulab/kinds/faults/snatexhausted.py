@@ -32,7 +32,9 @@ FAULT = FaultKind(
         ),
     ),
     says="node {target} has {ports} source ports for its pods' connections to one server outside",
-    reasons=frozenset({"rule", "lost", "dropped", "no-answer", "no-name-answer", "unanswered", "misled"}),
+    reasons=frozenset(
+        {"no-port", "rule", "lost", "dropped", "no-answer", "no-name-answer", "unanswered", "misled"}
+    ),
     options={"ports": Option(amount(1, 15000), "4", "source ports that there are", "{:.0f}")},
     thread="https://github.com/cilium/cilium/issues/23604",
     traced=Traced("{pod}", "{outside_names}:53/udp", worn=True),

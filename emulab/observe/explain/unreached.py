@@ -10,9 +10,11 @@ from emulab.observe.events import Flow, RouteAnswer
 from emulab.observe.explain.astray import NOT_FORWARDED, loop, no_route, not_forwarded
 from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.progress import Stop, stopped, what
+from emulab.observe.join.decisions import does, rule_text
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import Packet
 from emulab.observe.path import Failure
+from emulab.plan.rules.meaning import SNAT, TRACE_TABLE
 
 NO_NEIGHBOUR = frozenset({"NEIGH_FAILED", "NEIGH_CREATEFAIL", "NEIGH_QUEUEFULL", "NEIGH_DEAD"})
 NO_LINK = frozenset({"QDISC_DROP", "DEV_READY"})
@@ -266,6 +268,18 @@ def _misled(case: Case, stop: Stop) -> Diagnosis | None:
     return Diagnosis(Failure(at, "misled", text, remedy, f"FDB of {at}"), last)
 
 
+def _no_port(case: Case, packet: Packet, came: str) -> Failure | None:
+    """A failure because a rule was to translate the source, which drops what it finds no free port for."""
+    steps = case.evidence.steps(packet.place, [packet.flow], None)
+    last = next((step for step in reversed(steps) if not step.table.startswith(TRACE_TABLE)), None)
+    if last is None or not does(last, SNAT):
+        return None
+    text = f"{came} and didn't leave it: it was to get another source (`{rule_text(last)}`), and no port was free"
+    look = case.inside(packet.place, f"conntrack -L -d {packet.flow.destination}")
+    remedy = f"have more ports or addresses to translate to; see who has them: {look}"
+    return Failure(packet.place, "no-port", text, remedy, packet.place)
+
+
 def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     """A failure because a packet came to a place that was to forward it and didn't."""
     if (misled := _misled(case, stop)) is not None:
@@ -308,6 +322,12 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
         remedy = f"let ICMP out of {last.place}: {rules}; or make the link as wide: {wider}"
         failure = Failure(last.place, "mtu", text, remedy, f"{way.name} of {last.place}")
         return thrown_away(case, leg, failure, last, TOO_BIG)
+    if (
+        drop is not None
+        and drop.reason == "NETFILTER_DROP"
+        and (full := _no_port(case, last, came)) is not None
+    ):
+        return Diagnosis(case.with_drop(full, drop), last, drop.time)
     chains = ", ".join(case.evidence.way(last.place, [last.flow]))
     text = f"{came} and didn't leave it" + (f"; it went through the chains {chains}" if chains else "")
     rules = case.inside(last.place, "nft list ruleset")

@@ -72,6 +72,7 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
         Filtered,
         Impaired,
         LostOnWire,
+        ReusedPorts,
         WrongNeighbour,
         WrongWay,
     )
@@ -79,6 +80,7 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
     from emulab.plan.faults import askew
     from emulab.plan.faults.bad import cables
     from emulab.plan.faults.filtered import filtered
+    from emulab.plan.faults.reused import reusing
     from emulab.plan.faults.ways import astray
     from emulab.plan.faults.wire import KEY, lost
 
@@ -96,6 +98,7 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
     rulesets.update(astray(rulesets, _only(effects, WrongWay), cluster))
     walls = [effect for effect in effects if isinstance(effect, Filtered | FewPorts)]
     rulesets.update(filtered(walls, nodes, cluster, world.places))
+    rulesets.update(reusing(rulesets, _only(effects, ReusedPorts)))
     bent = _only(effects, Askew)
     rulesets.update(askew.reverse_path_rules(network, bent))
     items = items.union(

@@ -13,6 +13,7 @@ from emulab.kinds.faults.effects import (
     Impaired,
     KeptFlows,
     LostOnWire,
+    ReusedPorts,
     Unsynced,
     WrongNeighbour,
     WrongWay,
@@ -41,6 +42,12 @@ def _place(effect: Harm) -> str:
         case LostOnWire(place) | Impaired(place) | WrongNeighbour(place):
             return place
         case (
-            Filtered(node) | FewPorts(node) | WrongWay(node) | Askew(node) | Unsynced(node) | KeptFlows(node)
+            Filtered(node)
+            | FewPorts(node)
+            | WrongWay(node)
+            | Askew(node)
+            | Unsynced(node)
+            | KeptFlows(node)
+            | ReusedPorts(node)
         ):
             return node

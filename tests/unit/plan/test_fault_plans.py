@@ -32,7 +32,8 @@ from emulab.plan.links import (
 from emulab.plan.state import Mesh, Network, Ruleset, World
 from emulab.plan.world import Planner
 
-KEEPING = {"kube-proxy-stuck", "stale-udp-flows"}  # which change nothing but what is to come
+# Which change nothing but what is to come, or nothing in a cluster as these are.
+KEEPING = {"kube-proxy-stuck", "stale-udp-flows", "ipvs-port-reuse"}
 TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 
 
