@@ -11,8 +11,8 @@ from emulab.kinds.faults.scene import PLACE_TARGET, Scene
 
 
 def _effects(_: Scene, target: str, options: FaultOptions) -> Sequence[Harm]:
-    jitter = min(options["jitter"], options["delay"])
-    return (Impaired(target, str(options["direction"]), delay=options["delay"], jitter=jitter),)
+    way, delay, jitter = str(options["direction"]), options["delay"], options["jitter"]
+    return (Impaired(target, way, delay=delay, jitter=jitter),)
 
 
 FAULT = FaultKind(

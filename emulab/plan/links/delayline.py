@@ -60,7 +60,8 @@ class DelayLine(Item):
     def delays(self) -> Iterator[int]:
         """The delay of each slot: all between the least and the most alike often, in an order that looks like none."""
         count = self.size
-        least, span = max(1, self.delay - self.jitter), 2 * self.jitter
+        least = max(1, self.delay - self.jitter)
+        span = self.delay + self.jitter - least
         spread = [least + span * n // (count - 1) for n in range(count)]
         random.Random(count).shuffle(spread)  # the same one each time
         return iter(spread)
