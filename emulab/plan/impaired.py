@@ -20,7 +20,7 @@ from typing import NamedTuple
 from emulab.dataclass import dataclass
 from emulab.plan.draft import FABRIC, interface_name, mac
 from emulab.plan.links import Checksums, DelayLine, Detached, Item, Shaper, Veth
-from emulab.plan.links.delayline import AGAIN, FIRST
+from emulab.plan.links.delayline import AGAIN, FIRST, Held, first_slots
 from emulab.plan.state import Ruleset, World
 
 TABLE = "wire"
@@ -63,17 +63,43 @@ class Impairment:
 NOTHING = Impairment()
 
 
+class Toward(NamedTuple):
+    """What becomes of what comes from a place for some others, on top of what becomes of all."""
+
+    places: tuple[str, ...]
+    wanted: Impairment
+
+
 class Cable(NamedTuple):
-    """What becomes of what goes to a place, and of what comes from it."""
+    """What becomes of what goes to a place, and of what comes from it: for some places, or for whomever."""
 
     to: Impairment = NOTHING
     from_: Impairment = NOTHING
+    toward: tuple[Toward, ...] = ()
+
+    def beside(self, other: Cable) -> Cable:
+        """The cable of which both are true."""
+        return Cable(self.to.then(other.to), self.from_.then(other.from_), self.toward + other.toward)
 
     @staticmethod
     def of(impairments: Iterable[Cable]) -> Cable:
-        return reduce(
-            lambda one, other: Cable(one.to.then(other.to), one.from_.then(other.from_)), impairments, Cable()
-        )
+        return reduce(Cable.beside, impairments, Cable())
+
+
+class _Lane(NamedTuple):
+    """Packets of one direction that suffer the same. `which`: a rule's condition, "" for all that are left."""
+
+    which: str
+    wanted: Impairment
+    first: int = 0  # the mark of its first slot
+
+    @property
+    def held(self) -> Held:
+        return Held(self.wanted.delay, self.wanted.jitter)
+
+    def rules(self, texts: Iterable[str]) -> list[str]:
+        """Rules for these packets alone."""
+        return [f"{self.which}{text}" for text in texts]
 
 
 class Spliced(NamedTuple):
@@ -92,7 +118,7 @@ def spliced(world: World, cables: Mapping[str, Cable]) -> Spliced:
     wires = [i for i in world.network.items if isinstance(i, Veth) and i.namespace == FABRIC]
     for wire in sorted(wires, key=lambda w: w.name):
         if cable := cables.get(wire.peer_namespace):
-            splice = _Splice(wire, cable)
+            splice = _Splice(wire, cable, wires)
             items += splice.items()
             chains |= splice.chains()
             ports[wire.name] = splice.port
@@ -103,13 +129,34 @@ def _either(one: float, other: float) -> float:
     return one + other - one * other
 
 
+def _lanes(cable: Cable, wire: Veth, wires: Sequence[Veth]) -> list[_Lane]:
+    """The lanes of what comes from a place: by the MAC addresses of whom it is for, and one for all else."""
+    found = []
+    for places, wanted in cable.toward:
+        own = sorted(w.peer_mac for w in wires if w.peer_namespace in places and w.master == wire.master)
+        if own:
+            found.append((f"ether daddr {{ {', '.join(own)} }} ", wanted.then(cable.from_)))
+    return _numbered([*found, ("", cable.from_)])
+
+
+def _numbered(lanes: Sequence[tuple[str, Impairment]]) -> list[_Lane]:
+    held = [Held(w.delay, w.jitter) for _, w in lanes if w.delay]
+    firsts = iter(first_slots(held))
+    return [_Lane(which, wanted, next(firsts) if wanted.delay else 0) for which, wanted in lanes]
+
+
 class _Splice:
     """The pairs of one cable, from the place outwards."""
 
-    def __init__(self, wire: Veth, cable: Cable) -> None:
-        self.wire, self.to, self.from_ = wire, cable.to, cable.from_
-        self.real = bool(cable.to.corrupt or cable.from_.corrupt)
-        self.shaped = [self._pair("r")] if cable.to.rate or cable.from_.rate else []
+    def __init__(self, wire: Veth, cable: Cable, wires: Sequence[Veth]) -> None:
+        self.wire, self.to, self.from_ = wire, _numbered([("", cable.to)]), _lanes(cable, wire, wires)
+        self.real = any(lane.wanted.corrupt for lane in (*self.to, *self.from_))
+        # From the place, and to it. Of lanes the narrowest counts for all.
+        self.rates = tuple(
+            min((lane.wanted.rate for lane in lanes if lane.wanted.rate), default=0)
+            for lanes in (self.from_, self.to)
+        )
+        self.shaped = [self._pair("r")] if any(self.rates) else []
         self.line = self._pair("c" if self.real else "d")  # other links, lest offloads of theirs change
 
     def _pair(self, letter: str) -> tuple[str, str]:
@@ -126,45 +173,46 @@ class _Splice:
         for near, far in (*self.shaped, self.line):
             master = wire.master if far == self.port else ""
             yield Veth(FABRIC, far, mac(FABRIC, far), FABRIC, near, mac(FABRIC, near), _MTU, master)
-        for (near, far), rates in zip(self.shaped, ((self.from_.rate, self.to.rate),), strict=False):
-            for end, rate in zip((near, far), rates, strict=True):
+        for ends in self.shaped:
+            for end, rate in zip(ends, self.rates, strict=True):
                 if rate:
                     yield Shaper(FABRIC, end, rate, wire.mtu)
-        for end, wanted in zip(self.line, (self.from_, self.to), strict=True):
-            if wanted.delay:
-                yield DelayLine(FABRIC, end, wanted.delay, wanted.jitter)
+        for end, lanes in zip(self.line, (self.from_, self.to), strict=True):
+            if held := tuple(lane.held for lane in lanes if lane.wanted.delay):
+                yield DelayLine(FABRIC, end, held)
             if self.real:
                 yield Checksums(FABRIC, end)
         yield Detached(FABRIC, wire.name, wire.master)
 
     def chains(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The rules of every end."""
-        near, far = self.line
-        way_in, before = (
-            self.wire.name,
-            self.wire.name,
-        )  # who is in front of the line, and is sent what is for the place
+        """The rules of every end. `way_in` hands on to the line, and gets from it what is for the place."""
+        (near, far), way_in = self.line, self.wire.name
         for one, other in self.shaped:
             yield _chain(way_in, (f'fwd to "{one}"',))
             yield _chain(one, (f'fwd to "{way_in}"',))
-            way_in = before = other
-        begun = _begun(self.from_, near)
-        yield _chain(way_in, (*_lost(self.from_), *_twice(self.from_, near), *begun, f'fwd to "{near}"'))
-        yield _chain(far, (*_again(self.from_, near), *_garbled(self.from_), "meta mark set 0"))
-        yield _chain(
-            near,
-            (
-                *_again(self.to, far),
-                *_garbled(self.to),
-                *(() if self.to.delay else _lost(self.to)),
-                "meta mark set 0",
-                *_copied(self.to, before),
-                f'fwd to "{before}"',
-            ),
-        )
-        if self.to.delay:
-            fresh = ["meta mark != 0 accept", *_lost(self.to)]
-            yield _chain(far, (*fresh, *_overtaking(self.to, "accept"), _slot(self.to)), "egress")
+            way_in = other
+        on = f'fwd to "{near}"'
+        yield _chain(way_in, (rule for lane in self.from_ for rule in lane.rules(_out(lane, near, on))))
+        changed = [rule for lane in self.from_ for rule in lane.rules(_garbled(lane.wanted))]
+        yield _chain(far, (*_again(self.from_, near), *changed, "meta mark set 0"))
+        (to,) = self.to
+        late = () if to.wanted.delay else _lost(to.wanted)
+        last = (*_garbled(to.wanted), *late, "meta mark set 0", *_copied(to.wanted, way_in))
+        yield _chain(near, (*_again(self.to, far), *last, f'fwd to "{way_in}"'))
+        if to.wanted.delay:
+            fresh = ("meta mark != 0 accept", *_lost(to.wanted), *_overtaking(to.wanted, "accept"))
+            yield _chain(far, (*fresh, _slot(to)), "egress")
+
+
+def _out(lane: _Lane, link: str, on: str) -> Iterator[str]:
+    """What a lane's packets meet on their way into the line."""
+    yield from _lost(lane.wanted)
+    slot = f"{_slot(lane)} " if lane.wanted.delay else ""
+    if lane.wanted.duplicate:  # a copy takes a slot of its own
+        yield f'{_share(lane.wanted.duplicate)}{slot}dup to "{link}"'
+    if lane.wanted.delay:
+        yield from _overtaking(lane.wanted, on)
+    yield f"{slot}{on}"
 
 
 def _chain(link: str, rules: Iterable[str], hook: str = "ingress") -> tuple[str, tuple[str, ...]]:
@@ -181,36 +229,23 @@ def _lost(wanted: Impairment) -> list[str]:
     return [f"{_share(wanted.loss)}counter drop"] if wanted.loss else []
 
 
-def _slot(wanted: Impairment) -> str:
-    return (
-        f"meta mark set numgen inc mod {DelayLine('', '', wanted.delay, wanted.jitter).size} offset {FIRST}"
-    )
+def _slot(lane: _Lane) -> str:
+    return f"meta mark set numgen inc mod {lane.held.size} offset {lane.first}"
 
 
 def _overtaking(wanted: Impairment, verdict: str) -> list[str]:
     return [f"{_share(wanted.reorder)}meta mark set {AGAIN:#x} {verdict}"] if wanted.reorder else []
 
 
-def _begun(wanted: Impairment, link: str) -> list[str]:
-    return [*_overtaking(wanted, f'fwd to "{link}"'), _slot(wanted)] if wanted.delay else []
-
-
-def _twice(wanted: Impairment, link: str) -> list[str]:
-    """A copy takes a slot of its own."""
-    if not wanted.duplicate:
-        return []
-    slot = f"{_slot(wanted)} " if wanted.delay else ""
-    return [f'{_share(wanted.duplicate)}{slot}dup to "{link}"']
-
-
 def _copied(wanted: Impairment, link: str) -> list[str]:
     return [f'{_share(wanted.duplicate)}dup to "{link}"'] if wanted.duplicate else []
 
 
-def _again(wanted: Impairment, link: str) -> list[str]:
+def _again(lanes: Iterable[_Lane], link: str) -> list[str]:
     """What has passed the line once passes it again."""
     once = f"meta mark {FIRST:#x}-{AGAIN - 1:#x}"
-    return [f'{once} meta mark set meta mark | {AGAIN:#x} fwd to "{link}"'] if wanted.delay else []
+    held = any(lane.wanted.delay for lane in lanes)
+    return [f'{once} meta mark set meta mark | {AGAIN:#x} fwd to "{link}"'] if held else []
 
 
 def _garbled(wanted: Impairment) -> list[str]:

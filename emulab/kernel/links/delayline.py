@@ -34,7 +34,7 @@ from emulab.kernel.netlink.trafficcontrol import (
 )
 from emulab.kernel.netns import Handle
 from emulab.plan.links import DelayLine
-from emulab.plan.links.delayline import AGAIN, FIRST
+from emulab.plan.links.delayline import AGAIN, FIRST, Held
 
 _HTB, _NETEM = 1 << 16, 2 << 16  # handles
 _COST = 1000  # bytes that every packet is taken for
@@ -42,16 +42,12 @@ _NETEM_CLASS = _HTB | 0xFFFF
 _AT_ONCE = 10_000_000_000  # bytes a second of the class that has netem
 
 # Classic BPF (linux/filter.h), which an ordinary user may load, too.
-_LOAD, _AND, _JUMP_IF_GREATER, _RETURN, _RETURN_LOADED = 0x20, 0x54, 0x25, 0x06, 0x16
+_LOAD, _AND, _JUMP_IF_GREATER, _JUMP_IF_LEAST, _RETURN, _RETURN_LOADED = 0x20, 0x54, 0x25, 0x35, 0x06, 0x16
 _MARK = 0xFFFF_F000 + 20  # SKF_AD_OFF + SKF_AD_MARK
 
 Instructions = tuple[tuple[int, int, int, int], ...]
 _BY_SLOT: Instructions = ((_LOAD, 0, 0, _MARK), (_AND, 0, 0, AGAIN - 1), (_RETURN_LOADED, 0, 0, 0))
-_BY_TURN: Instructions = (
-    *((_LOAD, 0, 0, _MARK), (_JUMP_IF_GREATER, 0, 1, AGAIN)),
-    *((_RETURN, 0, 0, _NETEM_CLASS), (_RETURN, 0, 0, 0)),
-)
-"""What class a packet is of: that of its mark; and netem's where it comes the second time. 0: it isn't held."""
+"""What class a packet is of: that of its mark."""
 
 
 def _add(item: DelayLine, handles: Handles) -> Message:
@@ -69,14 +65,25 @@ def _add(item: DelayLine, handles: Handles) -> Message:
 
 def _finish(item: DelayLine, handles: Handles) -> Iterable[tuple[Handle, Message]]:
     handle, link = handles[item.namespace], index(item, handles)
-    netem = [_class(link, _NETEM_CLASS, _AT_ONCE), _netem(item, link)]
-    if send_batch(netns.open_rtnl(handle), netem):  # this kernel has none
-        slots = enumerate(item.delays(), FIRST)
-        messages = [_class(link, slot, max(1, _COST * 1_000_000_000 // delay)) for slot, delay in slots]
-    else:
-        messages = []
-    program = _BY_SLOT if messages else _BY_TURN
-    return _told(handle, [*messages, _filter(link, program)])
+    netem = [message for n, held in enumerate(item.lanes) for message in _netem(n, held, link)]
+    if not send_batch(netns.open_rtnl(handle), netem):
+        return _told(handle, [_filter(link, _by_turn(item))])
+    delays = (delay for held in item.lanes for delay in held.delays())  # this kernel has none
+    slots = [_class(link, n, max(1, _COST * 1_000_000_000 // delay)) for n, delay in enumerate(delays, FIRST)]
+    return _told(handle, [*slots, _filter(link, _BY_SLOT)])
+
+
+def _by_turn(item: DelayLine) -> Instructions:
+    """The class of netem of a packet's lane where it comes the second time; 0, none, where it comes the first time."""
+    code = [
+        (_LOAD, 0, 0, _MARK),
+        (_JUMP_IF_GREATER, 1, 0, AGAIN),
+        (_RETURN, 0, 0, 0),
+        (_AND, 0, 0, AGAIN - 1),
+    ]
+    for number, following in enumerate(item.firsts[1:]):
+        code += [(_JUMP_IF_LEAST, 1, 0, following), (_RETURN, 0, 0, _NETEM_CLASS - number)]
+    return (*code, (_RETURN, 0, 0, _NETEM_CLASS - len(item.lanes) + 1))
 
 
 def _told(handle: Handle, messages: Iterable[Message]) -> Iterator[tuple[Handle, Message]]:
@@ -94,18 +101,21 @@ def _class(link: int, number: int, rate: int) -> Message:
     return Message(RTM_NEWTCLASS, CREATE, TC.encode(values), "add a class of HTB")
 
 
-def _netem(item: DelayLine, link: int) -> Message:
+def _netem(number: int, held: Held, link: int) -> Iterator[Message]:
+    """A class of HTB with netem for a lane."""
+    parent = _NETEM_CLASS - number
+    yield _class(link, parent, _AT_ONCE)
     options = NETEM.encode(
-        {"limit": 100_000, "TCA_NETEM_LATENCY64": item.delay, "TCA_NETEM_JITTER64": item.jitter}
+        {"limit": 100_000, "TCA_NETEM_LATENCY64": held.delay, "TCA_NETEM_JITTER64": held.jitter}
     )
     values = {
         "index": link,
-        "handle": _NETEM,
-        "parent": _NETEM_CLASS,
+        "handle": _NETEM + (number << 16),
+        "parent": parent,
         "TCA_KIND": "netem",
         "TCA_OPTIONS": options,
     }
-    return Message(RTM_NEWQDISC, CREATE, TC.encode(values), "add netem")
+    yield Message(RTM_NEWQDISC, CREATE, TC.encode(values), "add netem")
 
 
 def _filter(link: int, program: Instructions) -> Message:

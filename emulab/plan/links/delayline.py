@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.plan.links.item import End, Item
 
 LEAST, MOST = 64, 1024
-"""How many packets can be on their way in a line at once, at the least and at the most."""
+"""How many packets of a lane can be on their way at once, at the least and at the most."""
 
 _PACKETS_A_NANOSECOND = 40_000 / 1e9
 
@@ -19,19 +21,44 @@ FIRST = 0x1_0001
 """The mark of the first slot: its class of HTB, 1:1."""
 
 
+class Held(NamedTuple):
+    """How long packets are held, give or take: nanoseconds."""
+
+    delay: int
+    jitter: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many slots such packets have: each is taken for twice the delay."""
+        wanted = round(2 * (self.delay + self.jitter) * _PACKETS_A_NANOSECOND)
+        return min(max(wanted, LEAST), MOST)
+
+    def delays(self) -> Iterator[int]:
+        """The delay of each slot: all between the least and the most alike often, in an order that looks like none."""
+        count = self.size
+        least = max(1, self.delay - self.jitter)
+        span = self.delay + self.jitter - least
+        spread = [least + span * n // (count - 1) for n in range(count)]
+        random.Random(count).shuffle(spread)  # the same one each time
+        return iter(spread)
+
+    def __str__(self) -> str:
+        jitter = f"±{self.jitter / 1e3:g}" if self.jitter else ""
+        return f"{self.delay / 1e3:g}{jitter}us"
+
+
 @dataclass(frozen=True, slots=True)
 class DelayLine(Item):
-    """A link that holds each packet for `delay` nanoseconds, give or take up to `jitter`.
+    """A link that holds packets for a while, of each lane for as long as that has it.
 
-    It has slots. A packet takes the slot that its mark names, from `FIRST` on, and has to be sent twice, the second
-    time with `AGAIN` in its mark: the slot is free at the first time, and pays for that before it sends again. With
-    `AGAIN` alone a packet isn't held.
+    It has slots. A packet takes the slot that its mark names, and has to be sent twice, the second time with `AGAIN` in
+    its mark: the slot is free at the first time, and pays for that before it sends again. What has no slot in its mark
+    isn't held.
     """
 
     namespace: str
     link: str
-    delay: int
-    jitter: int = 0
+    lanes: tuple[Held, ...]
 
     word = "delay-line"
 
@@ -48,20 +75,15 @@ class DelayLine(Item):
         return f"delay line on {self.link}"
 
     def line(self, name: Callable[[str], str]) -> str:
-        jitter = f" jitter {self.jitter / 1e3:g}us" if self.jitter else ""
-        return f"delay-line {self.link} delay {self.delay / 1e3:g}us{jitter} slots {self.size}"
+        lanes = " ".join(f"{held} slots {held.size}" for held in self.lanes)
+        return f"delay-line {self.link} {lanes}"
 
     @property
-    def size(self) -> int:
-        """How many slots there are: each is taken for twice the delay."""
-        wanted = round(2 * (self.delay + self.jitter) * _PACKETS_A_NANOSECOND)
-        return min(max(wanted, LEAST), MOST)
+    def firsts(self) -> tuple[int, ...]:
+        """The mark of the first slot of each lane."""
+        return first_slots(self.lanes)
 
-    def delays(self) -> Iterator[int]:
-        """The delay of each slot: all between the least and the most alike often, in an order that looks like none."""
-        count = self.size
-        least = max(1, self.delay - self.jitter)
-        span = self.delay + self.jitter - least
-        spread = [least + span * n // (count - 1) for n in range(count)]
-        random.Random(count).shuffle(spread)  # the same one each time
-        return iter(spread)
+
+def first_slots(lanes: Iterable[Held]) -> tuple[int, ...]:
+    """The mark of the first slot of each of these lanes."""
+    return tuple(accumulate((held.size for held in lanes), initial=FIRST))[:-1]
