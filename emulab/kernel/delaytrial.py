@@ -48,13 +48,13 @@ def measured() -> Held:
     kernel = KernelNetwork()
     try:
         kernel.apply(whole)
-        sockets = [
+        one, other = (
             netns.inside(kernel.handles[name].fd, partial(_bound, str(own.ip)))
             for name, own in zip("ab", _ADDRESSES, strict=True)
-        ]
-        usual = statistics.median(_round_trips(*sockets))
+        )
+        usual = statistics.median(round_trips(one, other))
         kernel.apply(held)
-        taken = sorted(trip - usual for trip in _round_trips(*sockets))
+        taken = sorted(trip - usual for trip in round_trips(one, other))
         known = dump(netns.open_rtnl(kernel.handles[FABRIC]), RTM_GETQDISC, TC.encode({}), "read queueing")
         kinds = {TC.decode(body).get("TCA_KIND") for body in known}
     finally:
@@ -86,11 +86,11 @@ def _bound(address: str) -> socket.socket:
     return sock
 
 
-def _round_trips(one: socket.socket, other: socket.socket) -> list[int]:
+def round_trips(one: socket.socket, other: socket.socket, times: int = _TIMES) -> list[int]:
     """How long packets take from one to the other and back; the first, which asks for addresses, isn't counted."""
     found = []
     try:
-        for _ in range(_TIMES + 1):
+        for _ in range(times + 1):
             begun = time.perf_counter_ns()
             one.sendto(b"", other.getsockname())
             other.sendto(b"", other.recvfrom(1)[1])
