@@ -1,7 +1,8 @@
 """ipvs-port-reuse: IPVS that takes a new connection for an old one, as it comes from the same address and port.
 
 With conn_reuse_mode 0, which kube-proxy set before Linux 5.9 to spare such connections a second, they go to the pod
-that the one before went to, even if that is gone: https://github.com/kubernetes/kubernetes/issues/81775
+that the one before went to, even if that is gone: https://github.com/kubernetes/kubernetes/issues/81775. Since Linux
+5.16 that takes expire_nodest_conn 0, too, so both are set.
 """
 
 from __future__ import annotations

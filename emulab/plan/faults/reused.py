@@ -8,7 +8,8 @@ from dataclasses import replace
 from emulab.kinds.faults.effects import ReusedPorts
 from emulab.plan.state import Ipvs, Rules
 
-_SETTINGS = {"net/ipv4/vs/conn_reuse_mode": "0"}
+_SETTINGS = {"net/ipv4/vs/conn_reuse_mode": "0", "net/ipv4/vs/expire_nodest_conn": "0"}
+"""Since Linux 5.16 the second one spares connections to a server of weight 0 what the first one does to them."""
 
 
 def reusing(
