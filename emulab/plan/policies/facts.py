@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from emulab.kinds.networking.policyview import PodLabels
-from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD
+from emulab.kinds.registry import NETWORK_POLICY
 from emulab.model.addresses import IPAddress
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
@@ -61,13 +61,6 @@ class PolicyScene(NamedTuple):
 
     pods: tuple[PolicyPod, ...]
     namespaces: Mapping[str, PodLabels]
-
-    @classmethod
-    def of(cls, source: PlanSource) -> PolicyScene:
-        """What there is to plan for."""
-        labels = source.facts(NAMESPACE, namespace_labels)
-        pods = source.facts(POD, policy_pod)
-        return cls(tuple(pods.values()), {key.name: told for key, told in labels.items()})
 
     @classmethod
     def among(cls, pods: Iterable[Object], namespaces: Iterable[Object]) -> PolicyScene:
