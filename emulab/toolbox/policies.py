@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.kinds.cells import Raw
 from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
-from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD
+from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, NODE, POD
+from emulab.kinds.underlay import underlay_addresses
 from emulab.lab.client.requesting import connect
 from emulab.model.addresses import IPAddress
 from emulab.model.families import family_of
 from emulab.model.objects import Object
+from emulab.plan.pods import has_network, pod_addresses
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
 from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, verdict
 from emulab.python import Lab
@@ -27,12 +29,21 @@ class Policies(NamedTuple):
 
     policies: Sequence[NetworkPolicy]
     scene: PolicyScene
+    nodes: Mapping[IPAddress, str] = {}
+    """Nodes by their addresses."""
 
     @classmethod
-    def of(cls, policies: Iterable[Raw], pods: Iterable[Raw], namespaces: Iterable[Raw]) -> Policies:
+    def of(
+        cls,
+        policies: Iterable[Raw],
+        pods: Iterable[Raw],
+        namespaces: Iterable[Raw],
+        nodes: Iterable[Raw] = (),
+    ) -> Policies:
         """Of objects as a lab tells them."""
         scene = PolicyScene.among(map(Object, pods), map(Object, namespaces))
-        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene)
+        addresses = {address: o.name for o in map(Object, nodes) for address in underlay_addresses(o)}
+        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene, addresses)
 
     def pod(self, namespace: str, name: str) -> PolicyPod | None:
         """A pod that policies can be about."""
@@ -40,7 +51,13 @@ class Policies(NamedTuple):
 
     def end(self, address: IPAddress) -> PolicyEnd:
         """Whoever has an address."""
-        return PolicyEnd(address, next((p for p in self.scene.pods if address in p.addresses), None))
+        pod = next((p for p in self.scene.pods if address in p.addresses), None)
+        return PolicyEnd(address, pod, self.nodes.get(address, "") if pod is None else "")
+
+    def end_of(self, pod: Raw) -> PolicyEnd | None:
+        """A Pod as an end: with its own address, or its node's where it has that network; None where it has ended."""
+        o = Object(pod)
+        return self.end(pod_addresses(o)[0]) if has_network(o) else None
 
     def verdict(self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int) -> FlowVerdict:
         """What becomes of a flow from the one to the other."""
@@ -50,7 +67,7 @@ class Policies(NamedTuple):
 async def policies_of(lab: Lab) -> Policies:
     """Those of a lab that is up."""
     policies, pods = await lab.get(NETWORK_POLICY.kind), await lab.get(POD.kind)
-    return Policies.of(policies, pods, await lab.get(NAMESPACE.kind))
+    return Policies.of(policies, pods, await lab.get(NAMESPACE.kind), await lab.get(NODE.kind))
 
 
 def shared_addresses(source: PolicyPod, destination: PolicyPod) -> tuple[IPAddress, IPAddress] | None:
@@ -100,6 +117,8 @@ def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str
     """For each direction what is said of it."""
     if found.itself:
         return [("itself", "a pod always reaches itself")]
+    if found.kubelet:
+        return [("kubelet", "a node always reaches the pods that it runs")]
     ends = {EGRESS: (found.egress, source), INGRESS: (found.ingress, destination)}
     return [(name, _reason(name, direction, whose)) for name, (direction, whose) in ends.items()]
 

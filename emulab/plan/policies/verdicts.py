@@ -24,6 +24,8 @@ class PolicyEnd(NamedTuple):
 
     address: IPAddress
     pod: PolicyPod | None = None
+    node: str = ""
+    """Whose own address it is, if it is a node's."""
 
 
 class DirectionVerdict(NamedTuple):
@@ -46,11 +48,13 @@ class FlowVerdict(NamedTuple):
     egress: DirectionVerdict
     ingress: DirectionVerdict
     itself: bool = False
+    kubelet: bool = False
+    """Whether the pod's own node begins it, as the kubelet has to."""
 
     @property
     def allows(self) -> bool:
         """Whether it may pass."""
-        return self.itself or (self.egress.allows and self.ingress.allows)
+        return self.itself or self.kubelet or (self.egress.allows and self.ingress.allows)
 
 
 def verdict(
@@ -67,6 +71,7 @@ def verdict(
         _direction(policies, scene, EGRESS, source.pod, destination, destination.pod, protocol, port),
         _direction(policies, scene, INGRESS, destination.pod, source, destination.pod, protocol, port),
         itself,
+        destination.pod is not None and bool(source.node) and source.node == destination.pod.node,
     )
 
 
