@@ -23,19 +23,24 @@ class Symptom(NamedTuple):
 
     place: str
     command: tuple[str, ...]
-    after: str = ""  # what has to happen with the fault there before it shows: `pods-replaced`, the Service's
+    after: str = ""
+    """What has to happen with the fault there before it shows: the Service's `pods-replaced`, or `pods-not-ready`; the
+    `record-moved` of a name that was asked for; a connection `kept-alive` for a while."""
 
 
 class Traced(NamedTuple):
     """A request that the fault lets fail, so that a trace of it says why. Words in braces are those of a `Symptom`.
 
     `octets`: how long the request is to be at least. `options`: what the fault is told so that it fails for certain.
+    `notes`: it succeeds, and the trace says in a note what was odd.
     """
 
     place: str = "{other_pod}"
     url: str = "http://{pod_address}/"
     octets: int = 0
     options: Mapping[str, str] = {}
+    method: str = ""
+    notes: bool = False
 
 
 class FaultKind(NamedTuple):
@@ -57,3 +62,4 @@ class FaultKind(NamedTuple):
     traced: Traced = Traced()
     decides: bool = False
     needs_overlay: bool = False
+    needs_kept: bool = False  # connections that the ingress keeps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from emulab.kinds.emulab.conntrack import seconds
 from emulab.kinds.faults.effects import BOTH, FROM, TO
 from emulab.model.checks import Problems, at, show, suggest, wrong
 
@@ -34,6 +35,30 @@ def size(least: int, most: int) -> Callable[[Any], OptionValue]:
         if not found.is_integer():
             raise ValueError(f"not a whole number of bytes from {least} to {most}")
         return found
+
+    return read
+
+
+def whole(least: int, most: int, what: str) -> Callable[[Any], OptionValue]:
+    """A whole number; `what` says of what, as "a number of domains"."""
+
+    def read(value: Any) -> OptionValue:
+        found = _number(value, least, most, f"{what} from {least} to {most}")
+        if not found.is_integer():
+            raise ValueError(f"not {what} from {least} to {most}")
+        return found
+
+    return read
+
+
+def duration(least: int, most: int) -> Callable[[Any], OptionValue]:
+    """Seconds, as `30s` or `1h30m`."""
+
+    def read(value: Any) -> OptionValue:
+        found = seconds(str(value)) if not isinstance(value, bool) else None
+        if found is None or not least <= found <= most:
+            raise ValueError(f"not a duration from {least}s to {most}s, such as 30s or 1m30s")
+        return float(found)
 
     return read
 

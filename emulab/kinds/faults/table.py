@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from emulab.kinds.faults import (
+    clockskew,
     dnsblocked,
+    expiredcertificate,
     kubeproxystuck,
     mtublackhole,
     nodelost,
     oneway,
     overlayblocked,
     packetloss,
+    readinessflaps,
+    searchstorm,
+    shortkeepalive,
+    slowstart,
+    staledns,
+    staleendpoints,
     stalevtep,
     zonelost,
 )
@@ -27,6 +35,14 @@ FAULTS: dict[str, FaultKind] = {
         stalevtep.FAULT,
         kubeproxystuck.FAULT,
         dnsblocked.FAULT,
+        staledns.FAULT,
+        searchstorm.FAULT,
+        staleendpoints.FAULT,
+        readinessflaps.FAULT,
+        slowstart.FAULT,
+        shortkeepalive.FAULT,
+        expiredcertificate.FAULT,
+        clockskew.FAULT,
     )
 }
 """By name, in the order in which they are listed: from the cable upwards."""

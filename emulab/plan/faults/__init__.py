@@ -4,6 +4,8 @@
 * `wire`: frames that the fabric loses
 * `filtered`: what a node's firewall drops
 * `ways`: an overlay's entries that lead elsewhere
+* `late`: pods in which nobody listens yet; `searching`: pods that search more domains than they need
+* `servers`: what resolvers, the ingress and stand-ins are told wrong
 * `stuck`: a kube-proxy that follows no more
 
 A world is planned as if nothing was broken, and then broken. So whatever a Fault does is undone by the difference of

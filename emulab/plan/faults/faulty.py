@@ -29,12 +29,11 @@ class Faulty:
         if not source.members(FAULT):
             self.effects = ()
             return
-        from emulab.kinds.emulab.fault import ACTIVE, Fault
+        from emulab.kinds.emulab.fault import at_work
         from emulab.kinds.faults.scene import Scene
 
-        scene = Scene.of(source.objects)
-        faults = [Fault.of(o) for o in source.members(FAULT).values()]
-        found = tuple(e for f in faults if f.phase == ACTIVE for e in f.effects(scene))
+        faults = at_work(source.members(FAULT).values(), Scene.of(source.objects))
+        found = tuple(effect for _, effects in faults for effect in effects)
         self.effects = self.effects if found == self.effects else found
 
     @property
@@ -57,8 +56,11 @@ class Faulty:
 
 
 def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster) -> World:
-    from emulab.kinds.faults.effects import Filtered, LostOnWire, WrongWay
+    from emulab.kinds.faults.effects import Filtered, LateStart, LostOnWire, Searching, WrongWay
     from emulab.plan.faults.filtered import filtered
+    from emulab.plan.faults.late import late
+    from emulab.plan.faults.searching import searching
+    from emulab.plan.faults.servers import misled
     from emulab.plan.faults.ways import astray
     from emulab.plan.faults.wire import KEY, lost
 
@@ -71,7 +73,10 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
         items = items.union(more)
     rulesets.update(astray(rulesets, _only(effects, WrongWay), cluster))
     rulesets.update(filtered(_only(effects, Filtered), nodes, cluster))
-    return World(Network(network.namespaces, items, rulesets), world.servers, world.places)
+    rulesets.update(late(world.places, _only(effects, LateStart), cluster))
+    servers = misled(world.servers, world.places, effects)
+    places = searching(world.places, _only(effects, Searching), nodes)
+    return World(Network(network.namespaces, items, rulesets), servers, places)
 
 
 def _only(effects: Sequence[Harm], kind: type[E]) -> list[E]:
