@@ -262,6 +262,7 @@ async def test_a_target_that_is_not_there_is_refused(lab: Lab) -> None:
         "stale-dns client": "there is no resolver client",
         "clock-skew shop.tset": "there is no host shop.tset",
         "slow-start a/b/c": "is not a DNS label",
+        "readiness-flaps web": "none of its pods has a readinessProbe",
         "slow-start web --set seconds=soon": "is not a duration",
     }
     for said, text in wrong.items():

@@ -145,14 +145,10 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     if fault.kind.needs_overlay and not world.cluster.has_overlay:
         text = "it has no effect here: pods' networks have no overlay (spec.network of the Cluster)"
         yield Finding(o, ("spec", "fault"), text)
+    if fault.kind.doubts is not None and (why := fault.kind.doubts(wanted, world)):
+        yield Finding(o, ("spec", "fault"), why)
     if not wanted:
         return
-    if fault.kind.needs_kept and world.cluster.ingress_upstream == "service" and _is_many(wanted, world):
-        text = (
-            "it is seldom seen here: as long as requests are few each has a fresh connection to the Service's address;"
-            " spec.ingress.upstream: endpoints of the Cluster has the ingress keep those of the pods"
-        )
-        yield Finding(o, ("spec", "fault"), text)
     names = {wanted, wanted.removesuffix("-2")}  # a balancer's second node is called after the balancer
     keys = [NODE.key("", name) for name in world.nodes]
     keys += [k.key("", name) for k in KINDS.of(PLACE) for name in sorted(names)]
@@ -162,20 +158,6 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
         near = "" if kind in _THERE else suggest(wanted, known)
         text = f"there is no {kind} {wanted}: the fault waits for it; {near}"
         yield Finding(o, ("spec", "target"), text.removesuffix("; "))
-
-
-def _is_many(name: str, world: Lookup) -> bool:
-    """Whether a Service has more than one pod."""
-    namespace, _, service = qualified(name).partition("/")
-    found = world.service(namespace, service)
-    pods = world.selected(namespace, found.selector) if found is not None and found.selector else ()
-    return len(pods) > 1 or any(
-        one.owner.spec.get("replicas", 1) != 1 or _is_daemon(one.owner) for one in pods
-    )
-
-
-def _is_daemon(owner: Object) -> bool:
-    return owner.kind == "DaemonSet"
 
 
 def _service_there(name: str, world: Lookup) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from emulab.kinds.faults.effects import Harm
 from emulab.kinds.faults.options import Option
 from emulab.kinds.faults.scene import Scene
+from emulab.kinds.lookup import Lookup
 
 FaultOptions = Mapping[str, Any]
 
@@ -62,4 +63,5 @@ class FaultKind(NamedTuple):
     traced: Traced = Traced()
     decides: bool = False
     needs_overlay: bool = False
-    needs_kept: bool = False  # connections that the ingress keeps
+    doubts: Callable[[str, Lookup], str] | None = None
+    """Why it may well have no effect at a target ("": one that is drawn); "" where it has."""

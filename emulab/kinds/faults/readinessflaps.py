@@ -13,11 +13,18 @@ from collections.abc import Sequence
 from emulab.kinds.faults.effects import Harm, Unready
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
 from emulab.kinds.faults.options import Option, duration
-from emulab.kinds.faults.scene import SERVICE_TARGET, Scene
+from emulab.kinds.faults.scene import SERVICE_TARGET, Scene, pods_asked_for
+from emulab.kinds.lookup import Lookup
 
 
 def _effects(scene: Scene, target: str, options: FaultOptions) -> Sequence[Harm]:
     return [Unready(f"{o.namespace}.{o.name}", int(options["period"])) for o in scene.pods(target)]
+
+
+def _doubts(target: str, world: Lookup) -> str:
+    pods = pods_asked_for(target, world) if target else ()
+    probed = any(c.get("readinessProbe") for pod in pods for c in pod.spec.get("containers") or ())
+    return "" if probed or not pods else "it has no effect: none of its pods has a readinessProbe"
 
 
 FAULT = FaultKind(
@@ -25,6 +32,7 @@ FAULT = FaultKind(
     text="the readiness probes of a Service's pods fail for a while, again and again",
     target=SERVICE_TARGET,
     effects=_effects,
+    doubts=_doubts,
     symptom=Symptom("{pod}", ("curl", "-sSf", "-m", "2", "http://{probed_service}/"), after="pods-not-ready"),
     says="the readiness probes of the pods of Service {target} fail for {period} out of every two such spans",
     reasons=frozenset({"no-endpoints", "no-local-endpoints", "no-target"}),

@@ -13,6 +13,7 @@ from emulab.model.keys import GroupKind
 from emulab.model.selectors import matches_labels
 
 if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup, Pods
     from emulab.model.collection import Objects
     from emulab.model.objects import Object
 
@@ -43,6 +44,13 @@ ObjectsOf = Callable[[GroupKind], Iterable["Object"]]
 def qualified(service: str) -> str:
     """A Service as NAMESPACE/NAME."""
     return service if "/" in service else f"{_DEFAULT}/{service}"
+
+
+def pods_asked_for(service: str, world: Lookup) -> Sequence[Pods]:
+    """What a Service selects of what users ask for."""
+    namespace, _, name = qualified(service).partition("/")
+    found = world.service(namespace, name)
+    return world.selected(namespace, found.selector) if found is not None and found.selector else ()
 
 
 class Scene(NamedTuple):

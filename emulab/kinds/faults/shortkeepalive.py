@@ -18,12 +18,26 @@ from collections.abc import Sequence
 from emulab.kinds.faults.effects import Harm, ShortKeepAlive
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
 from emulab.kinds.faults.options import Option, duration
-from emulab.kinds.faults.scene import SERVICE_TARGET, Scene
+from emulab.kinds.faults.scene import SERVICE_TARGET, Scene, pods_asked_for
+from emulab.kinds.lookup import Lookup
 
 
 def _effects(scene: Scene, target: str, options: FaultOptions) -> Sequence[Harm]:
     idle = float(options["timeout"])
     return [ShortKeepAlive(f"{o.namespace}.{o.name}", idle) for o in scene.pods(target)]
+
+
+def _doubts(target: str, world: Lookup) -> str:
+    pods = pods_asked_for(target, world) if target else ()
+    alone = (
+        len(pods) == 1 and pods[0].owner.kind != "DaemonSet" and pods[0].owner.spec.get("replicas", 1) == 1
+    )
+    if alone or world.cluster.ingress_upstream == "endpoints":
+        return ""
+    return (
+        "it is seldom seen here: as long as requests are few each has a fresh connection to the Service's address;"
+        " spec.ingress.upstream: endpoints of the Cluster has the ingress keep those of the pods"
+    )
 
 
 FAULT = FaultKind(
@@ -39,6 +53,6 @@ FAULT = FaultKind(
     reasons=frozenset({"reset", "cut-off"}),
     options={"timeout": Option(duration(1, 3600), "5s", "how long a connection may be idle", "{:.0f} s")},
     thread="https://github.com/kubernetes/ingress-nginx/issues/3099",
-    needs_kept=True,
+    doubts=_doubts,
     traced=Traced("client", "http://shop.test/", method="POST", options={"timeout": "1s"}),
 )

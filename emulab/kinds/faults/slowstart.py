@@ -1,5 +1,7 @@
 """slow-start: a program that listens some seconds after its container has started, and a pod that is Ready at once.
 
+It is a rule of nftables in the pod that refuses until then, so whatever runs there starts slowly.
+
 Without a readiness probe a pod is Ready when its containers run, so that after each rollout requests are refused until
 the programs have come up. A readiness probe mends it: https://github.com/kubernetes/kubernetes/issues/38355
 """
