@@ -1,7 +1,8 @@
 """Certificates as they would be if they had been issued for another time: the same names and key, other dates.
 
-Nobody but their authority could sign them; so they sign themselves, which is the same to whoever trusts the very
-certificate, and is told by all others after the date is.
+A certificate that has signed itself is its own authority, so who trusts it trusts what it signs: one of another subject,
+as it would else be taken for a stranger that signs itself. Of another authority nobody here has the key: there a client
+that trusts it finds the signature wrong before it looks at dates.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from functools import lru_cache
 
 from emulab.servers.l7.config import Certificate
 from emulab.servers.l7.shell.tls import fake_certificate
+
+_UNIT = "Another time"
 
 
 def dated(certificates: Iterable[Certificate]) -> tuple[Certificate, ...]:
@@ -37,21 +40,25 @@ def _signed(certificate: str, key: str, begins: datetime, ends: datetime) -> str
     from cryptography import x509  # here: it takes a while
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.x509.oid import NameOID
 
     old = x509.load_pem_x509_certificate(certificate.encode())
     private = serialization.load_pem_private_key(key.encode(), None)
     if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise ValueError("a key of a kind that signs otherwise")
+    subject = old.subject
+    if old.issuer == subject:
+        subject = x509.Name([*subject, x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, _UNIT)])
     builder = (
         x509.CertificateBuilder()
-        .subject_name(old.subject)
-        .issuer_name(old.subject)
+        .subject_name(subject)
+        .issuer_name(old.issuer)
         .public_key(private.public_key())
         .serial_number(old.serial_number)
         .not_valid_before(begins)
         .not_valid_after(ends)
     )
-    own = x509.AuthorityKeyIdentifier  # of an authority that hasn't signed it
+    own = x509.AuthorityKeyIdentifier  # of whoever had signed it before
     for extension in old.extensions:
         if not isinstance(extension.value, own):
             builder = builder.add_extension(extension.value, extension.critical)

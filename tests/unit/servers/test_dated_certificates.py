@@ -27,7 +27,8 @@ def test_names_and_key_stay_and_dates_are_others(is_rsa: bool) -> None:
     assert made.public_key().public_bytes(*spki) == before.public_key().public_bytes(*spki)
     since = time.time() - made.not_valid_after_utc.timestamp()
     assert 9 <= since < 60 and made.not_valid_before_utc < made.not_valid_after_utc
-    made.verify_directly_issued_by(made)
+    made.verify_directly_issued_by(before)
+    assert made.subject != made.issuer == before.subject
     make_context(shown.certificate, shown.key)
     assert dated([one]) == (shown,)  # it isn't signed anew each time
 
