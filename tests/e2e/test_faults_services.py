@@ -269,3 +269,16 @@ async def test_a_target_that_is_not_there_is_refused(lab: Lab) -> None:
         done = await emulab("-l", lab.name, "fault", "put", *said.split())
         assert done.status == 1 and text in done.stderr.decode() and done.stderr.count(b"\n") == 1, done
     assert await lab.get("Fault") == []
+
+
+async def test_a_readiness_probe_holds_requests_back_from_a_slow_start(lab: Lab) -> None:
+    old = (await pods_of(lab, "probed"))[0]["metadata"]["name"]
+    async with lab.fault("slow-start", "probed", seconds="4s"):
+        await lab.delete("Pod", old)
+
+        async def refused() -> bool:
+            told = [e for e in await lab.events() if e["reason"] == "Unhealthy" and old not in str(e)]
+            return any("connect: connection refused" in e["message"] for e in told)
+
+        await eventually(refused)
+        await eventually(lambda: endpoints(lab, "probed", 2))  # it is Ready once its time has come

@@ -98,7 +98,7 @@ class Unready:
 
 @dataclass(frozen=True, slots=True)
 class LateStart:
-    """Nobody listens in a pod, NAMESPACE.NAME, until a moment (Unix time)."""
+    """Nobody listens in a pod, NAMESPACE.NAME, until a moment (Unix time; 0: not known yet)."""
 
     pod: str
     until: int

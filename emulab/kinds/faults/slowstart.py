@@ -20,18 +20,15 @@ from emulab.model.objects import Object
 
 def _effects(scene: Scene, target: str, options: FaultOptions) -> Sequence[Harm]:
     late = int(options["seconds"])
-    return [
-        LateStart(f"{o.namespace}.{o.name}", began + late)
-        for o in scene.pods(target)
-        if (began := _began(o)) is not None
-    ]
+    return [LateStart(f"{o.namespace}.{o.name}", _until(o, late)) for o in scene.pods(target)]
 
 
-def _began(pod: Object) -> int | None:
-    """When the last of a Pod's containers started."""
+def _until(pod: Object, late: int) -> int:
+    """So many seconds after the last of a Pod's containers started; 0 as long as none has: what asks a pod as soon as
+    it runs, its probes say, is refused from the very beginning."""
     states = (s.get("state") or {} for s in pod.status.get("containerStatuses") or ())
     stamps = [str(s["running"]["startedAt"]) for s in states if (s.get("running") or {}).get("startedAt")]
-    return int(max(datetime.fromisoformat(stamp).timestamp() for stamp in stamps)) if stamps else None
+    return late + int(max(datetime.fromisoformat(stamp).timestamp() for stamp in stamps)) if stamps else 0
 
 
 FAULT = FaultKind(

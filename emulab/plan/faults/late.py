@@ -21,7 +21,8 @@ def late(
         if place is None or place.namespace in places:  # of a node's network nothing is the pod's alone
             continue
         for family in cluster.families:
-            refused = f"meta time < {effect.until} meta l4proto tcp counter reject with tcp reset"
+            before = f"meta time < {effect.until} " if effect.until else ""
+            refused = f"{before}meta l4proto tcp counter reject with tcp reset"
             yield (
                 (place.namespace, f"{family.nft} {TABLE}"),
                 Ruleset(family.nft, TABLE, {"input": (_CHAIN, refused)}),

@@ -1,8 +1,8 @@
 """Certificates as they would be if they had been issued for another time: the same names and key, other dates.
 
-A certificate that has signed itself is its own authority, so who trusts it trusts what it signs: one of another subject,
-as it would else be taken for a stranger that signs itself. Of another authority nobody here has the key: there a client
-that trusts it finds the signature wrong before it looks at dates.
+A certificate that has signed itself is its own authority, so who trusts it trusts what it signs: one of another
+subject, as it would else be taken for a stranger that signs itself. Of another authority nobody here has the key: there
+a client that trusts it finds the signature wrong before it looks at dates.
 """
 
 from __future__ import annotations

@@ -40,6 +40,9 @@ def test_nobody_listens_until_then_and_of_a_nodes_network_nothing_is_refused() -
     places = {**PLACES, "app.host": replace(POD, name="app.host", namespace="node1")}
     ((key, table),) = late(places, effects, Cluster())
     assert key == ("app.web-1.uid", "ip faults") and isinstance(table, Ruleset)
+    ((_, always),) = late(places, [LateStart("app.web-1", 0)], Cluster())  # it hasn't started yet
+    assert isinstance(always, Ruleset)
+    assert "meta l4proto tcp counter reject with tcp reset" in always.chains["input"]
     assert "meta time < 1700000000 meta l4proto tcp counter reject with tcp reset" in table.chains["input"]
 
 
