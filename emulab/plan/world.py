@@ -47,7 +47,7 @@ class Planner:
     def __init__(self) -> None:
         self._sum: _Sum | None = None
         self._nodes: tuple[Members, list[Node], list[Viewer]] = ({}, [], [])
-        self._stuck = Stuck()  # it outlives a sum: what a proxy wrote last stays
+        self._stuck = Stuck(), Stuck("udp-backends")  # these outlive a sum: what a proxy wrote last stays
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
@@ -72,7 +72,9 @@ def plan_world(objects: Objects, cluster: Cluster) -> World:
 class _Sum:
     """The world for as long as the cluster and its nodes are the same."""
 
-    def __init__(self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer], stuck: Stuck) -> None:
+    def __init__(
+        self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer], stuck: tuple[Stuck, Stuck]
+    ) -> None:
         self.cluster, self.nodes, self.viewers = cluster, nodes, viewers
         self._stuck, self._faulty = stuck, Faulty()
         draft = Draft(cluster.families)
@@ -103,7 +105,8 @@ class _Sum:
         source = PlanSource(objects, self._slices)
         self._faulty.follow(source)
         outside, proxies = self._outside.now(source), self._proxies.follow(source, before)
-        proxies = self._stuck.now(proxies, self._faulty.stuck)
+        whole, flows = self._stuck
+        proxies = flows.now(whole.now(proxies, self._faulty.stuck), self._faulty.keeping_flows)
         balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
         public_dns, host_ports = self._public_dns.now(source), self._host_ports.now(source)
         servers = self._servers(

@@ -61,7 +61,8 @@ NEIGHBOUR_STATES = {
     NUD_PERMANENT: "PERMANENT",
 }
 
-_INET = AttributeTable({"IFLA_INET_CONF": (1, AttributeTable({"IPV4_DEVCONF_FORWARDING": (1, U32)}))})
+_INET_CONF = AttributeTable({"IPV4_DEVCONF_FORWARDING": (1, U32), "IPV4_DEVCONF_RP_FILTER": (8, U32)})
+_INET = AttributeTable({"IFLA_INET_CONF": (1, _INET_CONF)})
 
 LINK_INFO = AttributeTable({"IFLA_INFO_KIND": (1, STRING), "IFLA_INFO_DATA": (2, ATTRIBUTES)})
 
@@ -97,7 +98,7 @@ NEIGHBOUR = HeadedTable(
 
 NETCONF = HeadedTable(
     Header("=Bxxx", "family"),  # struct netconfmsg
-    {"NETCONFA_IFINDEX": (1, U32), "NETCONFA_FORWARDING": (2, U32)},
+    {"NETCONFA_IFINDEX": (1, U32), "NETCONFA_FORWARDING": (2, U32), "NETCONFA_RP_FILTER": (3, U32)},
 )
 NETCONFA_IFINDEX_ALL = 0xFFFFFFFF
 """In place of an interface: the settings below `conf/all` (-1)."""

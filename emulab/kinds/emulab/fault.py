@@ -147,6 +147,10 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
         yield Finding(o, ("spec", "fault"), text)
     if fault.kind.doubts is not None and (why := fault.kind.doubts(wanted, world)):
         yield Finding(o, ("spec", "fault"), why)
+    mode, needed = world.cluster.proxy_mode, fault.kind.needs_mode
+    if needed not in ("", mode):
+        text = f"it has no effect here: kube-proxy's mode is {mode}, not {needed} (spec.proxy of the Cluster)"
+        yield Finding(o, ("spec", "fault"), text)
     if not wanted:
         return
     names = {wanted, wanted.removesuffix("-2")}  # a balancer's second node is called after the balancer

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from emulab.kinds.faults.effects import Harm, Redated
 from emulab.kinds.faults.expiredcertificate import LIFE, SHOWN
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, duration
+from emulab.kinds.faults.options import Option, span
 from emulab.kinds.faults.scene import HOST_TARGET, Scene
 
 
@@ -40,7 +40,7 @@ FAULT = FaultKind(
     ),
     says="the clock of who issued the certificate for {target} is {ahead} ahead",
     reasons=frozenset({"certificate-not-yet-valid"}),
-    options={"ahead": Option(duration(1, 365 * 86400), "1h", "how far that clock is ahead", "{:.0f} s")},
+    options={"ahead": Option(span(1, 365 * 86400), "1h", "how far that clock is ahead", "{:.0f} s")},
     thread="https://github.com/kubernetes/kubernetes/issues/76714",
     traced=Traced("client", "https://{target}/"),
 )

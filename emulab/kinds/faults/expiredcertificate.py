@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import Harm, Redated
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, duration
+from emulab.kinds.faults.options import Option, span
 from emulab.kinds.faults.scene import HOST_TARGET, Scene
 
 LIFE = 90 * 86400
@@ -32,7 +32,7 @@ FAULT = FaultKind(
     symptom=Symptom("client", ("sh", "-c", f"{SHOWN} | openssl x509 -noout -checkend 0")),
     says="the ingress shows a certificate for {target} that nobody has renewed",
     reasons=frozenset({"certificate-expired"}),
-    options={"ago": Option(duration(1, 10 * 365 * 86400), "1h", "how long ago it expired", "{:.0f} s")},
+    options={"ago": Option(span(1, 10 * 365 * 86400), "1h", "how long ago it expired", "{:.0f} s")},
     thread="https://github.com/kubernetes/ingress-nginx/issues/9451",
     traced=Traced("client", "https://{target}/"),
 )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import Harm, Unready
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, duration
+from emulab.kinds.faults.options import Option, span
 from emulab.kinds.faults.scene import SERVICE_TARGET, Scene, pods_asked_for
 from emulab.kinds.lookup import Lookup
 
@@ -36,9 +36,7 @@ FAULT = FaultKind(
     symptom=Symptom("{pod}", ("curl", "-sSf", "-m", "2", "http://{probed_service}/"), after="pods-not-ready"),
     says="the readiness probes of the pods of Service {target} fail for {period} out of every two such spans",
     reasons=frozenset({"no-endpoints", "no-local-endpoints", "no-target"}),
-    options={
-        "period": Option(duration(1, 3600), "20s", "for how long they fail, and then don't", "{:.0f} s")
-    },
+    options={"period": Option(span(1, 3600), "20s", "for how long they fail, and then don't", "{:.0f} s")},
     thread="https://github.com/GoogleCloudPlatform/bank-of-anthos/issues/265",
     traced=Traced("{pod}", "http://{probed_service}/", options={"period": "1h"}),
 )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import Harm, Searching
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, whole
+from emulab.kinds.faults.options import Option, amount
 from emulab.kinds.faults.scene import NODE_TARGET, Scene
 
 
@@ -31,7 +31,7 @@ FAULT = FaultKind(
     ),
     says="pods of node {target} search {domains} domains more, each of which is asked first (ndots:5)",
     reasons=frozenset({"searched"}),
-    options={"domains": Option(whole(1, 28, "a number of domains"), "6", "domains more", "{:.0f}")},
+    options={"domains": Option(amount(1, 28), "6", "domains more", "{:.0f}")},
     thread="https://github.com/kubernetes/kubernetes/issues/14051",
     traced=Traced("{pod}", "http://shop.test/", notes=True),
 )

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import Harm, ShortKeepAlive
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, duration
+from emulab.kinds.faults.options import Option, span
 from emulab.kinds.faults.scene import SERVICE_TARGET, Scene, pods_asked_for
 from emulab.kinds.lookup import Lookup
 
@@ -51,7 +51,7 @@ FAULT = FaultKind(
     says="the pods of Service {target} give a connection up that was idle for {timeout}, which the ingress keeps for"
     " 60 s (upstream-keepalive-timeout)",
     reasons=frozenset({"reset", "cut-off"}),
-    options={"timeout": Option(duration(1, 3600), "5s", "how long a connection may be idle", "{:.0f} s")},
+    options={"timeout": Option(span(1, 3600), "5s", "how long a connection may be idle", "{:.0f} s")},
     thread="https://github.com/kubernetes/ingress-nginx/issues/3099",
     doubts=_doubts,
     traced=Traced("client", "http://shop.test/", method="POST", options={"timeout": "1s"}),

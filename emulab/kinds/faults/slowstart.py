@@ -13,7 +13,7 @@ from datetime import datetime
 
 from emulab.kinds.faults.effects import Harm, LateStart
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, duration
+from emulab.kinds.faults.options import Option, span
 from emulab.kinds.faults.scene import SERVICE_TARGET, Scene
 from emulab.model.objects import Object
 
@@ -41,7 +41,7 @@ FAULT = FaultKind(
     says="the programs of Service {target}'s pods listen {seconds} after their start; a readiness probe would hold"
     " requests back until then",
     reasons=frozenset({"closed-port", "refused", "rule", "prohibited", "reset"}),
-    options={"seconds": Option(duration(1, 3600), "10s", "how long nobody listens", "{:.0f} s")},
+    options={"seconds": Option(span(1, 3600), "10s", "how long nobody listens", "{:.0f} s")},
     thread="https://github.com/kubernetes/kubernetes/issues/38355",
     traced=Traced("{pod}", "http://{service}/", options={"seconds": "1h"}),
 )

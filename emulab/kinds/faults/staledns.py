@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import Harm, StaleNames
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, duration
+from emulab.kinds.faults.options import Option, span
 from emulab.kinds.faults.scene import RESOLVER_TARGET, Scene
 
 
@@ -28,7 +28,7 @@ FAULT = FaultKind(
     ),
     says="{target} keeps what it was told for {ttl} at the least, whatever the TTL",
     reasons=frozenset({"stale-name"}),
-    options={"ttl": Option(duration(1, 86400), "1h", "how long records are kept at the least", "{:.0f} s")},
+    options={"ttl": Option(span(1, 86400), "1h", "how long records are kept at the least", "{:.0f} s")},
     thread="https://github.com/qdm12/dns/issues/94",
     traced=Traced("client", "http://{moved}/", notes=True),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,24 +33,38 @@ def noted(case: Case, remark: Remark) -> str:
     return f"{remark.text}; fault {fault['name']}: {fault['says']}; mend it: {_mend(fault)}"
 
 
+def met(case: Case) -> Iterator[str]:
+    """What was broken on purpose where a request came by that succeeded all the same, slower maybe."""
+    passed = _passed(case)
+    for fault in _at_work(case):
+        if not passed.isdisjoint(fault["places"]):
+            yield f"the request came by fault {fault['name']}: {fault['says']}; mend it: {_mend(fault)}"
+
+
+def _at_work(case: Case) -> Sequence[Mapping[str, Any]]:
+    known = case.fact("faults", "")
+    found: Sequence[Mapping[str, Any]] = known.details["faults"] if known else ()
+    return found
+
+
+def _passed(case: Case) -> set[str]:
+    """The places that saw packets of the request."""
+    return {packet.place for leg in case.joined.legs for t in leg.transits for packet in t.packets}
+
+
 def _mend(fault: Mapping[str, Any]) -> str:
     return f"emulab fault mend {fault['name']}"
 
 
 def _behind(case: Case, reason: str, about: str) -> Mapping[str, Any] | None:
     """The first Fault of which this comes, and that it is about."""
-    known = case.fact("faults", "")
-    if known is None:
-        return None
-    passed = {packet.place for leg in case.joined.legs for t in leg.transits for packet in t.packets}
-    services = _services(case)
-    for fault in known.details["faults"]:
+    passed, services = _passed(case), _services(case)
+    for fault in _at_work(case):
         met = any(_says(about, place) for place in fault["places"]) or fault["service"] in services
         if fault["decides"]:
             met = met or not passed.isdisjoint(fault["places"])
         if met and reason in fault["reasons"]:
-            found: Mapping[str, Any] = fault
-            return found
+            return fault
     return None
 
 

@@ -12,7 +12,7 @@ import os
 
 from emulab.observe.events import Recording
 from emulab.observe.explain.astray import unroutable
-from emulab.observe.explain.attributed import attributed, noted
+from emulab.observe.explain.attributed import attributed, met, noted
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.certificates import tls
 from emulab.observe.explain.names import unresolved
@@ -56,7 +56,9 @@ def _found(case: Case) -> Diagnosis:
 def oddities(recording: Recording, joined: Joined, evidence: Evidence) -> list[str]:
     """What was odd about a request that succeeded."""
     case = Case(recording, joined, evidence)
-    found = []
+    remarks = [noted(case, remark) for remark in (stale(case), searched(case)) if remark is not None]
+    # Of a fault that is told of already nothing more is said.
+    found = [note for note in met(case) if not any(note.partition("fault ")[2] in told for told in remarks)]
     for leg in case.chain:
         for transit in leg.errors:
             origin = transit.first
@@ -65,8 +67,7 @@ def oddities(recording: Recording, joined: Joined, evidence: Evidence) -> list[s
                     f"a packet to {to(origin.about)} was too big for the next link of {origin.place}, which takes"
                     f" {origin.next_mtu} bytes; it was sent again, smaller (path MTU discovery)"
                 )
-    found += [noted(case, remark) for remark in (stale(case), searched(case)) if remark is not None]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *remarks]))
 
 
 def _answered_on_the_way(case: Case) -> bool:

@@ -6,17 +6,23 @@ from typing import Any
 
 from emulab.kinds.emulab.fault import at_work
 from emulab.kinds.faults.effects import (
+    Askew,
+    FewPorts,
     Filtered,
     Harm,
+    Impaired,
+    KeptFlows,
     LateStart,
     LostOnWire,
     Redated,
+    ReusedPorts,
     Searching,
     ShortKeepAlive,
     StaleNames,
     Unready,
     Unsliced,
     Unsynced,
+    WrongNeighbour,
     WrongWay,
 )
 from emulab.kinds.faults.scene import SERVICE_TARGET, Scene, qualified
@@ -42,13 +48,20 @@ def faults_at_work(objects: Objects) -> Owner | None:
 
 def _place(effect: Harm) -> str:
     match effect:
-        case LostOnWire(place):
+        case LostOnWire(place) | Impaired(place) | WrongNeighbour(place):
             return place
-        case Filtered(node) | Unsynced(node) | Searching(node):
-            return node
         case StaleNames(name) | Redated(name) | Unsliced(name):
             return name
         case Unready(pod) | LateStart(pod) | ShortKeepAlive(pod):
             return pod
-        case WrongWay(node):
+        case (
+            Filtered(node)
+            | FewPorts(node)
+            | WrongWay(node)
+            | Askew(node)
+            | Unsynced(node)
+            | KeptFlows(node)
+            | ReusedPorts(node)
+            | Searching(node)
+        ):
             return node
