@@ -11,7 +11,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
-from emulab.kinds.emulab.conntrack import conntrack
+from emulab.kinds.emulab.conntrack import conntrack, duration
 from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
 from emulab.kinds.images import DNS_ENGINES, ENGINES
@@ -274,6 +274,13 @@ cluster_spec = mapping(
         ),
         "balancers": mapping({"engine": one_of(*BALANCER_ENGINES)}, closed=True),
         "dns": mapping({"nodeLocalCache": boolean, "engine": one_of(*DNS_ENGINES)}, closed=True),
+        "nodeLifecycle": mapping(
+            {
+                "nodeMonitorGracePeriod": duration,
+                "defaultTolerationSeconds": integer(0, 1 << 31, "a number of seconds"),
+            },
+            closed=True,
+        ),
         "ingress": mapping(
             {
                 "replicas": count,

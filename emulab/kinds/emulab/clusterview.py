@@ -8,7 +8,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
-from emulab.kinds.emulab.conntrack import settings
+from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_of
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
@@ -71,6 +71,8 @@ class Cluster:
     conntrack: tuple[tuple[str, str], ...] = settings({})  # sysctls of nodes
     node_cache: bool = False  # whether nodes have DNS caches, which pods ask
     dns_engine: str = "builtin"  # of the internet's DNS, one of `DNS_ENGINES`
+    node_grace: float = 50.0  # seconds without a word of a node until it isn't ready
+    toleration: float = 300.0  # seconds that a Pod stays there that doesn't say it
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_engine: str = "builtin"  # one of `ENGINES`
@@ -87,6 +89,7 @@ class Cluster:
     def of(o: Object) -> Cluster:
         spec, default = o.spec, Cluster()
         network, proxy, ingress = (spec.get(field) or {} for field in ("network", "proxy", "ingress"))
+        lifecycle = spec.get("nodeLifecycle") or {}
         replicas, vpc = ingress.get("replicas"), network.get("underlay")
         pods = _cidrs(spec.get("podCIDR")) or default.pod_cidrs
         services = _cidrs(spec.get("serviceCIDR")) or default.service_cidrs
@@ -108,6 +111,8 @@ class Cluster:
             conntrack=settings(proxy.get("conntrack") or {}),
             node_cache=bool((spec.get("dns") or {}).get("nodeLocalCache")),
             dns_engine=(spec.get("dns") or {}).get("engine") or default.dns_engine,
+            node_grace=_seconds(lifecycle.get("nodeMonitorGracePeriod"), default.node_grace),
+            toleration=float(lifecycle.get("defaultTolerationSeconds", default.toleration)),
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_engine=ingress.get("engine") or default.ingress_engine,
@@ -163,6 +168,10 @@ def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, .
         NodeSpec(n["name"], n.get("labels") or {}, n.get("zone") or "", n.get("capacity") or {})
         for n in given
     )
+
+
+def _seconds(given: object, default: float) -> float:
+    return default if given is None else float(seconds(str(given)) or 0)
 
 
 def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:

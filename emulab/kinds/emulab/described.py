@@ -41,6 +41,10 @@ _CLUSTER = {
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
         "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
         "dns": OwnField("emulab.v1.ClusterDNS", "Caches on nodes, and the internet's DNS"),
+        "nodeLifecycle": OwnField(
+            "emulab.v1.ClusterNodeLifecycle",
+            "What becomes of nodes that nobody hears of (kube-controller-manager)",
+        ),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
         "balancers": OwnField("emulab.v1.ClusterBalancers", "The L4 balancers outside the cluster"),
     },
@@ -54,6 +58,16 @@ _CLUSTER = {
             "cpu: 32, memory: 128Gi, ephemeral-storage: 100Gi, pods: 110",
         ),
         "zone": OwnField("string", "Its topology.kubernetes.io/zone", "zone-a, zone-b and zone-c by turns"),
+    },
+    "emulab.v1.ClusterNodeLifecycle": {
+        "nodeMonitorGracePeriod": OwnField(
+            "string", "How long nothing is heard of a node until it isn't ready, and its pods aren't", "50s"
+        ),
+        "defaultTolerationSeconds": OwnField(
+            "integer",
+            "How many seconds later pods are deleted there that don't say themselves how long they tolerate that",
+            "300",
+        ),
     },
     "emulab.v1.ClusterNetwork": {
         "mode": OwnField(

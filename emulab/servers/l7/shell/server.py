@@ -18,6 +18,7 @@ from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.l7.config import L7Config, MeasuredAs, RequestRoute
+from emulab.servers.l7.dated import dated
 from emulab.servers.l7.engine.changing import with_routes
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.figures import Connections, Figures, added
@@ -97,7 +98,7 @@ class L7Server:
         """Requests go by this from now on."""
         # By which servers that are names (ExternalName) are resolved.
         resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
-        self._context.certificates.configure(snapshot.certificates)
+        self._context.certificates.configure(dated(snapshot.certificates))
         self._context.certificates.configure_handshakes(snapshot.options, told.verifications, snapshot.hosts)
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
