@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.cells import NONE, Raw, socket_name
 from emulab.kinds.emulab.balancing import OWN_ENGINE
 from emulab.kinds.fields import Fields, LinesBelow, aligned
 
@@ -46,9 +46,7 @@ def _rows(key: str, frontend: Mapping[str, Any], forwards: bool) -> Iterator[lis
     for name, target in frontend["targets"].items():
         state = "healthy" if target["healthy"] else "unhealthy"
         counts = ["-"] * 3 if forwards else [str(target[field]) for field in ("open", "total", "errors")]
-        address = f"{target['address']}:{target['port']}"
-        if ":" in target["address"]:
-            address = f"[{target['address']}]:{target['port']}"
+        address = socket_name(target["address"], target["port"])
         state = state if target["weight"] else f"{state}, drained"
         yield [key, name, address, str(target["weight"]), state, _check(target.get("check")), *counts]
 
