@@ -38,7 +38,7 @@ _SOLICITATION, _ADVERTISEMENT = b"\x87", b"\x88"  # types of ICMPv6 (RFC 4861)
 _NDP = frozenset({_SOLICITATION, _ADVERTISEMENT})
 _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 _IN_ICMP = {
-    (1, 0): (3, 1),
+    (1, 0): (3, 0),
     (1, 1): (3, 10),
     (1, 2): (3, 1),
     (1, 3): (3, 1),
