@@ -192,8 +192,8 @@ _CLUSTER = {
     "emulab.v1.ClusterDNS": {
         "nodeLocalCache": OwnField(
             "boolean",
-            "NodeLocal DNSCache: each node has a cache at 169.254.20.10, which its pods ask. Can't be changed in a "
-            "running lab",
+            "NodeLocal DNSCache: each node has a cache at 169.254.20.10 (of IPv6: fd00:20::10), which its pods ask. "
+            "Can't be changed in a running lab",
             "false",
         ),
         "engine": OwnField("string", "What serves in `dns`: `builtin`, `unbound` or `dnsmasq`", "builtin"),
