@@ -92,6 +92,21 @@ class At:
         """What tcpdump and nftables call the family."""
         return "IP6" if self.family is IPV6 else "IP"
 
+    @property
+    def masqueraded(self) -> str:
+        """What node1 masquerades with towards a pod of its own: in IPv4 its first address, in IPv6 the one that is
+        most like the pod's (RFC 6724, rule 8)."""
+        return self("10.244.1.0") if self.family is IPV6 else self.node1
+
+    def range(self, literal: str) -> str:
+        """A node's range of pods."""
+        return f"{self(literal)}/{64 if self.family is IPV6 else 24}"
+
+    @property
+    def vxlan(self) -> str:
+        """The device of the overlay."""
+        return "flannel-v6.1" if self.family is IPV6 else "flannel.1"
+
     def host(self, address: str) -> str:
         """An address as URLs have it."""
         return f"[{address}]" if ":" in address else address
