@@ -15,6 +15,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 
 from emulab import Lab
 from emulab.model.families import IPV4, IPV6, Families, Family
@@ -35,7 +36,7 @@ _PARTS = ((200, 0xC800), (150, 0x9600), (0, 0))
 """Where clients of the vpc begin, and balancers, by the number in IPv4: at as many 256ths of the network in IPv6."""
 
 
-def worlds_of(suite: str) -> list[object]:
+def worlds_of(suite: str) -> list[ParameterSet]:
     """The parameters of a suite: families of its labs."""
     day = os.environ.get("EMULAB_TEST_DAY", "")
     found: list[Families] = [(IPV4,)]
@@ -46,7 +47,7 @@ def worlds_of(suite: str) -> list[object]:
     return [pytest.param(one, id=_name(one)) for one in found]
 
 
-def worlds_of_the_day() -> list[object]:
+def worlds_of_the_day() -> list[ParameterSet]:
     """Families of labs that know of none: one a day, all by hand."""
     day = os.environ.get("EMULAB_TEST_DAY", "")
     every: tuple[Families, ...] = ((IPV6,), (IPV4, IPV6), (IPV6, IPV4))

@@ -68,7 +68,7 @@ class HealthSum:
             }
             told[node] = NodeConfig(nothing, counted, ready)
         families = tuple(family.name for family in self._cluster.families)
-        config = KubeProxyConfig(tuple(listen), self._cluster.proxy_mode, families, sockets, told)
+        config = KubeProxyConfig(tuple(listen), self._cluster.proxy_mode, sockets, told, families)
         everywhere = frozenset(key for key in listen if "@" not in key)
         draft.servers[NAME] = PlannedServer(NAME, "kube-proxy", "", config, listen, everywhere)
 

@@ -33,6 +33,6 @@ class KubeProxyConfig(Configuration):
     nodes by name."""
 
     mode: str
-    families: tuple[str, ...]
     sockets: Mapping[str, SiteConfig]
     nodes: Mapping[str, NodeConfig]
+    families: tuple[str, ...] = ("IPv4",)
