@@ -19,7 +19,7 @@ from emulab import Lab
 from emulab.servers.stub import socket_family
 
 from .engine_differences import expected, served_by
-from .families import At, at_of, lab_in, worlds_of
+from .families import At, at_of, lab_in, of_the_day, worlds_of
 from .tools import TOPOLOGIES, VIP, capture, connect, name, output, pods, program, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -170,7 +170,11 @@ ENGINES = ("builtin", "nginx", "haproxy")
 @pytest_asyncio.fixture(
     loop_scope="module",
     scope="module",
-    params=[pytest.param((e, w), id=f"{e}-{w.id}") for w in worlds_of("ingress") for e in ENGINES],
+    params=[
+        pytest.param((engine, world), id=f"{engine}-{world.id}")
+        for number, world in enumerate(worlds_of("ingress"))
+        for engine in (of_the_day(ENGINES) if number else ENGINES)
+    ],
 )
 async def lab(
     request: pytest.FixtureRequest, certificates: dict[str, tuple[bytes, bytes]]
