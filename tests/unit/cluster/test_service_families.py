@@ -231,3 +231,28 @@ def test_a_saved_service_of_another_clusters_families_gets_those_of_this_one() -
         "ipFamilyPolicy": SINGLE,
     }
     assert shape(made(saved, SIX, uid="1", resourceVersion="2")) == (SINGLE, ["IPv6"], ["IPv6"])
+
+
+def balanced(*specs: dict[str, Any]) -> list[list[str]]:
+    """The public addresses of a Service of type LoadBalancer after each manifest."""
+    store, found = Store(), []
+    for spec in specs:
+        (_, source) = manifest({**PORTS, "type": "LoadBalancer", **spec}, BOTH)
+        (new,) = load([source], DUAL).objects
+        old = store.get(new.key)
+        merged = merge(old, new)
+        store.put(merged)
+        store.put_status(new.key, merged.status)
+        for _ in range(2):  # its balancer is told of families in the pass after theirs
+            store.apply(allocate(store.objects(), DUAL))
+        o = store.get(new.key)
+        assert o is not None
+        found.append([entry["ip"] for entry in o.status["loadBalancer"]["ingress"]])
+    return found
+
+
+def test_a_balancer_follows_its_services_families() -> None:
+    one, two, again = balanced({}, PREFERRED, {"ipFamilyPolicy": SINGLE})
+    assert one == again == ["203.0.113.20"] and two == ["203.0.113.20", "2001:db8:2::14"]
+    assert balanced({"ipFamilies": ["IPv6"]}) == [["2001:db8:2::14"]]
+    assert balanced({**PREFERRED, "ipFamilies": ["IPv6"]}) == [["2001:db8:2::14", "203.0.113.20"]]

@@ -223,3 +223,22 @@ def test_families_are_the_clusters_word_or_that_of_its_networks() -> None:
         assert [families_of(nets) for nets in (cluster.pod_cidrs, cluster.service_cidrs)] == [families] * 2
         assert {i.address.version for i in items(world.network, Address)} == {f.version for f in families}
         assert {i.destination.version for i in items(world.network, Route)} == {f.version for f in families}
+
+
+@pytest.mark.parametrize("network", PLUGINS)
+def test_pods_with_global_addresses_go_out_with_them(network: str) -> None:
+    """No masquerading then, and everybody outside finds the way back, by the router; IPv4 beside it stays as it is."""
+    text = (
+        "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
+        "spec: {podCIDR: '10.244.0.0/16,2001:db8:244::/48', serviceCIDR: '10.96.0.0/12,fd00:96::/112',"
+        f" network: {{mode: {network}}}}}\n"
+    )
+    _, world = offline_world([Source("c.yaml", text)])
+    tables = {kind for _, kind in world.network.rulesets}
+    assert "ip pod-masquerade" in tables and "ip6 pod-masquerade" not in tables
+    walker = Walker(world.network)
+    for pod in (p for p in world.places.values() if p.kind == "pod"):
+        (address,) = (a for a in pod.addresses if family_of(a) is IPV6)
+        for place in ("client", "dns", "resolver", "router", "node1", "node2"):
+            assert walker.walk(place, str(address))[-1] == pod.namespace
+        assert walker.walk("resolver", str(address))[1] == "router"
