@@ -31,7 +31,7 @@ from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.patches import spliced
 from emulab.servers.streams.accepting import Acceptor
 from emulab.servers.streams.listening import listen
-from emulab.servers.stub import ResolverConfig
+from emulab.servers.stub import ResolverConfig, families_at
 
 BACKLOG = 4096
 MANY = 1000  # routes
@@ -97,7 +97,7 @@ class L7Server:
     def _follow(self, told: L7Config, snapshot: Snapshot) -> None:
         """Requests go by this from now on."""
         # By which servers that are names (ExternalName) are resolved.
-        resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
+        resolver = ResolverConfig.parse(told.resolv_conf, told.hosts, families_at(told.listen))
         self._context.certificates.configure(dated(snapshot.certificates))
         self._context.certificates.configure_handshakes(snapshot.options, told.verifications, snapshot.hosts)
         if snapshot.tls_listen:
