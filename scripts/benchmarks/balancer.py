@@ -17,7 +17,8 @@ from dataclasses import replace
 from benchmarks.balanced import IDLE, PARTS
 from benchmarks.balancersides import EMULAB, HAPROXY, NAT
 from benchmarks.labs import ROOT, isolated
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import Row, ratio
 
 # Figure, what it is, its unit, the goals of the ratios to HAProxy of modes proxy and nat, whether these are least ones.
 FIGURES = (

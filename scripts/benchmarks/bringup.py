@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from benchmarks import containers
 from benchmarks.labs import ROOT, Labs, isolated, manifest
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import Row, ratio
 
 HERE = Path(__file__).resolve().parent
 DEBIAN_PYTHON = "/usr/bin/python3"

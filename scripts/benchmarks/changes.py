@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmarks.labs import Labs
 from benchmarks.many import Many, cluster_text, deployment_text, many, pod_text, slice_text, text
-from benchmarks.report import Row, show
+from benchmarks.printed import show
+from emulab.bench.figures import Row
 
 LAB, NODES = "changes", ("node1", "node2")
 MODES = ("nftables", "iptables", "userspace")  # those that any kernel has

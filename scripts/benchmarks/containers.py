@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import smallimage
 from benchmarks.labs import Labs
-from benchmarks.report import Row
+from emulab.bench.figures import Row
 
 HERE = Path(__file__).resolve().parent
 MANY = 100

@@ -18,7 +18,8 @@ from dataclasses import replace
 from benchmarks.labs import ROOT, Labs, isolated
 from benchmarks.nameserved import CALM, MANY, NAMES, PARTS, Figures
 from benchmarks.nameservers import DNSMASQ, EMULAB, UNBOUND
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import Row, ratio
 
 SCENES = {
     "cached": "cached answers",

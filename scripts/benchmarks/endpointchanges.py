@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.labs import Labs
 from benchmarks.many import PORT, Many, cluster_text, deployment_text, many, pod_text, slice_text, text
-from benchmarks.report import Row
+from emulab.bench.figures import Row
 
 NODES = ("node1", "node2")
 LAB = "many"

@@ -17,8 +17,9 @@ from dataclasses import replace
 from benchmarks.ingressed import IDLE, MANY, PARTS
 from benchmarks.l7 import planned
 from benchmarks.labs import ROOT, isolated
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
 from benchmarks.sides import EMULAB, NGINX
+from emulab.bench.figures import Row, ratio
 
 # Figure, what it is, its unit, the goal of its ratio to nginx, whether that is a least one.
 FIGURES = (

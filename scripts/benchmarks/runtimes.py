@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import Row, ratio
 from emulab.kernel.containers.runtimes import RUNTIMES
 from emulab.kernel.netns import Handle
 from emulab.kernel.processes import isolate, spawner

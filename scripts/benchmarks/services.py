@@ -25,7 +25,8 @@ from typing import Any
 from benchmarks import endpointchanges, latency
 from benchmarks.labs import Labs, isolated
 from benchmarks.plot import draw
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import Row, ratio
 from emulab.errors import EmulabError
 
 FULL_SYNC = str(Path(__file__).resolve().parent / "fullsync.py")

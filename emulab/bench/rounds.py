@@ -1,0 +1,107 @@
+"""Measures by turns, round after round, until that is enough."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from emulab.bench.estimates import LEAST
+from emulab.bench.measures import ALL, KINDS, Figures
+from emulab.bench.turns import Pace, Verdict, order, verdict
+from emulab.errors import EmulabError, UserError
+
+Samples = dict[str, dict[str, dict[str, list[float]]]]
+"""By subject, way and measure, the values of the rounds."""
+
+TRIES = 30.0  # seconds until a way must be open: a balancer asks first whether somebody is there
+_PAUSE = 0.2
+_LOOK = 4  # rounds from one look at the intervals to the next
+
+
+class Way(NamedTuple):
+    """What is measured: `ask` of a kind of orders and so many seconds."""
+
+    subject: str
+    name: str
+    ask: Callable[[str, float], Awaitable[Figures]]
+    kinds: tuple[str, ...] = ALL
+
+
+class Schedule(NamedTuple):
+    """How long it may take. `ends`: when the last round must be over, by the monotonic clock."""
+
+    seconds: float = 0.12  # of each order
+    pace: Pace = Pace()
+    ends: float = float("inf")
+
+
+class Measured(NamedTuple):
+    samples: Samples
+    rounds: int
+    seconds: float
+    verdict: Verdict
+
+
+Halves = Callable[[Samples], tuple[list[tuple[str, float]], float]]
+"""What must be known well: by name half of its interval's width, and the whole that this is a part of."""
+Tell = Callable[[str, float], None]
+"""Told what is done, and which share of all is."""
+
+
+async def by_turns(
+    ways: Sequence[Way], schedule: Schedule, halves: Halves, tell: Tell, seed: int
+) -> Measured:
+    """Measures each way in each round. Raises EmulabError when a way doesn't answer."""
+    await _opened(ways, tell)
+    samples: Samples = {}
+    begun, number, found = time.monotonic(), 0, None
+    pace = schedule.pace._replace(limit=min(schedule.pace.limit, schedule.ends - begun))
+    while found is None:
+        turns = [(way, kind) for way in ways for kind in way.kinds if KINDS[kind].is_due(number)]
+        for done, (way, kind) in enumerate(order(turns, number, seed)):
+            share = (number + done / len(turns)) / pace.most
+            tell(f"round {number + 1}: {way.name}", max(share, (time.monotonic() - begun) / pace.limit))
+            figures = await _asked(way, kind, schedule.seconds)
+            there = samples.setdefault(way.subject, {}).setdefault(way.name, {})
+            for name, value in figures.items():
+                there.setdefault(name, []).append(value)
+        number += 1
+        known, whole = halves(samples) if number % _LOOK == 0 else ([("", float("inf"))], 0.0)
+        found = verdict(pace, number, time.monotonic() - begun, known, whole)
+        if found is not None and number < LEAST:  # fewer have no intervals: late is better than never
+            found = None
+    known, whole = halves(samples)
+    last = verdict(pace._replace(most=number), number, 0.0, known, whole)
+    return Measured(samples, number, time.monotonic() - begun, found._replace(wide=last.wide if last else ()))
+
+
+async def _asked(way: Way, kind: str, seconds: float) -> Figures:
+    try:
+        return await way.ask(kind, seconds)
+    except EmulabError as error:
+        raise type(error)(f"{way.subject}, {way.name}: {error}") from None
+    except TimeoutError:
+        raise EmulabError(f"{way.subject}, {way.name}: whoever asks hasn't answered in time") from None
+
+
+async def _opened(ways: Sequence[Way], tell: Tell) -> None:
+    """Waits until each way answers: what a first request costs more isn't measured, either."""
+    end = time.monotonic() + TRIES
+    for way in ways:
+        tell(f"trying {way.name}", 0.0)
+        while True:
+            try:
+                for kind in way.kinds:
+                    await way.ask(kind, 0.01)
+                break
+            except UserError as error:
+                if time.monotonic() > end:
+                    raise UserError(f"{way.subject}, {way.name}: {error}") from None
+            await asyncio.sleep(_PAUSE)
+
+
+def of_way(samples: Samples, subject: str, way: str) -> Mapping[str, list[float]]:
+    """The samples of one way, by measure."""
+    return samples.get(subject, {}).get(way, {})
