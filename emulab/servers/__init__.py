@@ -7,7 +7,8 @@ argument) and a thin asyncio shell around it. Configuration arrives as plain dat
 else in the right network namespace; a server knows nothing of Kubernetes, namespaces or the lab that runs it.
 
 `base` holds the interface, `configuration` leads from those dataclasses to plain data and back, `host` is the process
-that serves, driven over one Unix socket; `wire` has what is said on connections, a package for each protocol; `stub`
+that serves, driven over one Unix socket; `wire` has what is said on connections, a package for each protocol;
+`streams` are connections over TCP and TLS, and how they are made; `stub`
 resolves names as a place's resolv.conf says. `records` keeps what a server tells while somebody records it, `journal`
 and `accesslog` write lines of requests, `patches` are changes of a configuration, `selfsigned` makes certificates.
 """

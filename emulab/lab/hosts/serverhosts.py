@@ -117,19 +117,11 @@ class ServerHosts:
 
     async def status(self, name: str) -> dict[str, Any]:
         """The server's own counters; empty when it isn't up."""
-        host = self._hosts.get(name)
-        if host is None or not host.process.running:
-            return {}
-        result: dict[str, Any] = await host.ask("status")
-        return result
+        return await self._ask(name, "status") or {}
 
     async def files(self, name: str) -> dict[str, str]:
         """The texts that programs beside the server see, by path; none when it isn't up."""
-        host = self._hosts.get(name)
-        if host is None or not host.process.running:
-            return {}
-        result: dict[str, str] = await host.ask("files")
-        return result
+        return await self._ask(name, "files") or {}
 
     async def flush(self, name: str) -> None:
         """Has a server write the lines that it has for others' logs; nothing where it isn't up, or doesn't answer."""
@@ -140,10 +132,19 @@ class ServerHosts:
 
     async def order(self, name: str, order: Mapping[str, Any]) -> dict[str, Any] | None:
         """What came of an operator's order; None when the server isn't up. Raises KernelError if it can't be done."""
+        return await self._ask(name, "order", order=dict(order))
+
+    async def _ask(self, name: str, op: str, **arguments: Any) -> dict[str, Any] | None:
+        """What a server says; None where it isn't up, or ends before it has answered."""
         host = self._hosts.get(name)
-        if host is None or not host.process.running:
+        if host is None or host.ended or not host.process.running:
             return None
-        result: dict[str, Any] = await host.ask("order", order=dict(order))
+        try:
+            result: dict[str, Any] = await host.ask(op, **arguments)
+        except KernelError:
+            if not host.ended:
+                raise
+            return None
         return result
 
     def tell(self, name: str, message: Mapping[str, Any]) -> None:

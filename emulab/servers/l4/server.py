@@ -15,7 +15,7 @@ from emulab.servers.base import Config, Emit, Others, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
-from emulab.servers.l4.acceptor import Acceptor
+from emulab.servers.l4.acceptor import accept_sessions
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
@@ -26,6 +26,7 @@ from emulab.servers.l4.tcp import Around, Session
 from emulab.servers.l4.udp import UdpProxy
 from emulab.servers.l7.shell.pages import PageReader
 from emulab.servers.patches import read_changes
+from emulab.servers.streams.accepting import Acceptor
 
 _NUMBERS = 10**12  # so far apart are the numbers that workers give to connections
 
@@ -49,7 +50,7 @@ class _Listener:
         if self.frontend.key.startswith("udp/"):
             self._datagrams = UdpProxy(self.frontend, sock, self._around.emit, self._around.numbers)
         else:
-            self._acceptor = Acceptor(sock, self.frontend, self._around)
+            self._acceptor = accept_sessions(sock, self.frontend, self._around)
 
     def update(self, spec: Spec) -> None:
         self.frontend.update(spec)

@@ -20,6 +20,7 @@ from emulab.servers.l7.shell.mirrors import Mirrors
 from emulab.servers.l7.shell.outbox import Outbox
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
+from emulab.servers.streams.epollset import EpollSet
 
 IDS = 256
 """Request ids that are drawn at once, which is much quicker."""
@@ -73,12 +74,20 @@ class Context:
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
-        self.pool = Pool(lambda: self.clock())
+        self.pool = Pool(self.streams, lambda: self.clock())
         self.mirrors = Mirrors()
         self.outbox = Outbox()
+        self._streams: EpollSet | None = None
         self.clients: set[Accepted] = set()
         self.tunnels: set[Tunnelled] = set()
         self.empty = asyncio.Event()
+
+    def streams(self) -> EpollSet:
+        """The sockets of all connections; in the running event loop, in which all of them are."""
+        if self._streams is None:
+            self._streams = self.outbox.streams = EpollSet()
+            self._streams.at_end = self.outbox.flush
+        return self._streams
 
     def refused(self, client: socket.socket, why: str) -> None:
         """A connection is closed before anything was read of it: it had no PROXY header."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from emulab.servers.streams.epollset import EpollSet
+
 LARGE = 1 << 14
 
 SendBytes = Callable[[bytes], None]
@@ -23,15 +25,16 @@ SendBytes = Callable[[bytes], None]
 class Outbox:
     """The bytes that all connections of a proxy have for their other ends."""
 
-    __slots__ = ("_due", "_waiting")
+    __slots__ = ("_due", "_waiting", "streams")
 
     def __init__(self) -> None:
+        self.streams: EpollSet | None = None  # which has them sent at the end of each of its batches
         self._due = False  # whether the loop's next turn has been told
         self._waiting: list[tuple[SendBytes, bytes]] = []
 
     def put(self, write: SendBytes, data: bytes) -> None:
         """`write` takes these bytes in the loop's next turn."""
-        if not self._due:
+        if not self._due and (self.streams is None or not self.streams.turning):
             self._due = True
             asyncio.get_running_loop().call_soon(self._turn)
         self._waiting.append((write, data))

@@ -10,9 +10,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 
 from emulab.errors import PeerError
+from emulab.servers.streams.epollset import EpollSet
+from emulab.servers.streams.listening import begin
 from emulab.servers.wire.proxyprotocol import Proxied, ProxyHeaderReader
 
 _PEEK = 4096 + 16
@@ -28,6 +29,7 @@ class ProxiedListener:
 
     def __init__(
         self,
+        streams: EpollSet,
         sock: socket.socket,
         backlog: int,
         connection: Callable[[Proxied | None], asyncio.Protocol],
@@ -37,6 +39,7 @@ class ProxiedListener:
         optional: Callable[[], bool],
     ) -> None:
         """`seconds`: how long a header may take. `optional`: who begins otherwise is who it seems to be."""
+        self._streams = streams
         self._socket = sock
         self._connection = connection
         self._secure = secure
@@ -81,10 +84,7 @@ class ProxiedListener:
             client.close()
             raise
         else:
-            with suppress(OSError):  # a handshake that fails is nobody's business here
-                await self._loop.connect_accepted_socket(
-                    lambda: self._connection(proxied), client, ssl=self._secure
-                )
+            begin(self._streams, client, self._connection(proxied), self._secure)
 
     async def _header(self, client: socket.socket) -> Proxied | None:
         reader = ProxyHeaderReader()

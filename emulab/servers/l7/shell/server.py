@@ -28,6 +28,8 @@ from emulab.servers.l7.shell.pages import PLAIN, FoundPage, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.patches import spliced
+from emulab.servers.streams.accepting import Acceptor
+from emulab.servers.streams.listening import listen
 from emulab.servers.stub import ResolverConfig
 
 BACKLOG = 4096
@@ -46,7 +48,7 @@ class Listener:
     socket: socket.socket
     tls: bool
     pages: bool
-    server: asyncio.Server | ProxiedListener
+    server: Acceptor | ProxiedListener
     proxied: bool = False  # whether a PROXY header is in front of its connections
 
 
@@ -139,17 +141,14 @@ class L7Server:
         if self._snapshot.options.proxy_protocol and not pages:
             return Listener(sock, tls, False, self._behind_proxy(sock.dup(), tls), proxied=True)
         secrets = (context.certificates.own() if pages else context.certificates.base) if tls else None
-        server = await asyncio.get_running_loop().create_server(
-            self._page_reader(key) if pages else lambda: ClientConnection(context, tls),
-            sock=sock.dup(),
-            ssl=secrets,
-            backlog=BACKLOG,
-        )
+        connection = self._page_reader(key) if pages else lambda: ClientConnection(context, tls)
+        server = listen(context.streams(), sock.dup(), BACKLOG, connection, secrets)
         return Listener(sock, tls, pages, server)
 
     def _behind_proxy(self, sock: socket.socket, tls: bool) -> ProxiedListener:
         context = self._context
         return ProxiedListener(
+            context.streams(),
             sock,
             BACKLOG,
             lambda proxied: ClientConnection(context, tls, proxied),

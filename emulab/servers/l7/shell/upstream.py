@@ -30,6 +30,9 @@ from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.shell.spread import Spread
 from emulab.servers.l7.shell.towards import BadCertificate, check_server, client_context
+from emulab.servers.streams.connecting import connect
+from emulab.servers.streams.epollset import EpollSet
+from emulab.servers.streams.plain import StreamTransport
 from emulab.servers.stub import ResolverConfig, resolve
 
 
@@ -57,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "address",
+        "fd",
         "idle_until",
         "owner",
         "poll",
@@ -64,6 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         "reader",
         "served",
         "source",
+        "streams",
         "transport",
         "where",
         "write",
@@ -89,15 +94,19 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.write = self.transport.write
         self.source = socket_name(transport.get_extra_info("sockname"))
-        poll = select.poll()
-        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.streams = self.pool.streams() if isinstance(transport, StreamTransport) else None
+        poll, self.fd = select.poll(), transport.get_extra_info("socket").fileno()
+        poll.register(self.fd, select.POLLIN)
         self.poll = poll.poll
         self.pool.connections.add(self)
 
     @property
     def silent(self) -> bool:
         """Whether the server has sent nothing that isn't read, and hasn't closed."""
-        return not self.transport.is_closing() and not self.poll(0)
+        if self.transport.is_closing():
+            return False
+        streams = self.streams
+        return (streams is not None and streams.turning and self.fd not in streams.due) or not self.poll(0)
 
     def drop(self) -> None:
         """Ends the connection at once; its owner hears no more of it."""
@@ -129,7 +138,8 @@ class UpstreamConnection(asyncio.Protocol):
 class Pool:
     """The upstream connections of one proxy, idle ones by server address."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, streams: Callable[[], EpollSet], clock: Callable[[], float] = time.monotonic) -> None:
+        self.streams = streams
         self.options = Options()
         self._clock = clock
         self._spreads: dict[str, Spread] = {}
@@ -203,15 +213,13 @@ class Pool:
 
     async def _open(self, where: Where, seconds: float, owner: UpstreamUser, spread: Spread | None) -> None:
         host, port = split_address(address_of(where))
-        loop = asyncio.get_running_loop()
         opened = False
         try:
             async with asyncio.timeout(seconds):
                 found = await resolve(host, self.resolver, open_socket)
                 if isinstance(where, str):
-                    _, upstream = await loop.create_connection(
-                        lambda: UpstreamConnection(self, where), found, port
-                    )
+                    upstream = UpstreamConnection(self, where)
+                    await connect(self.streams(), found, port, upstream)
                 else:
                     upstream = await connect_otherwise(self, where, found, port)
             opened = True

@@ -59,7 +59,10 @@ def _variable(name: str) -> Variable:
 
 def _plain(text: str | None) -> str:
     """nginx's own escape: quotation marks, backslashes and what can't be printed as `\\xXX`."""
-    return "-" if text is None else re.sub(r'["\\\x00-\x1f\x7f-\xff]', lambda m: f"\\x{ord(m[0]):02X}", text)
+    return "-" if text is None else _UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02X}", text)
+
+
+_UNSAFE = re.compile(r'["\\\x00-\x1f\x7f-\xff]')
 
 
 _ESCAPED: Mapping[str, Callable[[str | None], str]] = {

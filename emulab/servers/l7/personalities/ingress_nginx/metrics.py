@@ -26,7 +26,13 @@ from emulab.servers.l7.personalities.figures import (
     SeriesKey,
 )
 from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
-from emulab.servers.l7.personalities.ingress_nginx.series import RequestSeries, layout_of, lines_of
+from emulab.servers.l7.personalities.ingress_nginx.series import (
+    FEW,
+    RequestSeries,
+    count_together,
+    layout_of,
+    lines_of,
+)
 
 ROWS = 1000
 KNOWN_MAX = 16384
@@ -141,8 +147,14 @@ class IngressMetrics:
                 if not series.waiting:
                     concerned.append(series)
                 series.waiting.append(row)
+        few: list[RequestSeries] = []
         for series in concerned:
-            series.count()
+            if len(series.waiting) < FEW and series.layout is self._layout:
+                few.append(series)
+            else:
+                series.count()
+        if few:
+            count_together(few)
 
     def _find(self, kind: _Kind) -> RequestSeries | None:
         """Where requests of this kind are counted, if they are."""

@@ -1,0 +1,64 @@
+"""Listening sockets, whose connections are transports of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from _socket import socket as Socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from emulab.servers.streams.accepting import Acceptor
+from emulab.servers.streams.epollset import READABLE, EpollSet
+from emulab.servers.streams.plain import StreamTransport
+from emulab.servers.streams.secure import SecureTransport
+
+_ANY = frozenset({"0.0.0.0", "::"})
+
+
+def listen(
+    epoll_set: EpollSet,
+    sock: socket.socket,
+    backlog: int,
+    protocol: Callable[[], asyncio.Protocol],
+    secure: ssl.SSLContext | None = None,
+) -> Acceptor:
+    """Accepts connections at a socket, which is the acceptor's from now on, each for a protocol of its own."""
+    name, fd = sock.getsockname(), sock.fileno()
+    known = {} if name[0] in _ANY else {"sockname": name}
+
+    def accepted(client: Socket, peer: Any) -> None:
+        try:
+            begin(epoll_set, cast(socket.socket, client), protocol(), secure, peername=peer, **known)
+        except OSError as error:  # fs.epoll.max_user_watches
+            print(f"accept: {error.strerror}", file=sys.stderr, flush=True)
+            client.close()
+
+    return Acceptor(
+        sock,
+        backlog,
+        lambda accept: epoll_set.watch(fd, READABLE, lambda _: accept()),
+        lambda: epoll_set.unwatch(fd),
+        accepted,
+    )
+
+
+def begin(
+    epoll_set: EpollSet,
+    sock: socket.socket,
+    protocol: asyncio.Protocol,
+    secure: ssl.SSLContext | None = None,
+    **info: object,
+) -> StreamTransport:
+    """Has a protocol serve an accepted socket, over TLS where there is a context for it; the transport below TLS."""
+    if secure is None:
+        transport = StreamTransport(epoll_set, sock, protocol, **info)
+        protocol.connection_made(transport)
+    else:
+        layer = SecureTransport(protocol, secure)
+        transport = StreamTransport(epoll_set, sock, layer, **info)
+        layer.connection_made(transport)
+    transport.read_now()  # who connects to ask has mostly asked by now
+    return transport

@@ -1,0 +1,180 @@
+"""TLS over a connection: a protocol for the transport below, a transport for the protocol above."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, cast
+
+from emulab.servers.streams.plain import StreamTransport
+
+HANDSHAKE = 60.0
+"""Seconds that a handshake may take (nginx' `client_header_timeout`)."""
+_SIZE = 64 << 10  # octets of a read
+
+
+class SecureTransport(asyncio.Transport, asyncio.Protocol):
+    """The server's side of TLS. The protocol above hears of the connection once the handshake is done."""
+
+    __slots__ = (
+        "_above",
+        "_below",
+        "_closing",
+        "_done",
+        "_incoming",
+        "_outgoing",
+        "_patience",
+        "_reading",
+        "_tls",
+    )
+
+    def __init__(self, protocol: asyncio.Protocol, context: ssl.SSLContext) -> None:
+        self._above = protocol
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._done = self._closing = False
+        self._reading = True
+
+    # --- a protocol, for the transport below ------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._below = cast(StreamTransport, transport)
+        loop = asyncio.get_running_loop()
+        self._patience: asyncio.TimerHandle | None = loop.call_later(HANDSHAKE, self._below.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        if self._done or self._shake():
+            self._read()
+
+    def eof_received(self) -> bool:
+        if self._done and not self._closing:
+            self._above.eof_received()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose_patience()
+        self._closing = True
+        if self._done:
+            self._above.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._done:
+            self._above.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._done:
+            self._above.resume_writing()
+
+    def _lose_patience(self) -> None:
+        patience, self._patience = self._patience, None
+        if patience is not None:
+            patience.cancel()
+
+    def _shake(self) -> bool:
+        """Goes on with the handshake; whether it is done."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return False
+        except (ssl.SSLError, ssl.CertificateError):  # of which the other side hears by an alert
+            self._flush()
+            self._below.close()
+            return False
+        self._lose_patience()
+        self._flush()
+        if self._below.is_closing():
+            return False
+        self._done = True
+        self._above.connection_made(self)
+        return True
+
+    def _read(self) -> None:
+        tls, incoming = self._tls, self._incoming
+        while self._reading and not self._closing:
+            if not incoming.pending and not tls.pending():
+                return
+            try:
+                data = tls.read(_SIZE)
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLError as error:
+                self._flush()
+                self._below.fail(error)
+                return
+            if not data:
+                self._above.eof_received()
+                self.close()
+                return
+            self._above.data_received(data)
+        # What an early answer to TLS itself asks for (a key's update) goes out with the next write.
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._below.write(self._outgoing.read())
+
+    # --- a transport, for the protocol above ------------------------------------------------------------------------
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._above = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._above
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._tls if name == "ssl_object" else self._below.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        return self._closing or self._below.is_closing()
+
+    def is_reading(self) -> bool:
+        return self._reading and not self._closing
+
+    def pause_reading(self) -> None:
+        self._reading = False
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading:
+            return
+        self._reading = True
+        self._below.resume_reading()
+        if self._incoming.pending or self._tls.pending():
+            asyncio.get_running_loop().call_soon(self._read)
+
+    def get_write_buffer_size(self) -> int:
+        return self._below.get_write_buffer_size()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing or not data:
+            return
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            self._below.fail(error)
+            return
+        self._below.write(self._outgoing.read())
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        with suppress(ssl.SSLError, OSError):  # it waits for the other side's, which we don't
+            self._tls.unwrap()
+        self._flush()
+        self._below.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self._below.abort()
