@@ -111,13 +111,14 @@ async def run(plan: LoadPlan) -> Loaded:
 
 
 async def _hops(lab: Lab, plan: LoadPlan) -> list[str]:
-    """The places that a request comes through, in order."""
+    """The places that a request comes through, in order, without the one that it comes from."""
     seen = await lab.trace(plan.url, plan.source, namespace=plan.namespace, verify=False)
     if seen.failure is not None:
         raise UserError(
             f"{plan.url}: a request fails, so there is nothing to load; see why: emulab trace {plan.url}"
         )
-    return list(dict.fromkeys(hop.place for hop in seen.hops if hop.direction == "request"))
+    places = dict.fromkeys(hop.place for hop in seen.hops if hop.direction == "request")
+    return list(places)[1:]
 
 
 async def _watch(watch: HopWatch) -> None:

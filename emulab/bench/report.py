@@ -190,7 +190,7 @@ def load_tables(plan: LoadPlan, loaded: Loaded) -> list[Table]:
     ]
     hops = [[name, *_hop(one)] for name, one in loaded.hops.items()]
     return [
-        Table(f"{plan.url} from {plan.source}", ("PERCENTILE", "FROM DUE", "FROM SENT"), rows, about),
+        Table("", ("PERCENTILE", "FROM DUE", "FROM SENT"), rows, about),
         Table("", ("HOP", "BUSY", "AT MOST", "TURNED AWAY"), hops, [loaded.gave_way.text]),
     ]
 
