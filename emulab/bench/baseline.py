@@ -53,13 +53,20 @@ def read(text: str, name: str) -> Document:
         found = json.loads(text)
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not isinstance(found.get("samples"), dict) or "benchmark" not in found:
+    if not isinstance(found, dict) or "benchmark" not in found or not _are_samples(found.get("samples"), 3):
         raise UserError(
             f"{name}: is no result of emulab bench; make one with emulab bench … -o json > {name}"
         )
     if found.get("version") != VERSION:
         raise UserError(f"{name}: is of version {found.get('version')} and not {VERSION}; measure it anew")
     return found
+
+
+def _are_samples(value: Any, depth: int) -> bool:
+    """Whether that is numbers, below so many names."""
+    if depth:
+        return isinstance(value, dict) and all(_are_samples(one, depth - 1) for one in value.values())
+    return isinstance(value, list) and all(type(one) in (int, float) for one in value)
 
 
 def changes(old: Document, new: Document, tolerance: float = TOLERANCE) -> list[Change]:

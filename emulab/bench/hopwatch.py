@@ -15,7 +15,7 @@ from typing import Any
 
 from emulab.bench.givingway import HopSecond
 from emulab.bench.processors import LabProcessors
-from emulab.bench.stage import supervisor
+from emulab.bench.stage import asked, supervisor
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError
 from emulab.model.quantity import parse_quantity
@@ -59,7 +59,7 @@ class HopWatch:
 
     async def begin(self) -> None:
         """Finds out who tells what, and what it tells before the load."""
-        summary = await self._lab._ask("summary")
+        summary = await asked(self._lab, "summary")
         containers = {
             f"{p['metadata'].get('namespace', 'default')}.{p['metadata']['name']}": p["spec"]["containers"][
                 0
@@ -119,7 +119,7 @@ class HopWatch:
         """Processors that pods use, by place."""
         with suppress(EmulabError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                told = await self._lab._ask("usage")
+                told = await asked(self._lab, "usage")
                 return {
                     f"{p['metadata']['namespace']}.{p['metadata']['name']}": sum(
                         float(parse_quantity(c["usage"]["cpu"]).value) for c in p["containers"]

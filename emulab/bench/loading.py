@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from emulab.bench.agents import Agent, agent, goal
 from emulab.bench.givingway import GaveWay, Second, first
@@ -13,9 +13,10 @@ from emulab.bench.histogram import Histogram
 from emulab.bench.hopwatch import HopRecord, HopWatch
 from emulab.bench.processors import Shares
 from emulab.dataclass import dataclass, field
-from emulab.errors import UserError
+from emulab.errors import EmulabError, UserError
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.python import Lab
+from emulab.servers.wire.http1.client import as_target
 
 LOAD = "load"
 SHARES = (50.0, 75.0, 90.0, 99.0, 99.9, 99.99, 100.0)
@@ -76,29 +77,23 @@ class Loaded:
 
 async def run(plan: LoadPlan) -> Loaded:
     """Loads a lab that is up. Raises EmulabError."""
-    parts = urlsplit(plan.url)
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
-        raise UserError(f"{plan.url}: not a URL of http or https with a host")
+    parts, port = _read(plan.url)
+    host = parts.hostname or ""
     lab = Lab([], name=plan.lab)
     plan.tell("following one request", 0.0)
     hops = await _hops(lab, plan)
-    address = await lab.resolve(parts.hostname, plan.source, plan.namespace)
+    address = await lab.resolve(host, plan.source, plan.namespace)
     watch = HopWatch(lab, hops)
     await watch.begin()
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    asked = goal(
-        address,
-        parts.port or DEFAULT_PORTS[parts.scheme],
-        parts.hostname,
-        path,
-        tls=parts.scheme == "https",
-        closing=plan.fresh,
-    )
+    path = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    asked = goal(address, port, host, path, tls=parts.scheme == "https", closing=plan.fresh)
     loaded = Loaded()
     async with agent(plan.lab, plan.source, plan.shares.asking, plan.namespace) as asking:
         watching = asyncio.ensure_future(_watch(watch))
         try:
             await _load(asking, asked, plan, loaded)
+        except TimeoutError:
+            raise EmulabError("whoever asks hasn't told in time what came of it") from None
         finally:
             watching.cancel()
             await asyncio.wait([watching])
@@ -108,6 +103,18 @@ async def run(plan: LoadPlan) -> Loaded:
     loaded.hops = watch.records
     loaded.gave_way = first(loaded.seconds, {name: one.seconds for name, one in watch.records.items()})
     return loaded
+
+
+def _read(url: str) -> tuple[SplitResult, int]:
+    """A URL and its port. Raises UserError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError as error:
+        raise UserError(f"{url}: {error}") from None
+    if port is None or not parts.hostname or parts.username is not None:
+        raise UserError(f"{url}: not a URL of http or https with a host")
+    return parts, port
 
 
 async def _hops(lab: Lab, plan: LoadPlan) -> list[str]:

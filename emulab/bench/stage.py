@@ -14,6 +14,7 @@ from emulab.bench.measures import ALL, Figures, Target, measure
 from emulab.bench.processors import LabProcessors, Shares
 from emulab.bench.rounds import Way
 from emulab.errors import EmulabError, UserError
+from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 from emulab.python import Lab
 from emulab.servers.stub import ResolverConfig
@@ -52,7 +53,7 @@ class Stage:
 
     async def resolver(self, place: str = CLIENT) -> str:
         """Whom a place asks for names."""
-        files = await self.lab._ask("resolver-files", target=place, namespace="default")
+        files = await asked(self.lab, "resolver-files", target=place, namespace="default")
         return str(ResolverConfig.parse(*files).servers[0])
 
     async def agent(self, place: str) -> Agent:
@@ -90,6 +91,16 @@ _ADDRESSES: dict[str, Callable[[dict[str, Any]], str]] = {
     "Node": _node,
     "LoadBalancer": _vip,
 }
+
+
+async def asked(lab: Lab, op: str, **arguments: Any) -> Any:
+    """What the lab's supervisor answers."""
+
+    def ask() -> Any:
+        with LabClient(rundir.folder(lab.name)) as client:
+            return client.request(op, **arguments)
+
+    return await asyncio.to_thread(ask)
 
 
 def supervisor(lab: str) -> int:

@@ -41,7 +41,9 @@ def bar(title: str) -> Iterator[Callable[[str, float], None]]:
         TextColumn("{task.percentage:>3.0f} %"),
     )
     console = Console(file=beneath(sys.stderr))
-    with Progress(*shape, TimeElapsedColumn(), console=console, transient=True) as progress:
+    with Progress(
+        *shape, TimeElapsedColumn(), console=console, transient=True, refresh_per_second=4
+    ) as progress:
         task = progress.add_task(f"{title} …", total=1.0)
         yield lambda text, share: progress.update(
             task, description=f"{title}: {printable(text)[:48]}", completed=min(share, 1.0)

@@ -343,7 +343,7 @@ def _load(options: argparse.Namespace, old: Mapping[str, Any] | None) -> int:
             tell=tell,
         )
         loaded = asyncio.run(loading.run(plan))
-    about = machine(*found)
+    about = machine(sorted(os.sched_getaffinity(0)), found.asking)
     document = documents.load_document(plan, loaded, about)
     made = report.load_tables(plan, loaded)
     status = _tell(options, made, document, f"{html.load_about(plan)}; {about}", html.load_plots(loaded), old)

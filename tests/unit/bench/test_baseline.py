@@ -15,6 +15,9 @@ from emulab.errors import UserError
 FIGURES = {"p50": 100.0, "requests": 9000.0, "cpu": 40.0}
 
 
+_ODD = '{"benchmark": "path", "version": 1, "samples": {"a": {"b": {"p50": ["x"]}}}}'
+
+
 def run(seed: int, machine: float = 1.0, noise: float = 0.03, **worse: float) -> dict[str, Any]:
     """A result. `machine`: how many times slower it is; `worse`: by figure, how many times worse."""
     draw = Random(seed)
@@ -50,7 +53,7 @@ def test_what_is_tolerated_or_lost_in_noise_is_not() -> None:
 
 
 def test_documents_that_are_none() -> None:
-    for text in ("", "[]", "{}", '{"benchmark": "path"}'):
+    for text in ("", "[]", "{}", '{"benchmark": "path"}', _ODD):
         with pytest.raises(UserError, match=r"old\.json: is no result of emulab bench"):
             read(text, "old.json")
     with pytest.raises(UserError, match="is of version 0 and not 1"):
