@@ -18,10 +18,10 @@ from emulab.bench.outcome import REFERENCE, VERSION
 from emulab.errors import UserError
 
 TOLERANCE = 0.05
-Document = Mapping[str, Any]
+BenchDocument = Mapping[str, Any]
 
 
-class Change(NamedTuple):
+class FigureChange(NamedTuple):
     """A figure that changed beyond doubt; `by` is how many times worse it is, and better below 1."""
 
     subject: str
@@ -47,7 +47,7 @@ class Change(NamedTuple):
         return self.by.value > 1
 
 
-def read(text: str, name: str) -> Document:
+def read(text: str, name: str) -> BenchDocument:
     """A document that an earlier run printed with -o json. Raises UserError."""
     try:
         found = json.loads(text)
@@ -69,7 +69,7 @@ def _are_samples(value: Any, depth: int) -> bool:
     return isinstance(value, list) and all(type(one) in (int, float) for one in value)
 
 
-def changes(old: Document, new: Document, tolerance: float = TOLERANCE) -> list[Change]:
+def changes(old: BenchDocument, new: BenchDocument, tolerance: float = TOLERANCE) -> list[FigureChange]:
     """All figures of both that got surely worse, or better, by more than what is tolerated. Raises UserError."""
     if old["benchmark"] != new["benchmark"]:
         raise UserError(f"the baseline is of bench {old['benchmark']}, and this is bench {new['benchmark']}")
@@ -80,7 +80,7 @@ def changes(old: Document, new: Document, tolerance: float = TOLERANCE) -> list[
         if by.low is None or by.high is None:
             continue
         if by.low > 1 + tolerance or by.high < 1 / (1 + tolerance):
-            found.append(Change(subject, way, measure, by))
+            found.append(FigureChange(subject, way, measure, by))
     return found
 
 
@@ -97,14 +97,14 @@ def _worse(by: Estimate, measure: str, drift: Estimate) -> Estimate:
     return Estimate(value, value / half, value * half)
 
 
-def _drift(old: Document, new: Document) -> Estimate:
+def _drift(old: BenchDocument, new: BenchDocument) -> Estimate:
     """How many times slower the machine itself was."""
     before, after = _reference(old), _reference(new)
     found = change(after, before) if before and after else Estimate(1.0)
     return found if found.low is not None else Estimate(found.value, found.value, found.value)
 
 
-def _reference(document: Document) -> list[float]:
+def _reference(document: BenchDocument) -> list[float]:
     for ways in document["samples"].values():
         if REFERENCE in ways:
             return list(ways[REFERENCE].get("p50") or ())
@@ -112,7 +112,7 @@ def _reference(document: Document) -> list[float]:
 
 
 def _pairs(
-    old: Document, new: Document
+    old: BenchDocument, new: BenchDocument
 ) -> Iterator[tuple[tuple[str, str, str], tuple[list[float], list[float]]]]:
     """What both have of each figure, but for the reference itself."""
     for subject, ways in new["samples"].items():

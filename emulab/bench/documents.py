@@ -6,14 +6,14 @@ from typing import Any
 
 from emulab.bench import ledger
 from emulab.bench.estimates import LEVEL, estimate, ratio
-from emulab.bench.loading import LOAD, Loaded, LoadPlan, percentiles
-from emulab.bench.outcome import VERSION, Outcome, head
+from emulab.bench.loading import LOAD, LoadOutcome, LoadPlan, percentiles
+from emulab.bench.outcome import VERSION, BenchOutcome, head
 from emulab.bench.pathways import PATH
 from emulab.bench.report import hops_json
 from emulab.bench.rounds import of_way
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
+def document(outcome: BenchOutcome) -> dict[str, Any]:
     """All of a benchmark by turns: estimates, and the samples that they were made of."""
     about = {**head(outcome), "level": LEVEL}
     if outcome.benchmark == PATH:
@@ -23,7 +23,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
     return {**about, "subjects": list(outcome.subjects), "figures": _figures(outcome)}
 
 
-def _figures(outcome: Outcome) -> list[dict[str, Any]]:
+def _figures(outcome: BenchOutcome) -> list[dict[str, Any]]:
     """A line for each way and measure; of all but the first subject also what they are to the first one."""
     first = outcome.subjects[0]
     found = []
@@ -45,7 +45,7 @@ def _figures(outcome: Outcome) -> list[dict[str, Any]]:
     return found
 
 
-def load_document(plan: LoadPlan, loaded: Loaded, machine: str) -> dict[str, Any]:
+def load_document(plan: LoadPlan, loaded: LoadOutcome, machine: str) -> dict[str, Any]:
     """All of a load. Its samples are the percentiles of each second."""
     measures = ("p50", "p90", "p99")
     samples = {name: [float(p[name]) for p in loaded.percentiles if p[name]] for name in measures}

@@ -23,7 +23,7 @@ LEAST = 4
 RESAMPLES = 200
 _LARGEST = 20.0  # of a logarithm that is told
 
-Sample = Sequence[float]
+RoundValues = Sequence[float]
 
 
 class Estimate(NamedTuple):
@@ -54,31 +54,31 @@ class Estimate(NamedTuple):
         return self.low <= other.high and other.low <= self.high
 
 
-def midmean(values: Sample) -> float:
+def midmean(values: RoundValues) -> float:
     """The mean of the middle half: of four values the middle two."""
     ordered, cut = sorted(values), len(values) // 4
     return fmean(ordered[cut : len(ordered) - cut])
 
 
-def estimate(values: Sample, level: float = LEVEL, seed: int = 0) -> Estimate:
+def estimate(values: RoundValues, level: float = LEVEL, seed: int = 0) -> Estimate:
     """The midmean with its interval."""
     return joint([values], lambda columns: midmean(columns[0]), level, seed)
 
 
-def difference(above: Sample, below: Sample, level: float = LEVEL, seed: int = 0) -> Estimate:
+def difference(above: RoundValues, below: RoundValues, level: float = LEVEL, seed: int = 0) -> Estimate:
     """By how much one is above the other, of the rounds that both have."""
     return estimate([a - b for a, b in zip(above, below, strict=False)], level, seed)
 
 
-def ratio(above: Sample, below: Sample, level: float = LEVEL, seed: int = 0) -> Estimate:
+def ratio(above: RoundValues, below: RoundValues, level: float = LEVEL, seed: int = 0) -> Estimate:
     """One divided by the other, of the rounds that both have: of the logarithms, in which twice and half are alike."""
     logs = [log(a / b) for a, b in zip(above, below, strict=False) if a > 0 and b > 0]
     return _exponential(estimate(logs, level, seed))
 
 
 def joint(
-    columns: Sequence[Sample],
-    statistic: Callable[[Sequence[Sample]], float],
+    columns: Sequence[RoundValues],
+    statistic: Callable[[Sequence[RoundValues]], float],
     level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
@@ -98,7 +98,7 @@ def joint(
     return Estimate(value, value - half, value + half)
 
 
-def change(new: Sample, old: Sample, level: float = LEVEL) -> Estimate:
+def change(new: RoundValues, old: RoundValues, level: float = LEVEL) -> Estimate:
     """`new` divided by `old`, two samples of different rounds: of two runs, say."""
     one, other = (estimate([log(v) for v in values if v > 0], level) for values in (new, old))
     value = one.value - other.value
@@ -138,6 +138,6 @@ def _within(t: float, degrees: int) -> float:
     return 2 / pi * (angle + (sin(angle) * total if degrees > 1 else 0.0))
 
 
-def by_name(samples: Mapping[str, Sample]) -> dict[str, Estimate]:
+def by_name(samples: Mapping[str, RoundValues]) -> dict[str, Estimate]:
     """The estimate of each sample that has values."""
     return {name: estimate(values) for name, values in samples.items() if values}

@@ -21,7 +21,7 @@ OK, MISSED, UNSURE = "ok", "MISSED", "noise"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FigureRow:
     """One figure. `goal` is what it should be at most (for a `least`, at least); None: for information.
 
     `sides`: of a ratio, the two samples, of which the logarithms are taken.
@@ -51,15 +51,15 @@ class Row:
         return MISSED if one.low is None or one.apart_from(self.goal) else UNSURE
 
 
-def ratio(what: str, above: Sequence[float], below: Sequence[float], goal: float | None = None) -> Row:
+def ratio(what: str, above: Sequence[float], below: Sequence[float], goal: float | None = None) -> FigureRow:
     """The ratio of two samples of the same rounds, a value a round: what disturbs a round disturbs both."""
     pairs = [(a, b) for a, b in zip(above, below, strict=False) if a > 0 and b > 0]
     sides = (tuple(a for a, _ in pairs), tuple(b for _, b in pairs)) if pairs else ()
-    return Row(what, tuple(a / b for a, b in pairs), "ratio", goal, sides=sides)
+    return FigureRow(what, tuple(a / b for a, b in pairs), "ratio", goal, sides=sides)
 
 
 def document(
-    rows: Sequence[Row], notes: Sequence[str], more: Mapping[str, Any] | None = None
+    rows: Sequence[FigureRow], notes: Sequence[str], more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The rows for programs, with `more` beside them."""
     described = []
@@ -72,7 +72,7 @@ def document(
     return {"machine": machine, "load": load, "rows": described, "notes": list(notes), **(more or {})}
 
 
-def table(rows: Sequence[Row], notes: Sequence[str]) -> str:
+def table(rows: Sequence[FigureRow], notes: Sequence[str]) -> str:
     """The rows as a table."""
     lines = [", ".join(_machine()), _line(_HEADINGS)]
     for row in rows:

@@ -30,7 +30,7 @@ def highest(index: int) -> int:
     return lowest(index + 1) - 1
 
 
-class Histogram:
+class HdrHistogram:
     """Whole numbers from 0 on, microseconds say."""
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
@@ -54,7 +54,7 @@ class Histogram:
         while interval > 0 and (value := value - interval) >= interval:
             self.record(value)
 
-    def add(self, other: Histogram) -> None:
+    def add(self, other: HdrHistogram) -> None:
         """Counts all that another one has."""
         for index, count in other.counts.items():
             self.counts[index] = self.counts.get(index, 0) + count
@@ -86,6 +86,6 @@ class Histogram:
         return {str(lowest(index)): count for index, count in sorted(self.counts.items())}
 
     @staticmethod
-    def of_json(told: Mapping[str, int]) -> Histogram:
+    def of_json(told: Mapping[str, int]) -> HdrHistogram:
         """What `to_json` told."""
-        return Histogram({index_of(int(value)): count for value, count in told.items()})
+        return HdrHistogram({index_of(int(value)): count for value, count in told.items()})

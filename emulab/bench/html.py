@@ -9,10 +9,10 @@ from typing import Any
 
 from emulab.bench import ledger
 from emulab.bench.estimates import ratio
-from emulab.bench.loading import Loaded, LoadPlan
-from emulab.bench.outcome import Outcome
+from emulab.bench.loading import LoadOutcome, LoadPlan
+from emulab.bench.outcome import BenchOutcome
 from emulab.bench.pathways import PATH
-from emulab.bench.report import SHOWN, Table, added, changed, shown
+from emulab.bench.report import SHOWN, ReportTable, added, changed, shown
 from emulab.bench.rounds import of_way
 from emulab.bench.svg import Bar, Line, bars, lines
 
@@ -27,7 +27,7 @@ svg { display: block; margin: 1rem 0; max-width: 100%; height: auto }
 
 
 def page(
-    title: str, about: str, plots: Sequence[tuple[str, str]], made: Sequence[Table], document: Any
+    title: str, about: str, plots: Sequence[tuple[str, str]], made: Sequence[ReportTable], document: Any
 ) -> str:
     """One page. `plots`: headings and what is below them."""
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(about)}</p>"]
@@ -47,7 +47,7 @@ def page(
     )
 
 
-def _table(one: Table) -> str:
+def _table(one: ReportTable) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in one.header)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in one.rows)
     notes = "".join(f"<p>{escape(note)}</p>" for note in one.notes)
@@ -60,7 +60,7 @@ def _cell(text: str) -> str:
     return f"<td{name}>{escape(text)}</td>"
 
 
-def plots(outcome: Outcome) -> list[tuple[str, str]]:
+def plots(outcome: BenchOutcome) -> list[tuple[str, str]]:
     """The plots of a benchmark by turns."""
     if outcome.benchmark == PATH:
         found = ledger.steps(outcome.layers, outcome.samples.get(PATH, {}))
@@ -73,7 +73,7 @@ def plots(outcome: Outcome) -> list[tuple[str, str]]:
     return [(f"{other}, against {first}", _ratios(outcome, first, other)) for other in others]
 
 
-def _steps(found: Sequence[ledger.Step], measure: str) -> str:
+def _steps(found: Sequence[ledger.LayerCost], measure: str) -> str:
     given = []
     for one in found:
         value = one.added.get(measure) if one.layer.base else one.whole.get(measure)
@@ -83,14 +83,14 @@ def _steps(found: Sequence[ledger.Step], measure: str) -> str:
     return bars(f"What each layer adds: {measure}", given)
 
 
-def _rounds(outcome: Outcome) -> str:
+def _rounds(outcome: BenchOutcome) -> str:
     ways: Mapping[str, Mapping[str, Sequence[float]]] = outcome.samples.get(PATH, {})
     trunk = [one.name for one in outcome.layers if one.trunk and ways.get(one.name, {}).get("p50")]
     given = [Line(name, [(float(i + 1), v) for i, v in enumerate(ways[name]["p50"])]) for name in trunk]
     return lines("Median latency of each round", given, "round", "µs", log=True)
 
 
-def _ratios(outcome: Outcome, first: str, other: str) -> str:
+def _ratios(outcome: BenchOutcome, first: str, other: str) -> str:
     given = []
     for way in outcome.ways:
         one, two = (of_way(outcome.samples, subject, way) for subject in (first, other))
@@ -106,7 +106,7 @@ def _ratios(outcome: Outcome, first: str, other: str) -> str:
     return bars(f"{other} against {first}", given)
 
 
-def load_plots(loaded: Loaded) -> list[tuple[str, str]]:
+def load_plots(loaded: LoadOutcome) -> list[tuple[str, str]]:
     """The plots of a load."""
 
     def spread(of: Any) -> list[tuple[float, float]]:

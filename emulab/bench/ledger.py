@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from emulab.bench.estimates import Estimate, difference, estimate, joint, midmean
 
-Samples = Mapping[str, Mapping[str, Sequence[float]]]
+LayerSamples = Mapping[str, Mapping[str, Sequence[float]]]
 """By layer and measure."""
 
 WHOLE = "the whole, apart"
 
 
-class Layer(NamedTuple):
+class PathLayer(NamedTuple):
     """One thing more than its base has; the first has none."""
 
     name: str
@@ -28,15 +28,15 @@ class Layer(NamedTuple):
     trunk: bool = True
 
 
-class Step(NamedTuple):
+class LayerCost(NamedTuple):
     """What a layer comes to, and what it adds."""
 
-    layer: Layer
+    layer: PathLayer
     whole: Mapping[str, Estimate]
     added: Mapping[str, Estimate]
 
 
-class Sum(NamedTuple):
+class LedgerSum(NamedTuple):
     """What the trunk's steps come to, the whole path measured apart, and their difference."""
 
     steps: float
@@ -48,7 +48,7 @@ class Sum(NamedTuple):
         return not self.gap.told
 
 
-def steps(layers: Sequence[Layer], samples: Samples) -> list[Step]:
+def steps(layers: Sequence[PathLayer], samples: LayerSamples) -> list[LayerCost]:
     """Of each layer that was measured."""
     found = []
     for layer in layers:
@@ -58,11 +58,11 @@ def steps(layers: Sequence[Layer], samples: Samples) -> list[Step]:
         base = samples.get(layer.base, {})
         whole = {name: estimate(values) for name, values in own.items()}
         added = {name: difference(values, base[name]) for name, values in own.items() if base.get(name)}
-        found.append(Step(layer, whole, added))
+        found.append(LayerCost(layer, whole, added))
     return found
 
 
-def total(layers: Sequence[Layer], samples: Samples, measure: str = "p50") -> Sum | None:
+def total(layers: Sequence[PathLayer], samples: LayerSamples, measure: str = "p50") -> LedgerSum | None:
     """Whether the steps' sum is the whole; None where the whole wasn't measured."""
     trunk = [
         samples[one.name][measure] for one in layers if one.trunk and samples.get(one.name, {}).get(measure)
@@ -82,7 +82,7 @@ def total(layers: Sequence[Layer], samples: Samples, measure: str = "p50") -> Su
         return midmean(columns[-1]) - summed(columns[:-1])
 
     rounds = min(map(len, [*trunk, apart]))
-    return Sum(summed([one[:rounds] for one in trunk]), estimate(apart), joint([*trunk, apart], gap))
+    return LedgerSum(summed([one[:rounds] for one in trunk]), estimate(apart), joint([*trunk, apart], gap))
 
 
 def _pairs(columns: Sequence[Sequence[float]]) -> list[tuple[Sequence[float], Sequence[float]]]:
@@ -90,7 +90,7 @@ def _pairs(columns: Sequence[Sequence[float]]) -> list[tuple[Sequence[float], Se
 
 
 def widths(
-    layers: Sequence[Layer], samples: Samples, measure: str = "p50"
+    layers: Sequence[PathLayer], samples: LayerSamples, measure: str = "p50"
 ) -> tuple[list[tuple[str, float]], float]:
     """What must be known well before measuring ends: each step, as half its interval; and the whole."""
     halves, whole = [], 0.0
@@ -103,7 +103,7 @@ def widths(
     return halves, whole
 
 
-def to_json(found: Sequence[Step], summed: Sum | None) -> dict[str, Any]:
+def to_json(found: Sequence[LayerCost], summed: LedgerSum | None) -> dict[str, Any]:
     """A difference that can't be told from noise has no value, only bounds."""
     layers = [
         {

@@ -9,9 +9,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from emulab.bench.agents import Agent, agent, goal
 from emulab.bench.givingway import GaveWay, Second, first
-from emulab.bench.histogram import Histogram
+from emulab.bench.histogram import HdrHistogram
 from emulab.bench.hopwatch import HopRecord, HopWatch
-from emulab.bench.processors import Shares
+from emulab.bench.processors import ProcessorShares
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, UserError
 from emulab.observe.target import DEFAULT_PORTS
@@ -36,20 +36,20 @@ class LoadPlan(NamedTuple):
     seed: int
     fresh: bool  # a connection for each request
     wait: float  # seconds that answers have after the last request was due
-    shares: Shares
+    shares: ProcessorShares
     tell: Callable[[str, float], None]
 
 
 @dataclass(slots=True)
-class Loaded:
+class LoadOutcome:
     """What came of it. `seconds`: what the load saw of each, with its histograms in `due`."""
 
     requests: int = 0
     took: float = 0.0
     octets: int = 0
-    due: Histogram = field(default_factory=Histogram)
-    sent: Histogram = field(default_factory=Histogram)
-    lag: Histogram = field(default_factory=Histogram)
+    due: HdrHistogram = field(default_factory=HdrHistogram)
+    sent: HdrHistogram = field(default_factory=HdrHistogram)
+    lag: HdrHistogram = field(default_factory=HdrHistogram)
     failures: dict[str, int] = field(default_factory=dict)
     seconds: list[Second] = field(default_factory=list)
     percentiles: list[Mapping[str, int]] = field(default_factory=list)  # of each second
@@ -63,7 +63,7 @@ class Loaded:
 
     def add(self, piece: Mapping[str, Any]) -> None:
         """Takes what who asks tells of a second."""
-        due, sent, lag = (Histogram.of_json(piece[name]) for name in ("due", "sent", "lag"))
+        due, sent, lag = (HdrHistogram.of_json(piece[name]) for name in ("due", "sent", "lag"))
         for whole, part in ((self.due, due), (self.sent, sent), (self.lag, lag)):
             whole.add(part)
         for why, number in piece["failures"].items():
@@ -75,7 +75,7 @@ class Loaded:
         self.seconds.append(Second(due.percentile(99), failed, piece["waiting"], lag.percentile(99)))
 
 
-async def run(plan: LoadPlan) -> Loaded:
+async def run(plan: LoadPlan) -> LoadOutcome:
     """Loads a lab that is up. Raises EmulabError."""
     parts, port = _read(plan.url)
     host = parts.hostname or ""
@@ -87,7 +87,7 @@ async def run(plan: LoadPlan) -> Loaded:
     await watch.begin()
     path = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
     asked = goal(address, port, host, path, tls=parts.scheme == "https", closing=plan.fresh)
-    loaded = Loaded()
+    loaded = LoadOutcome()
     async with agent(plan.lab, plan.source, plan.shares.asking, plan.namespace) as asking:
         watching = asyncio.ensure_future(_watch(watch))
         try:
@@ -137,7 +137,7 @@ async def _watch(watch: HopWatch) -> None:
         second += 1
 
 
-async def _load(asking: Agent, asked: Mapping[str, Any], plan: LoadPlan, loaded: Loaded) -> None:
+async def _load(asking: Agent, asked: Mapping[str, Any], plan: LoadPlan, loaded: LoadOutcome) -> None:
     def tell(piece: Mapping[str, Any]) -> None:
         loaded.add(piece)
         last = loaded.seconds[-1]
@@ -159,6 +159,6 @@ async def _load(asking: Agent, asked: Mapping[str, Any], plan: LoadPlan, loaded:
     loaded.requests, loaded.took = done["requests"], done["seconds"]
 
 
-def percentiles(of: Histogram, shares: Sequence[float] = SHARES) -> dict[str, int]:
+def percentiles(of: HdrHistogram, shares: Sequence[float] = SHARES) -> dict[str, int]:
     """Microseconds by percentage."""
     return {f"p{share:g}" if share < 100 else "max": of.percentile(share) for share in shares}

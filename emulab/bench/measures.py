@@ -14,7 +14,7 @@ from emulab.bench.agents import Agent, goal
 from emulab.bench.processors import LabProcessors
 from emulab.errors import UserError
 
-Figures = Mapping[str, float]
+WayFigures = Mapping[str, float]
 
 
 class Measure(NamedTuple):
@@ -37,7 +37,7 @@ MEASURES: Mapping[str, Measure] = {
 }
 
 
-class Kind(NamedTuple):
+class OrderKind(NamedTuple):
     """A kind of orders. `every`: in each so many rounds one, `phase` says which."""
 
     measures: tuple[str, ...]
@@ -49,11 +49,11 @@ class Kind(NamedTuple):
 
 
 SINGLE, REQUESTS, NEW, BULK = "single", "requests", "new", "bulk"
-KINDS: Mapping[str, Kind] = {
-    SINGLE: Kind(("p50", "p90", "p99")),
-    REQUESTS: Kind(("requests", "cpu"), 3, 0),
-    NEW: Kind(("connections", "new"), 3, 1),
-    BULK: Kind(("throughput",), 3, 2),
+KINDS: Mapping[str, OrderKind] = {
+    SINGLE: OrderKind(("p50", "p90", "p99")),
+    REQUESTS: OrderKind(("requests", "cpu"), 3, 0),
+    NEW: OrderKind(("connections", "new"), 3, 1),
+    BULK: OrderKind(("throughput",), 3, 2),
 }
 ALL = tuple(KINDS)
 
@@ -75,13 +75,13 @@ class Target(NamedTuple):
         1  # of single requests, in turn: where chance picks an endpoint for each, more say more
     )
 
-    def goal(self, path: str = "/") -> Mapping[str, Any]:
-        return goal(self.address, self.port, self.host, path, self.tls)
+    def goal(self, path: str = "/", closing: bool = False) -> Mapping[str, Any]:
+        return goal(self.address, self.port, self.host, path, self.tls, closing)
 
 
 async def measure(
     kind: str, agent: Agent, target: Target, seconds: float, processors: LabProcessors
-) -> Figures:
+) -> WayFigures:
     """The figures of one order. Raises UserError when not every request is answered."""
     bounds: dict[str, Any] = {"seconds": seconds, "most": _MOST, "wait": WAIT}
     if kind == SINGLE:
@@ -93,7 +93,8 @@ async def measure(
         spent = await asyncio.to_thread(processors.total) - before
         return {"requests": done["requests"] / done["seconds"], "cpu": spent / 1e3 / done["requests"]}
     if kind == NEW:
-        done = await _closed(agent, target.goal(), _FRESH, True, bounds)
+        # Who answers closes first: no port of who asks is kept for a minute (TIME_WAIT).
+        done = await _closed(agent, target.goal(closing=True), _FRESH, True, bounds)
         return {"connections": done["requests"] / done["seconds"], "new": _latencies(done["ns"])["p50"]}
     done = await _closed(agent, target.goal(f"/bytes/{_BYTES}"), _BULK, False, bounds)
     return {"throughput": done["octets"] / done["seconds"] / 1e6}
@@ -113,7 +114,7 @@ async def _closed(
     return done
 
 
-def _latencies(nanoseconds: Sequence[int]) -> Figures:
+def _latencies(nanoseconds: Sequence[int]) -> WayFigures:
     ordered = sorted(nanoseconds)
     if not ordered:
         raise UserError("no request was answered in the time that a measurement has")

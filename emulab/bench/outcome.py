@@ -7,9 +7,9 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulab.bench.ledger import Layer
-from emulab.bench.rounds import Samples
-from emulab.bench.turns import Verdict
+from emulab.bench.ledger import PathLayer
+from emulab.bench.rounds import WaySamples
+from emulab.bench.turns import TurnVerdict
 from emulab.dataclass import dataclass, field
 
 VERSION = 1
@@ -18,18 +18,18 @@ REFERENCE = "loopback"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BenchOutcome:
     """`subjects` in the order in which they are told; of a ledger there is one, with its layers."""
 
     benchmark: str  # path | compare | overlay
     subjects: Sequence[str]
-    samples: Samples
+    samples: WaySamples
     rounds: int
     seconds: float
-    verdict: Verdict
+    verdict: TurnVerdict
     seed: int
     machine: str
-    layers: Sequence[Layer] = ()
+    layers: Sequence[PathLayer] = ()
     ways: Mapping[str, str] = field(default_factory=dict)  # what each way is, in a sentence
     notes: Sequence[str] = ()
 
@@ -46,7 +46,7 @@ def _numbers(processors: Sequence[int]) -> str:
     return f"CPU {','.join(map(str, processors))}"
 
 
-def why(verdict: Verdict, rounds: int, seconds: float) -> str:
+def why(verdict: TurnVerdict, rounds: int, seconds: float) -> str:
     """Why no further round was begun, in a line."""
     said = f"{rounds} rounds in {seconds:.0f} s"
     if verdict.why == "narrow":
@@ -58,7 +58,7 @@ def why(verdict: Verdict, rounds: int, seconds: float) -> str:
     return f"{said}; {reason}, and the machine is too noisy for a narrower interval of {listed}"
 
 
-def head(outcome: Outcome) -> dict[str, Any]:
+def head(outcome: BenchOutcome) -> dict[str, Any]:
     """What all documents begin with."""
     return {
         "benchmark": outcome.benchmark,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from emulab.bench import worlds
 from emulab.bench.measures import ALL, SINGLE, Target
-from emulab.bench.outcome import REFERENCE, Outcome, machine
-from emulab.bench.processors import Shares
-from emulab.bench.rounds import Schedule, Tell, by_turns
+from emulab.bench.outcome import REFERENCE, BenchOutcome, machine
+from emulab.bench.processors import ProcessorShares
+from emulab.bench.rounds import TellProgress, TurnSchedule, by_turns
 from emulab.bench.stage import stages
 from emulab.bench.versus import ratio_widths
 from emulab.kinds.emulab.cluster import MODES
@@ -31,14 +31,14 @@ class OverlayPlan(NamedTuple):
     """What `bench overlay` was asked for."""
 
     given: Sequence[Mapping[str, Any]]
-    schedule: Schedule
-    shares: Shares
+    schedule: TurnSchedule
+    shares: ProcessorShares
     seed: int
     timeout: float
-    tell: Tell
+    tell: TellProgress
 
 
-async def run(plan: OverlayPlan) -> Outcome:
+async def run(plan: OverlayPlan) -> BenchOutcome:
     """Builds a lab of each mode, measures, and takes them down. Raises EmulabError."""
     texts = {mode: worlds.world(plan.given, {"network": {"mode": mode}}) for mode in modes()}
     optional = [mode for mode in texts if mode != NONE]
@@ -53,7 +53,7 @@ async def run(plan: OverlayPlan) -> Outcome:
         ways.append(await base.way(REFERENCE, f"pod/{worlds.NEAR}", own, (SINGLE,), REFERENCE))
         schedule = plan.schedule._replace(pace=plan.schedule.pace._replace(finest=plan.schedule.pace.narrow))
         measured = await by_turns(ways, schedule, ratio_widths(list(labs), (WAY,)), plan.tell, plan.seed)
-    return Outcome(
+    return BenchOutcome(
         benchmark=OVERLAY,
         subjects=tuple(labs),
         samples=measured.samples,

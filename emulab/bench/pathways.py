@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from emulab.bench import ledger, worlds
-from emulab.bench.ledger import WHOLE, Layer
+from emulab.bench.ledger import WHOLE, PathLayer
 from emulab.bench.measures import ALL, SINGLE, Target
-from emulab.bench.outcome import REFERENCE, Outcome, machine
-from emulab.bench.processors import Shares
-from emulab.bench.rounds import Samples, Schedule, Tell, Way, by_turns
+from emulab.bench.outcome import REFERENCE, BenchOutcome, machine
+from emulab.bench.processors import ProcessorShares
+from emulab.bench.rounds import MeasuredWay, TellProgress, TurnSchedule, WaySamples, by_turns
 from emulab.bench.stage import CLIENT, PUBLIC_LB, Stage, stages
 from emulab.kinds.images import ENGINES, OWN_ENGINE
 
@@ -26,7 +26,7 @@ Find = Callable[[Stage], Awaitable[Target]]
 class _Measured(NamedTuple):
     """A layer, and how it is asked: in which lab, from where, and what."""
 
-    layer: Layer
+    layer: PathLayer
     lab: str
     place: str
     target: Find
@@ -84,57 +84,59 @@ def _layers(node: str, engines: Sequence[str]) -> list[_Measured]:
 
     own = ingress(OWN_ENGINE)
     return [
-        _Measured(Layer(REFERENCE, "", "inside a pod, to 127.0.0.1"), MAIN, near, _loopback),
+        _Measured(PathLayer(REFERENCE, "", "inside a pod, to 127.0.0.1"), MAIN, near, _loopback),
         _Measured(
-            Layer("veth", REFERENCE, "from a node to its own pod: one veth pair"),
+            PathLayer("veth", REFERENCE, "from a node to its own pod: one veth pair"),
             MAIN,
             node,
             _pod(worlds.NEAR),
         ),
         _Measured(
-            Layer("node forwarding", "veth", "from pod to pod of one node, which forwards"),
+            PathLayer("node forwarding", "veth", "from pod to pod of one node, which forwards"),
             *(MAIN, asking, _pod(worlds.NEAR)),
         ),
         _Measured(
-            Layer("DNAT", "node forwarding", "to a Service whose endpoint is on that node"),
+            PathLayer("DNAT", "node forwarding", "to a Service whose endpoint is on that node"),
             *(MAIN, asking, _service(worlds.NEAR)),
         ),
         _Measured(
-            Layer("second node", "DNAT", "the endpoint is on another node, by a route"),
+            PathLayer("second node", "DNAT", "the endpoint is on another node, by a route"),
             *(ROUTED, asking, _service(worlds.FAR)),
         ),
         _Measured(
-            Layer("VXLAN", "second node", "the nodes reach each other by VXLAN"),
+            PathLayer("VXLAN", "second node", "the nodes reach each other by VXLAN"),
             *(MAIN, asking, _service(worlds.FAR)),
         ),
         _Measured(
-            Layer("router, node port", "VXLAN", "from a client on the internet, to a node port"),
+            PathLayer("router, node port", "VXLAN", "from a client on the internet, to a node port"),
             *(MAIN, CLIENT, _node_port(node)),
         ),
         _Measured(
-            Layer("balancer, nat", "router, node port", "by a balancer that forwards", trunk=False),
+            PathLayer("balancer, nat", "router, node port", "by a balancer that forwards", trunk=False),
             *(MAIN, CLIENT, _balancer(worlds.NAT_LB)),
         ),
         _Measured(
-            Layer("balancer, proxy", "router, node port", "by a balancer that is a proxy"),
+            PathLayer("balancer, proxy", "router, node port", "by a balancer that is a proxy"),
             *(MAIN, CLIENT, _balancer(worlds.PROXY_LB)),
         ),
         *(
             _Measured(
-                Layer(ingress(name), "balancer, proxy", f"by an ingress, {name}", trunk=name == OWN_ENGINE),
+                PathLayer(
+                    ingress(name), "balancer, proxy", f"by an ingress, {name}", trunk=name == OWN_ENGINE
+                ),
                 *(MAIN if name == OWN_ENGINE else name, CLIENT, _ingress()),
             )
             for name in engines
         ),
         _Measured(
-            Layer("TLS", own, f"by https, to the ingress, {OWN_ENGINE}"), MAIN, CLIENT, _ingress(tls=True)
+            PathLayer("TLS", own, f"by https, to the ingress, {OWN_ENGINE}"), MAIN, CLIENT, _ingress(tls=True)
         ),
         _Measured(
-            Layer("DNS", "TLS", "the name is asked for before each request"),
+            PathLayer("DNS", "TLS", "the name is asked for before each request"),
             *(MAIN, CLIENT, _ingress(tls=True, named=True), (SINGLE,)),
         ),
         _Measured(
-            Layer(WHOLE, "", "all of it, measured a second time in each round", trunk=False),
+            PathLayer(WHOLE, "", "all of it, measured a second time in each round", trunk=False),
             *(MAIN, CLIENT, _ingress(tls=True, named=True), (SINGLE,)),
         ),
     ]
@@ -150,16 +152,16 @@ class PathPlan(NamedTuple):
     """What `bench path` was asked for. `slow`: µs that the answerer on the second node takes longer."""
 
     given: Sequence[Mapping[str, Any]]
-    schedule: Schedule
-    shares: Shares
+    schedule: TurnSchedule
+    shares: ProcessorShares
     seed: int
     timeout: float
-    tell: Tell
+    tell: TellProgress
     kinds: Sequence[str] = ALL
     slow: int = 0
 
 
-async def run(plan: PathPlan) -> Outcome:
+async def run(plan: PathPlan) -> BenchOutcome:
     """Builds the labs, measures, and takes the labs down. Raises EmulabError."""
     here, missing = engines()
     node = worlds.nodes(_nodes(plan.given))[0]["name"]
@@ -182,7 +184,7 @@ async def run(plan: PathPlan) -> Outcome:
         notes.append("there is one CPU: who asks takes it from whom it asks")
     if plan.slow:
         notes.append(f"the answerer on the second node takes {plan.slow} µs longer")
-    return Outcome(
+    return BenchOutcome(
         benchmark=PATH,
         subjects=(PATH,),
         samples=measured.samples,
@@ -197,12 +199,12 @@ async def run(plan: PathPlan) -> Outcome:
     )
 
 
-async def _way(one: _Measured, stage: Stage, kinds: Sequence[str]) -> Way:
+async def _way(one: _Measured, stage: Stage, kinds: Sequence[str]) -> MeasuredWay:
     wanted = [kind for kind in one.kinds if kind in kinds]
     return await stage.way(one.layer.name, one.place, await one.target(stage), wanted, PATH)
 
 
-def _widths(layers: Sequence[Layer], samples: Samples) -> tuple[list[tuple[str, float]], float]:
+def _widths(layers: Sequence[PathLayer], samples: WaySamples) -> tuple[list[tuple[str, float]], float]:
     return ledger.widths(layers, samples.get(PATH, {}))
 
 

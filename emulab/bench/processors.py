@@ -11,7 +11,7 @@ from typing import NamedTuple
 PROC = Path("/proc")
 
 
-class Shares(NamedTuple):
+class ProcessorShares(NamedTuple):
     """Numbers of processors."""
 
     labs: tuple[int, ...]
@@ -22,10 +22,10 @@ class Shares(NamedTuple):
         return not set(self.labs) & set(self.asking)
 
 
-def shares(available: Sequence[int]) -> Shares:
+def shares(available: Sequence[int]) -> ProcessorShares:
     """The last one for who asks, the others for the labs; a single one for both."""
     ordered = sorted(available)
-    return Shares(tuple(ordered[:-1] or ordered), (ordered[-1],))
+    return ProcessorShares(tuple(ordered[:-1] or ordered), (ordered[-1],))
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from emulab.bench import ledger
 from emulab.bench.estimates import Estimate, estimate, ratio
 from emulab.bench.hopwatch import HopRecord
-from emulab.bench.loading import Loaded, LoadPlan, percentiles
+from emulab.bench.loading import LoadOutcome, LoadPlan, percentiles
 from emulab.bench.measures import MEASURES
-from emulab.bench.outcome import Outcome, why
+from emulab.bench.outcome import BenchOutcome, why
 from emulab.bench.overlays import OVERLAY
 from emulab.bench.pathways import PATH
 from emulab.bench.rounds import of_way
@@ -22,7 +22,7 @@ SHOWN = ("p50", "p99", "requests", "cpu", "connections", "throughput")
 """Measures of comparisons; documents have all."""
 
 
-class Table(NamedTuple):
+class ReportTable(NamedTuple):
     """A title, headings, rows of cells, and lines below."""
 
     title: str
@@ -81,17 +81,17 @@ def _bound(one: Estimate) -> float:
     return max(abs(one.low), abs(one.high))
 
 
-def tables(outcome: Outcome) -> list[Table]:
+def tables(outcome: BenchOutcome) -> list[ReportTable]:
     """Those of a benchmark by turns."""
     made = _ledger(outcome) if outcome.benchmark == PATH else _comparison(outcome)
-    end = Table("", (), (), [why(outcome.verdict, outcome.rounds, outcome.seconds), *outcome.notes])
+    end = ReportTable("", (), (), [why(outcome.verdict, outcome.rounds, outcome.seconds), *outcome.notes])
     return [*made, end]
 
 
 # bench path
 
 
-def _ledger(outcome: Outcome) -> list[Table]:
+def _ledger(outcome: BenchOutcome) -> list[ReportTable]:
     samples = outcome.samples.get(PATH, {})
     found = ledger.steps(outcome.layers, samples)
     rows = []
@@ -107,7 +107,7 @@ def _ledger(outcome: Outcome) -> list[Table]:
         if "requests" in one.whole
     ]
     return [
-        Table(
+        ReportTable(
             "What each layer adds to a request",
             ("LAYER", "ADDS", "ADDS CPU", "P50", "P90", "P99"),
             rows,
@@ -116,7 +116,7 @@ def _ledger(outcome: Outcome) -> list[Table]:
                 "+ adds to the layer above it that has a +, · is another way for one of them",
             ],
         ),
-        Table(
+        ReportTable(
             "What each way carries",
             ("WAY", "REQUESTS/S", "NEW CONNECTIONS/S", "MB/S", "CPU µS A REQUEST"),
             rates,
@@ -124,7 +124,7 @@ def _ledger(outcome: Outcome) -> list[Table]:
     ]
 
 
-def _summed(found: ledger.Sum | None) -> list[str]:
+def _summed(found: ledger.LedgerSum | None) -> list[str]:
     if found is None:
         return []
     said = (
@@ -140,7 +140,7 @@ def _summed(found: ledger.Sum | None) -> list[str]:
 # bench compare, bench overlay
 
 
-def _comparison(outcome: Outcome) -> list[Table]:
+def _comparison(outcome: BenchOutcome) -> list[ReportTable]:
     first, *others = outcome.subjects
     if outcome.benchmark == OVERLAY:
         return [_overlays(outcome, first)]
@@ -154,12 +154,12 @@ def _comparison(outcome: Outcome) -> list[Table]:
                     known = MEASURES[measure]
                     values = (shown(estimate(s[measure]), known.unit) for s in (one, two))
                     rows.append([way, known.title, *values, changed(ratio(two[measure], one[measure]))])
-        made.append(Table(f"{first} and {other}", ("WAY", "MEASURE", first, other, "CHANGE"), rows))
+        made.append(ReportTable(f"{first} and {other}", ("WAY", "MEASURE", first, other, "CHANGE"), rows))
     notes = [f"{name}: {what}" for name, what in outcome.ways.items()]
-    return [*made, Table("", (), (), notes)]
+    return [*made, ReportTable("", (), (), notes)]
 
 
-def _overlays(outcome: Outcome, base: str) -> Table:
+def _overlays(outcome: BenchOutcome, base: str) -> ReportTable:
     header = ("OVERLAY", "P50", "LATENCY", "MB/S", "THROUGHPUT", "REQUESTS/S", "REQUESTS", "CPU A REQUEST")
     rows = []
     [way] = outcome.ways
@@ -171,13 +171,13 @@ def _overlays(outcome: Outcome, base: str) -> Table:
             compared = changed(ratio(own[measure], none[measure])) if mode != base else ""
             cells += [shown(estimate(own[measure]), unit), compared] if measure != "cpu" else [compared]
         rows.append(cells)
-    return Table("What an overlay costs between two nodes", header, rows, list(outcome.ways.values()))
+    return ReportTable("What an overlay costs between two nodes", header, rows, list(outcome.ways.values()))
 
 
 # bench load
 
 
-def load_tables(plan: LoadPlan, loaded: Loaded) -> list[Table]:
+def load_tables(plan: LoadPlan, loaded: LoadOutcome) -> list[ReportTable]:
     """Those of a load."""
     due, sent = percentiles(loaded.due), percentiles(loaded.sent)
     rows = [[name, _ms(value), _ms(sent[name])] for name, value in due.items()]
@@ -190,8 +190,8 @@ def load_tables(plan: LoadPlan, loaded: Loaded) -> list[Table]:
     ]
     hops = [[name, *_hop(one)] for name, one in loaded.hops.items()]
     return [
-        Table("", ("PERCENTILE", "FROM DUE", "FROM SENT"), rows, about),
-        Table("", ("HOP", "BUSY", "AT MOST", "TURNED AWAY"), hops, [loaded.gave_way.text]),
+        ReportTable("", ("PERCENTILE", "FROM DUE", "FROM SENT"), rows, about),
+        ReportTable("", ("HOP", "BUSY", "AT MOST", "TURNED AWAY"), hops, [loaded.gave_way.text]),
     ]
 
 

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.bench.estimates import LEAST
-from emulab.bench.measures import ALL, KINDS, Figures
-from emulab.bench.turns import Pace, Verdict, order, verdict
+from emulab.bench.measures import ALL, KINDS, WayFigures
+from emulab.bench.turns import TurnPace, TurnVerdict, order, verdict
 from emulab.errors import EmulabError, UserError
 
-Samples = dict[str, dict[str, dict[str, list[float]]]]
+WaySamples = dict[str, dict[str, dict[str, list[float]]]]
 """By subject, way and measure, the values of the rounds."""
 
 TRIES = 30.0  # seconds until a way must be open: a balancer asks first whether somebody is there
@@ -20,42 +20,42 @@ _PAUSE = 0.2
 _LOOK = 4  # rounds from one look at the intervals to the next
 
 
-class Way(NamedTuple):
+class MeasuredWay(NamedTuple):
     """What is measured: `ask` of a kind of orders and so many seconds."""
 
     subject: str
     name: str
-    ask: Callable[[str, float], Awaitable[Figures]]
+    ask: Callable[[str, float], Awaitable[WayFigures]]
     kinds: tuple[str, ...] = ALL
 
 
-class Schedule(NamedTuple):
+class TurnSchedule(NamedTuple):
     """How long it may take. `ends`: when the last round must be over, by the monotonic clock."""
 
     seconds: float = 0.12  # of each order
-    pace: Pace = Pace()
+    pace: TurnPace = TurnPace()
     ends: float = float("inf")
 
 
-class Measured(NamedTuple):
-    samples: Samples
+class MeasuredRounds(NamedTuple):
+    samples: WaySamples
     rounds: int
     seconds: float
-    verdict: Verdict
+    verdict: TurnVerdict
 
 
-Halves = Callable[[Samples], tuple[list[tuple[str, float]], float]]
+Halves = Callable[[WaySamples], tuple[list[tuple[str, float]], float]]
 """What must be known well: by name half of its interval's width, and the whole that this is a part of."""
-Tell = Callable[[str, float], None]
+TellProgress = Callable[[str, float], None]
 """Told what is done, and which share of all is."""
 
 
 async def by_turns(
-    ways: Sequence[Way], schedule: Schedule, halves: Halves, tell: Tell, seed: int
-) -> Measured:
+    ways: Sequence[MeasuredWay], schedule: TurnSchedule, halves: Halves, tell: TellProgress, seed: int
+) -> MeasuredRounds:
     """Measures each way in each round. Raises EmulabError when a way doesn't answer."""
     await _opened(ways, tell)
-    samples: Samples = {}
+    samples: WaySamples = {}
     begun, number, found = time.monotonic(), 0, None
     pace = schedule.pace._replace(limit=min(schedule.pace.limit, schedule.ends - begun))
     while found is None:
@@ -74,10 +74,12 @@ async def by_turns(
             found = None
     known, whole = halves(samples)
     last = verdict(pace._replace(most=number), number, 0.0, known, whole)
-    return Measured(samples, number, time.monotonic() - begun, found._replace(wide=last.wide if last else ()))
+    return MeasuredRounds(
+        samples, number, time.monotonic() - begun, found._replace(wide=last.wide if last else ())
+    )
 
 
-async def _asked(way: Way, kind: str, seconds: float) -> Figures:
+async def _asked(way: MeasuredWay, kind: str, seconds: float) -> WayFigures:
     try:
         return await way.ask(kind, seconds)
     except EmulabError as error:
@@ -86,7 +88,7 @@ async def _asked(way: Way, kind: str, seconds: float) -> Figures:
         raise EmulabError(f"{way.subject}, {way.name}: whoever asks hasn't answered in time") from None
 
 
-async def _opened(ways: Sequence[Way], tell: Tell) -> None:
+async def _opened(ways: Sequence[MeasuredWay], tell: TellProgress) -> None:
     """Waits until each way answers: what a first request costs more isn't measured, either."""
     end = time.monotonic() + TRIES
     for way in ways:
@@ -96,12 +98,13 @@ async def _opened(ways: Sequence[Way], tell: Tell) -> None:
                 for kind in way.kinds:
                     await way.ask(kind, 0.01)
                 break
-            except UserError as error:
+            except (UserError, TimeoutError) as error:
                 if time.monotonic() > end:
-                    raise UserError(f"{way.subject}, {way.name}: {error}") from None
+                    why = str(error) or "no answer in time"
+                    raise UserError(f"{way.subject}, {way.name}: {why}") from None
             await asyncio.sleep(_PAUSE)
 
 
-def of_way(samples: Samples, subject: str, way: str) -> Mapping[str, list[float]]:
+def of_way(samples: WaySamples, subject: str, way: str) -> Mapping[str, list[float]]:
     """The samples of one way, by measure."""
     return samples.get(subject, {}).get(way, {})

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from emulab.bench.agents import Agent, agent
-from emulab.bench.measures import ALL, Figures, Target, measure
-from emulab.bench.processors import LabProcessors, Shares
-from emulab.bench.rounds import Way
+from emulab.bench.measures import ALL, Target, WayFigures, measure
+from emulab.bench.processors import LabProcessors, ProcessorShares
+from emulab.bench.rounds import MeasuredWay
 from emulab.errors import EmulabError, UserError
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
@@ -27,7 +27,7 @@ LABS_AT_ONCE = 2
 class Stage:
     """One lab. Who asks from a place is started when it is first needed, and ends with the lab."""
 
-    def __init__(self, lab: Lab, subject: str, shares: Shares, ending: AsyncExitStack) -> None:
+    def __init__(self, lab: Lab, subject: str, shares: ProcessorShares, ending: AsyncExitStack) -> None:
         self.lab = lab
         self.subject = subject
         self._shares = shares
@@ -66,14 +66,14 @@ class Stage:
 
     async def way(
         self, name: str, place: str, target: Target, kinds: Sequence[str] = ALL, subject: str = ""
-    ) -> Way:
+    ) -> MeasuredWay:
         """What is measured from a place to a target."""
         asking = await self.agent(place)
 
-        async def ask(kind: str, seconds: float) -> Figures:
+        async def ask(kind: str, seconds: float) -> WayFigures:
             return await measure(kind, asking, target, seconds, self.processors)
 
-        return Way(subject or self.subject, name, ask, tuple(kinds))
+        return MeasuredWay(subject or self.subject, name, ask, tuple(kinds))
 
 
 def _vip(one: dict[str, Any]) -> str:
@@ -111,7 +111,7 @@ def supervisor(lab: str) -> int:
 @asynccontextmanager
 async def stages(
     manifests: Mapping[str, str],
-    shares: Shares,
+    shares: ProcessorShares,
     timeout: float,
     tell: Callable[[str, float], None],
     optional: Collection[str] = (),

@@ -18,7 +18,7 @@ def order(things: Sequence[T], number: int, seed: int = 0) -> list[T]:
     return Random(f"{seed}/{number}").sample(list(things), len(things))
 
 
-class Pace(NamedTuple):
+class TurnPace(NamedTuple):
     """How long to measure."""
 
     least: int = 12  # rounds
@@ -28,7 +28,7 @@ class Pace(NamedTuple):
     finest: float = 0.5  # … or at so much, whatever the whole is: a unit's half
 
 
-class Verdict(NamedTuple):
+class TurnVerdict(NamedTuple):
     """Why no further round was begun."""
 
     why: str  # narrow | time | rounds
@@ -36,13 +36,13 @@ class Verdict(NamedTuple):
 
 
 def verdict(
-    pace: Pace, rounds: int, elapsed: float, halves: Sequence[tuple[str, float]], whole: float
-) -> Verdict | None:
+    pace: TurnPace, rounds: int, elapsed: float, halves: Sequence[tuple[str, float]], whole: float
+) -> TurnVerdict | None:
     """Whether it is enough. `elapsed`: seconds; `halves`: of what must be known well, half its interval's width."""
     bound = max(pace.finest, pace.narrow * whole)
     wide = tuple(name for name, half in halves if not half <= bound)
     if rounds >= pace.least and not wide:
-        return Verdict("narrow")
+        return TurnVerdict("narrow")
     if rounds and elapsed + elapsed / rounds > pace.limit:  # another one would be too late
-        return Verdict("time", wide)
-    return Verdict("rounds", wide) if rounds >= pace.most else None
+        return TurnVerdict("time", wide)
+    return TurnVerdict("rounds", wide) if rounds >= pace.most else None

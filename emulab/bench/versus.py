@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from emulab.bench import worlds
 from emulab.bench.estimates import ratio
 from emulab.bench.measures import ALL, SINGLE, Target
-from emulab.bench.outcome import REFERENCE, Outcome, machine
-from emulab.bench.processors import Shares
-from emulab.bench.rounds import Samples, Schedule, Tell, by_turns, of_way
+from emulab.bench.outcome import REFERENCE, BenchOutcome, machine
+from emulab.bench.processors import ProcessorShares
+from emulab.bench.rounds import TellProgress, TurnSchedule, WaySamples, by_turns, of_way
 from emulab.bench.stage import CLIENT, PUBLIC_LB, Stage, stages
 from emulab.errors import UserError
 
@@ -85,15 +85,15 @@ class ComparePlan(NamedTuple):
     """What `bench compare` was asked for: by name, the manifests of both."""
 
     given: Mapping[str, Manifests]
-    schedule: Schedule
-    shares: Shares
+    schedule: TurnSchedule
+    shares: ProcessorShares
     seed: int
     timeout: float
-    tell: Tell
+    tell: TellProgress
     ways: Sequence[str] = tuple(WAYS)
 
 
-async def run(plan: ComparePlan) -> Outcome:
+async def run(plan: ComparePlan) -> BenchOutcome:
     """Builds both labs, measures, and takes them down. Raises EmulabError."""
     if unknown := [name for name in plan.ways if name not in WAYS]:
         raise UserError(f"there is no way {unknown[0]!r}; the ways are {', '.join(WAYS)}")
@@ -112,7 +112,7 @@ async def run(plan: ComparePlan) -> Outcome:
         halves = ratio_widths(list(texts), plan.ways)
         schedule = plan.schedule._replace(pace=plan.schedule.pace._replace(finest=plan.schedule.pace.narrow))
         measured = await by_turns(ways, schedule, halves, plan.tell, plan.seed)
-    return Outcome(
+    return BenchOutcome(
         benchmark=COMPARE,
         subjects=tuple(texts),
         samples=measured.samples,
@@ -127,10 +127,10 @@ async def run(plan: ComparePlan) -> Outcome:
 
 def ratio_widths(
     subjects: Sequence[str], ways: Sequence[str]
-) -> Callable[[Samples], tuple[list[tuple[str, float]], float]]:
+) -> Callable[[WaySamples], tuple[list[tuple[str, float]], float]]:
     """What must be known well: how each subject's median latency is to the first one's, as half its interval."""
 
-    def halves(samples: Samples) -> tuple[list[tuple[str, float]], float]:
+    def halves(samples: WaySamples) -> tuple[list[tuple[str, float]], float]:
         first, *others = subjects
         found = []
         for way in ways:

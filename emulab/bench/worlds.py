@@ -14,7 +14,7 @@ from emulab.bench.agents import answerer
 from emulab.errors import UserError
 from emulab.model.mergepatch import merge_patched
 
-Manifest = Mapping[str, Any]
+RawManifest = Mapping[str, Any]
 
 PORT, NODE_PORT = 8080, 30080
 HOST = "bench.test"
@@ -36,7 +36,7 @@ def nodes(given: Any) -> list[dict[str, Any]]:
 
 
 def world(
-    given: Iterable[Manifest] = (),
+    given: Iterable[RawManifest] = (),
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     one_way: bool = False,
@@ -68,7 +68,7 @@ def world(
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": _merged(items, own)})
 
 
-def _merged(items: Sequence[dict[str, Any]], given: Iterable[Manifest]) -> list[dict[str, Any]]:
+def _merged(items: Sequence[dict[str, Any]], given: Iterable[RawManifest]) -> list[dict[str, Any]]:
     found = {_key(one): one for one in items}
     for one in given:
         if (one.get("apiVersion"), one.get("kind")) != CLUSTER:
@@ -76,7 +76,7 @@ def _merged(items: Sequence[dict[str, Any]], given: Iterable[Manifest]) -> list[
     return list(found.values())
 
 
-def _key(one: Manifest) -> tuple[str, str, str]:
+def _key(one: RawManifest) -> tuple[str, str, str]:
     about = one.get("metadata") or {}
     return str(one.get("kind")), str(about.get("namespace") or "default"), str(about.get("name"))
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.labs import ROOT, isolated
 from benchmarks.printed import show
 from benchmarks.proxied import HOST, UPSTREAM
-from emulab.bench.figures import Row, ratio
+from emulab.bench.figures import FigureRow, ratio
 from emulab.bench.turns import order
 
 PROGRAM = str(Path(__file__).resolve().parent / "proxied.py")
@@ -95,10 +95,10 @@ NOTES = (
 )
 
 
-def _rows(samples: dict[tuple[str, str], list[float]], names: list[str]) -> list[Row]:
+def _rows(samples: dict[tuple[str, str], list[float]], names: list[str]) -> list[FigureRow]:
     rows = []
     for what, unit in FIGURES:
-        rows += [Row(f"{what}, {name}", tuple(samples[name, what]), unit) for name in names]
+        rows += [FigureRow(f"{what}, {name}", tuple(samples[name, what]), unit) for name in names]
         if len(names) > 1:
             compared = ratio("  now / before", samples["now", what], samples["before", what], GOALS.get(what))
             rows.append(replace(compared, least=what == "requests"))

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.labs import Labs
 from benchmarks.many import PORT, TARGET, cluster_text, many, pod_text, text
-from emulab.bench.figures import Row
+from emulab.bench.figures import FigureRow
 from emulab.bench.figures import number as digits
 from emulab.bench.turns import order
 
@@ -135,7 +135,7 @@ def _lab(labs: Labs, mode: str) -> Iterator[_Asker]:
         yield _Asker(labs, mode, (programs[0], programs[1]))
 
 
-def rows(measured: Sequence[Measured]) -> list[Row]:
+def rows(measured: Sequence[Measured]) -> list[FigureRow]:
     """What is to be compared."""
     medians: dict[Way, list[float]] = {way: [] for way in WAYS}
     for m in measured:
@@ -145,15 +145,15 @@ def rows(measured: Sequence[Measured]) -> list[Row]:
     above = [s / f for s, f in zip(services["nftables"], floor, strict=True)]
     largest = max(m.services for m in measured)
 
-    def spread(what: str, values: Sequence[float], goal: float | None = None) -> Row:
-        return Row(what, (max(values) / min(values),), "ratio", goal)
+    def spread(what: str, values: Sequence[float], goal: float | None = None) -> FigureRow:
+        return FigureRow(what, (max(values) / min(values),), "ratio", goal)
 
     return [
         spread("nftables: largest p50 / smallest p50", services["nftables"], 1.2),
         spread("  the same, each divided by its floor", above),
         spread("  the floor's own, over the same time", floor),
         spread("iptables: largest p50 / smallest p50", services["iptables"]),
-        Row(
+        FigureRow(
             f"iptables / nftables, p50 at {largest:,}",
             (services["iptables"][-1] / services["nftables"][-1],),
             "ratio",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.labs import Labs
 from benchmarks.printed import show
-from emulab.bench.figures import Row, ratio
+from emulab.bench.figures import FigureRow, ratio
 from emulab.bench.turns import order
 
 HERE = Path(__file__).resolve().parent
@@ -77,9 +77,9 @@ NOTES = (
 )
 
 
-def _rows(samples: dict[str, list[float]]) -> list[Row]:
-    def row(what: str, key: str, unit: str) -> Row:
-        return Row(what, tuple(samples[key]), unit)
+def _rows(samples: dict[str, list[float]]) -> list[FigureRow]:
+    def row(what: str, key: str, unit: str) -> FigureRow:
+        return FigureRow(what, tuple(samples[key]), unit)
 
     return [
         row("latency, emulab", "emulab latency", "µs"),

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulab.bench.figures import Row, document, table
+from emulab.bench.figures import FigureRow, document, table
 
 
 def show(
-    rows: Sequence[Row], notes: Sequence[str], as_json: bool, more: Mapping[str, Any] | None = None
+    rows: Sequence[FigureRow], notes: Sequence[str], as_json: bool, more: Mapping[str, Any] | None = None
 ) -> None:
     """`more`: what only the document has."""
     print(json.dumps(document(rows, notes, more), indent=1) if as_json else table(rows, notes))

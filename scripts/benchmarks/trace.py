@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.labs import ROOT, Labs
 from benchmarks.printed import show
-from emulab.bench.figures import Row, ratio
+from emulab.bench.figures import FigureRow, ratio
 from emulab.bench.turns import order
 
 SHOP = str(ROOT / "topologies/shop.yaml")
@@ -168,9 +168,9 @@ def _notes(samples: dict[str, list[float]]) -> list[str]:
     ]
 
 
-def _rows(samples: dict[str, list[float]], count: int) -> list[Row]:
-    def row(what: str, key: str, unit: str, goal: float | None = None) -> Row:
-        return Row(what, tuple(samples[key]), unit, goal)
+def _rows(samples: dict[str, list[float]], count: int) -> list[FigureRow]:
+    def row(what: str, key: str, unit: str, goal: float | None = None) -> FigureRow:
+        return FigureRow(what, tuple(samples[key]), unit, goal)
 
     return [
         row("emulab trace, the whole command", "command", "ms", 500),

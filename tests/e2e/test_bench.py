@@ -16,12 +16,12 @@ import pytest_asyncio
 
 from emulab import Lab
 from emulab.bench import ledger, worlds
-from emulab.bench.ledger import Layer
+from emulab.bench.ledger import PathLayer
 from emulab.bench.measures import SINGLE, Target
 from emulab.bench.processors import shares
-from emulab.bench.rounds import Schedule, by_turns
+from emulab.bench.rounds import TurnSchedule, by_turns
 from emulab.bench.stage import stages
-from emulab.bench.turns import Pace
+from emulab.bench.turns import TurnPace
 
 from .tools import TOPOLOGIES, emulab, output
 
@@ -157,11 +157,11 @@ async def test_a_slow_hop_is_found_there_and_nowhere_else() -> None:
     """Who answers behind VXLAN takes 60 ms longer, and that step has it: more than a busy machine adds to others."""
     slow = 60_000
     layers = [
-        Layer("loopback", "", ""),
-        Layer("forwarding", "loopback", ""),
-        Layer("DNAT", "forwarding", ""),
-        Layer("VXLAN", "DNAT", ""),
-        Layer("router", "VXLAN", ""),
+        PathLayer("loopback", "", ""),
+        PathLayer("forwarding", "loopback", ""),
+        PathLayer("DNAT", "forwarding", ""),
+        PathLayer("VXLAN", "DNAT", ""),
+        PathLayer("router", "VXLAN", ""),
     ]
     own = shares(sorted(os.sched_getaffinity(0)))
     text = worlds.world(one_way=True, slow=slow)
@@ -176,7 +176,7 @@ async def test_a_slow_hop_is_found_there_and_nowhere_else() -> None:
             "router": ("client", Target(stage.address("Node", "node1"), worlds.NODE_PORT)),
         }
         ways = [await stage.way(name, *where, kinds=(SINGLE,)) for name, where in asked.items()]
-        schedule = Schedule(0.1, Pace(least=5, most=5))
+        schedule = TurnSchedule(0.1, TurnPace(least=5, most=5))
         measured = await by_turns(ways, schedule, lambda _: ([("", 0.0)], 0.0), lambda _, __: None, 1)
     assert measured.rounds == 5
     steps = {one.layer.name: one for one in ledger.steps(layers, measured.samples["lab"])}

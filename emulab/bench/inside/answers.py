@@ -6,7 +6,7 @@ END = b"\r\n\r\n"
 _BODILESS = (204, 304)
 
 
-class Answer:
+class WireAnswer:
     """One answer. `done`: it is here whole; `last`: the connection ends with it."""
 
     __slots__ = ("_chunked", "_head", "_left", "_rest", "_until_close", "done", "last", "size", "status")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from emulab.bench.inside.wires import Goal, Hub, Wire
+from emulab.bench.inside.wires import Goal, Wire, WireHub
 
 
 class _Closed:
@@ -14,7 +14,7 @@ class _Closed:
         self._end = end
         self._most = most
         self._begun = 0
-        self.hub = Hub()
+        self.hub = WireHub()
         self.open = 0
         self.taken: list[int] = []
         self.octets = 0

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 
 from emulab.bench.arrivals import due
-from emulab.bench.histogram import Histogram
-from emulab.bench.inside.wires import Goal, Hub, Wire
+from emulab.bench.histogram import HdrHistogram
+from emulab.bench.inside.wires import Goal, Wire, WireHub
 
 TELLING = 1.0  # seconds of a piece
 _LONGEST = 0.05  # seconds of one wait
@@ -22,9 +22,9 @@ class Piece:
     """What came of the requests that were answered in one second."""
 
     def __init__(self) -> None:
-        self.due = Histogram()  # µs since a request was due …
-        self.sent = Histogram()  # … and since it was sent
-        self.lag = Histogram()  # µs by which the asker itself was late, though a connection was free
+        self.due = HdrHistogram()  # µs since a request was due …
+        self.sent = HdrHistogram()  # … and since it was sent
+        self.lag = HdrHistogram()  # µs by which the asker itself was late, though a connection was free
         self.failures: dict[str, int] = {}
         self.octets = 0
 
@@ -49,7 +49,7 @@ class _Open:
         self._goal = goal
         self._most = most
         self._fresh = fresh
-        self.hub = Hub()
+        self.hub = WireHub()
         self.waiting: deque[int] = deque()
         self.idle: list[Wire] = []
         self.wires: list[Wire] = []

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from itertools import cycle
 
-from emulab.bench.inside.answers import Answer
+from emulab.bench.inside.answers import WireAnswer
 from emulab.bench.inside.wires import Goal
 
 _HEAD = struct.Struct("!HHHHHH")
@@ -23,7 +23,7 @@ def question(name: str, kind: int, number: int) -> bytes:
     return _HEAD.pack(number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, 1)
 
 
-class Names:
+class NameAsker:
     """Asks a resolver for a name, again and again, over one socket."""
 
     def __init__(self, resolver: str, name: str, wait: float, six: bool) -> None:
@@ -53,9 +53,9 @@ def connected(goal: Goal, wait: float) -> socket.socket:
     return goal.context.wrap_socket(sock, server_hostname=goal.host) if goal.context is not None else sock
 
 
-def exchange(sock: socket.socket, goal: Goal, room: memoryview) -> Answer:
+def exchange(sock: socket.socket, goal: Goal, room: memoryview) -> WireAnswer:
     """One request. Raises OSError when it isn't answered whole."""
-    answer = Answer()
+    answer = WireAnswer()
     sock.sendall(goal.request)
     while not answer.done:
         size = sock.recv_into(room)
@@ -71,7 +71,7 @@ def single(
 ) -> dict[str, object]:
     """Nanoseconds of each request. `names`: a resolver and the name it is asked for before each of them."""
     six = goal.family == socket.AF_INET6
-    resolving = Names(names[0], names[1], wait, six) if names else None
+    resolving = NameAsker(names[0], names[1], wait, six) if names else None
     room = memoryview(bytearray(1 << 16))
     taken: list[int] = []
     socks = [connected(goal, wait) for _ in range(connections)]

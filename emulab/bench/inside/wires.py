@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from emulab.bench.inside.answers import Answer
+from emulab.bench.inside.answers import WireAnswer
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _CHUNK = 1 << 20
@@ -43,14 +43,14 @@ class Goal:
 class Wire:
     """A connection. `ended` is called with it when its request is answered (`failure` is "") or has failed."""
 
-    def __init__(self, hub: Hub, goal: Goal, ended: Callable[[Wire], None]) -> None:
+    def __init__(self, hub: WireHub, goal: Goal, ended: Callable[[Wire], None]) -> None:
         self._hub = hub
         self._goal = goal
         self._ended = ended
         self._state = "idle"
         self._sock: socket.socket | None = None
         self._unsent = b""
-        self.answer = Answer()
+        self.answer = WireAnswer()
         self.failure = ""
         self.due = self.sent = 0
 
@@ -60,7 +60,7 @@ class Wire:
 
     def ask(self, due: int) -> None:
         """Sends the request, over a connection that is made if there is none. `due`: when it should have been."""
-        self.due, self.failure, self.answer = due, "", Answer()
+        self.due, self.failure, self.answer = due, "", WireAnswer()
         self.sent = time.perf_counter_ns()
         self._unsent = self._goal.request
         if self._sock is None:
@@ -159,7 +159,7 @@ class Wire:
         self._ended(self)
 
 
-class Hub:
+class WireHub:
     """Waits for all connections at once."""
 
     def __init__(self) -> None:

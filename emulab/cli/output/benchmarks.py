@@ -12,10 +12,10 @@ from emulab.cli.output.table import table
 from emulab.observe.telling.escapes import printable
 
 if TYPE_CHECKING:
-    from emulab.bench.report import Table
+    from emulab.bench.report import ReportTable
 
 
-def shown(tables: Sequence[Table], about: str) -> str:
+def shown(tables: Sequence[ReportTable], about: str) -> str:
     """All tables below each other, and what was measured on."""
     parts = [about]
     for one in tables:

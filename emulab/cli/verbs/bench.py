@@ -16,15 +16,16 @@ from emulab.errors import UserError
 from emulab.observe.telling.escapes import as_json
 
 if TYPE_CHECKING:
-    from emulab.bench.outcome import Outcome
-    from emulab.bench.processors import Shares
-    from emulab.bench.report import Table
-    from emulab.bench.rounds import Schedule, Tell
+    from emulab.bench.outcome import BenchOutcome
+    from emulab.bench.processors import ProcessorShares
+    from emulab.bench.report import ReportTable
+    from emulab.bench.rounds import TellProgress, TurnSchedule
 
 QUICK = 20.0
 """Seconds of --quick, from the first to the last."""
 _LIMITS = {"path": 120.0, "compare": 120.0, "overlay": 60.0, "load": 60.0}
 _ENDING = 1.5  # seconds of these in which labs are taken down
+_SHORT, _LONG = 0.02, 0.12  # seconds of each order: rounds are more where they are short
 _RATE, _CONNECTIONS = 500.0, 256
 _MOST_RATE = 100_000.0
 _LAST_ANSWERS = 5.0  # seconds
@@ -172,13 +173,14 @@ def _baseline(options: argparse.Namespace) -> Mapping[str, Any] | None:
     return found
 
 
-def _schedule(options: argparse.Namespace, begun: float) -> Schedule:
-    from emulab.bench.rounds import Schedule
-    from emulab.bench.turns import Pace
+def _schedule(options: argparse.Namespace, begun: float) -> TurnSchedule:
+    from emulab.bench.rounds import TurnSchedule
+    from emulab.bench.turns import TurnPace
 
     if options.quick:
-        return Schedule(0.02, Pace(least=1000), begun + QUICK - _ENDING)
-    return Schedule(0.12, Pace(limit=options.limit or _LIMITS[options.action]))
+        return TurnSchedule(_SHORT, TurnPace(least=1000), begun + QUICK - _ENDING)
+    limit = options.limit or _LIMITS[options.action]
+    return TurnSchedule(_SHORT if limit <= QUICK else _LONG, TurnPace(limit=limit))
 
 
 def _given(
@@ -211,7 +213,7 @@ def _given(
 def _by_turns(
     options: argparse.Namespace,
     old: Mapping[str, Any] | None,
-    measure: Callable[[Schedule, Shares, Tell], Any],
+    measure: Callable[[TurnSchedule, ProcessorShares, TellProgress], Any],
 ) -> int:
     """Measures, and tells what came of it."""
     import asyncio
@@ -223,14 +225,14 @@ def _by_turns(
     begun = time.monotonic()
     found = shares(sorted(os.sched_getaffinity(0)))
     with pinned(found.labs), bar(f"bench {options.action}") as tell:
-        outcome: Outcome = asyncio.run(measure(_schedule(options, begun), found, tell))
+        outcome: BenchOutcome = asyncio.run(measure(_schedule(options, begun), found, tell))
     made, document = report.tables(outcome), documents.document(outcome)
     return _tell(options, made, document, outcome.machine, html.plots(outcome), old)
 
 
 def _tell(
     options: argparse.Namespace,
-    made: Sequence[Table],
+    made: Sequence[ReportTable],
     document: dict[str, Any],
     about: str,
     plots: Sequence[tuple[str, str]],
@@ -274,7 +276,7 @@ def _path(options: argparse.Namespace, old: Mapping[str, Any] | None) -> int:
 
     given = _given(options.words, "path", pathways.VARIED)
 
-    def measure(schedule: Schedule, shares: Shares, tell: Tell) -> Any:
+    def measure(schedule: TurnSchedule, shares: ProcessorShares, tell: TellProgress) -> Any:
         return pathways.run(pathways.PathPlan(given, schedule, shares, options.seed, _ready(options), tell))
 
     return _by_turns(options, old, measure)
@@ -292,7 +294,7 @@ def _compare(options: argparse.Namespace, old: Mapping[str, Any] | None) -> int:
         raise UsageError(f"--only: there is no way {unknown[0]!r}; the ways are {', '.join(versus.WAYS)}")
     given = {file: _given([file]) for file in options.words}
 
-    def measure(schedule: Schedule, shares: Shares, tell: Tell) -> Any:
+    def measure(schedule: TurnSchedule, shares: ProcessorShares, tell: TellProgress) -> Any:
         plan = versus.ComparePlan(given, schedule, shares, options.seed, _ready(options), tell, ways)
         return versus.run(plan)
 
@@ -304,7 +306,7 @@ def _overlay(options: argparse.Namespace, old: Mapping[str, Any] | None) -> int:
 
     given = _given(options.words, "overlay", overlays.VARIED)
 
-    def measure(schedule: Schedule, shares: Shares, tell: Tell) -> Any:
+    def measure(schedule: TurnSchedule, shares: ProcessorShares, tell: TellProgress) -> Any:
         return overlays.run(
             overlays.OverlayPlan(given, schedule, shares, options.seed, _ready(options), tell)
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulab.bench.baseline import changes, read
-from emulab.bench.figures import Row, document, ratio, table
+from emulab.bench.figures import FigureRow, document, ratio, table
 from emulab.errors import UserError
 
 FIGURES = {"p50": 100.0, "requests": 9000.0, "cpu": 40.0}
@@ -67,13 +67,15 @@ def test_goals_are_reached_missed_or_neither() -> None:
     low = tuple(draw.gauss(100, 1) for _ in range(10))
     high = tuple(value * 1.2 for value in low)
     loud = tuple(draw.gauss(110, 60) for _ in range(6))
-    assert Row("a", low, "µs", 105).verdict == "ok" and Row("a", high, "µs", 105).verdict == "MISSED"
-    assert Row("a", loud, "µs", 105).verdict in ("ok", "noise")
-    assert Row("a", low, "1/s", 105, least=True).verdict == "MISSED"
+    assert (
+        FigureRow("a", low, "µs", 105).verdict == "ok" and FigureRow("a", high, "µs", 105).verdict == "MISSED"
+    )
+    assert FigureRow("a", loud, "µs", 105).verdict in ("ok", "noise")
+    assert FigureRow("a", low, "1/s", 105, least=True).verdict == "MISSED"
     compared = ratio("high / low", high, low, 1.1)
     assert compared.verdict == "MISSED" and abs(compared.estimate.value - 1.2) < 1e-9
-    shown = document([compared, Row("none", (), "µs")], ["a note"])
+    shown = document([compared, FigureRow("none", (), "µs")], ["a note"])
     assert [row["value"] for row in shown["rows"]] == [compared.estimate.value, None] and shown["rows"][0][
         "low"
     ]
-    assert "MISSED" in table([compared, Row("none", (), "µs")], ["a note"])
+    assert "MISSED" in table([compared, FigureRow("none", (), "µs")], ["a note"])

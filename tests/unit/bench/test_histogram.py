@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.bench.histogram import Histogram, highest, index_of, lowest
+from emulab.bench.histogram import HdrHistogram, highest, index_of, lowest
 
 VALUES = st.integers(0, 3_600_000_000)
 
@@ -25,7 +25,7 @@ def test_counts_follow_each_other_without_gaps(index: int) -> None:
 
 @given(st.lists(VALUES, min_size=1, max_size=200), st.floats(0, 100))
 def test_percentiles_are_those_of_the_sorted_values(values: list[int], percent: float) -> None:
-    counts = Histogram()
+    counts = HdrHistogram()
     for value in values:
         counts.record(value)
     rank = max(1, -(-len(values) * percent // 100))
@@ -43,27 +43,27 @@ def test_percentiles_are_those_of_the_sorted_values(values: list[int], percent: 
 
 @given(st.lists(VALUES, max_size=100), st.lists(VALUES, max_size=100))
 def test_sums_and_documents_keep_all(one: list[int], two: list[int]) -> None:
-    parts = [Histogram(), Histogram()]
-    whole = Histogram()
+    parts = [HdrHistogram(), HdrHistogram()]
+    whole = HdrHistogram()
     for part, values in zip(parts, (one, two), strict=True):
         for value in values:
             part.record(value)
             whole.record(value)
     parts[0].add(parts[1])
-    assert parts[0].counts == whole.counts == Histogram.of_json(whole.to_json()).counts
+    assert parts[0].counts == whole.counts == HdrHistogram.of_json(whole.to_json()).counts
 
 
 def test_steps_rise_to_one() -> None:
-    counts = Histogram()
+    counts = HdrHistogram()
     for value in (1, 1, 500, 70_000):
         counts.record(value)
     assert [share for _, share in counts.steps()] == [0.5, 0.75, 1.0]
-    assert Histogram().percentile(99) == 0 and Histogram().mean == 0.0
+    assert HdrHistogram().percentile(99) == 0 and HdrHistogram().mean == 0.0
 
 
 def test_who_waits_is_counted_for_those_it_did_not_ask_meanwhile() -> None:
     """Gil Tene's example: 100 s at 1 ms each, then one answer that takes 100 s. Half of all that were due waited."""
-    seen, omitted = Histogram(), Histogram()
+    seen, omitted = HdrHistogram(), HdrHistogram()
     for _ in range(100_000):
         seen.record(1)
         omitted.record_expected(1, 1)

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.bench.agents import _ASKER, answerer, bundle, goal
-from emulab.bench.histogram import Histogram
-from emulab.bench.inside.answers import Answer
+from emulab.bench.histogram import HdrHistogram
+from emulab.bench.inside.answers import WireAnswer
 from emulab.bench.inside.single import question
 from emulab.servers.l7.shell.tls import fake_certificate
 
@@ -40,7 +40,7 @@ CLOSING = b"HTTP/1.1 502 Bad Gateway\r\nConnection: Close\r\nContent-Length: 0\r
     st.lists(st.integers(1, 60), min_size=1, max_size=40),
 )
 def test_answers_are_whole_at_their_end_however_they_are_cut_up(text: bytes, cuts: list[int]) -> None:
-    answer, at = Answer(), 0
+    answer, at = WireAnswer(), 0
     for cut in [*cuts, len(text)]:
         piece = text[at : at + cut]
         if not piece:
@@ -54,14 +54,14 @@ def test_answers_are_whole_at_their_end_however_they_are_cut_up(text: bytes, cut
 
 
 def test_an_answer_without_a_length_ends_with_its_connection() -> None:
-    answer = Answer()
+    answer = WireAnswer()
     answer.feed(b"HTTP/1.0 200 OK\r\n\r\nsome")
     assert not answer.done and answer.ended() and answer.last
-    short = Answer()
+    short = WireAnswer()
     short.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome")
     assert not short.ended()
     with pytest.raises(ValueError, match="no answer"):
-        Answer().feed(b"SSH-2.0-OpenSSH\r\n\r\n")
+        WireAnswer().feed(b"SSH-2.0-OpenSSH\r\n\r\n")
 
 
 def test_a_question_is_one_of_dns() -> None:
@@ -163,7 +163,7 @@ def test_an_open_load_sends_what_is_due(port: int, ask: Callable[..., dict[str, 
     how = {"rate": 200.0, "seconds": 1.2, "connections": 16, "wait": 30.0, "fresh": False, "seed": 1}
     said = ask(do="opened", goal=goal("127.0.0.1", port), arrivals="even", **how)
     assert said["result"]["requests"] == 240 and len(said["pieces"]) >= 2
-    due = sum(len(Histogram.of_json(piece["due"])) for piece in said["pieces"])
+    due = sum(len(HdrHistogram.of_json(piece["due"])) for piece in said["pieces"])
     assert due == 240 and not any(piece["failures"] for piece in said["pieces"])
 
 
@@ -176,10 +176,10 @@ def test_a_wait_for_a_free_connection_is_part_of_the_latency(ask: Callable[..., 
         waited(ask, do="single", goal=goal("127.0.0.1", slow), connections=1, names=[], **BOUNDS)
         how = {"rate": 1000.0, "seconds": 0.02, "connections": 1, "wait": 60.0, "fresh": False, "seed": 1}
         said = ask(do="opened", goal=goal("127.0.0.1", slow), arrivals="even", **how)
-    due, sent = Histogram(), Histogram()
+    due, sent = HdrHistogram(), HdrHistogram()
     for piece in said["pieces"]:
-        due.add(Histogram.of_json(piece["due"]))
-        sent.add(Histogram.of_json(piece["sent"]))
+        due.add(HdrHistogram.of_json(piece["due"]))
+        sent.add(HdrHistogram.of_json(piece["sent"]))
     assert len(due) == len(sent) == 20
     assert due.percentile(100) >= 20 * 50_000 - 20_000 > 3 * due.percentile(5)
     assert sent.percentile(50) >= 50_000

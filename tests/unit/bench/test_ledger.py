@@ -8,11 +8,11 @@ import pytest
 
 from emulab.bench import ledger
 from emulab.bench.estimates import difference
-from emulab.bench.ledger import WHOLE, Layer, steps, total, widths
+from emulab.bench.ledger import WHOLE, PathLayer, steps, total, widths
 
 COSTS = {"loopback": 60.0, "veth": 4.0, "forwarding": 9.0, "VXLAN": 30.0, "balancer": 70.0, "ingress": 190.0}
-LAYERS = [Layer(name, base, name) for name, base in zip(COSTS, ["", *COSTS], strict=False)]
-LAYERS += [Layer("nat", "VXLAN", "another balancer", trunk=False)]
+LAYERS = [PathLayer(name, base, name) for name, base in zip(COSTS, ["", *COSTS], strict=False)]
+LAYERS += [PathLayer("nat", "VXLAN", "another balancer", trunk=False)]
 NAT = 6.0
 
 

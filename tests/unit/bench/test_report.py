@@ -10,21 +10,25 @@ from xml.etree import ElementTree
 from emulab.bench import documents, html, report
 from emulab.bench.estimates import Estimate
 from emulab.bench.givingway import GaveWay, HopSecond, Second
-from emulab.bench.histogram import Histogram
+from emulab.bench.histogram import HdrHistogram
 from emulab.bench.hopwatch import HopRecord
-from emulab.bench.ledger import WHOLE, Layer
-from emulab.bench.loading import Loaded, LoadPlan
-from emulab.bench.outcome import Outcome, why
-from emulab.bench.processors import Shares
-from emulab.bench.report import Table, added, changed, shown
+from emulab.bench.ledger import WHOLE, PathLayer
+from emulab.bench.loading import LoadOutcome, LoadPlan
+from emulab.bench.outcome import BenchOutcome, why
+from emulab.bench.processors import ProcessorShares
+from emulab.bench.report import ReportTable, added, changed, shown
 from emulab.bench.svg import Bar, Line, bars, lines
-from emulab.bench.turns import Verdict
+from emulab.bench.turns import TurnVerdict
 from emulab.cli.output.benchmarks import shown as printed
 
-LAYERS = (Layer("loopback", "", "one"), Layer("veth", "loopback", "two"), Layer("VXLAN", "veth", "three"))
+LAYERS = (
+    PathLayer("loopback", "", "one"),
+    PathLayer("veth", "loopback", "two"),
+    PathLayer("VXLAN", "veth", "three"),
+)
 
 
-def outcome(benchmark: str = "path") -> Outcome:
+def outcome(benchmark: str = "path") -> BenchOutcome:
     """VXLAN costs 30 µs; a veth pair less than the noise."""
     draw = Random(1)
 
@@ -45,13 +49,13 @@ def outcome(benchmark: str = "path") -> Outcome:
             for subject, times in (("routed", 1.0), ("vxlan", 1.3))
         }
         subjects = ("routed", "vxlan")
-    return Outcome(
+    return BenchOutcome(
         benchmark=benchmark,
         subjects=subjects,
         samples=samples,
         rounds=12,
         seconds=30.0,
-        verdict=Verdict("time", ("veth",)),
+        verdict=TurnVerdict("time", ("veth",)),
         seed=4,
         machine="2 CPUs",
         layers=LAYERS if benchmark == "path" else (),
@@ -95,16 +99,16 @@ def test_overlays_as_a_table_and_as_a_document() -> None:
 
 
 def test_why_it_ended() -> None:
-    assert why(Verdict("narrow"), 12, 3.2) == "12 rounds in 3 s; every interval is narrow enough"
+    assert why(TurnVerdict("narrow"), 12, 3.2) == "12 rounds in 3 s; every interval is narrow enough"
     assert "the time was up, and the machine is too noisy for a narrower interval of a, b" in why(
-        Verdict("time", ("a", "b")), 12, 3.2
+        TurnVerdict("time", ("a", "b")), 12, 3.2
     )
-    assert "of a, b, c, d, …" in why(Verdict("rounds", tuple("abcdef")), 9, 1.0)
+    assert "of a, b, c, d, …" in why(TurnVerdict("rounds", tuple("abcdef")), 9, 1.0)
 
 
 def test_a_page_is_whole_and_nothing_in_it_is_markup_that_was_not_meant() -> None:
     for one in (outcome(), outcome("overlay")):
-        tables = [*report.tables(one), Table("<b>", ("<i>",), [["</script><script>"]], ["&"])]
+        tables = [*report.tables(one), ReportTable("<b>", ("<i>",), [["</script><script>"]], ["&"])]
         page = html.page("<title>", "&about", html.plots(one), tables, {"a": "</script>"})
         assert (
             "<b>" not in page and "<i>" not in page and page.count("<script") == page.count("</script>") == 1
@@ -126,14 +130,14 @@ def test_plots_of_little_and_of_nothing() -> None:
         ElementTree.fromstring(plot)
 
 
-def load() -> tuple[LoadPlan, Loaded]:
+def load() -> tuple[LoadPlan, LoadOutcome]:
     plan = LoadPlan(
         *("lab", "http://shop.test/", 100.0, 2.0, "client", "default", 16, "even", 0, False, 5.0),
-        Shares((0,), (1,)),
+        ProcessorShares((0,), (1,)),
         lambda _, __: None,
     )
-    loaded = Loaded(requests=200, took=2.1)
-    piece = Histogram()
+    loaded = LoadOutcome(requests=200, took=2.1)
+    piece = HdrHistogram()
     for value in range(1000, 1099):
         piece.record(value)
     for failures in ({}, {"status 502": 2}):

@@ -10,7 +10,7 @@ import pytest
 
 from emulab.bench.arrivals import EVEN, POISSON, due
 from emulab.bench.measures import KINDS
-from emulab.bench.turns import Pace, order, verdict
+from emulab.bench.turns import TurnPace, order, verdict
 
 WAYS = ["a", "b", "c", "d"]
 
@@ -26,7 +26,7 @@ def test_each_round_has_all_in_an_order_of_its_own() -> None:
 
 
 def test_it_is_enough_when_all_is_known_well() -> None:
-    pace = Pace(least=5, most=50, limit=100.0, narrow=0.02, finest=0.5)
+    pace = TurnPace(least=5, most=50, limit=100.0, narrow=0.02, finest=0.5)
     assert verdict(pace, 5, 10.0, [("a", 1.9), ("b", 0.1)], 100.0) == ("narrow", ())
     assert verdict(pace, 4, 8.0, [("a", 0.1)], 100.0) is None  # too few rounds for that
     assert verdict(pace, 6, 12.0, [("a", 2.1), ("b", 0.1)], 100.0) is None
