@@ -25,7 +25,7 @@ QUICK = 20.0
 """Seconds of --quick, from the first to the last."""
 _LIMITS = {"path": 120.0, "compare": 120.0, "overlay": 60.0, "load": 60.0}
 _ENDING = 1.5  # seconds of these in which labs are taken down
-_SHORT, _LONG = 0.02, 0.12  # seconds of each order: rounds are more where they are short
+_SHORT, _LONG = 0.02, 0.05  # seconds of each order: the shorter they are, the more rounds there are
 _RATE, _CONNECTIONS = 500.0, 256
 _MOST_RATE = 100_000.0
 _LAST_ANSWERS = 5.0  # seconds
