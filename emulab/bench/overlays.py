@@ -63,5 +63,8 @@ async def run(plan: OverlayPlan) -> BenchOutcome:
         seed=plan.seed,
         machine=await asyncio.to_thread(machine, *plan.shares),
         ways={WAY: "from pod to pod of another node, without a Service"},
-        notes=[f"{mode} can't be measured here: {why}" for mode, why in problems.items()],
+        notes=[
+            *(f"{mode} can't be measured here: {why}" for mode, why in problems.items()),
+            *measured.notes,
+        ],
     )

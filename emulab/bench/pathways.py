@@ -195,7 +195,7 @@ async def run(plan: PathPlan) -> BenchOutcome:
         machine=await asyncio.to_thread(machine, *plan.shares),
         layers=[one for one in layers if one.name != WHOLE],
         ways={one.name: one.what for one in layers},
-        notes=notes,
+        notes=[*notes, *measured.notes],
     )
 
 

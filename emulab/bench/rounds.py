@@ -17,6 +17,7 @@ WaySamples = dict[str, dict[str, dict[str, list[float]]]]
 
 TRIES = 30.0  # seconds until a way must be open: a balancer asks first whether somebody is there
 _PAUSE = 0.2
+_TIMES = 5  # that an order is given, while its requests fail
 _LOOK = 4  # rounds from one look at the intervals to the next
 
 
@@ -42,6 +43,15 @@ class MeasuredRounds(NamedTuple):
     rounds: int
     seconds: float
     verdict: TurnVerdict
+    repeated: Sequence[str] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of orders that were given again."""
+        if not self.repeated:
+            return []
+        times = "1 measurement was" if len(self.repeated) == 1 else f"{len(self.repeated)} measurements were"
+        return [f"{times} taken again, as requests failed: {self.repeated[0]}"]
 
 
 Halves = Callable[[WaySamples], tuple[list[tuple[str, float]], float]]
@@ -56,6 +66,7 @@ async def by_turns(
     """Measures each way in each round. Raises EmulabError when a way doesn't answer."""
     await _opened(ways, tell)
     samples: WaySamples = {}
+    repeated: list[str] = []
     begun, number, found = time.monotonic(), 0, None
     pace = schedule.pace._replace(limit=min(schedule.pace.limit, schedule.ends - begun))
     while found is None:
@@ -63,7 +74,7 @@ async def by_turns(
         for done, (way, kind) in enumerate(order(turns, number, seed)):
             share = (number + done / len(turns)) / pace.most
             tell(f"round {number + 1}: {way.name}", max(share, (time.monotonic() - begun) / pace.limit))
-            figures = await _asked(way, kind, schedule.seconds)
+            figures = await _asked(way, kind, schedule.seconds, repeated)
             there = samples.setdefault(way.subject, {}).setdefault(way.name, {})
             for name, value in figures.items():
                 there.setdefault(name, []).append(value)
@@ -74,18 +85,27 @@ async def by_turns(
             found = None
     known, whole = halves(samples)
     last = verdict(pace._replace(most=number), number, 0.0, known, whole)
+    wide = last.wide if last else ()
     return MeasuredRounds(
-        samples, number, time.monotonic() - begun, found._replace(wide=last.wide if last else ())
+        samples, number, time.monotonic() - begun, found._replace(wide=wide), tuple(repeated)
     )
 
 
-async def _asked(way: MeasuredWay, kind: str, seconds: float) -> WayFigures:
-    try:
-        return await way.ask(kind, seconds)
-    except EmulabError as error:
-        raise type(error)(f"{way.subject}, {way.name}: {error}") from None
-    except TimeoutError:
-        raise EmulabError(f"{way.subject}, {way.name}: whoever asks hasn't answered in time") from None
+async def _asked(way: MeasuredWay, kind: str, seconds: float, repeated: list[str]) -> WayFigures:
+    """The figures of one order. Where requests fail it is given again: a late health check may have closed a way."""
+    for left in reversed(range(_TIMES)):
+        try:
+            return await way.ask(kind, seconds)
+        except UserError as error:
+            if not left:
+                raise UserError(f"{way.subject}, {way.name}: {error}") from None
+            repeated.append(f"{way.name}: {error}")
+        except EmulabError as error:
+            raise type(error)(f"{way.subject}, {way.name}: {error}") from None
+        except TimeoutError:
+            raise EmulabError(f"{way.subject}, {way.name}: whoever asks hasn't answered in time") from None
+        await asyncio.sleep(_PAUSE)
+    raise AssertionError("the last time returns or raises")
 
 
 async def _opened(ways: Sequence[MeasuredWay], tell: TellProgress) -> None:
@@ -98,10 +118,13 @@ async def _opened(ways: Sequence[MeasuredWay], tell: TellProgress) -> None:
                 for kind in way.kinds:
                     await way.ask(kind, 0.01)
                 break
-            except (UserError, TimeoutError) as error:
+            except UserError as error:
                 if time.monotonic() > end:
-                    why = str(error) or "no answer in time"
-                    raise UserError(f"{way.subject}, {way.name}: {why}") from None
+                    raise UserError(f"{way.subject}, {way.name}: {error}") from None
+            except TimeoutError:
+                raise EmulabError(
+                    f"{way.subject}, {way.name}: whoever asks hasn't answered in time"
+                ) from None
             await asyncio.sleep(_PAUSE)
 
 

@@ -122,6 +122,7 @@ async def run(plan: ComparePlan) -> BenchOutcome:
         seed=plan.seed,
         machine=await asyncio.to_thread(machine, *plan.shares),
         ways={name: WAYS[name].what for name in plan.ways},
+        notes=measured.notes,
     )
 
 
