@@ -42,7 +42,7 @@ from emulab.observe.target import DEFAULT_PORTS
 from emulab.servers.stub import ResolverConfig, resolve, socket_family
 
 if TYPE_CHECKING:
-    pass
+    from emulab.lab.client.capturing import FileCapture
 
 _LOOK = 0.05  # seconds between two looks at an object that is waited for
 
@@ -341,6 +341,24 @@ class Lab:
             http2=http2,
             pcap=pcap,
         )
+
+    @asynccontextmanager
+    async def capture(
+        self, file: str | Path, *places: str, namespace: str = "default", filter: str = ""
+    ) -> AsyncIterator[FileCapture]:
+        """Writes what passes at places and pods (none: everywhere) while the block runs to a file for Wireshark.
+
+        `filter`: only such packets, as tcpdump says it. How many there were is known behind the block: `packets`, and
+        `lost` by place. Raises UserError for a place or a filter that can't be, OSError for the file.
+        """
+        from emulab.lab.client.capturing import FileCapture
+
+        folder = rundir.folder(self.name)
+        begun = await asyncio.to_thread(FileCapture, folder, Path(file), places, namespace, filter)
+        try:
+            yield begun
+        finally:
+            await asyncio.to_thread(begun.end)
 
     @asynccontextmanager
     async def fault(

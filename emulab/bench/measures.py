@@ -60,7 +60,7 @@ ALL = tuple(KINDS)
 WAIT = 20.0  # seconds that a request may take: on a busy machine one may have to wait
 _MOST = 100_000  # requests of an order
 _MANY, _FRESH, _BULK = 16, 8, 2  # connections
-_BYTES = 1 << 20
+_BYTES = 4 << 20
 
 
 class Target(NamedTuple):

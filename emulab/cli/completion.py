@@ -24,7 +24,7 @@ from emulab.lab.folders import rundir
 
 Parsed = argparse.Namespace
 _WITH_PODS = ("logs", "port-forward")
-_PLACES = ("exec", "logs", "trace")
+_PLACES = ("exec", "logs", "trace", "timing", "cert", "traceroute", "connections", "monitor", "capture")
 
 
 def answer(parser_of: Callable[[str], argparse.ArgumentParser], verbs: Container[str]) -> None:
@@ -129,6 +129,10 @@ _COMPLETERS: dict[str, Callable[..., Iterable[str]]] = {
     "about": _objects,
     "target": _targets,
     "source": _targets,
+    "sources": _targets,
+    "destinations": _targets,
+    "targets": _targets,
+    "pods": _targets,
     "container": _containers,
     "images": _images,
     "files": FilesCompleter(("yaml", "yml", "json")),

@@ -38,6 +38,18 @@ def derived(objects: Objects, namespace: str | None) -> list[Object]:
     ]
 
 
+def derived_of(objects: Objects, service: Object) -> Object | None:
+    """Those of one Service, be it one that has gone; None where it has none that are derived."""
+    if not _has_endpoints(service) or objects.get(ENDPOINTS.key(service.namespace, service.name)) is not None:
+        return None
+    slices = [
+        o
+        for o in objects.kind(ENDPOINT_SLICE, service.namespace)
+        if o.labels.get(SERVICE_NAME_LABEL) == service.name
+    ]
+    return _endpoints(service, slices)
+
+
 def _has_endpoints(service: Object) -> bool:
     own = (service.namespace, service.name) == (API_NAMESPACE, API_SERVICE)  # which an API server writes
     return bool(service.spec.get("selector")) or own

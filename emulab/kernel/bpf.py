@@ -25,7 +25,8 @@ _MAP_TYPE_RINGBUF = 27
 _PROG_TYPE_TRACEPOINT = 5
 _IOC_SET_BPF = 0x40042408  # linux/perf_event.h
 
-_LICENSE = b"none\0"  # the helpers used are for programs of any license
+ANY_LICENSE, GPL_COMPATIBLE = b"none\0", b"Dual MIT/GPL\0"
+"""What helpers ask for: those that read the kernel's memory are for programs of the latter alone."""
 _LOG = 16 << 10
 
 
@@ -41,6 +42,8 @@ class Code(IntEnum):
     MOVE = 0xBF
     MOVE_IMMEDIATE = 0xB7
     ADD_IMMEDIATE = 0x07
+    ADD = 0x0F
+    JUMP = 0x05
     JUMP_IF_EQUAL = 0x15
     CALL = 0x85
     EXIT = 0x95
@@ -49,7 +52,7 @@ class Code(IntEnum):
 LOADS = {1: Code.LOAD_8, 2: Code.LOAD_16, 4: Code.LOAD_32, 8: Code.LOAD_64}
 """Loads of so many bytes."""
 
-CALL_KTIME_GET_NS, CALL_RINGBUF_OUTPUT = 5, 130
+CALL_KTIME_GET_NS, CALL_PROBE_READ_KERNEL, CALL_RINGBUF_OUTPUT = 5, 113, 130
 RINGBUF_NO_WAKEUP = 1
 MAP_DESCRIPTOR = 1
 """As the source register of LOAD_64_IMMEDIATE: the immediate is a map's descriptor."""
@@ -86,11 +89,11 @@ def create_ring_buffer(size: int) -> int:
     )
 
 
-def load_tracepoint_program(instructions: Sequence[Instruction]) -> int:
+def load_tracepoint_program(instructions: Sequence[Instruction], license: bytes = ANY_LICENSE) -> int:
     """The descriptor of a program. Raises KernelError, with what the verifier says."""
     code = b"".join(i.encode() for i in instructions)
     program = ctypes.create_string_buffer(code, len(code))
-    license_ = ctypes.create_string_buffer(_LICENSE)
+    license_ = ctypes.create_string_buffer(license)
     log = ctypes.create_string_buffer(_LOG)
     # prog_type, insn_cnt, insns, license, log_level, log_size, log_buf, kern_version, prog_flags, rest
     attributes = struct.pack(

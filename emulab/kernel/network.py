@@ -11,6 +11,7 @@ import errno
 import time
 from collections.abc import Callable, Iterable
 from itertools import groupby
+from operator import itemgetter
 
 from emulab.dataclass import dataclass
 from emulab.errors import KernelError
@@ -28,6 +29,9 @@ from emulab.kernel.rules.nft import Nft
 from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
 from emulab.plan.links import Item, rank
 from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, Tuning, UdpBackends
+
+_NOT_THERE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH})
+"""What the kernel says of an item that is gone already: with its link, or by somebody's own hand."""
 
 RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 """Key, before, after."""
@@ -176,8 +180,8 @@ class KernelNetwork:
             members = list(group)
             self._send(members, "add", kinds.add, self._items.add)
             for item in members:
-                for handle, message in kinds.finish(item, self.handles):
-                    self._checked(handle, message)
+                for handle, told in groupby(kinds.finish(item, self.handles), key=itemgetter(0)):
+                    self._checked(handle, *(message for _, message in told))
                 for namespace, link in item.ends():
                     handle = self.handles[namespace]
                     if handle.forward_by_link:
@@ -198,7 +202,7 @@ class KernelNetwork:
             batch = [encode(item, self.handles) for item in members]
             failures = send_batch(netns.open_rtnl(self.handles[name]), batch)
             failed = {f.index for f in failures}
-            gone = {f.index for f in failures if verb == "remove" and f.errno == errno.ENODEV}
+            gone = {f.index for f in failures if verb == "remove" and f.errno in _NOT_THERE}
             for index, item in enumerate(members):
                 if index not in failed - gone:
                     note(item)
@@ -207,9 +211,9 @@ class KernelNetwork:
                 raise KernelError(what, name, failure.errno)
 
     @staticmethod
-    def _checked(handle: Handle, message: Message) -> None:
-        for failure in send_batch(netns.open_rtnl(handle), [message]):
-            raise KernelError(f"{message.what}: {failure.text}", handle.name, failure.errno)
+    def _checked(handle: Handle, *messages: Message) -> None:
+        for failure in send_batch(netns.open_rtnl(handle), messages):
+            raise KernelError(f"{messages[failure.index].what}: {failure.text}", handle.name, failure.errno)
 
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
-from emulab.kernel import libc, plugins
+from emulab.kernel import delaytrial, libc, plugins
 from emulab.kernel.cgroups.hierarchies import NO_MOUNT, NOT_OURS, hierarchies
 from emulab.kernel.containers.attempts import attempts as containers
 from emulab.kernel.network import KernelNetwork
@@ -123,6 +123,7 @@ def _try_all() -> Iterator[Feature]:
         yield _try(check, partial(_apply, network)) if not lab.problem else _untried(check)
     for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check), (_SCTP, _sctp)):
         yield _try(check, work) if not lab.problem else _untried(check)
+    yield _delays() if not lab.problem else _untried(_DELAYS)
     for name, purpose, remedy, attempt in containers():
         check = Feature(name, purpose, False, remedy)
         yield _try(check, attempt) if not lab.problem else _untried(check)
@@ -154,6 +155,12 @@ _NAMESPACES = Feature(
     "run as root, or allow user namespaces; in a container: docker run --privileged",
 )
 _DUMMY = Feature("dummy", "proxy mode ipvs", False, _KERNEL_MODULES.format("CONFIG_DUMMY"))
+_DELAYS = Feature(
+    "delay line",
+    "faults of wires: delay, rate, corrupt and the like",
+    False,
+    _KERNEL_MODULES.format("CONFIG_NET_SCH_HTB, NET_SCH_TBF, NET_CLS_BPF, NFT_FWD_NETDEV and NFT_DUP_NETDEV"),
+)
 _IPVS = Feature("ipvs", "proxy mode ipvs", False, ipvs.REMEDY)
 _IPTABLES = Feature("iptables", "proxy mode iptables", False, "apt install iptables")
 _SCTP = Feature(
@@ -162,6 +169,14 @@ _SCTP = Feature(
     False,
     _KERNEL_MODULES.format("CONFIG_IP_SCTP"),
 )
+
+
+def _delays() -> Feature:
+    try:
+        held = delaytrial.measured()
+    except (EmulabError, OSError) as error:
+        return replace(_DELAYS, problem=str(error))
+    return replace(_DELAYS, purpose=f"{_DELAYS.purpose} ({held.text})")
 
 
 def _sctp() -> None:

@@ -140,6 +140,7 @@ class LinkState:
     up: bool
     carrier: bool
     mtu: int
+    mac: str = ""
 
 
 @dataclass(frozen=True, slots=True)

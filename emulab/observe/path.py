@@ -137,6 +137,7 @@ REASONS = {
     "refused": "a place that the packet wasn't meant for refused it",
     # the way
     "no-route": "a routing table has no way to the address, or none back",
+    "reverse-path": "a place drops what it would answer over another link (rp_filter)",
     "no-forwarding": "a place that is to send packets on is set not to",
     "loop": "the packet went in a circle",
     "mtu": "the packet was too big for a link and must not be fragmented",
@@ -144,6 +145,7 @@ REASONS = {
     "link-down": "a link is switched off",
     "dead-node": "a node's link is switched off",
     "dropped": "the packet came to a place and went no further",
+    "no-port": "a rule was to translate the source, and found no port that was free",
     "misled": "an overlay brought the packet to another node than that of its pod",
     "lost": "the packet left a place and came nowhere",
     "not-sent": "no packet left the sender",

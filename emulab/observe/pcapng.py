@@ -1,30 +1,39 @@
-"""The frames of a trace as a capture file: pcapng (draft-ietf-opsawg-pcapng), as Wireshark and tshark read it.
+"""Frames as a capture file, of a trace or of a look that goes on.
 
-One section. Each pair of place and interface is an interface of the file, named `PLACE/INTERFACE`, so that
-`frame.interface_name == "node1/flannel.1"` filters by it. Stamps are nanoseconds. What was decided at a hop is a
-comment on a packet that was seen there.
+The form is pcapng (draft-ietf-opsawg-pcapng), as Wireshark and tshark read it, in one section. Each pair of place and
+interface is an interface of the file, named `PLACE/INTERFACE`, so that `frame.interface_name == "node1/flannel.1"`
+filters by it. Stamps are nanoseconds. What was decided at a hop is a comment on a packet that was seen there.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import BinaryIO
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, Protocol
 
 from emulab.observe.events import Frame
 from emulab.observe.join.packets import is_discovery
 from emulab.observe.path import Hop, Path
 
-SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6  # types of blocks
+SECTION, INTERFACE, STATISTICS, PACKET = 0x0A0D0D0A, 1, 5, 6  # types of blocks
 LINKTYPE_ETHERNET = 1
 SNAPLEN = 262_144  # libpcap's own default: nothing is cut by us; a tap may have kept the beginning only
 NANOSECONDS = 9  # if_tsresol: a negative power of ten
 INBOUND, OUTBOUND = 1, 2  # epb_flags, bits 0 and 1
 
 COMMENT, SHB_USERAPPL, IF_NAME, IF_DESCRIPTION, IF_TSRESOL, EPB_FLAGS = 1, 4, 2, 3, 9, 2
+ISB_OSDROP = 7  # packets that the system dropped
 OPTION_ROOM = 0xFFFF
 
 DECISIONS = frozenset({"dnat", "snat", "drop", "encapsulate", "proxy-accept", "proxy-connect"})
+
+
+class ByteSink(Protocol):
+    """What a capture is written to: a file, or standard output."""
+
+    def write(self, data: bytes, /) -> Any: ...
+
+    def flush(self) -> Any: ...
 
 
 def write(
@@ -50,8 +59,7 @@ def blocks(
     frames: Sequence[Frame], comments: Mapping[int, Sequence[str]], wanted: Collection[int] | None = None
 ) -> Iterator[bytes]:
     """The file, block by block."""
-    # Byte-order magic, version 1.0, and a length of the section that isn't given.
-    yield _block(SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1), [(SHB_USERAPPL, b"emulab trace")])
+    yield _section(b"emulab trace")
     order = sorted(range(len(frames)) if wanted is None else wanted, key=lambda i: (frames[i].time, i))
     numbers: dict[tuple[str, str], int] = {}
     for i in order:
@@ -62,6 +70,38 @@ def blocks(
     for i in order:
         frame = frames[i]
         yield _packet(frame, numbers[frame.place, frame.interface], comments.get(i, ()))
+
+
+class CaptureStream:
+    """A capture file that is written while frames come, in the order in which they are given."""
+
+    def __init__(self, file: ByteSink) -> None:
+        self._file = file
+        self._numbers: dict[tuple[str, str], int] = {}
+        file.write(_section(b"emulab capture"))
+
+    def write(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            pair = frame.place, frame.interface
+            if pair not in self._numbers:
+                self._numbers[pair] = len(self._numbers)
+                self._file.write(_interface(*pair))
+            self._file.write(_packet(frame, self._numbers[pair], ()))
+        self._file.flush()
+
+    def end(self, time: int, lost: Mapping[str, int]) -> None:
+        """Says at the end how many frames of each place found no room, on the place's first interface."""
+        for (place, _), number in self._numbers.items():
+            if count := lost.get(place, 0):
+                lost = {name: n for name, n in lost.items() if name != place}
+                body = struct.pack("<III", number, time >> 32, time & 0xFFFFFFFF)
+                self._file.write(_block(STATISTICS, body, [(ISB_OSDROP, struct.pack("<Q", count))]))
+        self._file.flush()
+
+
+def _section(application: bytes) -> bytes:
+    # Byte-order magic, version 1.0, and a length of the section that isn't given.
+    return _block(SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1), [(SHB_USERAPPL, application)])
 
 
 def _interface(place: str, interface: str) -> bytes:

@@ -26,7 +26,7 @@ from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import Address
 from emulab.plan.state import Place, PlannedServer
-from emulab.servers.dns.config import DnsConfig
+from emulab.servers.dns.config import NODE_CACHE_METRICS, DnsConfig
 
 _METRICS = 9253
 _UPSTREAMS = "/etc/resolv.conf"
@@ -106,8 +106,15 @@ def node_cache_servers(
         return []
     health = tuple(f"tcp/{address}/{flags.health_port}" for address in own)
     families = {family_of(address) for address in own}
-    metrics = tuple(f"tcp/{a}/{_METRICS}" for a in place.addresses if family_of(a) in families)
-    listen = (*listeners(own), *health, *metrics)
-    pages = {str(flags.health_port): "health", str(_METRICS): "metrics"}
+    everywhere = [a for a in place.addresses if family_of(a) in families]
+    metrics = [f"tcp/{address}/{_METRICS}" for address in everywhere]
+    setup = [
+        f"tcp/{host}/{flags.metrics_port}"
+        for host in ([flags.metrics_host] if flags.metrics_host else everywhere)
+    ]
+    listen = tuple(dict.fromkeys((*listeners(own), *health, *metrics, *setup)))
+    # Either shows all that the process counts, as its metrics are in one registry.
+    numbers = (_METRICS, flags.metrics_port)
+    pages = {str(flags.health_port): "health", **dict.fromkeys(map(str, numbers), NODE_CACHE_METRICS)}
     told_all = replace(config, listen=listen, pages=pages)
     return [PlannedServer(name, "dns", place.namespace, told_all, dict.fromkeys(listen, place.namespace))]

@@ -34,6 +34,7 @@ from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.l7.ingress import ingress_plan, ingress_servers
 from emulab.plan.nodes import plan_nodes
 from emulab.plan.pods import PodsPlan, place_name
+from emulab.plan.policies.table import plan_policies
 from emulab.plan.proxy.intents import Viewer, viewer
 from emulab.plan.proxy.proxies import Proxies
 from emulab.plan.standins import StandIns
@@ -47,7 +48,7 @@ class Planner:
     def __init__(self) -> None:
         self._sum: _Sum | None = None
         self._nodes: tuple[Members, list[Node], list[Viewer]] = ({}, [], [])
-        self._stuck = Stuck()  # it outlives a sum: what a proxy wrote last stays
+        self._stuck = Stuck(), Stuck("udp-backends")  # these outlive a sum: what a proxy wrote last stays
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
@@ -72,7 +73,9 @@ def plan_world(objects: Objects, cluster: Cluster) -> World:
 class _Sum:
     """The world for as long as the cluster and its nodes are the same."""
 
-    def __init__(self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer], stuck: Stuck) -> None:
+    def __init__(
+        self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer], stuck: tuple[Stuck, Stuck]
+    ) -> None:
         self.cluster, self.nodes, self.viewers = cluster, nodes, viewers
         self._stuck, self._faulty = stuck, Faulty()
         draft = Draft(cluster.families)
@@ -82,6 +85,7 @@ class _Sum:
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
+        self._policies = Kept(self._drafted(plan_policies, cluster, nodes))
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))
         self._proxies = Proxies(cluster, sites, viewers)
         self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
@@ -103,13 +107,15 @@ class _Sum:
         source = PlanSource(objects, self._slices)
         self._faulty.follow(source)
         outside, proxies = self._outside.now(source), self._proxies.follow(source, before)
-        proxies = self._stuck.now(proxies, self._faulty.stuck)
+        whole, flows = self._stuck
+        proxies = flows.now(whole.now(proxies, self._faulty.stuck), self._faulty.keeping_flows)
         balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
         public_dns, host_ports = self._public_dns.now(source), self._host_ports.now(source)
+        policies = self._policies.now(source)
         servers = self._servers(
             [self._standins.follow(source, pods.places), *self._server_pods.follow(source, pods.places)]
         )
-        parts = (outside, self._nodes, proxies, host_ports, balancers, pods, public_dns, servers)
+        parts = (outside, self._nodes, proxies, host_ports, policies, balancers, pods, public_dns, servers)
         if [*map(id, parts)] != [*map(id, self._parts)]:
             self._parts, self._world = parts, world_of(parts)
         return self._faulty.now(self._world, self.nodes, self.cluster)

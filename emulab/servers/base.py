@@ -131,8 +131,8 @@ class Crewed(Protocol):
 class Orderly(Protocol):
     """A server that does what an operator asks of it, besides its configuration."""
 
-    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Does it, and says what came of it. Raises UserError."""
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any] | Awaitable[dict[str, Any]]:
+        """Does it, and says what came of it, at once or once what is returned is awaited. Raises UserError."""
 
 
 @runtime_checkable

@@ -44,6 +44,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -213,7 +214,8 @@ class _Host:
                 return self._told(command)
             case "order" | "flush":
                 await self._leader.flush()
-                return self._told(command)
+                told = self._told(command)
+                return await told if isinstance(told, Awaitable) else told
             case "status":
                 return await self._status()
             case "record":
@@ -244,7 +246,7 @@ class _Host:
                 gc.freeze()
                 gc.enable()
 
-    def _told(self, command: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, command: dict[str, Any]) -> dict[str, Any] | Awaitable[dict[str, Any]]:
         server = self._server
         match command["op"]:
             case "files":

@@ -12,7 +12,19 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .tools import CLIENT, capture, connect, datagram, eventually, exchange, output, program, refused
+from .tools import (
+    CLIENT,
+    capture,
+    connect,
+    conntrack,
+    datagram,
+    emulab,
+    eventually,
+    exchange,
+    output,
+    program,
+    refused,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -182,6 +194,23 @@ async def test_the_way_back_goes_through_the_balancer(lab: Lab) -> None:
         await asked(lab, "203.0.113.30", "office")
         await seen.until(rf"IP 203\.0\.113\.30\.80 > {re.escape(OFFICE)}\.\d+: Flags \[S\.")
         await seen.until(rf"IP 10\.0\.0\.1[12]\.3\d{{4}} > {re.escape(OFFICE)}\.\d+: Flags \[S\.")
+
+
+async def test_connections_are_counted_as_the_kernel_tracks_them(lab: Lab) -> None:
+    """Nothing of ours is on their way."""
+    held = [await connect(lab, "client", "203.0.113.31", 80) for _ in range(3)]
+
+    async def same() -> bool:
+        done = await emulab("-l", lab.name, "describe", "loadbalancer", "by-cluster")
+        assert done.status == 0, done.stderr
+        told = re.search(r"Connections: +tcp/203\.0\.113\.31/80: (\d+) tracked", done.text)
+        assert told is not None, done.text
+        seen = await conntrack(lab, "by-cluster", "-p", "tcp", "--orig-dst", "203.0.113.31")
+        return len(held) <= int(told[1]) == len(seen)
+
+    await eventually(same)
+    for _, writer in held:
+        writer.close()
 
 
 async def test_a_node_sees_the_client_where_the_cluster_translates(lab: Lab) -> None:

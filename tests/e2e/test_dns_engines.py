@@ -104,11 +104,30 @@ def test_programs_answer_what_objects_say(user: User, engine: str) -> None:
             assert FOLLOWED[engine] in up.stderr
             assert "www.shop.test" in run("dns", "sh", "-c", f"cat {CONFS[engine].rpartition('/')[0]}/*")
             assert "198.51.100.54" in run("resolver", "cat", CONFS[engine])
-            refused = user.run("dns", "dump", "--at", "resolver")
+            refused = user.run("dns", "poison", "www.shop.test", "10.0.0.9", "--at", "resolver")
             assert refused.returncode == 1 and f"its cache is {engine}'s" in refused.stderr
-        if engine == "unbound":
-            assert "www.shop.test" in run("resolver", "unbound-control", "dump_cache")
+        caches_are_an_operators(user, engine)
 
         Path(file.name).write_text(WORLD.replace("ENGINE", engine).replace("203.0.113.91", "203.0.113.92"))
         assert user.run("apply", "-f", file.name).returncode == 0
         assert answers("dig", DNS, "www.other.test", "A") == {"203.0.113.92"}
+
+
+def caches_are_an_operators(user: User, engine: str) -> None:
+    """As far as the program has them shown and emptied."""
+    dumped = user.run("dns", "dump", "www.shop.test", "--at", "resolver")
+    if engine == "dnsmasq":
+        assert dumped.returncode == 1 and "shows it to nobody but its log" in dumped.stderr
+        assert user.run("dns", "flush", "www.shop.test", "--at", "resolver").returncode == 1
+        flushed = user.run("dns", "flush")  # of all that have a cache, of which the others count
+        assert flushed.returncode == 0 and "resolver: all answers flushed" in flushed.stdout
+        return
+    assert dumped.returncode == 0 and "A 203.0.113.81" in dumped.stdout, dumped
+    if engine == "unbound":
+        assert "www.shop.test" in user.run("exec", "resolver", "--", "unbound-control", "dump_cache").stdout
+    flushed = user.run("dns", "flush", "www.shop.test", "--at", "resolver")
+    assert flushed.returncode == 0 and "resolver: 0 answers" not in flushed.stdout
+    assert (
+        user.run("dns", "dump", "www.shop.test", "--at", "resolver").stdout
+        == "Nothing is kept of www.shop.test\n"
+    )

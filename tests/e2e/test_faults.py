@@ -38,7 +38,13 @@ SERVICE = {
     "metadata": {"name": "web"},
     "spec": {"selector": LABELS, "ports": [{"port": 80}]},
 }
-WORLD = "\n---\n".join(map(json.dumps, (CLUSTER, WEB, SERVICE)))
+LOCAL = {
+    **SERVICE,
+    "metadata": {"name": "local"},
+    "spec": {"selector": LABELS, "ports": [{"port": 80}], "internalTrafficPolicy": "Local"},
+}
+WORLD = "\n---\n".join(map(json.dumps, (CLUSTER, WEB, SERVICE, LOCAL)))
+OUTSIDE = "198.51.100.53"  # of `dns`
 TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 
 
@@ -52,8 +58,15 @@ async def words(lab: Lab) -> dict[str, str]:
     """What the words in braces stand for."""
     pods = {p["spec"]["nodeName"]: p for p in await lab.get("Pod", namespace="default") if not ending(p)}
     nodes = {n["metadata"]["name"]: n["status"]["addresses"][0]["address"] for n in await lab.get("Node")}
-    service = (await lab.get("Service", "web", "default"))[0]["spec"]["clusterIP"]
-    found = {"service": service, "service_name": "web"}
+    services = {s["metadata"]["name"]: s["spec"]["clusterIP"] for s in await lab.get("Service")}
+    found = {
+        "service": services["web"],
+        "service_name": "web",
+        "local_service": services["local"],
+        "names": services["kube-dns"],
+        "outside_names": OUTSIDE,
+        "held": "0",
+    }
     for prefix, node in (("", "node2"), ("other_", "node1")):
         pod = pods[node]
         found |= {
@@ -78,29 +91,50 @@ async def works(lab: Lab, fault: FaultKind, known: Mapping[str, str]) -> bool:
 async def happen(lab: Lab, fault: FaultKind) -> None:
     """What has to come after the fault before it shows."""
     if fault.symptom.after == "pods-replaced":
-        old = {p["metadata"]["name"] for p in await lab.get("Pod", namespace="default")}
-        for name in old:
-            await lab.delete("Pod", name)
-
-        async def replaced() -> bool:
-            there = await lab.get("Pod", namespace="default")
-            ready = [p for p in there if p["status"].get("phase") == "Running" and not ending(p)]
-            return not old & {p["metadata"]["name"] for p in there} and len(ready) == 3
-
-        await eventually(replaced)
-        await lab.ready()
+        await replaced(lab, "default")
+    elif fault.symptom.after == "name-servers-replaced":
+        await replaced(lab, "kube-system")
 
 
-@pytest.mark.parametrize("name", FAULTS)
+async def replaced(lab: Lab, namespace: str) -> None:
+    old = {p["metadata"]["name"] for p in await lab.get("Pod", namespace=namespace)}
+    for name in old:
+        await lab.delete("Pod", name, namespace)
+
+    async def gone() -> bool:
+        there = await lab.get("Pod", namespace=namespace)
+        ready = [p for p in there if p["status"].get("phase") == "Running" and not ending(p)]
+        return not old & {p["metadata"]["name"] for p in there} and len(ready) >= len(old)
+
+    await eventually(gone)
+    await lab.ready()
+
+
+async def under_way(lab: Lab, fault: FaultKind, known: Mapping[str, str]) -> asyncio.Task[bool] | None:
+    """A symptom that begins before its fault: its command once it has its connection."""
+    if fault.symptom.after != "while-it-runs":
+        return None
+    waiting = asyncio.create_task(works(lab, fault, {**known, "held": "4"}))
+
+    async def connected() -> bool:
+        done = await lab.exec(known["pod"], "ss", "-tnH", "state", "established")
+        return known["other_pod_address"].encode() in done.stdout
+
+    await eventually(connected)
+    return waiting
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if not fault.needs_mode])
 async def test_symptom_explanation_mend(lab: Lab, name: str) -> None:
     fault = FAULTS[name]
     target, known = TARGETS[fault.target], await words(lab)
     known["target"] = target
     assert await works(lab, fault, known)
-    async with lab.fault(name, target) as own:
+    waiting = await under_way(lab, fault, known)
+    async with lab.fault(name, target, **fault.symptom.options) as own:
         await happen(lab, fault)
         known |= await words(lab)
-        assert not await works(lab, fault, known)
+        assert not await (waiting or works(lab, fault, known))
         status = (await lab.get("Fault", own))[0]["status"]
         assert (status["phase"], status["target"]) == ("Active", target)
 
@@ -108,9 +142,17 @@ async def test_symptom_explanation_mend(lab: Lab, name: str) -> None:
         return await works(lab, fault, known)
 
     await eventually(mended, 30)
+    if fault.traced is None:
+        async with lab.fault(name, target):
+            path = await lab.trace(f"http://{known['other_pod_address']}/", source=known["pod"], timeout=10)
+        told = [note for note in path.notes if f"fault {name}-{target}: " in note]
+        assert path.failure is None and told[0].endswith(f"emulab fault mend {name}-{target}"), path
+        return
     async with lab.fault(name, target, **fault.traced.options):
         await happen(lab, fault)
         known |= await words(lab)
+        if fault.traced.worn:
+            await works(lab, fault, known)
         headers = {"X-Long": "x" * fault.traced.octets} if fault.traced.octets else {}
         url, place = fault.traced.url.format(**known), fault.traced.place.format(**known)
         path = await lab.trace(url, source=place, headers=headers, timeout=2)
@@ -123,6 +165,26 @@ async def test_symptom_explanation_mend(lab: Lab, name: str) -> None:
     await eventually(mended, 30)
     path = await lab.trace(url, source=place, headers=headers, timeout=10)
     assert path.failure is None
+
+
+async def test_faults_of_one_wire_add_up(lab: Lab) -> None:
+    async def quickest() -> float:
+        """Milliseconds there and back."""
+        done = await lab.exec("node1", "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.0.0.12")
+        times = [float(word[5:]) for word in done.stdout.decode().split() if word.startswith("time=")]
+        return min(times, default=0)
+
+    async with (
+        lab.fault("delay", "node2", delay="40ms", direction="to"),
+        lab.fault("corrupt", "node2", corrupt="0.001%"),
+        lab.fault("rate", "node2", rate="100mbit"),
+        lab.fault("delay", "node1", delay="30ms", jitter="5ms", direction="to"),
+    ):
+        assert 65 <= await quickest() < 1000
+        async with lab.fault("packet-loss", "node2", loss="100%"):
+            assert not await quickest()
+        assert 65 <= await quickest() < 1000
+    assert 0 < await quickest() < 40
 
 
 async def test_a_hidden_fault_is_found_out_by_evidence_alone(lab: Lab) -> None:

@@ -85,7 +85,10 @@ def test_pods_ask_a_cache_of_their_node(user: User) -> None:
         assert dig("www.other.test") == ["30 203.0.113.78"]  # by the node's own resolver
         assert (of_cluster_dns("tcp"), of_cluster_dns("udp")) == (2, 0)
         assert run("curl", "-s", "http://169.254.20.10:8080/health") == "OK"
-        assert "coredns_cache_entries{" in run("curl", "-s", "http://10.0.0.12:9253/metrics", place="node2")
+        for port in (9253, 9353):  # CoreDNS' and node-cache's own, which are one registry's
+            page = run("curl", "-s", f"http://10.0.0.12:{port}/metrics", place="node2")
+            assert "coredns_cache_entries{" in page
+            assert 'coredns_nodecache_setup_errors_total{errortype="iptables"} 0\n' in page
 
         told = user.run("dns", "poison", NAME, "10.9.9.9", "--at", "node-local-dns").stdout
         assert told.count("is 10.9.9.9 for 3") == 2, told  # one cache a node

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from emulab.cli import infiles
 from emulab.cli.kinds import Reference, not_found
@@ -13,7 +13,7 @@ from emulab.cli.output.description import describe
 from emulab.cli.selection import EVERY_NAMESPACE, Selection, fetch, namespace_of, nothing_found
 from emulab.cli.usage import UsageError, add_files, add_namespace, add_selector, add_switch, natural
 from emulab.kinds.cells import Raw
-from emulab.kinds.emulab.backendtext import STATUS
+from emulab.kinds.emulab.backendtext import STATUS, with_tracked
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import (
     DEPLOYMENT,
@@ -104,7 +104,10 @@ class _Around:
         if kind == LOAD_BALANCER:
             nodes = (o.get("status") or {}).get("replicas") or ()
             active = (str(one["name"]) for one in nodes if one.get("state") == "active")
-            counters = self._client.request("server-status", name=next(active, o["metadata"]["name"]))
+            place = next(active, o["metadata"]["name"])
+            counters = self._client.request("server-status", name=place)
+            if (o.get("spec") or {}).get("mode") == "nat":
+                counters = with_tracked(counters, _tracked(self._client, place))
             return [{"kind": STATUS, **counters}]
         if kind == NODE:
             return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)
@@ -112,6 +115,15 @@ class _Around:
         if kind == INGRESS:
             return [*slices, *fetch(self._client, Reference(SECRET, ""), namespace)]
         return slices
+
+
+def _tracked(client: LabClient, place: str) -> Iterator[tuple[str, str, int, str, int]]:
+    """The connections that a place's kernel tracks: what each came to, and who answers."""
+    from emulab.toolbox.connections import tracked  # of who looks at balancers that forward
+
+    for flow in tracked(client, place, "default"):
+        to, by = flow.first, flow.second
+        yield to.protocol, to.destination, to.destination_port, by.source, by.source_port
 
 
 def _remark(kind: Kind, o: Raw) -> str:

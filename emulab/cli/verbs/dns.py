@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -73,25 +74,34 @@ def _only(options: argparse.Namespace, most: int, least: int = 0) -> list[str]:
 def _flush(options: argparse.Namespace) -> int:
     words = _only(options, 1)
     done = _ask(options, **({"name": words[0]} if words else {}))
+    flushed = {place: result["flushed"] for place, result in done.items() if "flushed" in result}
     if options.output == "json":
-        print(as_json({place: result["flushed"] for place, result in done.items()}))
+        print(as_json(flushed))
     else:
-        for place, result in done.items():
-            number = result["flushed"]
-            print(f"{place}: {number} answer{'' if number == 1 else 's'} flushed")
-    return 0
+        for place, number in flushed.items():
+            told = "all" if number is None else number
+            print(f"{place}: {told} answer{'' if number == 1 else 's'} flushed")
+    return _refused(done)
+
+
+def _refused(done: Results) -> int:
+    """Says which of several servers can't do it; the status."""
+    refused = [result["refused"] for result in done.values() if "refused" in result]
+    for why in refused:
+        print(f"emulab: {why}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _dump(options: argparse.Namespace) -> int:
     words = _only(options, 1)
     done = _ask(options, **({"name": words[0]} if words else {}))
-    entries = [(place, one) for place, result in done.items() for one in result["entries"]]
+    entries = [(place, one) for place, result in done.items() for one in result.get("entries", ())]
     if options.output == "json":
         print(as_json([{"place": place, **one} for place, one in entries]))
-        return 0
+        return _refused(done)
     if not entries:
         print(f"Nothing is kept of {words[0]}" if words else "Nothing is kept")
-        return 0
+        return _refused(done)
     rows = [
         [place, printable(one["name"]), one["type"], _left(one), printable(_said(one))]
         for place, one in entries
@@ -99,7 +109,7 @@ def _dump(options: argparse.Namespace) -> int:
     # What is kept both for who asks for signatures and who doesn't is told once.
     told = [*dict.fromkeys(map(tuple, rows))]
     print(table(("PLACE", "NAME", "TYPE", "TTL", "ANSWER"), [*map(list, told)]))
-    return 0
+    return _refused(done)
 
 
 def _left(one: Mapping[str, Any]) -> str:

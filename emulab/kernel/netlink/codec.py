@@ -301,6 +301,7 @@ def _address_text(data: bytes) -> str:
 
 
 U8, U16, U32 = Number("=B"), Number("=H"), Number("=I")
+U64 = Number("=Q")
 BE16, BE32, BE64, SIGNED_BE32 = Number("!H"), Number("!I"), Number("!Q"), Number("!i")
 BYTES = Converted(bytes, bytes)
 STRING = Converted(lambda text: text.encode() + b"\0", _text)

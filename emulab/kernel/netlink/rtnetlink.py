@@ -5,6 +5,8 @@ What is true of one kind of link alone (IFLA_INFO_DATA) stands where that kind i
 
 from __future__ import annotations
 
+import struct
+
 from emulab.kernel.netlink.codec import (
     ADDRESS,
     ATTRIBUTES,
@@ -12,6 +14,7 @@ from emulab.kernel.netlink.codec import (
     STRING,
     U32,
     AttributeTable,
+    Converted,
     HeadedTable,
     HeadedTables,
     Header,
@@ -61,12 +64,15 @@ NEIGHBOUR_STATES = {
     NUD_PERMANENT: "PERMANENT",
 }
 
-_INET = AttributeTable({"IFLA_INET_CONF": (1, AttributeTable({"IPV4_DEVCONF_FORWARDING": (1, U32)}))})
+_INET_CONF = AttributeTable({"IPV4_DEVCONF_FORWARDING": (1, U32), "IPV4_DEVCONF_RP_FILTER": (8, U32)})
+_INET = AttributeTable({"IFLA_INET_CONF": (1, _INET_CONF)})
 
 LINK_INFO = AttributeTable({"IFLA_INFO_KIND": (1, STRING), "IFLA_INFO_DATA": (2, ATTRIBUTES)})
 
+_IFINFOMSG = Header("=BxHiII", "family", "type", "index", "flags", "change")
+
 LINK = HeadedTable(
-    Header("=BxHiII", "family", "type", "index", "flags", "change"),  # struct ifinfomsg
+    _IFINFOMSG,
     {
         "IFLA_ADDRESS": (1, MAC),
         "IFLA_IFNAME": (3, STRING),
@@ -79,6 +85,14 @@ LINK = HeadedTable(
         "IFLA_GSO_MAX_SEGS": (40, U32),
     },
 )
+
+_STATISTICS = struct.Struct("=8Q")  # struct rtnl_link_stats64, as far as it is wanted
+
+LINK_STATISTICS = HeadedTable(
+    _IFINFOMSG,
+    {"IFLA_IFNAME": (3, STRING), "IFLA_STATS64": (23, Converted(bytes, _STATISTICS.unpack_from))},
+)
+"""A link's numbers: packets received and sent, octets of each, errors of each, packets dropped of each."""
 
 INTERFACE_ADDRESS = HeadedTable(
     Header("=BBBBI", "family", "prefixlen", "flags", "scope", "index"),  # struct ifaddrmsg
@@ -97,7 +111,7 @@ NEIGHBOUR = HeadedTable(
 
 NETCONF = HeadedTable(
     Header("=Bxxx", "family"),  # struct netconfmsg
-    {"NETCONFA_IFINDEX": (1, U32), "NETCONFA_FORWARDING": (2, U32)},
+    {"NETCONFA_IFINDEX": (1, U32), "NETCONFA_FORWARDING": (2, U32), "NETCONFA_RP_FILTER": (3, U32)},
 )
 NETCONFA_IFINDEX_ALL = 0xFFFFFFFF
 """In place of an interface: the settings below `conf/all` (-1)."""

@@ -15,6 +15,7 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.netlink import messages
 from emulab.kernel.netlink.conntrack import CONNECTION, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
+from emulab.kernel.netlink.flowattributes import FLOW, IPS_ASSURED, IPS_SEEN_REPLY
 from emulab.kernel.netlink.messages import AF_UNSPEC, FAMILIES, NETLINK_NETFILTER
 from emulab.kernel.netlink.requests import Refused, ask_kernel, command, dump
 from emulab.model.addresses import socket_name
@@ -27,6 +28,18 @@ _PROTOCOLS = {
     "icmpv6": socket.IPPROTO_ICMPV6,
 }
 _PROTOCOL_NAMES = {int(number): name for name, number in _PROTOCOLS.items()}
+_TCP_STATES = {
+    1: "SYN_SENT",
+    2: "SYN_RECV",
+    3: "ESTABLISHED",
+    4: "FIN_WAIT",
+    5: "CLOSE_WAIT",
+    6: "LAST_ACK",
+    7: "TIME_WAIT",
+    8: "CLOSE",
+    9: "SYN_SENT2",
+}
+"""Those of a tracked connection (linux/netfilter/nf_conntrack_tcp.h)."""
 _ENDS = {4: ("CTA_IP_V4_SRC", "CTA_IP_V4_DST"), 6: ("CTA_IP_V6_SRC", "CTA_IP_V6_DST")}
 """The attributes of both addresses, by their version."""
 
@@ -39,6 +52,16 @@ class FlowTuple(NamedTuple):
     source_port: int
     destination: str
     destination_port: int
+
+
+class TrackedFlow(NamedTuple):
+    """An entry with what is known of it, in the words of conntrack(8)."""
+
+    first: FlowTuple
+    second: FlowTuple
+    state: str  # of TCP; with UNREPLIED behind where no answer came; "" for what has none
+    assured: bool
+    timeout: int  # seconds until it is forgotten
 
 
 TrackedConnection = tuple[FlowTuple, FlowTuple]
@@ -75,6 +98,25 @@ def entries(sock: socket.socket, namespace: str) -> list[TrackedConnection]:
     everything = CONNECTION.encode({"nfgen_family": AF_UNSPEC})
     bodies = dump(sock, IPCTNL_MSG_CT_GET, everything, f"list the connections of {namespace}")
     return [entry for body in bodies if (entry := _decode(body)) is not None]
+
+
+def flows(sock: socket.socket, namespace: str) -> list[TrackedFlow]:
+    """Every entry, of any family, with its state. Raises KernelError."""
+    everything = CONNECTION.encode({"nfgen_family": AF_UNSPEC})
+    bodies = dump(sock, IPCTNL_MSG_CT_GET, everything, f"list the connections of {namespace}")
+    return [flow for body in bodies if (flow := _flow(body)) is not None]
+
+
+def _flow(body: bytes) -> TrackedFlow | None:
+    found = FLOW.decode(body)
+    first, second = (_direction(found.get(name, {})) for name in ("CTA_TUPLE_ORIG", "CTA_TUPLE_REPLY"))
+    if first is None or second is None:
+        return None
+    status, tcp = found.get("CTA_STATUS", 0), found.get("CTA_PROTOINFO", {}).get("CTA_PROTOINFO_TCP", {})
+    state = _TCP_STATES.get(tcp.get("CTA_PROTOINFO_TCP_STATE", 0), "")
+    if not status & IPS_SEEN_REPLY:
+        state = f"{state} UNREPLIED".strip()
+    return TrackedFlow(first, second, state, bool(status & IPS_ASSURED), found.get("CTA_TIMEOUT", 0))
 
 
 def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBackends) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterable, Sequence
 
@@ -60,6 +61,16 @@ class Steps:
         return [(table, _removal(after) + step), *others]
 
 
+_TO_LINK = re.compile(r'\b(fwd|dup) to "([^"]+)"')
+
+
+def _by_index(script: str, handle: Handle) -> str:
+    """Links that packets are handed over to, by index: libnftables looks names up once, in whatever namespace."""
+    return (
+        _TO_LINK.sub(lambda m: f"{m[1]} to {handle.indexes[m[2]]}", script) if "netdev" in script else script
+    )
+
+
 def _removal(table: Ruleset) -> str:
     """Removes a table, whether it is there or not."""
     name = f"{table.family} {table.table}"
@@ -101,7 +112,7 @@ class Tables:
         but for elements that were too many for one transaction.
         """
         if isinstance(step, str):
-            self.nft(handle).run(step)
+            self.nft(handle).run(_by_index(step, handle))
             return
         assert table is not None
         sender = self._sockets.get(handle.name)

@@ -8,7 +8,17 @@ from typing import Any, NamedTuple
 from emulab.kinds.images import NODE_CACHE, server_of
 from emulab.model.addresses import IPAddress, is_address, parse_address
 
-_FLAGS = frozenset({"localip", "upstreamsvc", "conf", "basecorefile", "health-port", "interfacename"})
+_FLAGS = frozenset(
+    {
+        "localip",
+        "upstreamsvc",
+        "conf",
+        "basecorefile",
+        "health-port",
+        "interfacename",
+        "metrics-listen-address",
+    }
+)
 _BASE = "/etc/coredns/Corefile.base"
 
 
@@ -21,6 +31,8 @@ class NodeCacheFlags(NamedTuple):
     config_map: str
     key: str
     health_port: int = 8080
+    metrics_host: str = ""  # "" for all of the node's addresses
+    metrics_port: int = 9353
 
     @staticmethod
     def of(namespace: str, spec: Mapping[str, Any], container: Mapping[str, Any]) -> NodeCacheFlags:
@@ -29,6 +41,7 @@ class NodeCacheFlags(NamedTuple):
         flags = dict(_flags(words))
         local = [a for a in flags.get("localip", "").split(",") if is_address(a)]
         port = flags.get("health-port", "")
+        host, _, metrics = flags.get("metrics-listen-address", "").rpartition(":")
         name, key = _configured(spec, container, flags.get("basecorefile", _BASE))
         return NodeCacheFlags(
             tuple(map(parse_address, local)),
@@ -36,8 +49,14 @@ class NodeCacheFlags(NamedTuple):
             namespace,
             name,
             key,
-            int(port) if port.isdecimal() and len(port) < 6 else 8080,
+            _port(port, 8080),
+            host if is_address(host) and not parse_address(host).is_unspecified else "",
+            _port(metrics, 9353),
         )
+
+
+def _port(text: str, default: int) -> int:
+    return int(text) if text.isdecimal() and 0 < len(text) < 6 else default
 
 
 def caches_of(namespace: str, spec: Mapping[str, Any]) -> Iterator[NodeCacheFlags]:

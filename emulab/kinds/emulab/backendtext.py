@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from emulab.kinds.cells import NONE, Raw
@@ -11,6 +12,29 @@ from emulab.kinds.fields import Fields, LinesBelow, aligned
 
 STATUS = "ServerStatus"
 """The kind of what stands beside a LoadBalancer that is described: the counters of its server."""
+
+
+TRACKED = "tracked"
+"""A field of a target's counters: the connections to it that the balancer's kernel tracks."""
+
+
+def with_tracked(
+    counters: Mapping[str, Any], ways: Iterable[tuple[str, str, int, str, int]]
+) -> Mapping[str, Any]:
+    """Counters with the connections that are tracked: of each its protocol, the address and port that it came to, and
+    those of who answers."""
+    number = Counter(ways)
+
+    def told(key: str, frontend: Mapping[str, Any]) -> Mapping[str, Any]:
+        protocol, address, port = key.split("/")
+        targets = {
+            name: {**target, TRACKED: number[protocol, address, int(port), target["address"], target["port"]]}
+            for name, target in frontend["targets"].items()
+        }
+        return {**frontend, "targets": targets}
+
+    frontends = counters.get("frontends") or {}
+    return {**counters, "frontends": {key: told(key, one) for key, one in frontends.items()}}
 
 
 def counted(beside: Sequence[Raw]) -> Mapping[str, Any]:
@@ -31,7 +55,8 @@ def nodes(replicas: Sequence[Mapping[str, Any]]) -> Fields:
 
 
 def backends(frontends: Mapping[str, Any], forwards: bool) -> Fields:
-    """A table of all backends, and what went through each frontend. Of what the kernel forwards nothing is counted."""
+    """A table of all backends, and what went through each frontend. Of what the kernel forwards nothing is counted but
+    the connections that it tracks."""
     rows = [row for key, frontend in frontends.items() for row in _rows(key, frontend, forwards)]
     if not rows:
         return [("Backends", NONE)]
@@ -39,18 +64,26 @@ def backends(frontends: Mapping[str, Any], forwards: bool) -> Fields:
     fields: Fields = [("Backends", LinesBelow("", aligned(titles, rows)))]
     if not forwards:
         fields.append(("Connections", [_sum(key, one) for key, one in frontends.items()]))
+    elif any(TRACKED in target for one in frontends.values() for target in one["targets"].values()):
+        fields.append(("Connections", [f"{key}: {_tracked(one)} tracked" for key, one in frontends.items()]))
     return fields
 
 
 def _rows(key: str, frontend: Mapping[str, Any], forwards: bool) -> Iterator[list[str]]:
     for name, target in frontend["targets"].items():
         state = "healthy" if target["healthy"] else "unhealthy"
-        counts = ["-"] * 3 if forwards else [str(target[field]) for field in ("open", "total", "errors")]
+        counts = [str(target[field]) for field in ("open", "total", "errors")]
+        if forwards:
+            counts = [str(target.get(TRACKED, "-")), "-", "-"]
         address = f"{target['address']}:{target['port']}"
         if ":" in target["address"]:
             address = f"[{target['address']}]:{target['port']}"
         state = state if target["weight"] else f"{state}, drained"
         yield [key, name, address, str(target["weight"]), state, _check(target.get("check")), *counts]
+
+
+def _tracked(frontend: Mapping[str, Any]) -> int:
+    return sum(target.get(TRACKED, 0) for target in frontend["targets"].values())
 
 
 def _check(check: Mapping[str, Any] | None) -> str:

@@ -125,6 +125,10 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     if fault.kind.needs_overlay and not world.cluster.has_overlay:
         text = "it has no effect here: pods' networks have no overlay (spec.network of the Cluster)"
         yield Finding(o, ("spec", "fault"), text)
+    mode, needed = world.cluster.proxy_mode, fault.kind.needs_mode
+    if needed not in ("", mode):
+        text = f"it has no effect here: kube-proxy's mode is {mode}, not {needed} (spec.proxy of the Cluster)"
+        yield Finding(o, ("spec", "fault"), text)
     if not wanted:
         return
     names = {wanted, wanted.removesuffix("-2")}  # a balancer's second node is called after the balancer

@@ -8,7 +8,12 @@ TO, FROM, BOTH = "to", "from", "both"
 """Directions, as the place sees them that has the fault: what comes to it, what goes out from it."""
 
 OVERLAY, ICMP, DNS = "overlay", "icmp", "dns"
-"""What is said of a packet in the words of whoever filters it; none of them is an address or a number."""
+NEW, SECOND, HAIRPIN, OLD = "new", "second", "hairpin", "old"
+"""What is said of a packet in the words of whoever filters it; none of them is an address or a number.
+
+`NEW`: the first of a connection, once there are more than so many; `SECOND`: a question to a name server right behind
+another one of the same socket; `HAIRPIN`: sent by a pod to itself; `OLD`: of a TCP connection that there was before.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,64 @@ class LostOnWire:
 
 
 @dataclass(frozen=True, slots=True)
+class Impaired:
+    """The wire between a place and all others is slow, narrow or bad. Times are nanoseconds, `rate` bits a second.
+
+    Shares are of 1: packets that overtake those which are delayed, come twice, or with octets that nobody sent, and
+    so with a wrong checksum; `what` says which of them, "" for any.
+    """
+
+    place: str
+    direction: str = BOTH
+    delay: int = 0
+    jitter: int = 0
+    reorder: float = 0
+    duplicate: float = 0
+    corrupt: float = 0
+    what: str = ""
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Filtered:
-    """A firewall of a node drops what its pods send: `what` of it, to whomever."""
+    """A node drops `what` of all that its pods send, or for `NEW` and `OLD` of all that comes to it.
+
+    `beyond`: how many connections there may be before.
+    """
 
     node: str
     what: str
+    beyond: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FewPorts:
+    """A node has `ports` ports for what its pods send out of the cluster with the node's address."""
+
+    node: str
+    ports: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrongNeighbour:
+    """A place knows a neighbour, `of`, by a MAC address that nobody has."""
+
+    place: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Askew:
+    """A node answers other nodes' pods past the overlay, and takes nothing that comes another way than it answers."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFlows:
+    """A node's kube-proxy forgets no UDP flows: they lead where they led, whoever serves now."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +108,22 @@ class Unsynced:
     node: str
 
 
-Harm = LostOnWire | Filtered | WrongWay | Unsynced
+@dataclass(frozen=True, slots=True)
+class ReusedPorts:
+    """A node's IPVS takes a connection from an address and port for the one before from there."""
+
+    node: str
+
+
+Harm = (
+    LostOnWire
+    | Impaired
+    | Filtered
+    | FewPorts
+    | WrongWay
+    | WrongNeighbour
+    | Askew
+    | Unsynced
+    | KeptFlows
+    | ReusedPorts
+)

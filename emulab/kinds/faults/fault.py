@@ -18,12 +18,16 @@ class Symptom(NamedTuple):
     `place` and the words of `command` may have in braces what the fault is put at and what is around it: {target}, a
     node of it {node} with its {address} and a pod {pod} there with its {pod_address}, the same of another node without
     the fault ({other}, {other_address}, {other_pod}, {other_pod_address}), and the {service_name} and address
-    {service} of a Service that has endpoints on every node and the port 80.
+    {service} of a Service that has endpoints on every node and the port 80, the address {local_service} of one whose
+    internalTrafficPolicy is Local, that of the cluster's name servers, {names}, and of one outside, {outside_names}.
     """
 
     place: str
     command: tuple[str, ...]
-    after: str = ""  # what has to happen with the fault there before it shows: `pods-replaced`, the Service's
+    options: Mapping[str, str] = {}  # what the fault is told so that it shows for certain
+    after: str = ""
+    """What has to happen with the fault there before it shows: `pods-replaced`, the Service's; `name-servers-replaced`;
+    `while-it-runs`: the fault is put while the command waits for {held} seconds."""
 
 
 class Traced(NamedTuple):
@@ -36,6 +40,7 @@ class Traced(NamedTuple):
     url: str = "http://{pod_address}/"
     octets: int = 0
     options: Mapping[str, str] = {}
+    worn: bool = False  # whether the symptom has to be there before
 
 
 class FaultKind(NamedTuple):
@@ -54,6 +59,7 @@ class FaultKind(NamedTuple):
     reasons: frozenset[str]
     options: Mapping[str, Option] = {}
     thread: str = ""
-    traced: Traced = Traced()
+    traced: Traced | None = Traced()  # None: no request fails by it
     decides: bool = False
     needs_overlay: bool = False
+    needs_mode: str = ""  # kube-proxy's

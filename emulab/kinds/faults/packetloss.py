@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.faults.effects import Harm, LostOnWire
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom, Traced
-from emulab.kinds.faults.options import Option, direction, percent
+from emulab.kinds.faults.options import DIRECTION, Option, percent
 from emulab.kinds.faults.scene import PLACE_TARGET, Scene
 
 
@@ -28,7 +28,7 @@ FAULT = FaultKind(
     reasons=frozenset({"lost", "arp", "no-answer", "unanswered"}),
     options={
         "loss": Option(percent, "10%", "share of the packets that is lost", "{:.6g}%"),
-        "direction": Option(direction, "both", "to, from or both: as the place sees it"),
+        "direction": DIRECTION,
     },
     traced=Traced(options={"loss": "100%"}),
 )

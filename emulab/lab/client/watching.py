@@ -52,7 +52,9 @@ class LabWatch:
         if answer["events"] is None:
             return self._list()
         self._version = answer["version"]
-        changes = [ObjectChange(*event) for event in answer["events"]]
+        told = (ObjectChange(*event) for event in answer["events"])
+        # Endpoints are made of others, and such a change of those may leave them as they were.
+        changes = [c for c in told if c.type == "DELETED" or self._known.get(_uid(c.object)) != c.object]
         for change in changes:
             if change.type == "DELETED":
                 self._known.pop(_uid(change.object), None)
@@ -72,4 +74,5 @@ def _uid(o: _Raw) -> str:
 
 
 def _version(o: _Raw) -> str:
-    return str(o["metadata"]["resourceVersion"])
+    """What changes with an object; Endpoints that nobody wrote have no version of their own."""
+    return str(o["metadata"].get("resourceVersion") or o)

@@ -48,6 +48,7 @@ class ControlServer:
         self._room = wire.LineRoom()
         self._observations: dict[socket.socket, Observation] = {}
         self._table: dict[str, Operation] = {
+            "addresses": operations.addresses,
             "apply": operations.apply,
             "contained": operations.contained,
             "delete": operations.delete,
@@ -59,6 +60,7 @@ class ControlServer:
             "kinds": operations.kinds,
             "logs": operations.logs,
             "log-files": operations.log_files,
+            "owners": operations.owners,
             "patch": operations.patch,
             "ready": operations.ready,
             "release": operations.release,
@@ -67,6 +69,7 @@ class ControlServer:
             "patch-status": operations.patch_status,
             "server-status": operations.server_status,
             "summary": operations.summary,
+            "topology": operations.topology,
             "usage": operations.usage,
             "watch": operations.watch,
         }
@@ -133,6 +136,8 @@ class ControlServer:
                     answer: dict[str, Any] = {"result": None}
                 case "exec":
                     answer = {"result": await self._execute(sock, reader, request)}
+                case "taps":
+                    answer = {"result": await self._tap(sock, request)}
                 case "give":
                     await self._operations.give(request, reader.descriptors)
                     answer = {"result": None}
@@ -185,6 +190,16 @@ class ControlServer:
         finally:
             process.signal_group(signal.SIGKILL)  # the connection has ended, or this task
             passing.cancel()
+
+    async def _tap(self, sock: socket.socket, request: dict[str, Any]) -> Any:
+        """Opens taps, which are the client's from then on."""
+        result, descriptors = await _alive_until(sock, self._operations.taps(request))
+        try:
+            await wire.send_descriptors(sock, descriptors)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+        return result
 
     async def _observe(self, sock: socket.socket, request: dict[str, Any], ending: AsyncExitStack) -> Any:
         """Begins an observation, or asks about the one that this connection has begun. It ends with the connection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from emulab.errors import UserError
+from emulab.errors import EmulabError, UserError
 from emulab.lab.supervisor.arguments import COUNT, NAME, Arguments, optional, takes
 from emulab.lab.supervisor.reconciler import Progress
 from emulab.lab.supervisor.surroundings import Surroundings
@@ -36,15 +36,20 @@ class DnsCaches:
         pod, all of the cluster's DNS as "coredns", or nodes' caches as "node-local-dns"; every server with a cache by
         default.
 
-        Result: by server what came of it.
+        Result: by server what came of it, `{"refused": why}` of one that can't do it where others can.
         """
         at, namespace = arguments.pop("at", None) or "", arguments.pop("namespace", None) or "kube-system"
         order = {k: v for k, v in arguments.items() if k != "op" and v is not None}
         servers = self._caching()
         chosen = self._chosen(servers, at, namespace)
-        done = await asyncio.gather(*(self._around.servers.order(s.name, order) for s in chosen))
+        asked = (self._around.servers.order(s.name, order) for s in chosen)
+        done = await asyncio.gather(*asked, return_exceptions=True)
+        failed = [one for one in done if isinstance(one, BaseException)]
+        if failed and (at or len(failed) == len(done) or not all(isinstance(f, EmulabError) for f in failed)):
+            raise failed[0]
         found = zip(chosen, done, strict=True)
-        return {server.name: result for server, result in found if result is not None}
+        told = {s.name: {"refused": str(r)} if isinstance(r, EmulabError) else r for s, r in found}
+        return {name: result for name, result in told.items() if result is not None}
 
     def _caching(self) -> list[PlannedServer]:
         """The servers that ask others, and keep what those say."""

@@ -8,18 +8,14 @@ observation keeps the namespaces that it looks at, though their pods may go mean
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
-import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError, UserError
 from emulab.kernel import netns, sockets
-from emulab.kernel.netns import Handle
 from emulab.kernel.rules import iptables
 from emulab.kernel.rules.nft import Nft
 from emulab.kinds.emulab.clusterview import cluster_of
@@ -38,11 +34,11 @@ from emulab.lab.supervisor.arguments import (
     optional,
 )
 from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.lab.supervisor.tapping import TappedNamespace, let_go, watch
 from emulab.lab.supervisor.targets import find_place
 from emulab.model.addresses import parse_socket_name
 from emulab.model.families import FAMILIES, Families
 from emulab.observe.capture import drops, filters, netfilter, present, rings
-from emulab.plan.draft import FABRIC
 from emulab.plan.links import Address
 from emulab.plan.owners import owners
 from emulab.plan.rules import meaning
@@ -58,21 +54,8 @@ from emulab.plan.rules.tracing import (
 from emulab.plan.state import Iptables, Place, Ruleset, World
 
 SNAP = 2048  # bytes of a frame: headers, and the beginning of what it carries
-PLACE_RING, POD_RINGS = 4 << 20, 64 << 20  # bytes: each place's, all pods' together
-_POD_RING = (128 << 10, 2 << 20)  # at least, at most
 
 _numbers = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Watched:
-    """A namespace with a tap: the place that stands for it."""
-
-    namespace: str
-    fd: int  # our own
-    place: Place
-    interfaces: Mapping[int, str]
-    ring: int
 
 
 class Observation:
@@ -82,7 +65,7 @@ class Observation:
         self._around = around
         self._number = next(_numbers)
         self._recording: RecordListener | None = None
-        self._watched: dict[str, _Watched] = {}  # by namespace
+        self._watched: dict[str, TappedNamespace] = {}  # by namespace
         self._marked: dict[str, Nft] = {}  # by namespace
         self._world: World | None = None
 
@@ -96,7 +79,7 @@ class Observation:
         place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
         world = self._world = self._around.world
         assert world is not None  # else there is no place
-        self._watch(world)
+        self._watched = {w.namespace: w for w in watch(self._around, world)}
         watched = list(self._watched.values())
         asked = self._watched.get(place.namespace)
         if asked is None:
@@ -141,8 +124,8 @@ class Observation:
         self,
         place: Place,
         source: Place,
-        watched: Sequence[_Watched],
-        marked: Sequence[_Watched],
+        watched: Sequence[TappedNamespace],
+        marked: Sequence[TappedNamespace],
     ) -> dict[str, Any]:
         assert self._world is not None
         rules: dict[str, list[str]] = {}
@@ -169,35 +152,6 @@ class Observation:
             "marked": [w.place.name for w in marked],
         }
 
-    def _watch(self, world: World) -> None:
-        """Takes hold of every namespace that a packet can be seen in, but the wire. Raises KernelError."""
-        names = namespace_places(world)
-        pods = sum(1 for name in names.values() if world.places[name].kind == "pod")
-        small, large = _POD_RING
-        pod_ring = min(max(POD_RINGS // max(pods, 1), small), large)
-        for namespace, name in names.items():
-            place, handle = world.places[name], self._around.handles.get(namespace)
-            if namespace == FABRIC or handle is None or (fd := self._hold(namespace, handle)) is None:
-                continue
-            interfaces = {index: link for link, index in handle.indexes.copy().items()}
-            ring = pod_ring if place.kind == "pod" else PLACE_RING
-            self._watched[namespace] = _Watched(namespace, fd, place, interfaces, ring)
-
-    def _hold(self, namespace: str, handle: Handle) -> int | None:
-        """A descriptor of our own of a namespace; None when it is being taken away. Raises KernelError."""
-        try:
-            fd = os.dup(handle.fd)
-        except OSError as error:
-            if error.errno == errno.EBADF:
-                return None
-            remedy = "raise the limit of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
-            raise KernelError("keep a namespace open", errno=error.errno or 0, remedy=remedy) from None
-        # A thread takes namespaces away, and the number may have been another one's by then.
-        if self._around.handles.get(namespace) is not handle:
-            os.close(fd)
-            return None
-        return fd
-
     def open_socket(self, arguments: Mapping[str, Any]) -> socket.socket:
         """`place`, `family`, `type`, `protocol`: a fresh socket of a place that is watched. Raises EmulabError."""
         check(arguments, place=NAME, **SOCKET)
@@ -208,7 +162,7 @@ class Observation:
             found.fd, arguments["family"], arguments["type"], arguments.get("protocol") or 0
         )
 
-    def _ruled(self, watched: Sequence[_Watched]) -> list[_Watched]:
+    def _ruled(self, watched: Sequence[TappedNamespace]) -> list[TappedNamespace]:
         """Where there are rules to look at: emulab's own, and whatever somebody put elsewhere. Blocks."""
         others = [w for w in watched if w.place.kind not in TRACED_KINDS]
         jobs = [(w.fd, _has_tables) for w in others]
@@ -219,7 +173,7 @@ class Observation:
         self._recording = await self._around.servers.record()
 
     def _mark(
-        self, marked: Iterable[_Watched], protocol: str, ports: Iterable[int], source: Place
+        self, marked: Iterable[TappedNamespace], protocol: str, ports: Iterable[int], source: Place
     ) -> list[socket.socket]:
         """Marks the request's packets where there are rules, and listens to what these do with them. Blocks."""
         assert self._world is not None
@@ -308,8 +262,8 @@ class Observation:
                 await self._around.servers.stop_recording(self._recording)
             await asyncio.to_thread(self._unmark)
         finally:
-            while self._watched:
-                os.close(self._watched.popitem()[1].fd)
+            held, self._watched = self._watched, {}
+            let_go(list(held.values()))
 
     def _families(self) -> Families:
         return cluster_of(self._around.store.objects()).families

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emulab.cluster import brought
 from emulab.cluster.admission import deletion
@@ -54,9 +54,11 @@ from emulab.lab.supervisor.podlogs import PodLogs
 from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.lab.supervisor.surveying import Surveying
 from emulab.lab.supervisor.targets import describe_entry, find_place, has_ended, is_contained
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
+from emulab.lab.supervisor.windows import WindowOpener
 from emulab.model.collection import Objects
 from emulab.model.families import families_of
 from emulab.model.keys import GroupKind, Key
@@ -64,9 +66,6 @@ from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.model.validation import IGNORE, STRICT
 from emulab.plan.proxy.modes import rules_shown_by
-
-if TYPE_CHECKING:
-    from emulab.lab.supervisor.observation import Observation
 
 _MANY = 1000  # objects after which what reading and applying them took is given back
 
@@ -98,6 +97,9 @@ class Operations:
         self.logs, self.log_files = logs.logs, logs.log_files
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status, self.scale = patching.patch, patching.patch_status, patching.scale
+        surveying, windows = Surveying(around), WindowOpener(around)
+        self.owners, self.addresses, self.topology = surveying.owners, surveying.addresses, surveying.topology
+        self.observation, self.taps = windows.observation, windows.taps
         self.give, self.dns_cache = Handover(around, reconciler).give, DnsCaches(around).carry_out
 
     @takes(
@@ -345,16 +347,6 @@ class Operations:
             *(self._around.handles[place.namespace].fd, arguments["family"], arguments["type"]),
             arguments.get("protocol") or 0,
         )
-
-    async def observation(self) -> Observation:
-        """What a trace of this lab is made with. It is loaded when it is first asked for: a lab starts sooner so."""
-
-        def load_it() -> type[Observation]:
-            from emulab.lab.supervisor.observation import Observation
-
-            return Observation
-
-        return (await asyncio.to_thread(load_it))(self._around)
 
     @takes()
     async def summary(self, _: Arguments, __: Progress) -> Any:

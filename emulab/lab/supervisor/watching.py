@@ -6,7 +6,10 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from emulab.cluster.endpoints import derived, derived_of
 from emulab.cluster.store import Event, Expired, Store
+from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL
+from emulab.kinds.registry import ENDPOINT_SLICE, ENDPOINTS, SERVICE
 from emulab.lab.supervisor.arguments import COUNT, NAME, SECONDS, Arguments, optional, takes, tuples
 from emulab.lab.supervisor.reconciler import Progress
 from emulab.model.keys import GroupKind
@@ -32,14 +35,19 @@ class Watches:
         since = arguments.get("since")
         if since is None:
             objects = self._store.objects()
-            there = [["ADDED", o.raw] for kind in kinds for o in objects.kind(kind)]
-            return {"version": self._store.version, "events": there}
+            there = [o for kind in kinds for o in objects.kind(kind)]
+            if ENDPOINTS in kinds:
+                there += derived(objects, None)
+            return {"version": self._store.version, "events": [["ADDED", o.raw] for o in there]}
         events: list[list[Any]] = []
+        changed = _DerivedEndpoints(self._store)
         woken = asyncio.Event()
 
         def heard(event: Event) -> None:
             if event.object.type in kinds:
                 events.append([event.type, event.object.raw])
+                woken.set()
+            if ENDPOINTS in kinds and changed.concerned(event):
                 woken.set()
 
         try:
@@ -52,4 +60,32 @@ class Watches:
                     await woken.wait()
         finally:
             stop()
-        return {"version": self._store.version, "events": events}
+        return {"version": self._store.version, "events": events + changed.events()}
+
+
+class _DerivedEndpoints:
+    """What has become of Endpoints, which are nobody's but made of Services and their EndpointSlices."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._heard: dict[tuple[str, str], Event | None] = {}  # the last of the Service's own events
+
+    def concerned(self, event: Event) -> bool:
+        """Whether an event changes Endpoints. It is kept then."""
+        o = event.object
+        if o.type == SERVICE:
+            self._heard[o.namespace, o.name] = event
+        elif o.type == ENDPOINT_SLICE and (name := o.labels.get(SERVICE_NAME_LABEL)):
+            self._heard.setdefault((o.namespace, name), None)
+        else:
+            return False
+        return True
+
+    def events(self) -> list[list[Any]]:
+        objects, found = self._store.objects(), list[list[Any]]()
+        for (namespace, name), event in self._heard.items():
+            service = event.object if event else objects.get(SERVICE.key(namespace, name))
+            endpoints = derived_of(objects, service) if service is not None else None
+            if endpoints is not None:
+                found.append([event.type if event else "MODIFIED", endpoints.raw])
+        return found

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from emulab.errors import KernelError
 from emulab.kernel import bpf, perf
@@ -27,11 +28,11 @@ from emulab.kernel.bpf import Code, Instruction
 from emulab.model.families import IPV4, Family
 from emulab.observe.events import KernelDrop
 
-_EVENT = "events/skb/kfree_skb"
+EVENT = "events/skb/kfree_skb"
 _ETH_P_ARP = 0x0806
 _SIZE = 256 << 10  # bytes of the ring: 8,192 records
 _KEPT = 200_000  # records, the latest ones, of a machine that drops all the time
-_ONLINE = Path("/sys/devices/system/cpu/online")
+ONLINE = Path("/sys/devices/system/cpu/online")
 _KALLSYMS = Path("/proc/kallsyms")
 
 # linux/bpf.h
@@ -54,12 +55,12 @@ def open_drops(families: Sequence[Family] = (IPV4,)) -> tuple[list[int], dict[st
     """
     opened: list[int] = []
     try:
-        number, description = perf.read_tracefs([f"{_EVENT}/id", f"{_EVENT}/format"])
+        number, description = perf.read_tracefs([f"{EVENT}/id", f"{EVENT}/format"])
         fields, reasons = parse_format(description)
         opened.append(bpf.create_ring_buffer(_SIZE))
         loaded = bpf.load_tracepoint_program(tracepoint_program(fields, opened[0], families))
         try:
-            opened.append(perf.open_tracepoint(int(number), _first_cpu(_ONLINE.read_text())))
+            opened.append(perf.open_tracepoint(int(number), first_cpu(ONLINE.read_text())))
             bpf.attach(opened[1], loaded)
         finally:
             os.close(loaded)
@@ -70,7 +71,7 @@ def open_drops(families: Sequence[Family] = (IPV4,)) -> tuple[list[int], dict[st
     return opened, reasons
 
 
-def _first_cpu(text: str) -> int:
+def first_cpu(text: str) -> int:
     """The first CPU of a list such as `0-3,5`."""
     return int(re.split("[-,]", text.strip())[0])
 
@@ -124,51 +125,41 @@ def tracepoint_program(
     return [Instruction(Code.MOVE, context, 1), load("protocol"), *reversed(wanted), *leave, *write, *leave]
 
 
-class DropReader:
-    """Tells what is dropped from the moment it is made; the descriptors are its own from then on.
+class RecordRing:
+    """The records in a BPF ring buffer, from the moment it is made; the descriptors are its own from then on.
 
     Where the kernel refuses to map the ring, there is nothing to read.
     """
 
-    def __init__(self, descriptors: Sequence[int], reasons: Mapping[str, str]) -> None:
+    def __init__(self, descriptors: Sequence[int], record: struct.Struct, size: int) -> None:
+        """The first descriptor is the ring's, of `size` bytes."""
         self._descriptors = list(descriptors)
-        self._reasons = reasons
-        self._kept: deque[tuple[int, int, int]] = deque(maxlen=_KEPT)
+        self._record, self._size = record, size
+        self._kept: deque[tuple[Any, ...]] = deque(maxlen=_KEPT)
         self._maps: list[mmap.mmap] = []
         try:
             self._maps.append(mmap.mmap(descriptors[0], mmap.PAGESIZE))
             # The data are mapped twice, one after the other, so that no record is in two pieces.
-            size = mmap.PAGESIZE + 2 * _SIZE
-            self._maps.append(mmap.mmap(descriptors[0], size, prot=mmap.PROT_READ, offset=mmap.PAGESIZE))
+            whole = mmap.PAGESIZE + 2 * size
+            self._maps.append(mmap.mmap(descriptors[0], whole, prot=mmap.PROT_READ, offset=mmap.PAGESIZE))
         except OSError:
             self.close()  # a reason less; what it is wanted for goes on
             return
         self._take()
         self._kept.clear()
 
-    def read(self, symbols: bool = False) -> list[KernelDrop]:
-        """What was dropped since the last call, in order of time; with `symbols`, where in the kernel's code.
-
-        The first time, looking up symbols takes a tenth of a second.
-        """
-        offset = _clock_offset()
+    def taken(self) -> list[tuple[Any, ...]]:
+        """What was written since the last call."""
         self._take()
-        found = sorted(self._kept)
+        found = list(self._kept)
         self._kept.clear()
-        return [
-            KernelDrop(
-                moment + offset,
-                self._reasons.get(str(reason), f"reason {reason}"),
-                symbol(location) if symbols else "",
-            )
-            for moment, location, reason in found
-        ]
+        return found
 
     def make_room(self) -> None:
-        """Takes records out of a ring that is half full, for `read`: into a full one the kernel writes no more, and
+        """Takes records out of a ring that is half full, for `taken`: into a full one the kernel writes no more, and
         what a packet dies of comes last.
         """
-        if self._maps and self._unread()[1] > _SIZE // 2:
+        if self._maps and self._unread()[1] > self._size // 2:
             self._take()
 
     def _unread(self) -> tuple[int, int]:
@@ -182,8 +173,8 @@ class DropReader:
             return
         reader, ring = self._maps
         begin, size = self._unread()
-        start = mmap.PAGESIZE + begin % _SIZE
-        found, taken = split_records(ring[start : start + size])
+        start = mmap.PAGESIZE + begin % self._size
+        found, taken = split_records(ring[start : start + size], self._record)
         self._kept += found
         _POSITION.pack_into(reader, 0, begin + taken)
 
@@ -195,21 +186,44 @@ class DropReader:
         self._maps, self._descriptors = [], []
 
 
-def split_records(data: bytes) -> tuple[list[tuple[int, int, int]], int]:
-    """Time, location and reason of each record, up to the first that is being written, and the bytes of these."""
-    found: list[tuple[int, int, int]] = []
+class DropReader(RecordRing):
+    """Tells what is dropped from the moment it is made; the descriptors are its own from then on."""
+
+    def __init__(self, descriptors: Sequence[int], reasons: Mapping[str, str]) -> None:
+        super().__init__(descriptors, _RECORD, _SIZE)
+        self._reasons = reasons
+
+    def read(self, symbols: bool = False) -> list[KernelDrop]:
+        """What was dropped since the last call, in order of time; with `symbols`, where in the kernel's code.
+
+        The first time, looking up symbols takes a tenth of a second.
+        """
+        offset = clock_offset()
+        return [
+            KernelDrop(
+                moment + offset,
+                self._reasons.get(str(reason), f"reason {reason}"),
+                symbol(location) if symbols else "",
+            )
+            for moment, location, reason in sorted(self.taken())
+        ]
+
+
+def split_records(data: bytes, record: struct.Struct = _RECORD) -> tuple[list[tuple[Any, ...]], int]:
+    """The fields of each record, up to the first that is being written, and the bytes of these."""
+    found: list[tuple[Any, ...]] = []
     offset = 0
     while offset + _HEADER.size <= len(data):
         length, _ = _HEADER.unpack_from(data, offset)
         if length & _BUSY:
             break
         if not length & _DISCARDED:
-            found.append(_RECORD.unpack_from(data, offset + _HEADER.size))
+            found.append(record.unpack_from(data, offset + _HEADER.size))
         offset += _HEADER.size + (length & ~_DISCARDED) + -length % 8
     return found, offset
 
 
-def _clock_offset() -> int:
+def clock_offset() -> int:
     """Nanoseconds from CLOCK_MONOTONIC to CLOCK_REALTIME, by the closest of a few pairs of readings."""
     pairs = []
     for _ in range(5):

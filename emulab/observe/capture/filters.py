@@ -85,6 +85,11 @@ def nothing() -> bytes:
     return _assemble([(_RETURN, 0, 0, 0)])
 
 
+def is_program(program: bytes) -> bool:
+    """Whether bytes have the form of a program. What is in it is the kernel's to judge."""
+    return 0 < len(program) <= _MAX_INSTRUCTIONS * _INSTRUCTION.size and len(program) % _INSTRUCTION.size == 0
+
+
 def attach_filter(sock: socket.socket, program: bytes) -> None:
     """Makes the kernel run `program` on what `sock` receives, in place of the one before. Raises KernelError."""
     code = array.array("B", program)

@@ -207,6 +207,10 @@ class Ring:
                 break
         return total
 
+    def unread(self) -> int:
+        """How many frames there are that `frames` hasn't given yet, blocks that were copied away apart."""
+        return self.count() - self._before - self._read
+
     def lost(self) -> int:
         """How many frames found no room so far."""
         answer = self._sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)

@@ -6,6 +6,7 @@ RTM_F_FIB_MATCH, which answers with the entry of the table that matched.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ from emulab.kernel.netlink.rtnetlink import (
 )
 from emulab.observe.events import LinkState, RouteAnswer
 
+_STRICT = 1  # of rp_filter: RFC 3704, section 2.2
 _TYPES = {number: word for word, number in ROUTE_TYPES.items() if word != "unicast"}  # which isn't said
 
 
@@ -81,6 +83,8 @@ def route(
             entry = way
     except Refused as error:
         code = error.errno or 0
+        if input_index and (back := _other_way_back(sock, source, input_index, names)) is not None:
+            return RouteAnswer(place, destination, "", "", "", back, errno.EXDEV, stopped)
         return RouteAnswer(place, destination, "", "", "", os.strerror(code), code, stopped)
     except OSError as error:
         raise KernelError(f"look up the route to {destination}", place, error.errno or 0) from None
@@ -90,6 +94,21 @@ def route(
     prefix = _prefix(entry, destination)
     words = _words(entry, gateway, prefix, interface)
     return RouteAnswer(place, destination, interface, gateway, prefix, " ".join(words), stopped=stopped)
+
+
+def _other_way_back(sock: socket.socket, source: str, index: int, names: Mapping[int, str]) -> str | None:
+    """What the kernel drops a packet for that came in by an interface with a strict reverse path filter (IPv4's): that
+    the way back to its source leads over another one. None where it leads over the same, or nothing is filtered."""
+    version = ip_address(source).version
+    settings = (_netconf(sock, version, one) for one in (NETCONFA_IFINDEX_ALL, index))
+    if version != 4 or max(found.get("NETCONFA_RP_FILTER", 0) for found in settings) != _STRICT:
+        return None
+    try:
+        way = _ask_route(sock, _question(source, "", 0))
+    except (Refused, OSError):
+        return None
+    other, own = (names.get(i, f"if{i}") for i in (way.get("RTA_OIF", 0), index))
+    return f"{own}, and its way back leads over {other}" if other != own else None
 
 
 def _stopped(sock: socket.socket, version: int, index: int, names: Mapping[int, str]) -> str:
@@ -102,12 +121,16 @@ def _stopped(sock: socket.socket, version: int, index: int, names: Mapping[int, 
 
 
 def _forwards(sock: socket.socket, version: int, index: int) -> bool:
+    return bool(_netconf(sock, version, index).get("NETCONFA_FORWARDING", 1))
+
+
+def _netconf(sock: socket.socket, version: int, index: int) -> dict[str, Any]:
+    """A link's settings, or those of all; none where it has gone, or the kernel hasn't that family."""
     question = NETCONF.encode({"family": FAMILIES[version], "NETCONFA_IFINDEX": index})
     try:
-        answer = NETCONF.decode(ask_kernel(sock, RTM_GETNETCONF, question))
-    except OSError:  # the interface has gone, or the kernel hasn't that family
-        return True
-    return bool(answer.get("NETCONFA_FORWARDING", 1))
+        return NETCONF.decode(ask_kernel(sock, RTM_GETNETCONF, question))
+    except OSError:
+        return {}
 
 
 def _question(destination: str, source: str, input_index: int) -> dict[str, Any]:
@@ -153,7 +176,8 @@ def links(sock: socket.socket, place: str) -> list[LinkState]:
     found = []
     for link in _links(sock, f"list the links of {place}"):
         is_up, has_carrier = (bool(link["flags"] & flag) for flag in (IFF_UP, IFF_LOWER_UP))
-        found.append(LinkState(place, link["IFLA_IFNAME"], is_up, has_carrier, link["IFLA_MTU"]))
+        mac = link.get("IFLA_ADDRESS", "")
+        found.append(LinkState(place, link["IFLA_IFNAME"], is_up, has_carrier, link["IFLA_MTU"], mac))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from emulab.observe.events import Flow
+from emulab.observe.events import Flow, RouteAnswer
 from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.refusals import no_such_port
 from emulab.observe.join.dissect import end_name
@@ -16,6 +16,7 @@ from emulab.observe.path import Failure
 NO_ROUTE = frozenset({"IP_INNOROUTES", "IP_OUTNOROUTES"})
 NOT_FORWARDED = NO_ROUTE | {"IP_INADDRERRORS"}
 """Also what a kernel says of a packet that isn't for it, where it sends nothing on (`ip_error`)."""
+RP_FILTER = frozenset({"IP_RPFILTER"})
 TOO_OLD = frozenset({"IP_INHDR"})
 _NO_WAY = {
     errno.ENETUNREACH: "has no route to",
@@ -58,6 +59,8 @@ def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packe
     route = case.route(place, destination)
     if route is not None and route.error == errno.EHOSTUNREACH and case.stopped(place):
         return not_forwarded(case, leg, place, destination, origin.time if origin else 0)
+    if route is not None and route.error == errno.EXDEV:
+        return _another_way_back(case, leg, place, about or case.flow(leg), route, origin)
     words = _TABLE.get(route.error if route else errno.ENETUNREACH, "has no route to")
     text = f"{place} {words} {destination}"
     packet = last_at(leg, place)
@@ -77,6 +80,19 @@ def no_route(case: Case, leg: Leg, place: str, about: Flow | None, origin: Packe
         remedy = before[1]
     failure = Failure(place, "no-route", text, remedy, place)
     return thrown_away(case, leg, failure, packet, NO_ROUTE, origin.time if origin else 0)
+
+
+def _another_way_back(
+    case: Case, leg: Leg, place: str, about: Flow, route: RouteAnswer, origin: Packet | None
+) -> Diagnosis:
+    """A place that filters reverse paths, and would answer over another link than the packet came by."""
+    text = f"{place} dropped the packet to {to(about)} (rp_filter is 1): it came from {about.source} on {route.text}"
+    link = route.text.partition(",")[0]
+    loose = case.inside(place, f"sysctl -w net.ipv4.conf.{link}.rp_filter=2")
+    back = case.inside(place, f"ip route get {about.source}")
+    remedy = f"lead the way back over {link}: {back}; or filter loosely: {loose}"
+    failure = Failure(place, "reverse-path", text, remedy, f"rp_filter of {place}")
+    return thrown_away(case, leg, failure, last_at(leg, place), RP_FILTER, origin.time if origin else 0)
 
 
 def not_forwarded(case: Case, leg: Leg, place: str, destination: str, time: int = 0) -> Diagnosis:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from emulab.observe.explain.case import Case, Diagnosis
 from emulab.observe.path import Failure
@@ -14,10 +16,8 @@ def attributed(case: Case, found: Diagnosis) -> Diagnosis:
 
     The evidence stays as it is. A Fault that is hidden isn't told of, so an exercise has to be found out.
     """
-    known = case.fact("faults", "")
-    failure = found.failure
-    passed = {packet.place for leg in case.joined.legs for t in leg.transits for packet in t.packets}
-    for fault in known.details["faults"] if known else ():
+    failure, passed = found.failure, _passed(case)
+    for fault in _at_work(case):
         met = any(_is_about(failure, place) for place in fault["places"])
         if fault["decides"]:
             met = met or not passed.isdisjoint(fault["places"])
@@ -26,6 +26,26 @@ def attributed(case: Case, found: Diagnosis) -> Diagnosis:
             mended = replace(failure, text=text, remedy=f"emulab fault mend {fault['name']}")
             return replace(found, failure=mended)
     return found
+
+
+def met(case: Case) -> Iterator[str]:
+    """What was broken on purpose where a request came by that succeeded all the same, slower maybe."""
+    passed = _passed(case)
+    for fault in _at_work(case):
+        if not passed.isdisjoint(fault["places"]):
+            name = fault["name"]
+            yield f"the request came by fault {name}: {fault['says']}; mend it: emulab fault mend {name}"
+
+
+def _at_work(case: Case) -> Sequence[Mapping[str, Any]]:
+    known = case.fact("faults", "")
+    found: Sequence[Mapping[str, Any]] = known.details["faults"] if known else ()
+    return found
+
+
+def _passed(case: Case) -> set[str]:
+    """The places that saw packets of the request."""
+    return {packet.place for leg in case.joined.legs for t in leg.transits for packet in t.packets}
 
 
 def _is_about(failure: Failure, place: str) -> bool:

@@ -12,7 +12,7 @@ import os
 
 from emulab.observe.events import Recording
 from emulab.observe.explain.astray import unroutable
-from emulab.observe.explain.attributed import attributed
+from emulab.observe.explain.attributed import attributed, met
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.certificates import tls
 from emulab.observe.explain.names import unresolved
@@ -55,7 +55,7 @@ def _found(case: Case) -> Diagnosis:
 def oddities(recording: Recording, joined: Joined, evidence: Evidence) -> list[str]:
     """What was odd about a request that succeeded."""
     case = Case(recording, joined, evidence)
-    found = []
+    found = [*met(case)]
     for leg in case.chain:
         for transit in leg.errors:
             origin = transit.first

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, RouteAnswer
 from emulab.observe.explain.astray import NOT_FORWARDED, loop, no_route, not_forwarded
 from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.progress import Stop, stopped, what
+from emulab.observe.join.decisions import does, rule_text
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import Packet
 from emulab.observe.path import Failure
+from emulab.plan.rules.meaning import SNAT, TRACE_TABLE
 
 NO_NEIGHBOUR = frozenset({"NEIGH_FAILED", "NEIGH_CREATEFAIL", "NEIGH_QUEUEFULL", "NEIGH_DEAD"})
 NO_LINK = frozenset({"QDISC_DROP", "DEV_READY"})
 TOO_BIG = frozenset({"PKT_TOO_BIG"})
 
-
+_CHECKSUMS = frozenset({"IP_CSUM", "TCP_CSUM", "UDP_CSUM"})
 _MEANINGS = {
     "NETFILTER_DROP": "a rule of its firewall dropped it",
     "IP_RPFILTER": "the way back to its source leads over another interface (rp_filter)",
@@ -218,12 +222,25 @@ def _vanished(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
         return thrown_away(
             case, leg, Failure(last.place, reason, f"{text}: {why}", remedy, who), last, NO_LINK
         )
+    if (wrong := _nobodys(case, last, following)) is not None:
+        forget = f"ip neigh del {following} dev {last.interface}"
+        text = f"{text}: it was sent to the MAC address {wrong}, which {who} doesn't have"
+        remedy = f"forget the neighbour entry of {last.place}: {case.inside(last.place, forget)}"
+        return Diagnosis(Failure(last.place, "lost", text, remedy, f"neighbour entry of {last.place}"))
     drop = case.some_drop(last.time)
     remedy = f"see whether {who} is up: {case.inside(last.place, f'ping -c1 {following}')}"
     failure = Failure(last.place, "lost", text, remedy, who)
     if drop is None:
         return Diagnosis(failure)
     return Diagnosis(case.with_drop(failure, drop, _BETWEEN), last, drop.time)
+
+
+def _nobodys(case: Case, packet: Packet, following: str) -> str | None:
+    """The MAC address that a packet was sent to, where the place it was for was looked at and has none such."""
+    at = case.place_of(case.whose(following))
+    known = {link.mac for link in case.recording.links if at and link.place == at}
+    to_mac = case.recording.frames[packet.frame].data[:6].hex(":")
+    return to_mac if any(known) and to_mac not in known and not int(to_mac[:2], 16) & 1 else None
 
 
 def _sender(leg: Leg, packet: Packet) -> str:
@@ -249,6 +266,18 @@ def _misled(case: Case, stop: Stop) -> Diagnosis | None:
     look = case.inside(at, "bridge fdb show")
     remedy = f"lead the entry of {node} to {node}'s own address: {look}"
     return Diagnosis(Failure(at, "misled", text, remedy, f"FDB of {at}"), last)
+
+
+def _no_port(case: Case, packet: Packet, came: str) -> Failure | None:
+    """A failure because a rule was to translate the source, which drops what it finds no free port for."""
+    steps = case.evidence.steps(packet.place, [packet.flow], None)
+    last = next((step for step in reversed(steps) if not step.table.startswith(TRACE_TABLE)), None)
+    if last is None or not does(last, SNAT):
+        return None
+    text = f"{came} and didn't leave it: it was to get another source (`{rule_text(last)}`), and no port was free"
+    look = case.inside(packet.place, f"conntrack -L -d {packet.flow.destination}")
+    remedy = f"have more ports or addresses to translate to; see who has them: {look}"
+    return Failure(packet.place, "no-port", text, remedy, packet.place)
 
 
 def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
@@ -293,10 +322,24 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
         remedy = f"let ICMP out of {last.place}: {rules}; or make the link as wide: {wider}"
         failure = Failure(last.place, "mtu", text, remedy, f"{way.name} of {last.place}")
         return thrown_away(case, leg, failure, last, TOO_BIG)
+    if (
+        drop is not None
+        and drop.reason == "NETFILTER_DROP"
+        and (full := _no_port(case, last, came)) is not None
+    ):
+        return Diagnosis(case.with_drop(full, drop), last, drop.time)
     chains = ", ".join(case.evidence.way(last.place, [last.flow]))
     text = f"{came} and didn't leave it" + (f"; it went through the chains {chains}" if chains else "")
     rules = case.inside(last.place, "nft list ruleset")
     failure = Failure(last.place, "dropped", text, f"see its rules: {rules}", last.place)
     if drop is None:
         return Diagnosis(failure)
+    if drop.reason in _CHECKSUMS:
+        before = next(
+            (p for t in leg.transits if t.last is last for p in t.packets[::-1] if p.outgoing), last
+        )
+        mend = case.inside(before.place, f"ethtool -K {before.interface} tx off")
+        failure = replace(
+            failure, remedy=f"have the sender work checksums out itself: {mend}; or see the wire"
+        )
     return Diagnosis(case.with_drop(failure, drop, _MEANINGS), last, drop.time)

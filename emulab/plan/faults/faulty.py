@@ -46,6 +46,15 @@ class Faulty:
 
         return frozenset(e.node for e in self.effects if isinstance(e, Unsynced))
 
+    @property
+    def keeping_flows(self) -> frozenset[str]:
+        """The nodes whose kube-proxy forgets no UDP flows."""
+        if not self.effects:
+            return frozenset()
+        from emulab.kinds.faults.effects import KeptFlows
+
+        return frozenset(e.node for e in self.effects if isinstance(e, KeptFlows))
+
     def now(self, world: World, nodes: Sequence[Node], cluster: Cluster) -> World:
         """The world, broken."""
         if not self.effects:
@@ -57,20 +66,45 @@ class Faulty:
 
 
 def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster) -> World:
-    from emulab.kinds.faults.effects import Filtered, LostOnWire, WrongWay
+    from emulab.kinds.faults.effects import (
+        Askew,
+        FewPorts,
+        Filtered,
+        Impaired,
+        LostOnWire,
+        ReusedPorts,
+        WrongNeighbour,
+        WrongWay,
+    )
+    from emulab.plan import impaired
+    from emulab.plan.faults import askew
+    from emulab.plan.faults.bad import cables
     from emulab.plan.faults.filtered import filtered
+    from emulab.plan.faults.reused import reusing
     from emulab.plan.faults.ways import astray
     from emulab.plan.faults.wire import KEY, lost
 
     network = world.network
     rulesets: dict[tuple[str, str], Rules] = dict(network.rulesets)
-    items = network.items
+    items, ports = network.items, dict[str, str]()
+    if wires := _only(effects, Impaired):
+        bad = impaired.spliced(world, cables(wires, cluster))
+        rulesets[impaired.KEY], ports = bad.rules, dict(bad.ports)
+        items = items.union(bad.items)
     if frames := _only(effects, LostOnWire):
-        rules, more = lost(world, frames, cluster)
+        rules, more = lost(world, frames, cluster, ports)
         rulesets[KEY] = rules
         items = items.union(more)
     rulesets.update(astray(rulesets, _only(effects, WrongWay), cluster))
-    rulesets.update(filtered(_only(effects, Filtered), nodes, cluster))
+    walls = [effect for effect in effects if isinstance(effect, Filtered | FewPorts)]
+    rulesets.update(filtered(walls, nodes, cluster, world.places))
+    rulesets.update(reusing(rulesets, _only(effects, ReusedPorts)))
+    bent = _only(effects, Askew)
+    rulesets.update(askew.reverse_path_rules(network, bent))
+    items = items.union(
+        askew.wrong_neighbours(network, _only(effects, WrongNeighbour)),
+        askew.ways_past_the_overlay(network, bent),
+    )
     return World(Network(network.namespaces, items, rulesets), world.servers, world.places)
 
 

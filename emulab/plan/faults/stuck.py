@@ -8,9 +8,10 @@ from emulab.plan.state import Network, World
 
 
 class Stuck:
-    """What the proxies of nodes were like when they got stuck."""
+    """What the proxies of nodes were like when they got stuck: all of it, or those rules `only`."""
 
-    def __init__(self) -> None:
+    def __init__(self, only: str = "") -> None:
+        self._only = only
         self._kept: dict[str, World] = {}
         self._before: World | None = None
         self._made: tuple[World, frozenset[str], World] | None = None
@@ -27,8 +28,8 @@ class Stuck:
         for name in self._kept.keys() - nodes:
             del self._kept[name]
         for name in nodes - self._kept.keys():
-            self._kept[name] = _of(before, (name,))
-        made = _without(proxies, nodes)
+            self._kept[name] = _of(before, (name,), self._only)
+        made = _without(proxies, nodes, self._only)
         for kept in self._kept.values():
             made = World(
                 Network(
@@ -43,9 +44,12 @@ class Stuck:
         return made
 
 
-def _of(world: World, names: Iterable[str]) -> World:
+def _of(world: World, names: Iterable[str], only: str) -> World:
     """What of a world is in these namespaces."""
     wanted, network = frozenset(names), world.network
+    if only:
+        keys = {key for key in network.rulesets if key[0] in wanted and key[1] == only}
+        return World(Network(rulesets={key: network.rulesets[key] for key in keys}), {}, {})
     return World(
         Network(
             {name: n for name, n in network.namespaces.items() if name in wanted},
@@ -57,8 +61,11 @@ def _of(world: World, names: Iterable[str]) -> World:
     )
 
 
-def _without(world: World, names: frozenset[str]) -> World:
+def _without(world: World, names: frozenset[str], only: str) -> World:
     network = world.network
+    if only:
+        left = {key: r for key, r in network.rulesets.items() if key[0] not in names or key[1] != only}
+        return World(Network(network.namespaces, network.items, left), world.servers, world.places)
     return World(
         Network(
             {name: n for name, n in network.namespaces.items() if name not in names},

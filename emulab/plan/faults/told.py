@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds.emulab.fault import ACTIVE, Fault
-from emulab.kinds.faults.effects import Filtered, Harm, LostOnWire, Unsynced, WrongWay
+from emulab.kinds.faults.effects import (
+    Askew,
+    FewPorts,
+    Filtered,
+    Harm,
+    Impaired,
+    KeptFlows,
+    LostOnWire,
+    ReusedPorts,
+    Unsynced,
+    WrongNeighbour,
+    WrongWay,
+)
 from emulab.kinds.faults.scene import Scene
 from emulab.kinds.registry import FAULT
 from emulab.model.collection import Objects
@@ -27,9 +39,15 @@ def faults_at_work(objects: Objects) -> Owner | None:
 
 def _place(effect: Harm) -> str:
     match effect:
-        case LostOnWire(place):
+        case LostOnWire(place) | Impaired(place) | WrongNeighbour(place):
             return place
-        case Filtered(node) | Unsynced(node):
-            return node
-        case WrongWay(node):
+        case (
+            Filtered(node)
+            | FewPorts(node)
+            | WrongWay(node)
+            | Askew(node)
+            | Unsynced(node)
+            | KeptFlows(node)
+            | ReusedPorts(node)
+        ):
             return node

@@ -17,10 +17,15 @@ _CHAIN = "{ type filter hook forward priority 0 ; policy accept ; }"
 _OF = 1_000_000
 
 
-def lost(world: World, effects: Sequence[LostOnWire], cluster: Cluster) -> tuple[Ruleset, list[Item]]:
-    """The rules of the wire, and the links that have to send what a real wire would carry."""
+def lost(
+    world: World, effects: Sequence[LostOnWire], cluster: Cluster, ports: Mapping[str, str]
+) -> tuple[Ruleset, list[Item]]:
+    """The rules of the wire, and the links that have to send what a real wire would carry.
+
+    `ports`: by the link of a cable, who is the bridge's port in its stead.
+    """
     cables = _cables(world)
-    rules = tuple(rule for effect in effects for rule in _rules(effect, cables, cluster))
+    rules = tuple(rule for effect in effects for rule in _rules(effect, cables, cluster, ports))
     sized = any(effect.longer_than for effect in effects)
     ends = {(c.peer_namespace, c.peer) for own in cables.values() for c in own} if sized else set()
     return Ruleset("bridge", TABLE, {"forward": (_CHAIN, *rules)}), [
@@ -37,7 +42,9 @@ def _cables(world: World) -> Mapping[str, Sequence[Veth]]:
     return found
 
 
-def _rules(effect: LostOnWire, cables: Mapping[str, Sequence[Veth]], cluster: Cluster) -> Iterator[str]:
+def _rules(
+    effect: LostOnWire, cables: Mapping[str, Sequence[Veth]], cluster: Cluster, ports: Mapping[str, str]
+) -> Iterator[str]:
     words = [
         *([f"meta length > {effect.longer_than}"] if effect.longer_than else ()),
         *([f"numgen random mod {_OF} < {round(effect.share * _OF)}"] if effect.share < 1 else ()),
@@ -46,11 +53,12 @@ def _rules(effect: LostOnWire, cables: Mapping[str, Sequence[Veth]], cluster: Cl
     ways = {TO: ("oifname",), FROM: ("iifname",), BOTH: ("oifname", "iifname")}[effect.direction]
     for cable in sorted(cables.get(effect.place, ()), key=lambda c: c.name):
         for way in ways:
-            for what in _whats(effect.what, cluster):
-                yield " ".join([f'{way} "{cable.name}"', *([what] if what else ()), *words])
+            for what in whats(effect.what, cluster):
+                port = ports.get(cable.name, cable.name)
+                yield " ".join([f'{way} "{port}"', *([what] if what else ()), *words])
 
 
-def _whats(what: str, cluster: Cluster) -> Iterable[str]:
+def whats(what: str, cluster: Cluster) -> Iterable[str]:
     """How rules say what a packet is; none where there is no such packet in this cluster."""
     if what == OVERLAY:
         return [f"meta l4proto udp udp dport {port}" for port in sorted(plugin_of(cluster).ports)]

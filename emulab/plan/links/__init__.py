@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from emulab.plan.links.address import Address
 from emulab.plan.links.bridge import Bridge
+from emulab.plan.links.checksums import Checksums
+from emulab.plan.links.delayline import DelayLine
+from emulab.plan.links.detached import Detached
 from emulab.plan.links.dummy import Dummy
 from emulab.plan.links.forwarding import ForwardingEntry
 from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
+from emulab.plan.links.reversepath import ReversePath
 from emulab.plan.links.route import NextHop, Route
 from emulab.plan.links.rule import RoutingRule
 from emulab.plan.links.segmentation import Segmentation
+from emulab.plan.links.shaper import Shaper
 from emulab.plan.links.veth import Veth
 from emulab.plan.links.vxlan import Vxlan
 
@@ -22,14 +27,19 @@ __all__ = [
     "KINDS",
     "Address",
     "Bridge",
+    "Checksums",
+    "DelayLine",
+    "Detached",
     "Dummy",
     "ForwardingEntry",
     "Item",
     "Neighbour",
     "NextHop",
+    "ReversePath",
     "Route",
     "RoutingRule",
     "Segmentation",
+    "Shaper",
     "Veth",
     "Vxlan",
     "rank",
@@ -41,6 +51,11 @@ KINDS: list[type[Item]] = [
     Vxlan,  # names its underlay device
     Dummy,
     Segmentation,
+    Checksums,
+    DelayLine,
+    Shaper,
+    Detached,  # once there is what stands in its stead
+    ReversePath,
     Address,
     Neighbour,
     ForwardingEntry,

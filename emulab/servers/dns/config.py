@@ -305,11 +305,16 @@ class Soa:
     rname: str = ""  # hostmaster.ORIGIN
 
 
+NODE_CACHE_METRICS = "node-cache-metrics"
+"""A page of metrics with those of node-cache's own among them."""
+
+
 @dataclass(frozen=True, slots=True)
 class DnsConfig(Configuration):
     """The configuration of a server in any of the three roles.
 
-    `pages` are the TCP ports of what is told over HTTP: by their numbers `metrics`, `health` or `ready`.
+    `pages` are the TCP ports of what is told over HTTP: by their numbers `metrics`, NODE_CACHE_METRICS, `health` or
+    `ready`.
 
     With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
     servers without. Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers

@@ -41,6 +41,17 @@ VERSION = "1.12.1"
 """The CoreDNS whose names these are."""
 
 
+_SETUP = "coredns_nodecache_setup_errors_total"
+_SETUP_ERRORS = ("configmap", "interface_add", "interface_check", "iptables", "iptables_lock")
+
+
+def setup_errors() -> str:
+    """What node-cache counts of its own (cmd/node-cache/app/metrics.go). Its network is planned here, and is set up."""
+    lines = heading(_SETUP, "counter", "The number of errors during periodic network setup for node-cache")
+    lines += (sample(_SETUP, (("errortype", kind),), 0) for kind in _SETUP_ERRORS)
+    return "\n".join(lines) + "\n"
+
+
 class CountedQuery(NamedTuple):
     """What is counted of a query besides its sizes: all that is the same whenever the same is asked."""
 

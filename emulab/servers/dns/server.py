@@ -12,7 +12,8 @@ from typing import Any
 from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.checks import RecordChecks
-from emulab.servers.dns.config import DnsConfig, PodNames, ServiceNames, SliceNames
+from emulab.servers.dns.config import NODE_CACHE_METRICS, DnsConfig, PodNames, ServiceNames, SliceNames
+from emulab.servers.dns.metrics import setup_errors
 from emulab.servers.dns.pages import PagesPort
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
@@ -73,6 +74,8 @@ class DnsServer:
         """The pages of CoreDNS' plug-ins prometheus, health and ready, by their paths."""
         if what == "metrics":
             return {"/metrics": self._responder.metrics}
+        if what == NODE_CACHE_METRICS:
+            return {"/metrics": lambda: self._responder.metrics() + setup_errors()}
         return {f"/{what}": lambda: "OK"}
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:

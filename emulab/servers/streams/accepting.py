@@ -16,7 +16,7 @@ _BURST = 32  # clients that are accepted before others have their turn
 _REST = 0.1  # seconds without accepting after there were no descriptors, or no memory, for a client
 _SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-Accepted = Callable[[Socket, Any], None]
+TakeClient = Callable[[Socket, Any], None]
 """Takes a client's socket, which doesn't block, and its address as sockets have it."""
 
 
@@ -29,7 +29,7 @@ class Acceptor:
         backlog: int,
         watch: Callable[[Callable[[], None]], None],
         unwatch: Callable[[], None],
-        accepted: Accepted,
+        accepted: TakeClient,
     ) -> None:
         """Listens at once. `watch` has what it is given called when the socket is readable, `unwatch` ends that."""
         self._sock = sock

@@ -382,9 +382,7 @@ def test_a_path_that_looks_like_a_pattern(path: str, said: str) -> None:
 
 
 def test_what_has_no_effect_is_said() -> None:
-    assert warned(described("NetworkPolicy", {"podSelector": {}})) == [
-        "NetworkPolicy/web: is accepted but not enforced yet: all traffic passes"
-    ]
+    assert warned(described("NetworkPolicy", {"podSelector": {}})) == []
     pod = described("Pod", patched(POD, "containers.0.livenessProbe", {"grpc": {"port": 9000}}), "p")
     assert warned(pod) == []  # it is run as what it is: test_health
 

@@ -47,6 +47,20 @@ def test_what_is_not_said_is_as_the_manifest_has_it() -> None:
     assert told == NodeCacheFlags((), "kube-dns", "ns", "node-local-dns", "Corefile", 8080)
 
 
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [
+        ("0.0.0.0:9000", "", 9000),
+        (":9001", "", 9001),
+        ("169.254.20.10:9353", "169.254.20.10", 9353),
+        ("x:y", "", 9353),
+    ],
+)
+def test_where_its_metrics_are(given: str, host: str, port: int) -> None:
+    told = flags("-metrics-listen-address", given)
+    assert (told.metrics_host, told.metrics_port) == (host, port)
+
+
 def test_caches_are_those_that_share_the_nodes_network() -> None:
     spec = {"containers": [{"name": "c", "image": IMAGE}, {"name": "d", "image": "nginx"}]}
     assert list(caches_of("ns", spec)) == []

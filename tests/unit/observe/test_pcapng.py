@@ -16,7 +16,7 @@ import pytest
 
 from emulab.observe.events import Frame
 from emulab.observe.path import Encapsulation, Hop, Path
-from emulab.observe.pcapng import comments_of, write
+from emulab.observe.pcapng import CaptureStream, comments_of, write
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 
@@ -203,3 +203,23 @@ def test_a_decision_without_a_packet_goes_to_the_nearest_one_at_its_place() -> N
         2: ["proxy-accept at lb: round robin"],
         3: ["proxy-connect at lb: to node1"],
     }
+
+
+@needs_tshark
+def test_a_stream_is_read_while_it_is_written(tmp_path: FilePath) -> None:
+    """Interfaces are told when they are first seen, and at the end what was lost."""
+    file = tmp_path / "stream.pcapng"
+    with file.open("wb") as sink:
+        stream = CaptureStream(sink)
+        stream.write(FRAMES[1:2])
+        assert _interfaces(file) == ["client/eth0"]
+        stream.write([FRAMES[0], FRAMES[5]])
+        stream.end(START + 3_000_000_000, {"router": 7, "elsewhere": 1})
+    assert _interfaces(file) == ["client/eth0", "router/inet0", "client/eth0"]
+    counted = subprocess.check_output(["capinfos", str(file)], text=True)
+    assert "Number of packets:   3" in counted
+
+
+def _interfaces(file: FilePath) -> list[str]:
+    words = ["tshark", "-r", str(file), "-T", "fields", "-e", "frame.interface_name"]
+    return subprocess.check_output(words, stderr=subprocess.DEVNULL, text=True).split()

@@ -15,12 +15,26 @@ from emulab.kinds.faults.table import FAULTS
 from emulab.kinds.registry import FAULT
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Families
-from emulab.plan.draft import FABRIC
+from emulab.plan.draft import FABRIC, mac
 from emulab.plan.faults.stuck import Stuck
-from emulab.plan.links import Segmentation
+from emulab.plan.impaired import Cable, Impairment, Toward, spliced
+from emulab.plan.links import (
+    Checksums,
+    DelayLine,
+    Detached,
+    Neighbour,
+    ReversePath,
+    Route,
+    Segmentation,
+    Shaper,
+    Veth,
+)
+from emulab.plan.links.delayline import Held
 from emulab.plan.state import Mesh, Network, Ruleset, World
 from emulab.plan.world import Planner
 
+# Which change nothing but what is to come, or nothing in a cluster as these are.
+KEEPING = {"kube-proxy-stuck", "stale-udp-flows", "ipvs-port-reuse"}
 TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 
 
@@ -53,9 +67,11 @@ def test_a_fault_changes_rules_and_ways_alone(
     assert broken.network.namespaces == whole.network.namespaces
     assert broken.places == whole.places and broken.servers == whole.servers
     assert whole.network.items <= broken.network.items
-    assert {type(item) for item in broken.network.items - whole.network.items} <= {Segmentation}
+    assert {type(item) for item in broken.network.items - whole.network.items} <= {
+        *(Segmentation, Veth, Detached, DelayLine, Shaper, Checksums, Neighbour, Route, ReversePath)
+    }
     changed = {k for k, r in broken.network.rulesets.items() if whole.network.rulesets.get(k) != r}
-    assert changed or name == "kube-proxy-stuck"
+    assert changed or broken.network.items != whole.network.items or name in KEEPING
     assert broken.network.rulesets.keys() >= whole.network.rulesets.keys()
 
 
@@ -91,6 +107,64 @@ def test_a_node_of_others_is_sent_what_is_for_another_ones_pods() -> None:
     assert ways(broken, "node2") == ways(whole, "node2")
     assert ways(broken, "node1")["node2"].node == ways(whole, "node1")["node3"].node
     assert ways(broken, "node1")["node3"] == ways(whole, "node1")["node3"]
+
+
+def test_what_a_cable_does_comes_between_the_port_and_the_bridge() -> None:
+    broken = world(cluster(), fault("delay", "client", delay="200us", direction="from"))
+    lines = {i.line(str) for i in broken.network.items - world(cluster()).network.items}
+    assert lines == {
+        "delay-line client~d0 200us slots 64",
+        "link client nomaster",
+        f"veth client~d1 mac {mac(FABRIC, 'client~d1')} mtu 65000 master internet"
+        f" peer {FABRIC}/client~d0 mac {mac(FABRIC, 'client~d0')}",
+    }
+    rules = broken.network.rulesets[FABRIC, "netdev wire"]
+    assert isinstance(rules, Ruleset)
+    assert {name: chain[1:] for name, chain in rules.chains.items()} == {
+        "ingress-client": ('meta mark set numgen inc mod 64 offset 65537 fwd to "client~d0"',),
+        "ingress-client_d1": (
+            'meta mark 0x10001-0x7fffffff meta mark set meta mark | 0x80000000 fwd to "client~d0"',
+            "meta mark set 0",
+        ),
+        "ingress-client_d0": ("meta mark set 0", 'fwd to "client"'),
+    }
+
+
+def test_a_cable_that_is_bad_in_two_ways_is_bad_in_both() -> None:
+    both = Cable.of(
+        [Cable(Impairment(1, 2, 0.5, rate=3)), Cable(Impairment(4, loss=0.5), Impairment(rate=5))]
+    )
+    assert both == Cable(Impairment(5, 2, 0.75, rate=3), Impairment(rate=5))
+
+
+def test_losses_are_those_of_whatever_is_the_bridges_port() -> None:
+    names = ("delay", "packet-loss")
+    faults = [fault(name).replace('"name": "f"', f'"name": "{name}"') for name in names]
+    assert 'oifname "node2~d1" numgen random mod 1000000 < 100000 counter drop' in wire(
+        world(cluster(), *faults)
+    )
+
+
+def test_delays_are_spread_evenly_and_not_in_order() -> None:
+    delays = list(Held(1_000_000, 250_000).delays())
+    assert (min(delays), max(delays), len(delays)) == (750_000, 1_250_000, 100)
+    assert sorted(delays) != delays == list(Held(1_000_000, 250_000).delays())
+    assert min(Held(1_000, 5_000).delays()) == 1  # none comes before it is sent
+
+
+def test_a_cable_can_be_slow_towards_some_places_alone() -> None:
+    whole = world(cluster())
+    toward = (Toward(("node2",), Impairment(delay=1_000_000)), Toward(("node3", "x"), Impairment(loss=1)))
+    made = spliced(whole, {"node1": Cable(from_=Impairment(delay=200_000), toward=toward)})
+    macs = {i.peer_namespace: i.peer_mac for i in whole.network.items if isinstance(i, Veth)}
+    lines = [i.lanes for i in made.items if isinstance(i, DelayLine)]
+    assert lines == [(Held(1_200_000), Held(200_000), Held(200_000))]
+    assert made.rules.chains["ingress-node1"][1:] == (
+        f'ether daddr {{ {macs["node2"]} }} meta mark set numgen inc mod 96 offset 65537 fwd to "node1~d0"',
+        f"ether daddr {{ {macs['node3']} }} counter drop",
+        f'ether daddr {{ {macs["node3"]} }} meta mark set numgen inc mod 64 offset 65633 fwd to "node1~d0"',
+        'meta mark set numgen inc mod 64 offset 65697 fwd to "node1~d0"',
+    )
 
 
 def test_once_it_is_mended_the_world_is_the_very_same() -> None:

@@ -12,6 +12,7 @@ from emulab.servers.engines.names.zonefiles import plain_zones, presented, zone_
 from emulab.servers.engines.unbound import unable as unbound
 from emulab.servers.engines.unbound.conf import CONF as UNBOUND_CONF
 from emulab.servers.engines.unbound.conf import unbound_files
+from emulab.servers.engines.unbound.control import entries
 
 LISTEN = ("udp/10.0.0.2/53", "tcp/10.0.0.2/53", "udp/fd00::2/53")
 SHOP = ZoneConfig(
@@ -156,3 +157,39 @@ def test_what_dnsmasq_can_not_do_is_said() -> None:
         len(list(dnsmasq.settings(CacheLimits(min_ttl=4000, negative_ttl=5), Asking(mixed_case=True)))) == 3
     )
     assert list(dnsmasq.settings(CacheLimits(), Asking())) == []
+
+
+DUMP = """START_RRSET_CACHE
+;rrset 5 1 0 7 0
+shop.test.\t5\tIN\tSOA\tns.dns.shop.test. hostmaster.shop.test. 1 7200 1800 86400 5
+;rrset 59 1 0 8 0
+www.shop.test.\t59\tIN\tA\t203.0.113.81
+;rrset 59 1 0 8 0
+www.shop.test.\t59\tIN\tAAAA\t2001:db8::81
+;rrset 59 1 0 8 0
+alias.shop.test.\t59\tIN\tCNAME\twww.shop.test.
+END_RRSET_CACHE
+START_MSG_CACHE
+msg nope.shop.test. IN A 33155 1 5 0 0 1 0
+shop.test. IN SOA 4
+msg alias.shop.test. IN A 33152 1 59 0 2 0 0
+alias.shop.test. IN CNAME 0
+www.shop.test. IN A 0
+msg www.shop.test. IN AAAA 33152 1 58 0 1 0 0
+www.shop.test. IN AAAA 0
+msg cut.test. IN A 33152 1 58 0 3 0 0
+END_MSG_CACHE
+EOF
+"""
+
+
+def test_what_unbound_keeps_is_told_as_our_own_cache_tells_it() -> None:
+    found = [(e["name"], e["type"], e["rcode"], e["ttl"], e["answers"]) for e in entries(DUMP)]
+    assert found == [
+        ("nope.shop.test.", "A", "NXDOMAIN", 5, []),
+        ("alias.shop.test.", "A", "NOERROR", 59, ["CNAME www.shop.test.", "A 203.0.113.81"]),
+        ("www.shop.test.", "AAAA", "NOERROR", 58, ["AAAA 2001:db8::81"]),
+        ("cut.test.", "A", "NOERROR", 58, []),
+    ]
+    assert [e["name"] for e in entries(DUMP, "WWW.shop.test")] == ["www.shop.test."]
+    assert len(list(entries(DUMP, "shop.test."))) == 3 and not list(entries("error not a dump"))

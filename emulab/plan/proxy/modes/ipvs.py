@@ -47,8 +47,8 @@ SYSCTLS = (
     ("net/ipv4/vs/conntrack", "1"),  # what IPVS translates is masqueraded by conntrack
     ("net/ipv4/vs/expire_nodest_conn", "1"),  # a flow whose server is gone finds another one
     ("net/ipv4/vs/expire_quiescent_template", "1"),  # so does a client of sessionAffinity
+    ("net/ipv4/vs/conn_reuse_mode", "1"),  # the kernel's own, with which kube-proxy leaves it since Linux 5.9
 )
-"""conn_reuse_mode is left alone, as kube-proxy does it since Linux 5.9."""
 
 STRICT_ARP = (("net/ipv4/conf/all/arp_ignore", "1"), ("net/ipv4/conf/all/arp_announce", "2"))
 """ARP is not answered for addresses of the device. IPv6 has no such setting, and strictARP no meaning there."""

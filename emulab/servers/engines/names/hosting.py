@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.errors import PeerError, UserError
+from emulab.errors import PeerError
 from emulab.kernel.processes.beside import EngineProgram, have_own_folders
 from emulab.kernel.processes.programs import run_program
 from emulab.servers.base import Config, parse_socket_key, vital
@@ -33,11 +33,14 @@ _DOUBT = 5.0
 _ASK = 0.2
 """Seconds that an answer may take; then it is asked again."""
 
+CacheOrder = Callable[[Mapping[str, Any], Callable[[int], None]], Awaitable[dict[str, Any]]]
+"""An order as `servers.dns.orders` has them, and what signals the program; what came of it. Raises UserError."""
+
 
 @dataclass(frozen=True, slots=True)
 class NameServerMake:
     """One make of program. `files` are the texts by their paths, of which the first is the configuration, for a number
-    by which it is known whether it is in use. `operator` says what an operator can do with its cache."""
+    by which it is known whether it is in use. `order` carries out what an operator asks of its cache."""
 
     name: str
     folder: str  # of its files
@@ -45,7 +48,7 @@ class NameServerMake:
     test: tuple[str, ...]  # what says whether it takes its files
     reload: int | None  # a signal; None: it has to begin anew
     files: Callable[[DnsConfig, int], Mapping[str, str]]
-    operator: str
+    order: CacheOrder
 
 
 class ProgramNameServer:
@@ -126,9 +129,9 @@ class ProgramNameServer:
         if program is self._program:
             raise RuntimeError(f"{self._make.name} has ended of its own accord")
 
-    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """See `base.Orderly`: a program's cache is its own."""
-        raise UserError(f"its cache is {self._make.name}'s: {self._make.operator}")
+    def order(self, order: Mapping[str, Any]) -> Awaitable[dict[str, Any]]:
+        """See `base.Orderly`: a program's cache is its own, and it is asked for it."""
+        return self._make.order(order, self._program.signal)
 
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`."""

@@ -7,6 +7,7 @@ import signal
 from emulab.servers.base import Emit, Server
 from emulab.servers.engines.names.hosting import NameServerMake, ProgramNameServer
 from emulab.servers.engines.unbound.conf import CONF, FOLDER, unbound_files
+from emulab.servers.engines.unbound.control import carry_out
 
 UNBOUND = NameServerMake(
     "unbound",
@@ -15,7 +16,7 @@ UNBOUND = NameServerMake(
     test=("unbound-checkconf", CONF),
     reload=signal.SIGHUP,
     files=unbound_files,
-    operator="emulab exec PLACE -- unbound-control dump_cache, or flush_zone NAME",
+    order=carry_out,
 )
 
 

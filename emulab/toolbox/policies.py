@@ -1,0 +1,115 @@
+"""Who may reach whom in a lab, by its NetworkPolicies, and whether packets agree."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from emulab.kinds.cells import Raw
+from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
+from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD
+from emulab.lab.client.requesting import connect
+from emulab.model.addresses import IPAddress
+from emulab.model.families import family_of
+from emulab.model.objects import Object
+from emulab.plan.policies.facts import PolicyPod, PolicyScene
+from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, verdict
+from emulab.python import Lab
+
+PATIENCE = 1.0
+"""Seconds without a word after which a packet has been dropped."""
+_AT_ONCE = 64  # connections
+
+
+class Policies(NamedTuple):
+    """The NetworkPolicies of a lab, and all that they are about."""
+
+    policies: Sequence[NetworkPolicy]
+    scene: PolicyScene
+
+    @classmethod
+    def of(cls, policies: Iterable[Raw], pods: Iterable[Raw], namespaces: Iterable[Raw]) -> Policies:
+        """Of objects as a lab tells them."""
+        scene = PolicyScene.among(map(Object, pods), map(Object, namespaces))
+        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene)
+
+    def pod(self, namespace: str, name: str) -> PolicyPod | None:
+        """A pod that policies can be about."""
+        return next((p for p in self.scene.pods if (p.namespace, p.name) == (namespace, name)), None)
+
+    def end(self, address: IPAddress) -> PolicyEnd:
+        """Whoever has an address."""
+        return PolicyEnd(address, next((p for p in self.scene.pods if address in p.addresses), None))
+
+    def verdict(self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int) -> FlowVerdict:
+        """What becomes of a flow from the one to the other."""
+        return verdict(self.policies, self.scene, source, destination, protocol, port)
+
+
+async def policies_of(lab: Lab) -> Policies:
+    """Those of a lab that is up."""
+    policies, pods = await lab.get(NETWORK_POLICY.kind), await lab.get(POD.kind)
+    return Policies.of(policies, pods, await lab.get(NAMESPACE.kind))
+
+
+def shared_addresses(source: PolicyPod, destination: PolicyPod) -> tuple[IPAddress, IPAddress] | None:
+    """An address of each, of one family; None where they have none in common."""
+    for one in source.addresses:
+        for other in destination.addresses:
+            if family_of(one) is family_of(other):
+                return one, other
+    return None
+
+
+class ProbedFlow(NamedTuple):
+    """A connection that one pod might begin to a port of another."""
+
+    source: PolicyPod
+    destination: PolicyPod
+    port: int
+
+
+async def probe(lab: Lab, flows: Sequence[ProbedFlow], patience: float = PATIENCE) -> list[bool]:
+    """Whether a packet passes, for each of these: there is an answer, be it that nobody listens. Raises UserError for a
+    pod that doesn't run."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def passes(flow: ProbedFlow) -> bool:
+        addresses = shared_addresses(flow.source, flow.destination)
+        if addresses is None:
+            return False
+        family = family_of(addresses[1]).number
+        async with room:
+            with await lab.socket(
+                f"pod/{flow.source.name}", namespace=flow.source.namespace, family=family
+            ) as sock:
+                try:
+                    async with asyncio.timeout(patience):
+                        await connect(sock, str(addresses[1]), flow.port)
+                except ConnectionRefusedError:
+                    return True
+                except (TimeoutError, OSError):
+                    return False
+                return True
+
+    return list(await asyncio.gather(*map(passes, flows)))
+
+
+def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str, str]]:
+    """For each direction what is said of it."""
+    if found.itself:
+        return [("itself", "a pod always reaches itself")]
+    ends = {EGRESS: (found.egress, source), INGRESS: (found.ingress, destination)}
+    return [(name, _reason(name, direction, whose)) for name, (direction, whose) in ends.items()]
+
+
+def _reason(name: str, direction: DirectionVerdict, whose: str) -> str:
+    if not direction.policies:
+        return f"allowed: no NetworkPolicy isolates {whose}"
+    if direction.allowed_by is not None:
+        policy, number = direction.allowed_by
+        return f"allowed by spec.{name}[{number}] of {policy}"
+    names = ", ".join(f"{one.namespace}/{one.name}" for one in direction.policies)
+    word = "NetworkPolicy" if len(direction.policies) == 1 else "NetworkPolicies"
+    return f"denied: {whose} is isolated by {word} {names}, of which no rule of spec.{name} allows it"

@@ -1,0 +1,302 @@
+"""NetworkPolicies, asked by packets: every pair of pods, and what stands beside pods."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+from emulab.toolbox.policies import Policies, ProbedFlow, policies_of, probe
+
+from .tools import connect, emulab, eventually, output
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
+
+PODS = {
+    ("red", "web"): {"app": "web"},
+    ("red", "guest"): {"app": "client"},
+    ("red", "db"): {"app": "db", "tier": "back"},
+    ("blue", "web"): {"app": "web"},
+    ("blue", "guest"): {"app": "client", "tier": "back"},
+}
+PATIENCE, MUCH_PATIENCE = 0.4, 5.0
+"""Seconds for an answer, and where one is expected that doesn't come: a busy machine takes its time."""
+
+
+def pod(namespace: str, name: str, labels: dict[str, str], **spec: Any) -> str:
+    ports = [{"name": "http", "containerPort": 80}]
+    containers = [{"name": "c", "image": "nginx", "ports": ports, **spec.pop("container", {})}]
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    return json.dumps(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers, **spec}}
+    )
+
+
+def policy(name: str, spec: dict[str, Any], namespace: str = "red") -> str:
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    return json.dumps({**kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec})
+
+
+def named(kind: str, name: str, **more: Any) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **more})
+
+
+WORLD = [
+    '{"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "emulab"}, "spec": {"nodes": 2}}',
+    json.dumps(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "red", "labels": {"team": "red"}}}
+    ),
+    named("Namespace", "blue"),
+    *(pod(*which, labels) for which, labels in PODS.items()),
+    json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": "red"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 8000, "targetPort": "http"}]},
+        }
+    ),
+]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    async with Lab.from_text(*WORLD) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def _without(lab: Lab) -> AsyncIterator[None]:
+    yield
+    await without_policies(lab)
+
+
+async def without_policies(lab: Lab) -> None:
+    for o in await lab.get("NetworkPolicy"):
+        await lab.delete("NetworkPolicy", o["metadata"]["name"], o["metadata"]["namespace"])
+
+
+def expected(there: Policies, flow: ProbedFlow) -> bool:
+    source, destination = (there.end(one.addresses[0]) for one in (flow.source, flow.destination))
+    return there.verdict(source, destination, "tcp", flow.port).allows
+
+
+async def agree(lab: Lab, ports: Sequence[int] = (80, 8080)) -> list[bool]:
+    """Packets do what the policies say, between all pods; whoever should be heard and isn't is asked once more."""
+    there = await policies_of(lab)
+    own = [one for one in there.scene.pods if one.namespace in ("red", "blue")]
+    flows = [
+        ProbedFlow(one, other, port) for one in own for other in own if one is not other for port in ports
+    ]
+    wanted = [expected(there, flow) for flow in flows]
+    passed = await probe(lab, flows, PATIENCE)
+    missed = [flow for flow, want, sent in zip(flows, wanted, passed, strict=True) if want and not sent]
+    assert all(await probe(lab, missed, MUCH_PATIENCE)), "a flow that is allowed is dropped"
+    forbidden = [flow for flow, want, sent in zip(flows, wanted, passed, strict=True) if sent and not want]
+    assert not forbidden, "a flow that is denied passes"
+    return wanted
+
+
+LABELS: list[dict[str, Any]] = [
+    {},
+    {"matchLabels": {"app": "web"}},
+    {"matchLabels": {"app": "client"}},
+    {"matchExpressions": [{"key": "tier", "operator": "Exists"}]},
+    {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]},
+]
+TEAMS: list[dict[str, Any]] = [
+    {},
+    {"matchLabels": {"team": "red"}},
+    {"matchLabels": {"kubernetes.io/metadata.name": "blue"}},
+    {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]},
+]
+BLOCKS = [
+    {"cidr": "10.244.0.0/16", "except": ["10.244.1.0/24"]},
+    {"cidr": "10.244.2.0/24"},
+    {"cidr": "192.0.2.0/24"},
+]
+PORTS: list[dict[str, Any]] = [
+    {"port": 80},
+    {"port": "http"},
+    {"port": 8000, "endPort": 8100},
+    {"protocol": "UDP"},
+]
+
+
+def drawn(draw: random.Random) -> list[str]:
+    """Some policies."""
+
+    def peer() -> dict[str, Any]:
+        kind = draw.randrange(4)
+        if kind == 0:
+            return {"ipBlock": draw.choice(BLOCKS)}
+        selectors = {"podSelector": draw.choice(LABELS), "namespaceSelector": draw.choice(TEAMS)}
+        return {key: value for key, value in selectors.items() if kind == 3 or key[0] == "np"[kind - 1]}
+
+    def rules(word: str) -> list[dict[str, Any]]:
+        return [
+            {
+                word: [peer() for _ in range(draw.randrange(1, 3))],
+                "ports": [draw.choice(PORTS) for _ in range(draw.randrange(0, 2))],
+            }
+            for _ in range(draw.randrange(0, 3))
+        ]
+
+    found = []
+    for number in range(draw.randrange(1, 5)):
+        spec: dict[str, Any] = {"podSelector": draw.choice(LABELS)}
+        if draw.random() < 0.8:
+            spec["ingress"] = rules("from")
+        if draw.random() < 0.5:
+            spec["egress"] = rules("to")
+        found.append(policy(f"p{number}", spec, draw.choice(["red", "red", "blue"])))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_packets_agree_with_the_specification(lab: Lab, seed: int) -> None:
+    draw = random.Random(seed)
+    await lab.apply(*drawn(draw), ready=False)
+    before = await agree(lab)
+    assert False in before
+    # PodLabels of a pod and of a Namespace change, and count at once.
+    moved = {"app": draw.choice(["web", "client"]), "tier": "back"}
+    team = {"labels": {"team": draw.choice(["red", "blue"])}}
+    blue = json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "blue", **team}})
+    await lab.apply(pod("blue", "web", moved), blue, ready=False)
+    await agree(lab)
+    await lab.apply(pod("blue", "web", PODS["blue", "web"]), named("Namespace", "blue"), ready=False)
+
+
+DENY_ALL = policy("deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
+
+
+async def silent(lab: Lab, source: str, address: str, port: int, namespace: str = "red") -> bool:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            _, writer = await connect(lab, source, address, port, namespace)
+    except TimeoutError:
+        return True
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return False
+
+
+async def address(lab: Lab, namespace: str, name: str) -> str:
+    (found,) = await lab.get("Pod", name, namespace)
+    return str(found["status"]["podIP"])
+
+
+async def test_what_stands_is_not_ended_and_what_begins_is_denied(lab: Lab) -> None:
+    web = await address(lab, "red", "web")
+    reader, writer = await connect(lab, "guest", web, 80, "red")
+    await lab.apply(DENY_ALL)
+    writer.write(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert await silent(lab, "guest", web, 80)
+
+
+async def test_a_pod_reaches_itself_and_the_kubelet_reaches_all(lab: Lab) -> None:
+    probed = {"container": {"readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}}}
+    await lab.apply(DENY_ALL, pod("red", "probed", {"app": "probed"}, **probed), ready=False)
+    await lab.wait("Pod", "probed", "condition=Ready", "red")
+    (web,) = await lab.get("Service", "web", "red")
+    there = await output(lab, "web", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                         f"http://{web['spec']['clusterIP']}:8000/", namespace="red")  # fmt: skip
+    assert there == "200"
+    await lab.delete("Pod", "probed", "red")
+
+
+async def test_a_service_is_judged_by_where_it_leads(lab: Lab) -> None:
+    """An ipBlock of cluster IPs allows nothing: kube-proxy has translated them by then."""
+    (web,) = await lab.get("Service", "web", "red")
+    virtual, real = web["spec"]["clusterIP"], await address(lab, "red", "web")
+    assert ip_address(virtual) != ip_address(real)
+
+    def egress(cidr: str) -> str:
+        to = [{"to": [{"ipBlock": {"cidr": cidr}}]}]
+        return policy("out", {"podSelector": {}, "policyTypes": ["Egress"], "egress": to})
+
+    await lab.apply(egress(f"{virtual}/32"))
+    assert await silent(lab, "guest", virtual, 8000)
+    await lab.apply(egress(f"{real}/32"))
+    assert not await silent(lab, "guest", virtual, 8000)
+
+
+async def test_names_need_the_way_to_them(lab: Lab) -> None:
+    async def resolves() -> bool:
+        asked = await emulab(
+            "-l",
+            lab.name,
+            "exec",
+            "-n",
+            "red",
+            "guest",
+            "--",
+            "dig",
+            "+time=1",
+            "+tries=1",
+            "+short",
+            "web.red.svc.cluster.local",
+        )
+        return asked.status == 0 and bool(asked.stdout.strip())
+
+    assert await resolves()
+    await lab.apply(DENY_ALL)
+    assert not await resolves()
+    dns = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+    dns["podSelector"] = {"matchLabels": {"k8s-app": "kube-dns"}}
+    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    await lab.apply(
+        policy(
+            "dns", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [dns], "ports": ports}]}
+        )
+    )
+    assert await resolves()
+
+
+async def test_a_trace_names_the_policy(lab: Lab) -> None:
+    await lab.apply(policy("web", {"podSelector": {"matchLabels": {"app": "web"}}}))
+    asked = await emulab(
+        "-l", lab.name, "trace", "-n", "red", "--from", "guest", "--timeout", "1s", "http://web:8000/"
+    )
+    assert asked.status == 1
+    said = " ".join(asked.text.split())
+    assert "no rule of spec.ingress of NetworkPolicy red/web allows it" in said
+    assert "pod red/guest" in said and "pod red/web" in said
+
+
+async def test_the_tool_says_the_same(lab: Lab) -> None:
+    await lab.apply(policy("web", {"podSelector": {"matchLabels": {"app": "web"}}}))
+    check = ("-l", lab.name, "policy", "-n", "red", "check")
+    denied = await emulab(*check, "guest", "svc/web")
+    assert denied.status == 1
+    assert "port 80/tcp: denied" in denied.text and "NetworkPolicy red/web" in denied.text
+    allowed = await emulab(*check, "web", "guest:80")
+    assert allowed.status == 0 and "port 80/tcp: allowed" in allowed.text
+    matrix = await emulab("-l", lab.name, "policy", "matrix", "--probe")
+    assert matrix.status == 0 and matrix.text.rstrip().endswith("20 probes agree"), matrix.text
+    told = json.loads((await emulab("-l", lab.name, "policy", "matrix", "-o", "json")).stdout)
+    assert {"source": "red/guest", "destination": "red/web", "allowed": False} in told
+
+
+async def test_policies_that_go_leave_nothing_behind(lab: Lab) -> None:
+    await lab.apply(DENY_ALL)
+    rules = ("nft", "list", "tables")
+    assert "network-policies" in await output(lab, "node1", *rules)
+    await without_policies(lab)
+
+    async def gone() -> bool:
+        return "network-policies" not in await output(lab, "node1", *rules)
+
+    await eventually(gone)
+    assert not await silent(lab, "guest", await address(lab, "red", "web"), 80)
