@@ -15,6 +15,7 @@ Data flows one way, manifests → objects → plan → kernel, and the servers' 
     toolbox/   a network engineer's bag: timing, certificates                       knows Python and trace
     exercises/ labs that are broken, to be found out and mended                     knows Python
     twins/     the same lab in several proxy modes, and what differs                knows all of the above
+    bench/     what each hop costs, and what a path carries                        knows Python and trace
     testing/   the pytest plugin: labs as fixtures                                  knows Python and twins
     cli/       one module a verb, and what is printed                               knows all of the above
 

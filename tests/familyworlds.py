@@ -1,8 +1,4 @@
-"""Manifests that use what planners know of families, and their worlds in IPv6, in IPv4, and in both.
-
-Labs have IPv4 alone as yet (`emulab.kinds.emulab.clusterview.PLANNED`); whoever asks for another family changes that
-first.
-"""
+"""Manifests that use what planners know of families, and their worlds in IPv6, in IPv4, and in both."""
 
 from __future__ import annotations
 
@@ -10,10 +6,9 @@ import json
 from ipaddress import ip_network
 from typing import Any
 
-from emulab.kinds.emulab import clusterview
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
-from emulab.model.families import FAMILIES, IPV4, IPV6, Family, family_of
+from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.model.sources import Source
 from emulab.plan.state import World
 
@@ -120,11 +115,7 @@ def built(
 def planned_with_objects(
     *families: Family, mode: str = "nftables", network: str = "vxlan"
 ) -> tuple[Objects, World]:
-    """Objects and world where labs have whatever families there are.
-
-    Not for a process that goes on to do something else.
-    """
-    clusterview.PLANNED = FAMILIES
+    """Objects and world."""
     return built(families, mode, network)
 
 

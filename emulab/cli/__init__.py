@@ -68,6 +68,7 @@ VERBS = {
     "policy": "say who may reach whom by NetworkPolicies",
     "lab": "begin an exercise: find out what is broken, and mend it",
     "compare": "compare the proxy modes of one lab, side by side",
+    "bench": "measure what each hop costs, and what a path carries",
     "explain": "say what a kind or a field of it is",
     "plan": "print what `up` would build, without building it",
     "image": "load, list and remove images that containers run",

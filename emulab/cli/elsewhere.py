@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _EDITED = "change the manifest, `emulab diff -f` it and `emulab apply -f` it"
-_NODES = "nodes have no taints here; the Cluster's `spec.nodes` says which there are"
+_NODES = "nodes have taints of their own when they are lost; the Cluster's `spec.nodes` says which there are"
 _NO_API = "a lab has no API server that kubectl's configuration could name"
 
 ELSEWHERE = {

@@ -16,6 +16,7 @@ from emulab.cluster.freeaddresses import first_free, service_families, underlay_
 from emulab.errors import UserError
 from emulab.kinds.core.hostnames import unfit_hostname
 from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.servicefamilies import families_for, policy_of
 from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, needs_node_ports
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.resolver import OWN_RESOLVER
@@ -111,8 +112,10 @@ def _incomplete(o: Object) -> Object | None:
     spec = o.spec
     if spec.get("type", "ClusterIP") == "ExternalName":
         return None
+    names, many = spec.get("ipFamilies"), spec.get("clusterIPs")
     lacks = (
-        not (spec.get("clusterIP") and spec.get("clusterIPs"))
+        not (spec.get("clusterIP") and many and names and spec.get("ipFamilyPolicy"))
+        or (len(many) < len(names) and many[0] != "None")
         or (needs_node_ports(spec) and not all(p.get("nodePort") for p in spec.get("ports") or ()))
         or (needs_health_check(spec) and not spec.get("healthCheckNodePort"))
     )
@@ -130,11 +133,13 @@ def _services(objects: Objects, cluster: Cluster) -> list[Change]:
     changes: list[Change] = []
     for o in lacking.values():
         spec = dict(o.spec)
-        if not spec.get("clusterIP"):
-            given = [_cluster_ip(o.key, cluster, f, used) for f in service_families(spec, cluster)]
-            spec["clusterIP"], spec["clusterIPs"] = given[0], given
-        if not spec.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
+        spec["ipFamilyPolicy"] = policy_of(spec)
+        spec["ipFamilies"] = families_for(spec, [family.name for family in cluster.families])
+        given = list(spec.get("clusterIPs") or filter(None, [spec.get("clusterIP")]))
+        if given[:1] != ["None"]:
+            lacking_families = service_families(spec, cluster)[len(given) :]
+            given += [_cluster_ip(o.key, cluster, family, used) for family in lacking_families]
+        spec["clusterIP"], spec["clusterIPs"] = given[0], given
         if needs_node_ports(spec):
             spec["ports"] = _with_node_ports(o, node_ports)
         if needs_health_check(spec) and not spec.get("healthCheckNodePort"):

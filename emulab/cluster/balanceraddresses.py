@@ -25,7 +25,7 @@ from emulab.kinds.underlay import (
 )
 from emulab.model.addresses import IPAddress
 from emulab.model.collection import Change, Objects, PutStatus
-from emulab.model.families import family_of
+from emulab.model.families import Family, families_of, family_of, first
 from emulab.model.objects import Object
 
 
@@ -45,7 +45,7 @@ def balancer_addresses(objects: Objects, cluster: Cluster) -> list[Change]:
     wanted = {a for o in objects.kind(SERVICE) if (a := asked_address(o, cluster)) is not None}
     for o in services.values():
         asked = asked_address(o, cluster)
-        if asked is not None and asked in vips:
+        if asked is not None and asked in vips and str(asked) not in ingress_ips(o):
             if (shared := sharing(o, asked, objects)) is None:
                 continue  # it waits until the address is free: `balancerevents` tells of it
             entries = [{"ip": str(asked), "ipMode": ip_mode(o)}]
@@ -55,8 +55,10 @@ def balancer_addresses(objects: Objects, cluster: Cluster) -> list[Change]:
             changes.append(PutStatus(o.key, {**o.status, **given, "loadBalancer": {"ingress": entries}}))
             continue
         families = service_families(o.spec, cluster)
-        underlays = [u for u in cluster.underlays if u.family in families]
-        pairs = [_service_balancer(o, u, used, vips, wanted, asked) for u in underlays]
+        pairs = [
+            _kept(o, family) or _service_balancer(o, cluster.underlay(family), used, vips, wanted, asked)
+            for family in families
+        ]
         own, virtual = zip(*pairs, strict=True)
         entries = [{"ip": str(vip), "ipMode": ip_mode(o)} for vip in virtual]
         status = {**o.status, **with_addresses(own), "loadBalancer": {"ingress": entries}}
@@ -131,10 +133,20 @@ def sharing(o: Object, asked: IPAddress, objects: Objects) -> Object | None:
     return holders[0]
 
 
+def _kept(o: Object, family: Family) -> tuple[IPAddress, IPAddress] | None:
+    """Address and virtual address that a Service's balancer has in a family already."""
+    own = first(underlay_addresses(o), family)
+    virtual = first(map(ip_address, ingress_ips(o)), family)
+    return (own, virtual) if own is not None and virtual is not None else None
+
+
 def _unbalanced(o: Object) -> Object | None:
-    """A Service that waits for a balancer."""
-    waits = o.spec.get("type") == "LoadBalancer" and not o.status.get("address") and not is_internal(o)
-    return o if waits and is_of_known_class(o) else None
+    """A Service that waits for a balancer, or for one of families that it had not."""
+    if o.spec.get("type") != "LoadBalancer" or is_internal(o) or not is_of_known_class(o):
+        return None
+    names = list(o.spec.get("ipFamilies") or ())
+    had = [family.name for family in families_of(map(ip_address, ingress_ips(o)))]
+    return o if not o.status.get("address") or (names and had and had != names) else None
 
 
 def _of_other_mode(o: Object) -> PutStatus | None:

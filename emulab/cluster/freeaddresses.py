@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from emulab.errors import UserError
+from emulab.kinds.core.servicefamilies import families_for
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.kind import ADDRESSED
@@ -43,14 +44,9 @@ def underlay_taken(objects: Objects, cluster: Cluster) -> set[IPAddress]:
 
 
 def service_families(spec: Mapping[str, Any], cluster: Cluster) -> Families:
-    """The families of a Service: those asked for, then the cluster's, as many as its `ipFamilyPolicy` says (KEP-563).
-
-    One that the cluster hasn't is left out; admission tells of it.
-    """
-    asked = [f for name in spec.get("ipFamilies") or () for f in cluster.families if f.name == name]
-    both = tuple(dict.fromkeys((*asked, *cluster.families)))
-    dual = len(asked) > 1 or spec.get("ipFamilyPolicy") in ("PreferDualStack", "RequireDualStack")
-    return both if dual else both[:1]
+    """The families of a Service's addresses. One that the cluster hasn't is left out; admission tells of it."""
+    names = families_for(spec, [family.name for family in cluster.families])
+    return tuple(family for name in names for family in cluster.families if family.name == name)
 
 
 def unplaced(o: Object) -> Object | None:

@@ -21,12 +21,12 @@ from emulab.kinds.installed import (
     INGRESS_CLASS_NAME,
     INGRESS_NAME,
     INGRESS_NAMESPACE,
-    NODE_CACHE_ADDRESS,
     NODE_CACHE_NAME,
     NODE_CACHE_UPSTREAM,
     SERVED_BY,
     api_address,
     cluster_dns_address,
+    node_cache_address,
 )
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import (
@@ -235,7 +235,7 @@ def _node_caches(cluster: Cluster) -> list[Object]:
         "image": NODE_CACHE_IMAGE,
         "args": [
             "-localip",
-            NODE_CACHE_ADDRESS,
+            node_cache_address(cluster),
             "-conf",
             "/etc/Corefile",
             "-upstreamsvc",
@@ -246,7 +246,7 @@ def _node_caches(cluster: Cluster) -> list[Object]:
             {"name": "metrics", "containerPort": 9253, "protocol": "TCP"},
         ],
         "livenessProbe": {
-            "httpGet": {"host": NODE_CACHE_ADDRESS, "path": "/health", "port": 8080},
+            "httpGet": {"host": node_cache_address(cluster), "path": "/health", "port": 8080},
             "initialDelaySeconds": 60,
             "timeoutSeconds": 5,
         },

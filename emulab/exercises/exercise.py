@@ -13,7 +13,8 @@ from emulab.exercises.checks import Trial, read_trial
 
 
 class Breakage(NamedTuple):
-    """One way in which an exercise's lab is broken: manifests, and commands of places; and how it is mended.
+    """One way in which an exercise's lab is broken: manifests, commands of places, and what is applied `then`; and how
+    it is mended.
 
     `mend`: command lines of emulab, without `emulab` and `-l`; `{file}` is a file with `manifest`.
     """
@@ -23,6 +24,7 @@ class Breakage(NamedTuple):
     solution: str
     mend: tuple[str, ...]
     manifest: str
+    then: str = ""  # manifests
 
 
 class Exercise(NamedTuple):
@@ -68,4 +70,5 @@ def _breakage(raw: Mapping[str, Any]) -> Breakage:
         raw["solution"].strip(),
         tuple(raw.get("mend") or ()),
         raw.get("manifest") or "",
+        raw.get("then") or "",
     )

@@ -26,7 +26,7 @@ _ADDRESSES = ip_interface("192.0.2.1/24"), ip_interface("192.0.2.2/24")  # RFC 5
 _PORT = 7  # of echo
 
 
-class Held(NamedTuple):
+class MeasuredDelay(NamedTuple):
     """By what packets are held, and for how many nanoseconds: at the least, in the middle, and at the most."""
 
     kind: str
@@ -42,7 +42,7 @@ class Held(NamedTuple):
         )
 
 
-def measured() -> Held:
+def measured() -> MeasuredDelay:
     """Builds a wire, sends packets over it, and takes it down. Blocks for a tenth of a second. Raises EmulabError."""
     whole, held = _wires()
     kernel = KernelNetwork()
@@ -59,7 +59,7 @@ def measured() -> Held:
         kinds = {TC.decode(body).get("TCA_KIND") for body in known}
     finally:
         kernel.close()
-    return Held(
+    return MeasuredDelay(
         "netem" if "netem" in kinds else "HTB",
         taken[len(taken) // 20],
         statistics.median(taken),

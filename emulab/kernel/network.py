@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from operator import itemgetter
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.links import kinds
@@ -46,7 +46,7 @@ class Sync:
     before: Rules | None
     after: Rules | None
     seconds: float | None = None
-    forgotten: int = 0  # UDP flows
+    forgotten: Mapping[int, int] = field(default_factory=dict)  # numbers of UDP flows, by the version of IP
 
 
 class KernelNetwork:

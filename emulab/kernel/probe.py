@@ -77,6 +77,14 @@ def missing_for(mode: str, scheduler: str = "rr") -> str:
     return "; ".join([problems, *remedies])
 
 
+def lack_of(mode: str, scheduler: str, ipv6: bool) -> str:
+    """Why a lab of this proxy mode, with or without IPv6, can't work here, in one line; "" where it can. As above."""
+    if missing := missing_for(mode, scheduler):
+        return f"proxy mode {mode} can't work here: {missing}"
+    tried = _try(_IPV6, partial(_apply, _ipv6_network())) if ipv6 else _IPV6
+    return f"IPv6 can't work here: {tried.problem}; {tried.remedy}" if tried.problem else ""
+
+
 Attempt = tuple[Feature, Callable[[], object]]
 
 
@@ -162,6 +170,12 @@ _DELAYS = Feature(
     _KERNEL_MODULES.format("CONFIG_NET_SCH_HTB, NET_SCH_TBF, NET_CLS_BPF, NFT_FWD_NETDEV and NFT_DUP_NETDEV"),
 )
 _IPVS = Feature("ipvs", "proxy mode ipvs", False, ipvs.REMEDY)
+_IPV6 = Feature(
+    "IPv6",
+    "labs of that family",
+    False,
+    "boot the kernel without ipv6.disable=1; in a container: mount /proc/sys writable (docker run --privileged)",
+)
 _IPTABLES = Feature("iptables", "proxy mode iptables", False, "apt install iptables")
 _SCTP = Feature(
     "sctp",
@@ -260,6 +274,18 @@ def _networks() -> Iterator[tuple[Feature, Network]]:
         remedy = _KERNEL_MODULES.format(option)
         yield Feature(name, purpose, True, remedy), Network(two, frozenset(items))
     yield from _rule_checks()
+    yield _IPV6, _ipv6_network()
+
+
+def _ipv6_network() -> Network:
+    """A node's way in IPv6: forwarding, an address, a rule of NAT66."""
+    chain = "{ type nat hook postrouting priority 100 ; policy accept ; }"
+    rules = Ruleset("ip6", "probe", {"c": (chain, "masquerade fully-random")})
+    veth = Veth("a", "v0", _MAC.format(6), "b", "v0", _MAC.format(7), 1500)
+    address = Address("a", "v0", ip_interface("2001:db8::1/64"))
+    sysctls = (("net/ipv6/conf/default/disable_ipv6", "0"), ("net/ipv6/conf/all/forwarding", "1"))
+    names = {name: Namespace(name, sysctls) for name in ("a", "b")}
+    return Network(names, frozenset({veth, address}), {("a", "ip6 probe"): rules})
 
 
 def _rule_checks() -> Iterator[tuple[Feature, Network]]:

@@ -25,6 +25,11 @@ class Columns(NamedTuple):
     cells: Callable[[Raw, float], Cells]
 
 
+def socket_name(address: str, port: object) -> str:
+    """`10.0.0.1:80` or `[fd00::1]:80`; as `emulab.model.addresses` has it, which lists load without."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def name(o: Raw) -> str:
     return str(o["metadata"]["name"])
 

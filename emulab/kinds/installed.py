@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import IPV4, IPV6, Family
 
 INGRESS_NAMESPACE, INGRESS_NAME = "ingress-nginx", "ingress-nginx-controller"
 DNS_NAMESPACE, DNS_SERVICE = "kube-system", "kube-dns"
 INGRESS_CLASS_NAME, CONTROLLER = "nginx", "k8s.io/ingress-nginx"
 API_NAMESPACE, API_SERVICE, API_PORT = "default", "kubernetes", 6443
 """The Service of the API server, and the port of its endpoint, which is kubeadm's."""
-NODE_CACHE_NAME, NODE_CACHE_UPSTREAM, NODE_CACHE_ADDRESS = (
-    "node-local-dns",
-    "kube-dns-upstream",
-    "169.254.20.10",
-)
+NODE_CACHE_NAME, NODE_CACHE_UPSTREAM = "node-local-dns", "kube-dns-upstream"
 """NodeLocal DNSCache, as its manifest in kubernetes/kubernetes has it."""
+_NODE_CACHE_ADDRESSES: Mapping[Family, str] = {IPV4: "169.254.20.10", IPV6: "fd00:20::10"}
+"""The usual one in IPv4; in IPv6 the documentation wants a unique local one (RFC 4193), as links' are a link's own."""
 SERVED_BY = {"emulab.dev/served-by": "load-balancers"}
 
 
@@ -23,9 +24,14 @@ def cluster_dns_address(cluster: Cluster) -> str:
     return str(cluster.service_cidrs[0][10])
 
 
+def node_cache_address(cluster: Cluster) -> str:
+    """Where the caches of all nodes answer, in the primary family as kube-dns does."""
+    return _NODE_CACHE_ADDRESSES[cluster.families[0]]
+
+
 def asked_dns_address(cluster: Cluster) -> str:
     """Whom Pods ask (the kubelet's `clusterDNS`): kube-dns, or the cache of their node."""
-    return NODE_CACHE_ADDRESS if cluster.node_cache else cluster_dns_address(cluster)
+    return node_cache_address(cluster) if cluster.node_cache else cluster_dns_address(cluster)
 
 
 def api_address(cluster: Cluster) -> str:

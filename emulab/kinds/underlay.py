@@ -22,7 +22,7 @@ DEFAULT_VPC = IPv4Network("10.0.0.0/24")
 
 _INTERNET = {IPV4: ip_network("198.51.100.0/24"), IPV6: ip_network("2001:db8:1::/64")}
 _PUBLIC = {IPV4: ip_network("203.0.113.0/24"), IPV6: ip_network("2001:db8:2::/64")}
-_VPC6 = ip_network("fd00:10::/64")
+VPC6 = ip_network("fd00:10::/64")
 _MOST = 1 << 16  # addresses of a network that are ever given
 
 PUBLIC_NETWORKS = (*_INTERNET.values(), *_PUBLIC.values())
@@ -124,7 +124,7 @@ class Underlay:
 
 def underlay_of(family: Family, vpc: IPNetwork = DEFAULT_VPC) -> Underlay:
     """The networks of a family; `vpc` is that of IPv4."""
-    own = vpc if family is IPV4 else _VPC6
+    own = vpc if family is IPV4 else VPC6
     return Underlay(family, _INTERNET[family], own, _PUBLIC[family])
 
 

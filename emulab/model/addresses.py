@@ -52,6 +52,11 @@ def socket_name(address: IPAddress | str, port: int | str) -> str:
     return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
 
 
+def url_host(host: str) -> str:
+    """A host as a URL has it: an address of IPv6 in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
 def parse_socket_name(text: str) -> tuple[str, int] | None:
     """Host and port of a `socket_name`, or of `web.example.com:80`; None for what is none."""
     host, _, port = text.rpartition(":")

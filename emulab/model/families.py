@@ -105,6 +105,13 @@ def families_of(values: Iterable[IPAddress | IPNetwork]) -> Families:
     return tuple(dict.fromkeys(map(family_of, values)))
 
 
+def by_families(values: Iterable[T], families: Families) -> list[T]:
+    """All of them, those of the primary family first: as a kubelet sorts a pod's addresses by its node's
+    (`sortPodIPs` in pkg/kubelet/kubelet_pods.go)."""
+    order = [family.version for family in families]
+    return sorted(values, key=lambda v: order.index(v.version) if v.version in order else len(order))
+
+
 def of_family(values: Iterable[T], family: Family) -> tuple[T, ...]:
     """Those of one family."""
     return tuple(v for v in values if v.version == family.version)

@@ -113,6 +113,7 @@ REASONS = {
     "name": "a name server answered with another error",
     "no-name-answer": "a name server got the question and kept silent",
     "no-name-server": "no question left the sender",
+    "stale-name": "a cache answered with an address that the name hasn't any more",
     # objects
     "no-endpoints": "a Service has nobody to serve it",
     "no-local-endpoints": "a Service has nobody to serve it on the node that its traffic policy binds it to",

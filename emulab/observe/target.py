@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from emulab.errors import UserError
+from emulab.model.addresses import is_address, parse_address, socket_name, url_host
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 TRANSPORTS = ("tcp", "udp")
@@ -25,14 +26,16 @@ class RequestTarget(NamedTuple):
     """Where a request goes to. `path` is an HTTP request's, with its query; "" for plain TCP and UDP."""
 
     protocol: str  # http | https | tcp | udp
-    host: str  # a name, or an IPv4 address
+    host: str  # a name, or an address
     port: int
     path: str
 
     @property
     def authority(self) -> str:
         """What a Host field says: the port only where it isn't one of HTTP's own."""
-        return self.host if self.port in DEFAULT_PORTS.values() else f"{self.host}:{self.port}"
+        return (
+            url_host(self.host) if self.port in DEFAULT_PORTS.values() else socket_name(self.host, self.port)
+        )
 
 
 def parse(text: str) -> RequestTarget:
@@ -49,9 +52,10 @@ def parse(text: str) -> RequestTarget:
             raise UserError(f"{text}: {scheme} has no path; write {scheme}://HOST:PORT")
         return RequestTarget(scheme, *_needs_port(text, place), "")
     if not scheme:
-        if ":" in place and path.lower() in ("", "/tcp", "/udp"):
+        has_port = ":" in place.rpartition("]")[2]
+        if has_port and path.lower() in ("", "/tcp", "/udp"):
             return RequestTarget(path[1:].lower() or "tcp", *_needs_port(text, place), "")
-        if ":" in place and path.lower() == "/sctp":
+        if has_port and path.lower() == "/sctp":
             raise UserError(
                 f"{text}: SCTP can't be sent, only tcp and udp (for the path {path}: http://{text})"
             )
@@ -73,7 +77,7 @@ def _split(rest: str) -> tuple[str, str]:
 def _needs_port(text: str, place: str) -> tuple[str, int]:
     host, port = _host_and_port(text, place)
     if not port:
-        raise UserError(f"{text}: a port is missing; write {host}:PORT")
+        raise UserError(f"{text}: a port is missing; write {url_host(host)}:PORT")
     return host, port
 
 
@@ -81,10 +85,7 @@ def _host_and_port(text: str, place: str) -> tuple[str, int]:
     """The host, checked, and the port, 0 for none. Raises UserError."""
     if "@" in place:
         raise UserError(f"{text}: a user name can't be in it; write -H 'Authorization: …'")
-    if place.startswith("[") or place.count(":") > 1:
-        raise UserError(f"{text}: that is IPv6, and labs have IPv4 alone; write a name or an IPv4 address")
-    host, _, port = place.partition(":")
-    _check_host(text, host)
+    host, port = _in_brackets(text, place) if place.startswith("[") else _plain(text, place)
     if not port:
         return host.lower(), 0
     if not (port.isascii() and port.isdigit()):
@@ -92,6 +93,31 @@ def _host_and_port(text: str, place: str) -> tuple[str, int]:
     if len(port) > 5 or not 1 <= int(port) <= 65535:
         raise UserError(f"{text}: port {port} is out of range; ports are 1 to 65535")
     return host.lower(), int(port)
+
+
+def _plain(text: str, place: str) -> tuple[str, str]:
+    """A name or an address of IPv4, and what follows a colon."""
+    if place.count(":") > 1:
+        there, _, port = place.rpartition(":")
+        example = f"[{place}]" if is_address(place) else f"[{there}]:{port}"
+        raise UserError(f"{text}: an address of IPv6 stands in brackets, such as {example}")
+    host, _, port = place.partition(":")
+    _check_host(text, host)
+    return host, port
+
+
+def _in_brackets(text: str, place: str) -> tuple[str, str]:
+    """An address of IPv6 (RFC 3986 section 3.2.2), and what follows a colon."""
+    host, closed, rest = place[1:].partition("]")
+    if (
+        not closed
+        or (rest and not rest.startswith(":"))
+        or not is_address(host)
+        or ":" not in host
+        or "%" in host
+    ):
+        raise UserError(f"{text}: {place!r} is no IPv6 address in brackets, such as [2001:db8::1]:80")
+    return str(parse_address(host)), rest[1:]
 
 
 def _check_host(text: str, host: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import Family
 from emulab.plan.cni import plugin_of
 from emulab.plan.cni.plugin import Node
+from emulab.plan.cni.podlinks import has_global_pods
 from emulab.plan.draft import Draft
+from emulab.plan.links import Route
 from emulab.plan.proxy.modes.mode import Site
 from emulab.plan.state import Tuning
 from emulab.plan.sysctls import forwarder
@@ -22,9 +25,22 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
         draft.place(node.name, "node", node.addresses, resolv_conf)
     for family in cluster.families:
         plugin.plan_nodes(draft, nodes, cluster, family)
-    for rules in [plugin.masquerade(cluster, family) for family in cluster.families]:
+    for family in cluster.families:
+        if has_global_pods(cluster, family):
+            _ways_to_pods(draft, nodes, cluster, family)
+            continue
+        rules = plugin.masquerade(cluster, family)
         for node in nodes:
             draft.rules(node.name, rules)
     for node in nodes:
         draft.rules(node.name, Tuning(cluster.conntrack))
     return [Site(node.name, node.addresses, tuple(draft.addresses[node.name])) for node in nodes]
+
+
+def _ways_to_pods(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """Pods whose addresses hold everywhere need no translation, and the router knows their nodes, as that of a cloud
+    does which has delegated a prefix to each node. The resolver, with a leg in each network, answers them in theirs."""
+    for network in cluster.pods_of(family):
+        draft.add(Route("resolver", network, "eth1", cluster.underlay(family).router_vpc))
+    for node in nodes:
+        draft.add(Route("router", node.pod_range(family), "vpc", node.address(family)))

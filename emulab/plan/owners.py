@@ -29,6 +29,7 @@ from emulab.plan.mesh import expanded
 from emulab.plan.owner import Owner
 from emulab.plan.proxy.intents import Candidates, usable
 from emulab.plan.proxy.ports import candidates
+from emulab.plan.publishednames import published
 from emulab.plan.state import World
 
 OwnerQuestion = tuple[str, str, int]
@@ -36,7 +37,8 @@ OwnerQuestion = tuple[str, str, int]
 
 Instead of a protocol also, with what is in the address's stead: `host`: which Ingress has a host; `upstream`: which
 Service an ingress calls `NAMESPACE/SERVICE/PORT`; `pods`: which node an address is set aside for; `place`: how a
-place's links and routes were planned; `like`: names that are much like one; `faults`: what is broken on purpose.
+place's links and routes were planned; `like`: names that are much like one; `published`: the addresses that a name has
+outside the cluster; `faults`: what is broken on purpose.
 """
 
 
@@ -56,6 +58,8 @@ def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -
             owner = index.pods(address)
         elif protocol == "place":
             owner = planned(world, address)
+        elif protocol == "published":
+            owner = published(world, address)
         elif protocol == "faults":
             owner = _faults(objects)
         elif protocol == "like":

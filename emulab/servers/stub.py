@@ -75,6 +75,12 @@ def socket_family(address: str) -> int:
     return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
 
 
+def families_at(keys: Iterable[str]) -> tuple[int, ...]:
+    """The families of a server's own addresses, by the keys of its sockets (`tcp/fd00::1/80`); IPv4 without any."""
+    found = dict.fromkeys(socket_family(key.split("/")[1]) for key in keys)
+    return tuple(found) or (int(socket.AF_INET),)
+
+
 async def resolve(name: str, config: ResolverConfig, open_socket: OpenSocket) -> str:
     """The first address of a name, of the first of the place's families that it has any of.
 

@@ -25,6 +25,7 @@ from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.servernames import is_secured, server_names
 from emulab.kinds.registry import CLIENT, INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.kinds.underlay import virtual_addresses
+from emulab.model.addresses import socket_name, url_host
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
@@ -81,7 +82,7 @@ class _Deriving:
             for protocol, number in balancer.sockets:
                 port = ServicePort.of({"protocol": protocol, "port": number})
                 backends = self._backends(service)
-                for vip in virtual_addresses(o)[:1]:
+                for vip in virtual_addresses(o):
                     yield "balancer", f"{self._client}={_target(str(vip), port, backends)}"
 
     def _internal(
@@ -98,7 +99,7 @@ class _Deriving:
         yield from (
             ("cluster IP from its endpoint", f"{_source(p)}={_target(name, port, backends)}") for p in own
         )
-        for address in service.cluster_ips[:1]:
+        for address in service.cluster_ips:
             for node in list(self._nodes)[:1]:
                 yield "cluster IP from a node", f"{node}={_target(str(address), port, backends)}"
 
@@ -132,7 +133,7 @@ class _Deriving:
                     plain = (
                         path.path if path.path_type != "ImplementationSpecific" else path.path.split("(")[0]
                     )
-                    yield "ingress", f"{self._client}={scheme}://{host}{plain or '/'}"
+                    yield "ingress", f"{self._client}={scheme}://{url_host(host)}{plain or '/'}"
 
     def unserved(self) -> Iterator[tuple[str, str]]:
         """A port, and an address, that no Service has."""
@@ -144,10 +145,10 @@ class _Deriving:
             ports = {p.port for p in with_address[0].ports}
             free = next(p for p in range(UNUSED_PORT, 65536) if p not in ports)
             for source in sources:
-                yield "unused port", f"{source}={with_address[0].cluster_ips[0]}:{free}"
+                yield "unused port", f"{source}={socket_name(with_address[0].cluster_ips[0], free)}"
         network = cluster_of(self._objects).service_cidrs[0]
         last = next(a for n in range(2, 99) if (a := str(network[-n])) not in used)
-        yield from (("unused address", f"{source}={last}:80") for source in sources[:1])
+        yield from (("unused address", f"{source}={socket_name(last, 80)}") for source in sources[:1])
 
     def _backends(self, service: Service) -> list[Object]:
         if not service.selector:
@@ -178,10 +179,10 @@ def _source(pod: Object) -> str:
 
 def _target(host: str, port: ServicePort, backends: Sequence[Object]) -> str:
     if port.protocol == "UDP":
-        return f"{host}:{port.port}/udp"
+        return f"{socket_name(host, port.port)}/udp"
     if not all(map(_speaks_http, backends)):
-        return f"{host}:{port.port}"
-    return f"http://{host}/" if port.port == 80 else f"http://{host}:{port.port}/"
+        return socket_name(host, port.port)
+    return f"http://{url_host(host)}/" if port.port == 80 else f"http://{socket_name(host, port.port)}/"
 
 
 def _speaks_http(pod: Object) -> bool:

@@ -1,7 +1,7 @@
 """Benchmarks: one module a verb of `scripts/bench`, and what they share.
 
 * `bringup`, `path`, `trace`, `services`, `l7`, `ingress`: the verbs.
-* `report`: samples, rows with ratios, the table and its JSON.
+* `printed`: the rows with their ratios on the screen. Statistics, turns and tables are `emulab.bench`'s.
 * `labs`: labs started with the real command line, in a run directory of their own.
 * `many`, `chains`: many Services as manifests, and as kube-proxy's own nftables rules.
 * `changes`, `latency`, `plot`: parts of `services`.

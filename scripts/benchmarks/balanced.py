@@ -18,8 +18,10 @@ from pathlib import Path
 
 from benchmarks.balancersides import Balancer, Surroundings
 from benchmarks.loads import Loaded, wrk
-from benchmarks.proxied import HOST, cpu_nanoseconds, idle_bytes
+from benchmarks.proxied import HOST, idle_bytes
 from benchmarks.sides import BIG, SMALL
+from emulab.bench.processors import used
+from emulab.bench.turns import order
 
 IDLE = 5000
 CLOSED = "Connection: close"
@@ -46,7 +48,7 @@ def main(rounds: int, seconds: int, parts: Sequence[str]) -> Figures:
                     figures["idle"][one.name].append(idle_bytes(one.pid, (one.address, 80), IDLE))
             for number in range(rounds):
                 for part in [part for part in LOADS if part in parts]:
-                    for one in balancers if number % 2 else reversed(balancers):
+                    for one in order(balancers, number):
                         _measure(one, surroundings.clients, part, seconds, figures)
         finally:
             surroundings.strike()
@@ -54,13 +56,13 @@ def main(rounds: int, seconds: int, parts: Sequence[str]) -> Figures:
 
 
 def _measure(one: Balancer, clients: Sequence[str], part: str, seconds: int, figures: Figures) -> None:
-    before = cpu_nanoseconds(one.pid) if one.pid else 0
+    before = used(one.pid) if one.pid else 0
     loaded = _load(one, clients, part, seconds)
     figures[part][one.name].append(loaded.rate)
     if part == "small":
         figures["small p99"][one.name].append(loaded.p99)
     if one.pid:
-        spent = (cpu_nanoseconds(one.pid) - before) / 1e3 / loaded.requests
+        spent = (used(one.pid) - before) / 1e3 / loaded.requests
         figures[f"{part} CPU"][one.name].append(spent)
 
 

@@ -17,7 +17,8 @@ from dataclasses import replace
 from benchmarks.balanced import IDLE, PARTS
 from benchmarks.balancersides import EMULAB, HAPROXY, NAT
 from benchmarks.labs import ROOT, isolated
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow, ratio
 
 # Figure, what it is, its unit, the goals of the ratios to HAProxy of modes proxy and nat, whether these are least ones.
 FIGURES = (
@@ -68,17 +69,17 @@ def _measure(rounds: int, seconds: int, parts: list[str]) -> dict[str, dict[str,
     return figures
 
 
-def _rows(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
+def _rows(figures: dict[str, dict[str, list[float]]]) -> list[FigureRow]:
     rows = []
     for name, what, unit, goal, goal_of_nat, least in FIGURES:
         there = figures.get(name, {})
         sides = [side for side in (EMULAB, HAPROXY, NAT) if side in there]
-        rows += [Row(f"{what}, {side}", tuple(there[side]), unit) for side in sides]
+        rows += [FigureRow(f"{what}, {side}", tuple(there[side]), unit) for side in sides]
         for side, wanted in ((EMULAB, goal), (NAT, goal_of_nat)):
             if side in there:
                 compared = ratio(f"  {side} / {HAPROXY}", there[side], there[HAPROXY], wanted)
                 rows.append(replace(compared, least=least))
     for side, taken in figures.get("idle", {}).items():
         goal = IDLE_GOAL if side == EMULAB else None
-        rows.append(Row(f"idle connection, {side}", tuple(taken), "bytes", goal))
+        rows.append(FigureRow(f"idle connection, {side}", tuple(taken), "bytes", goal))
     return rows

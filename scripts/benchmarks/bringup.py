@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from benchmarks import containers
 from benchmarks.labs import ROOT, Labs, isolated, manifest
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow, ratio
 
 HERE = Path(__file__).resolve().parent
 DEBIAN_PYTHON = "/usr/bin/python3"
@@ -91,9 +92,9 @@ NOTES = (
 )
 
 
-def _rows(samples: dict[str, list[float]], large: bool) -> list[Row]:
-    def row(what: str, key: str, unit: str = "s", goal: float | None = None) -> Row:
-        return Row(what, tuple(samples[key]), unit, goal)
+def _rows(samples: dict[str, list[float]], large: bool) -> list[FigureRow]:
+    def row(what: str, key: str, unit: str = "s", goal: float | None = None) -> FigureRow:
+        return FigureRow(what, tuple(samples[key]), unit, goal)
 
     up, kernel = f"up {SMALL.text}", f"kernel {SMALL.text}"
     rows = [
@@ -124,10 +125,10 @@ def _rows(samples: dict[str, list[float]], large: bool) -> list[Row]:
         row("emulab up: 1,000 pods, 100 Services, 10 nodes", f"up {LARGE.text}"),
         row("emulab down: 1,000 pods", f"down {LARGE.text}"),
         row("kernel part of 1,000 pods", f"kernel {LARGE.text}"),
-        Row("time a pod at 1,000 pods", tuple(per_pod[0]), "ms"),
-        Row("time a pod at 200 pods", tuple(per_pod[1]), "ms"),
+        FigureRow("time a pod at 1,000 pods", tuple(per_pod[0]), "ms"),
+        FigureRow("time a pod at 200 pods", tuple(per_pod[1]), "ms"),
         ratio("  1,000 / 200", *per_pod, 1.1),
-        Row("memory a stand-in pod (PSS, 1,000 less 200)", tuple(memory), "kB", 150),
+        FigureRow("memory a stand-in pod (PSS, 1,000 less 200)", tuple(memory), "kB", 150),
     ]
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmarks.labs import Labs
 from benchmarks.many import Many, cluster_text, deployment_text, many, pod_text, slice_text, text
-from benchmarks.report import Row, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow
 
 LAB, NODES = "changes", ("node1", "node2")
 MODES = ("nftables", "iptables", "userspace")  # those that any kernel has
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"there is no mode {', '.join(sorted(unknown))}")
     if options.quick:
         options.services, options.repeats = 1_000, 2
-    rows: list[Row] = []
+    rows: list[FigureRow] = []
     with Labs() as labs:
         for mode in options.modes.split(","):
             rows += _measured(labs, mode, many(options.services, options.endpoints), options.repeats)
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _measured(labs: Labs, mode: str, services: list[Many], repeats: int) -> list[Row]:
+def _measured(labs: Labs, mode: str, services: list[Many], repeats: int) -> list[FigureRow]:
     pods = [pod_text(f"web{n}", NODES[n % 2]) for n in range(4)]
     texts = [cluster_text(len(NODES), mode), *pods, deployment_text("moving", 3)]
     labs.command("-l", LAB, "up", labs.write("lab.yaml", "---\n".join(texts)))
@@ -95,8 +96,12 @@ def _measured(labs: Labs, mode: str, services: list[Many], repeats: int) -> list
         row
         for what in changes
         for row in (
-            Row(f"{what}: CPU, {size}", tuple(samples[f"{what} cpu"]), "ms", None if what == FLOOR else CPU),
-            Row("  longest pause", tuple(samples[f"{what} pause"]), "ms", None if what == FLOOR else PAUSE),
+            FigureRow(
+                f"{what}: CPU, {size}", tuple(samples[f"{what} cpu"]), "ms", None if what == FLOOR else CPU
+            ),
+            FigureRow(
+                "  longest pause", tuple(samples[f"{what} pause"]), "ms", None if what == FLOOR else PAUSE
+            ),
         )
     ]
 

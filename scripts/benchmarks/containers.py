@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import smallimage
 from benchmarks.labs import Labs
-from benchmarks.report import Row
+from emulab.bench.figures import FigureRow
 
 HERE = Path(__file__).resolve().parent
 MANY = 100
@@ -45,17 +45,17 @@ def measure(labs: Labs, samples: defaultdict[str, list[float]]) -> None:
     samples["image more"].append((image - stand_in) * 1000)
 
 
-def rows(samples: dict[str, list[float]]) -> list[Row]:
+def rows(samples: dict[str, list[float]]) -> list[FigureRow]:
     """What was measured, with the goals."""
     return [
-        Row(f"emulab up: {MANY} stand-ins", tuple(samples["many stand-ins"]), "s"),
-        Row(f"emulab up: {MANY} programs, each run for 1 s", tuple(samples["many commands"]), "s", 5.0),
-        Row(f"emulab up: {MANY} images, each run for 1 s", tuple(samples["many images"]), "s", 5.0),
-        Row("one more Pod Ready, of a stand-in", tuple(samples["one stand-in"]), "ms"),
-        Row("one more Pod Ready, of a program", tuple(samples["one program"]), "ms"),
-        Row("one more Pod Ready, of an image", tuple(samples["one image"]), "ms"),
-        Row("  a program later than a stand-in", tuple(samples["one more"]), "ms", 40.0),
-        Row("  an image later than a stand-in", tuple(samples["image more"]), "ms", 40.0),
+        FigureRow(f"emulab up: {MANY} stand-ins", tuple(samples["many stand-ins"]), "s"),
+        FigureRow(f"emulab up: {MANY} programs, each run for 1 s", tuple(samples["many commands"]), "s", 5.0),
+        FigureRow(f"emulab up: {MANY} images, each run for 1 s", tuple(samples["many images"]), "s", 5.0),
+        FigureRow("one more Pod Ready, of a stand-in", tuple(samples["one stand-in"]), "ms"),
+        FigureRow("one more Pod Ready, of a program", tuple(samples["one program"]), "ms"),
+        FigureRow("one more Pod Ready, of an image", tuple(samples["one image"]), "ms"),
+        FigureRow("  a program later than a stand-in", tuple(samples["one more"]), "ms", 40.0),
+        FigureRow("  an image later than a stand-in", tuple(samples["image more"]), "ms", 40.0),
     ]
 
 

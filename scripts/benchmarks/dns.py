@@ -18,7 +18,8 @@ from dataclasses import replace
 from benchmarks.labs import ROOT, Labs, isolated
 from benchmarks.nameserved import CALM, MANY, NAMES, PARTS, Figures
 from benchmarks.nameservers import DNSMASQ, EMULAB, UNBOUND
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow, ratio
 
 SCENES = {
     "cached": "cached answers",
@@ -58,7 +59,9 @@ def main(arguments: list[str]) -> int:
     rows = _rows(figures)
     if "ready" in parts:
         rows.append(
-            Row("readiness until names follow", tuple(_readiness(3 if options.quick else TURNS)), "ms", READY)
+            FigureRow(
+                "readiness until names follow", tuple(_readiness(3 if options.quick else TURNS)), "ms", READY
+            )
         )
     show(rows, NOTES, options.output == "json")
     return 0
@@ -80,7 +83,7 @@ def _measure(rounds: int, seconds: int, parts: list[str]) -> Figures:
     return figures
 
 
-def _rows(figures: Figures) -> list[Row]:
+def _rows(figures: Figures) -> list[FigureRow]:
     rows = []
     for scene, what in SCENES.items():
         for kind, unit, goal, least in (
@@ -91,14 +94,16 @@ def _rows(figures: Figures) -> list[Row]:
             there = figures.get(f"{scene}{kind}", {})
             if not there:
                 continue
-            rows += [Row(f"{what}{kind}, {side}", tuple(values), unit) for side, values in there.items()]
+            rows += [
+                FigureRow(f"{what}{kind}, {side}", tuple(values), unit) for side, values in there.items()
+            ]
             for other in (DNSMASQ, UNBOUND):
                 compared = ratio(
                     f"  emulab / {other}", there[EMULAB], there[other], goal if other == DNSMASQ else None
                 )
                 rows.append(replace(compared, least=least))
         if lost := figures.get(f"{scene} lost"):
-            rows.append(Row(f"{what}, lost", tuple(lost[EMULAB]), "", LOST))
+            rows.append(FigureRow(f"{what}, lost", tuple(lost[EMULAB]), "", LOST))
     for name, what, unit, goal in (
         ("many begun", f"{MANY} Services, begun with", "ms", BEGUN),
         ("many begun CPU", "  CPU", "ms", None),
@@ -106,7 +111,7 @@ def _rows(figures: Figures) -> list[Row]:
         ("many memory", f"{MANY} Services, memory", "MB", MEMORY),
     ):
         if taken := figures.get(name, {}).get(EMULAB):
-            rows.append(Row(what, tuple(taken), unit, goal))
+            rows.append(FigureRow(what, tuple(taken), unit, goal))
     return rows
 
 

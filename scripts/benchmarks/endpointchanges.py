@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.labs import Labs
 from benchmarks.many import PORT, Many, cluster_text, deployment_text, many, pod_text, slice_text, text
-from benchmarks.report import Row
+from emulab.bench.figures import FigureRow
 
 NODES = ("node1", "node2")
 LAB = "many"
@@ -171,18 +171,18 @@ def _status(labs: Labs, field: str) -> float:
     return int(re.findall(rf"{field}:\s+(\d+) kB", status)[0]) * 1024 / 1e6
 
 
-def rows(titles: Sequence[str], samples: dict[str, list[float]]) -> list[Row]:
+def rows(titles: Sequence[str], samples: dict[str, list[float]]) -> list[FigureRow]:
     """Of the changes at these sizes."""
     found = []
     for title in titles:
         found += [
-            Row(f"one endpoint changed, {title}", tuple(samples[f"told {title}"]), "ms", 3),
-            Row("  one endpoint fewer", tuple(samples[f"fewer {title}"]), "ms", 3),
-            Row("  the whole request, until heard of", tuple(samples[f"heard {title}"]), "ms"),
-            Row("  the whole request, until answered", tuple(samples[f"answered {title}"]), "ms"),
+            FigureRow(f"one endpoint changed, {title}", tuple(samples[f"told {title}"]), "ms", 3),
+            FigureRow("  one endpoint fewer", tuple(samples[f"fewer {title}"]), "ms", 3),
+            FigureRow("  the whole request, until heard of", tuple(samples[f"heard {title}"]), "ms"),
+            FigureRow("  the whole request, until answered", tuple(samples[f"answered {title}"]), "ms"),
         ]
         if deleted := samples.get(f"deleted {title}"):
-            found.append(Row("  a pod deleted, until heard of", tuple(deleted), "ms"))
+            found.append(FigureRow("  a pod deleted, until heard of", tuple(deleted), "ms"))
     return found
 
 

@@ -17,8 +17,9 @@ from dataclasses import replace
 from benchmarks.ingressed import IDLE, MANY, PARTS
 from benchmarks.l7 import planned
 from benchmarks.labs import ROOT, isolated
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
 from benchmarks.sides import EMULAB, NGINX
+from emulab.bench.figures import FigureRow, ratio
 
 # Figure, what it is, its unit, the goal of its ratio to nginx, whether that is a least one.
 FIGURES = (
@@ -78,23 +79,25 @@ def _measure(rounds: int, seconds: int, parts: list[str]) -> dict[str, dict[str,
     return figures
 
 
-def _rows(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
+def _rows(figures: dict[str, dict[str, list[float]]]) -> list[FigureRow]:
     rows = []
     for name, what, unit, goal, least in FIGURES:
         there = figures.get(name, {})
         if not there:
             continue
-        rows += [Row(f"{what}, {side}", tuple(there.get(side, ())), unit) for side in (EMULAB, NGINX)]
+        rows += [FigureRow(f"{what}, {side}", tuple(there.get(side, ())), unit) for side in (EMULAB, NGINX)]
         compared = ratio("  emulab / nginx", there.get(EMULAB, ()), there.get(NGINX, ()), goal)
         rows.append(replace(compared, least=least))
     for side, taken in figures.get("idle", {}).items():
         rows.append(
-            Row(f"idle connection, {side}", tuple(taken), "bytes", IDLE_GOAL if side == EMULAB else None)
+            FigureRow(
+                f"idle connection, {side}", tuple(taken), "bytes", IDLE_GOAL if side == EMULAB else None
+            )
         )
     return rows + _of_rules(figures)
 
 
-def _of_rules(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
+def _of_rules(figures: dict[str, dict[str, list[float]]]) -> list[FigureRow]:
     rows = []
     for way in ("hosts", "paths"):
         if many := figures.get(f"{way} {MANY}"):
@@ -102,11 +105,15 @@ def _of_rules(figures: dict[str, dict[str, list[float]]]) -> list[Row]:
                 ratio(f"look-up among {MANY} {way}", many[EMULAB], figures[f"{way} 10"][EMULAB], FLAT)
             )
     if taken := figures.get("change CPU", {}).get(EMULAB):
-        rows.append(Row(f"changed rule of {MANY}, CPU", tuple(1e3 * t for t in taken), "ms", LIVE))
+        rows.append(FigureRow(f"changed rule of {MANY}, CPU", tuple(1e3 * t for t in taken), "ms", LIVE))
     for side, taken in figures.get("change", {}).items():
         goal = LIVE if side == EMULAB else None
-        rows.append(Row(f"changed rule of {MANY} live, {side}", tuple(1e3 * t for t in taken), "ms", goal))
         rows.append(
-            Row(f"  runs with failed requests, {side}", tuple(figures["failed"][side]), "", goal and 0.0)
+            FigureRow(f"changed rule of {MANY} live, {side}", tuple(1e3 * t for t in taken), "ms", goal)
+        )
+        rows.append(
+            FigureRow(
+                f"  runs with failed requests, {side}", tuple(figures["failed"][side]), "", goal and 0.0
+            )
         )
     return rows

@@ -22,8 +22,10 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 from benchmarks.loads import HTTP2, h2load, wrk
-from benchmarks.proxied import HOST, cpu_nanoseconds, cpu_of, idle_bytes
+from benchmarks.proxied import HOST, idle_bytes
 from benchmarks.sides import BIG, EMULAB, SMALL, Side, Stage
+from emulab.bench.processors import used
+from emulab.bench.turns import order
 
 SMALL_CONNECTIONS, NEW_CONNECTIONS, BIG_CONNECTIONS, TLS_CONNECTIONS = 32, 16, 16, 16
 FEW_CONNECTIONS = 4  # enough to have requests fail; more would only make others wait
@@ -52,7 +54,7 @@ def main(rounds: int, seconds: int, parts: Sequence[str]) -> Figures:
             _once(sides, figures, parts)
             for number in range(rounds):
                 for part, measure in LOADS.items():
-                    for side in (sides if number % 2 else reversed(sides)) if part in parts else ():
+                    for side in order(sides, number) if part in parts else ():
                         for name, value in measure(side, seconds).items():
                             figures[name][side.name].append(value)
             if "rules" in parts:
@@ -80,9 +82,9 @@ def _url(side: Side, path: str = SMALL, scheme: str = "http") -> str:
 
 
 def _small(side: Side, seconds: int) -> dict[str, float]:
-    before = cpu_of(side.pid)
+    before = used(side.pid)
     loaded = wrk(_url(side), SMALL_CONNECTIONS, seconds, f"Host: {HOST}")
-    cpu = (cpu_of(side.pid) - before) / loaded.requests
+    cpu = (used(side.pid) - before) / 1e3 / loaded.requests
     return {"small": loaded.rate, "small p99": loaded.p99, "small CPU": cpu}
 
 
@@ -90,19 +92,19 @@ def _loaded(
     name: str, connections: int, path: str, scheme: str, *fields: str
 ) -> Callable[[Side, int], dict[str, float]]:
     def measure(side: Side, seconds: int) -> dict[str, float]:
-        before = cpu_of(side.pid)
+        before = used(side.pid)
         loaded = wrk(_url(side, path, scheme), connections, seconds, f"Host: {HOST}", *fields)
-        return {name: loaded.rate, f"{name} CPU": (cpu_of(side.pid) - before) / loaded.requests}
+        return {name: loaded.rate, f"{name} CPU": (used(side.pid) - before) / 1e3 / loaded.requests}
 
     return measure
 
 
 def _h2(side: Side, _seconds: int) -> dict[str, float]:
-    before = cpu_of(side.pid)
+    before = used(side.pid)
     loaded = h2load(HOST, f"{side.address}:443", H2_CONNECTIONS, H2_STREAMS)
     if loaded.protocol != HTTP2:
         return {}
-    return {"h2": loaded.rate, "h2 CPU": (cpu_of(side.pid) - before) / loaded.requests}
+    return {"h2": loaded.rate, "h2 CPU": (used(side.pid) - before) / 1e3 / loaded.requests}
 
 
 CLOSED = "Connection: close"
@@ -149,15 +151,15 @@ def _rules(
             _use(own, many_rules(config, way, number), f"{way}{number}")
             script.write_text(_ASK.format(number=number, path=path, host=host))
             wrk(_url(own), SMALL_CONNECTIONS, seconds, script=str(script))  # each was asked for before
-            before = cpu_of(own.pid)
+            before = used(own.pid)
             loaded = wrk(_url(own), SMALL_CONNECTIONS, seconds, script=str(script))
-            figures[f"{way} {number}"][own.name].append((cpu_of(own.pid) - before) / loaded.requests)
+            figures[f"{way} {number}"][own.name].append((used(own.pid) - before) / 1e3 / loaded.requests)
     many = many_rules(config, HOSTS, MANY)
     for number in range(CHANGES + 1):  # the first one makes them many
-        spent = cpu_nanoseconds(own.pid)
+        spent = used(own.pid)
         _use(own, many, f"quiet{number}")
         if number:
-            figures["change CPU"][own.name].append((cpu_nanoseconds(own.pid) - spent) / 1e9)
+            figures["change CPU"][own.name].append((used(own.pid) - spent) / 1e9)
     for side in sides:
         _use(side, many, "many")
         time.sleep(SETTLED)

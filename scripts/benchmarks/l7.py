@@ -19,8 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.labs import ROOT, isolated
+from benchmarks.printed import show
 from benchmarks.proxied import HOST, UPSTREAM
-from benchmarks.report import Row, ratio, show
+from emulab.bench.figures import FigureRow, ratio
+from emulab.bench.turns import order
 
 PROGRAM = str(Path(__file__).resolve().parent / "proxied.py")
 FIGURES = (
@@ -78,7 +80,7 @@ def main(arguments: list[str]) -> int:
     plans = {name: planned(checkout) for name, checkout in checkouts.items()}
     samples: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(rounds):
-        for name in sorted(checkouts, reverse=bool(number % 2)):
+        for name in order(list(checkouts), number):
             figures = _measure(checkouts[name], plans[name], seconds)
             for (what, _), figure in zip(FIGURES, figures, strict=True):
                 samples[name, what].append(figure)
@@ -93,10 +95,10 @@ NOTES = (
 )
 
 
-def _rows(samples: dict[tuple[str, str], list[float]], names: list[str]) -> list[Row]:
+def _rows(samples: dict[tuple[str, str], list[float]], names: list[str]) -> list[FigureRow]:
     rows = []
     for what, unit in FIGURES:
-        rows += [Row(f"{what}, {name}", tuple(samples[name, what]), unit) for name in names]
+        rows += [FigureRow(f"{what}, {name}", tuple(samples[name, what]), unit) for name in names]
         if len(names) > 1:
             compared = ratio("  now / before", samples["now", what], samples["before", what], GOALS.get(what))
             rows.append(replace(compared, least=what == "requests"))

@@ -9,7 +9,6 @@ new connection walks through the rules of all Services, whatever it is to.
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import time
@@ -21,7 +20,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.labs import Labs
 from benchmarks.many import PORT, TARGET, cluster_text, many, pod_text, text
-from benchmarks.report import Row, number
+from emulab.bench.figures import FigureRow
+from emulab.bench.figures import number as digits
+from emulab.bench.turns import order
 
 PROGRAM = str(Path(__file__).resolve().parent / "connects.py")
 MODES = ("iptables", "nftables")
@@ -74,8 +75,8 @@ def measure(labs: Labs, sizes: Sequence[int], count: int) -> list[Measured]:
             there = size
             time.sleep(1)
             samples: dict[Way, list[float]] = {way: [] for way in WAYS}
-            for _ in range(max(1, count // BLOCK)):
-                for way in random.sample(WAYS, len(WAYS)):
+            for number in range(max(1, count // BLOCK)):
+                for way in order(WAYS, number):
                     samples[way] += askers[way.mode].connect(BLOCK, way.direct)
             found += [Measured(way, size, tuple(s)) for way, s in samples.items()]
     for mode in MODES:
@@ -134,7 +135,7 @@ def _lab(labs: Labs, mode: str) -> Iterator[_Asker]:
         yield _Asker(labs, mode, (programs[0], programs[1]))
 
 
-def rows(measured: Sequence[Measured]) -> list[Row]:
+def rows(measured: Sequence[Measured]) -> list[FigureRow]:
     """What is to be compared."""
     medians: dict[Way, list[float]] = {way: [] for way in WAYS}
     for m in measured:
@@ -144,15 +145,15 @@ def rows(measured: Sequence[Measured]) -> list[Row]:
     above = [s / f for s, f in zip(services["nftables"], floor, strict=True)]
     largest = max(m.services for m in measured)
 
-    def spread(what: str, values: Sequence[float], goal: float | None = None) -> Row:
-        return Row(what, (max(values) / min(values),), "ratio", goal)
+    def spread(what: str, values: Sequence[float], goal: float | None = None) -> FigureRow:
+        return FigureRow(what, (max(values) / min(values),), "ratio", goal)
 
     return [
         spread("nftables: largest p50 / smallest p50", services["nftables"], 1.2),
         spread("  the same, each divided by its floor", above),
         spread("  the floor's own, over the same time", floor),
         spread("iptables: largest p50 / smallest p50", services["iptables"]),
-        Row(
+        FigureRow(
             f"iptables / nftables, p50 at {largest:,}",
             (services["iptables"][-1] / services["nftables"][-1],),
             "ratio",
@@ -164,7 +165,7 @@ def table(measured: Sequence[Measured]) -> list[str]:
     """All figures: a line a size and way."""
     lines = [f"{'Services':>8}  {'mode':21} {'p50':>7} {'p90':>7} {'p99':>7}  µs"]
     for m in sorted(measured, key=lambda m: (m.services, WAYS.index(m.way))):
-        figures = " ".join(f"{number(m.percentile(p)):>7}" for p in (50, 90, 99))
+        figures = " ".join(f"{digits(m.percentile(p)):>7}" for p in (50, 90, 99))
         lines.append(f"{m.services:>8,}  {m.way.title:21} {figures}")
     return lines
 

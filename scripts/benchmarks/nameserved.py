@@ -35,7 +35,9 @@ from benchmarks.nameservers import (
     sides,
     wait,
 )
-from benchmarks.proxied import cpu_nanoseconds, cpu_of, memory_of
+from benchmarks.proxied import memory_of
+from emulab.bench.processors import used
+from emulab.bench.turns import order
 from emulab.servers.dns.config import (
     DnsConfig,
     Kubernetes,
@@ -82,10 +84,10 @@ def _beside(part: str, rounds: int, seconds: int, folder: Path, figures: Figures
         for side in there:
             _load(side, questions, 1)
         for number in range(rounds):
-            for side in there if number % 2 else reversed(there):
-                before = cpu_of(side.server.pid)
+            for side in order(there, number):
+                before = used(side.server.pid)
                 rate, lost, queries = _load(side, questions, seconds)
-                spent = cpu_of(side.server.pid) - before
+                spent = (used(side.server.pid) - before) / 1e3
                 figures[part][side.name].append(rate)
                 figures[f"{part} lost"][side.name].append(lost)
                 figures[f"{part} CPU"][side.name].append(spent / queries)
@@ -193,11 +195,11 @@ def _many(figures: Figures) -> None:
     server = OwnServer(cluster(1, config.listen))
     wait(ADDRESSES[EMULAB], "s0.default.svc.cluster.local")
     try:
-        begun, spent = time.perf_counter(), cpu_nanoseconds(server.pid)
+        begun, spent = time.perf_counter(), used(server.pid)
         server.change(replace(config, cache=replace(config.cache, size=9999)))  # told whole
         _until(f"s{MANY - 1}.default.svc.cluster.local", _address(MANY - 1))
         figures["many begun"][EMULAB].append(1e3 * (time.perf_counter() - begun))
-        figures["many begun CPU"][EMULAB].append((cpu_nanoseconds(server.pid) - spent) / 1e6)
+        figures["many begun CPU"][EMULAB].append((used(server.pid) - spent) / 1e6)
         config = server.config
         for number in range(CHANGES):
             told = config.kubernetes

@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.labs import Labs
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow, ratio
+from emulab.bench.turns import order
 
 HERE = Path(__file__).resolve().parent
 PINGPONG = str(HERE / "pingpong.py")
@@ -61,7 +63,7 @@ def main(arguments: list[str]) -> int:
         enter = ["nsenter", "-t", str(holder), *inside, "-n", "-m", "ip", "netns", "exec", "from"]
         for number in range(2 if options.quick else options.rounds):
             ways = {"emulab": labs.arguments("exec", "pod/from", "--", *ask), "hand": [*enter, *ask]}
-            for way in sorted(ways, reverse=bool(number % 2)):
+            for way in order(list(ways), number):
                 latency, throughput = labs.output(ways[way])
                 samples[f"{way} latency"].append(latency)
                 samples[f"{way} throughput"].append(throughput)
@@ -75,9 +77,9 @@ NOTES = (
 )
 
 
-def _rows(samples: dict[str, list[float]]) -> list[Row]:
-    def row(what: str, key: str, unit: str) -> Row:
-        return Row(what, tuple(samples[key]), unit)
+def _rows(samples: dict[str, list[float]]) -> list[FigureRow]:
+    def row(what: str, key: str, unit: str) -> FigureRow:
+        return FigureRow(what, tuple(samples[key]), unit)
 
     return [
         row("latency, emulab", "emulab latency", "µs"),

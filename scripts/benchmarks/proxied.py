@@ -155,11 +155,6 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS * 1e6
 
 
-def cpu_nanoseconds(pid: int) -> int:
-    """CPU time of a process' first thread, to the nanosecond."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-
-
 def idle_bytes(pid: int, address: tuple[str, int], number: int) -> float:
     """Bytes by which the server grows for each of so many connections, of which each has had an answer."""
     before = memory_of(pid)

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow, ratio
 from emulab.kernel.containers.runtimes import RUNTIMES
 from emulab.kernel.netns import Handle
 from emulab.kernel.processes import isolate, spawner
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _measure(
     spawned: socket.socket, folder: Path, options: argparse.Namespace
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[FigureRow], list[str]]:
     processes, place = Processes(spawned), private.folder(folder)
     runtimes: dict[str, ContainerRuntime] = {"builtin": BuiltinRuntime(processes, place, ())}
     notes = []
@@ -121,12 +122,12 @@ async def _live(runtime: ContainerRuntime, sandbox: str, null: int) -> tuple[flo
         os.close(writing)
 
 
-def _rows(runtimes: Mapping[str, object], samples: Samples) -> list[Row]:
+def _rows(runtimes: Mapping[str, object], samples: Samples) -> list[FigureRow]:
     rows = []
     for what in _WHAT:
         for name in runtimes:
             values = samples[what, name]
-            rows.append(Row(f"{what} by {name}", tuple(1000 * value for value in values), "ms"))
+            rows.append(FigureRow(f"{what} by {name}", tuple(1000 * value for value in values), "ms"))
             if name != "builtin":
                 rows.append(ratio("  beside builtin", values, samples[what, "builtin"]))
     return rows

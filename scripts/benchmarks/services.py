@@ -25,7 +25,8 @@ from typing import Any
 from benchmarks import endpointchanges, latency
 from benchmarks.labs import Labs, isolated
 from benchmarks.plot import draw
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow, ratio
 from emulab.errors import EmulabError
 
 FULL_SYNC = str(Path(__file__).resolve().parent / "fullsync.py")
@@ -57,7 +58,7 @@ QUICK = Sizes(3, (1_000, 3), (1, 100, 1_000), 3, (2_000, 2), 5, (1, 100, 1_000),
 class Report:
     """What has been found so far."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[FigureRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)  # for the JSON document
@@ -113,8 +114,8 @@ def _sync(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
     title = f"{services:,} × {endpoints}"
     chains_goal = 0.1 if services >= 10_000 else None  # the form's cost grows faster than the number
 
-    def row(what: str, key: str) -> Row:
-        return Row(what, tuple(found[key]), "s")
+    def row(what: str, key: str) -> FigureRow:
+        return FigureRow(what, tuple(found[key]), "s")
 
     report.rows += [
         row(f"loading {title}: manifests read", "model"),
@@ -146,9 +147,9 @@ def _large(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
     title = "{:,} × {}".format(*sizes.large)
     _tell_changes([title], samples, report)
     report.rows += [
-        Row(f"first, middle, last of {title}: wrong answers", tuple(samples["wrong answers"]), "", 0),
-        Row(f"emulab apply of {title} at once", tuple(samples[f"apply {title}"]), "s"),
-        Row("  supervisor's memory then, at its most", tuple(samples["memory at most"]), "MB"),
+        FigureRow(f"first, middle, last of {title}: wrong answers", tuple(samples["wrong answers"]), "", 0),
+        FigureRow(f"emulab apply of {title} at once", tuple(samples[f"apply {title}"]), "s"),
+        FigureRow("  supervisor's memory then, at its most", tuple(samples["memory at most"]), "MB"),
     ]
 
 
@@ -174,11 +175,11 @@ def _memory(sizes: Sizes, options: argparse.Namespace, report: Report) -> None:
         endpointchanges.memory(labs, services, endpoints, samples)
     title = f"{services:,} × {endpoints}"
     report.rows += [
-        Row("supervisor's memory without Services (RSS)", tuple(samples["memory before"]), "MB"),
-        Row(f"  with {title}", tuple(samples["memory after"]), "MB", 200),
-        Row("  at its most", tuple(samples["memory at most"]), "MB"),
-        Row("  all processes of that lab (PSS)", tuple(samples["memory of all"]), "MB"),
-        Row(f"emulab apply of {title} at once", tuple(samples[f"apply {title}"]), "s"),
+        FigureRow("supervisor's memory without Services (RSS)", tuple(samples["memory before"]), "MB"),
+        FigureRow(f"  with {title}", tuple(samples["memory after"]), "MB", 200),
+        FigureRow("  at its most", tuple(samples["memory at most"]), "MB"),
+        FigureRow("  all processes of that lab (PSS)", tuple(samples["memory of all"]), "MB"),
+        FigureRow(f"emulab apply of {title} at once", tuple(samples[f"apply {title}"]), "s"),
     ]
 
 

@@ -21,7 +21,9 @@ from shutil import which
 from typing import Any
 
 from benchmarks.labs import ROOT, Labs
-from benchmarks.report import Row, ratio, show
+from benchmarks.printed import show
+from emulab.bench.figures import FigureRow, ratio
+from emulab.bench.turns import order
 
 SHOP = str(ROOT / "topologies/shop.yaml")
 URL = "http://shop.example.com/products/42"
@@ -69,7 +71,7 @@ def _requests(folder: Path, repeats: int, samples: dict[str, list[float]]) -> No
     for way in (*ways.values(), *ways.values()):
         way()
     for number in range(repeats):
-        for name in sorted(ways, reverse=bool(number % 2)):
+        for name in order(list(ways), number):
             samples[name].append(ways[name]())
             time.sleep(0.05)
     for _ in range(repeats):
@@ -123,7 +125,7 @@ def _bystanders(labs: Labs, rounds: int, samples: dict[str, list[float]]) -> Non
         _throughput(labs, lab)
     labs.command("-l", "traced", "trace", URL)
     for number in range(rounds):
-        for what in sorted(ways, reverse=bool(number % 2)):
+        for what in order(list(ways), number):
             samples[what].append(_throughput(labs, ways[what]))
     for lab in ways.values():
         labs.command("-l", lab, "down")
@@ -166,9 +168,9 @@ def _notes(samples: dict[str, list[float]]) -> list[str]:
     ]
 
 
-def _rows(samples: dict[str, list[float]], count: int) -> list[Row]:
-    def row(what: str, key: str, unit: str, goal: float | None = None) -> Row:
-        return Row(what, tuple(samples[key]), unit, goal)
+def _rows(samples: dict[str, list[float]], count: int) -> list[FigureRow]:
+    def row(what: str, key: str, unit: str, goal: float | None = None) -> FigureRow:
+        return FigureRow(what, tuple(samples[key]), unit, goal)
 
     return [
         row("emulab trace, the whole command", "command", "ms", 500),

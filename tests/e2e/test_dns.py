@@ -11,8 +11,10 @@ import pytest_asyncio
 
 from emulab import Lab
 from emulab.errors import UserError
+from emulab.model.families import IPV4, IPV6
 
-from .tools import VIP, capture, cluster_ip, eventually, name, output, pods
+from .families import At, at_of, lab_in, worlds_of
+from .tools import capture, cluster_ip, eventually, name, output, pods
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -141,18 +143,41 @@ CHANGING = """
 apiVersion: emulab.dev/v1
 kind: Zone
 metadata: {{name: moving.test}}
-spec: {{records: [{{name: www, type: A, value: {address}, ttl: 1}}]}}
+spec: {{records: [{{name: www, type: {type}, value: '{address}', ttl: 1}}]}}
 """
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD) as made:
+REVERSE = {"113.0.203.in-addr.arpa": "0.0.0.0.2.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", '"10"': f'"a{15 * ".0"}"'}
+"""The names of the reverse zone, and of the one in it, in IPv6."""
+TYPES = {"A", "AAAA", "SRV", "TXT", "MX", "CAA"}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=worlds_of("dns"))
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    world = WORLD
+    for four, six in REVERSE.items() if request.param[0] is IPV6 else ():
+        world = world.replace(four, six)
+    async with lab_in(request.param, world) as made:
         yield made
 
 
+@pytest.fixture
+def at(lab: Lab) -> At:
+    return at_of(lab)
+
+
 async def dig(lab: Lab, place: str, *question: str) -> str:
-    return await output(lab, place, "dig", "+tries=3", "+time=5", *question)
+    """What dig prints; where no type is asked for, of addresses of the primary family."""
+    plain = "-x" not in question and not TYPES.intersection(question)
+    return await output(
+        *(lab, place, "dig", "+tries=3", "+time=5", *question),
+        *([at_of(lab).family.record] if plain else []),
+    )
+
+
+def dashed(address: str) -> str:
+    """The label of an address in the cluster's DNS."""
+    return re.sub(r"[.:]", "-", address)
 
 
 async def short(lab: Lab, place: str, *question: str) -> list[str]:
@@ -167,12 +192,12 @@ def status(text: str) -> str:
 
 
 @pytest.mark.privilege
-async def test_a_pods_resolv_conf_is_the_kubelets(lab: Lab) -> None:
+async def test_a_pods_resolv_conf_is_the_kubelets(lab: Lab, at: At) -> None:
     """Search domains of the namespace, ndots:5, kube-dns; and the pod's own line in /etc/hosts."""
     lines = (await output(lab, "pod/asker", "cat", "/etc/resolv.conf")).splitlines()
     assert lines == [
         "search default.svc.cluster.local svc.cluster.local cluster.local",
-        "nameserver 10.96.0.10",
+        f"nameserver {at('10.96.0.10')}",
         "options ndots:5",
     ]
     other = await output(lab, "pod/db-0", "cat", "/etc/resolv.conf", namespace="data")
@@ -186,11 +211,10 @@ async def test_a_pods_resolv_conf_is_the_kubelets(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "spelling", ["web", "web.default", "web.default.svc", "web.default.svc.cluster.local", "WEB"]
 )
-async def test_a_service_is_found_by_every_form_of_its_name(lab: Lab, spelling: str) -> None:
+async def test_a_service_is_found_by_every_form_of_its_name(lab: Lab, at: At, spelling: str) -> None:
     """As the C library of a pod resolves it, with its search list."""
-    assert (await output(lab, "pod/asker", "getent", "ahostsv4", spelling)).split()[0] == await cluster_ip(
-        lab, "web"
-    )
+    found = await output(lab, "pod/asker", "getent", f"ahostsv{at.family.version}", spelling)
+    assert found.split()[0] == await cluster_ip(lab, "web")
 
 
 async def test_a_service_of_another_namespace_needs_its_namespace(lab: Lab) -> None:
@@ -241,21 +265,20 @@ async def test_pods_have_records_by_their_dashed_address(lab: Lab) -> None:
     """CoreDNS' pod records."""
     [pod] = await lab.get("Pod", "asker", "default")
     address = pod["status"]["podIP"]
-    dashed = address.replace(".", "-")
-    assert await short(lab, "pod/asker", f"{dashed}.default.pod.cluster.local") == [address]
+    assert await short(lab, "pod/asker", f"{dashed(address)}.default.pod.cluster.local") == [address]
 
 
 async def test_endpoints_of_every_service_have_names_and_lead_back(lab: Lab) -> None:
     """With a cluster IP or without, with a hostname or without; and it is one name only while it is ready."""
     for p in await pods(lab, app="web"):
         address = p["status"]["podIP"]
-        own = f"{address.replace('.', '-')}.web.default.svc.cluster.local"
+        own = f"{dashed(address)}.web.default.svc.cluster.local"
         assert await short(lab, "pod/asker", own) == [address]
         assert await short(lab, "pod/asker", "-x", address) == [f"{own}."]
     [member, *_] = await pods(lab, app="crowd")
     address = member["status"]["podIP"]
     assert await short(lab, "pod/asker", "-x", address) == [
-        f"{address.replace('.', '-')}.crowd.default.svc.cluster.local."
+        f"{dashed(address)}.crowd.default.svc.cluster.local."
     ]
 
 
@@ -269,43 +292,44 @@ async def test_pods_of_one_hostname_are_all_told_under_it(lab: Lab) -> None:
     assert await output(lab, f"pod/{name(pod)}", "hostname") == "same.twins.default.svc.cluster.local"
 
 
-async def test_the_api_server_has_a_name_and_an_address(lab: Lab) -> None:
+async def test_the_api_server_has_a_name_and_an_address(lab: Lab, at: At) -> None:
     """Nothing listens there: a cluster whose API server is down refuses, too, and a trace says why."""
-    assert await lab.resolve("kubernetes.default", "pod/asker") == "10.96.0.1"
+    assert await lab.resolve("kubernetes.default", "pod/asker") == at("10.96.0.1")
     assert await short(lab, "pod/asker", "SRV", "_https._tcp.kubernetes.default.svc.cluster.local") == [
         "0 100 443 kubernetes.default.svc.cluster.local."
     ]
-    assert await short(lab, "pod/asker", "-x", "10.96.0.1") == ["kubernetes.default.svc.cluster.local."]
+    assert await short(lab, "pod/asker", "-x", at("10.96.0.1")) == ["kubernetes.default.svc.cluster.local."]
     path = await lab.trace("https://kubernetes.default/", source="pod/asker")
     assert path.failure is not None and path.failure.reason == "closed-port"
     assert path.failure.object == "Service default/kubernetes port 443 (https)"
-    assert "10.0.0.11:6443 in node node1: a lab has no Kubernetes API server" in path.failure.text
+    assert f"{at.host(at.node1)}:6443 in node node1: a lab has no Kubernetes API server" in path.failure.text
 
 
-async def test_reverse_names_of_others_are_asked_for_upstream(lab: Lab) -> None:
+async def test_reverse_names_of_others_are_asked_for_upstream(lab: Lab, at: At) -> None:
     """The cluster's DNS has the whole reverse trees, and lets through what it doesn't know."""
-    assert await short(lab, "pod/asker", "-x", "203.0.113.10") == ["www.public.test."]
-    assert status(await dig(lab, "pod/asker", "-x", "203.0.113.11")) == "NXDOMAIN"
+    assert await short(lab, "pod/asker", "-x", at.vip) == ["www.public.test."]
+    assert status(await dig(lab, "pod/asker", "-x", at("203.0.113.11"))) == "NXDOMAIN"
 
 
-async def test_an_external_name_is_a_cname_that_is_followed(lab: Lab) -> None:
+async def test_an_external_name_is_a_cname_that_is_followed(lab: Lab, at: At) -> None:
     """The cluster DNS answers with the alias and, from upstream, what it stands for."""
-    assert await short(lab, "pod/asker", "shop.default.svc.cluster.local") == [VIP, "shop.example.com."]
+    assert await short(lab, "pod/asker", "shop.default.svc.cluster.local") == [at.vip, "shop.example.com."]
 
 
-async def test_a_pod_resolves_names_of_the_internet(lab: Lab) -> None:
+async def test_a_pod_resolves_names_of_the_internet(lab: Lab, at: At) -> None:
     """kube-dns asks the resolver, which asks the authoritative server: each hop is seen."""
     async with (
-        capture(lab, "resolver", "port 53 and host 10.0.0.2", link="eth1") as at_resolver,
+        capture(lab, "resolver", f"port 53 and host {at('10.0.0.2')}", link="eth1") as at_resolver,
         capture(lab, "dns", "port 53") as at_dns,
     ):
-        assert await short(lab, "pod/asker", "alias.public.test") == [VIP, "www.public.test."]
-        await at_resolver.until(r"10\.0\.0\.1[12]\.\d+ > 10\.0\.0\.2\.53: .*A\? alias\.public\.test")
-        await at_dns.until(r"198\.51\.100\.53\.\d+ > 198\.51\.100\.54\.53: .*A\? alias\.public\.test")
+        assert await short(lab, "pod/asker", "alias.public.test") == [at.vip, "www.public.test."]
+        asked = rf"\.53: .*{at.family.record}\? alias\.public\.test"
+        await at_resolver.until(rf"({at.node1}|{at.node2})\.\d+ > {at('10.0.0.2')}{asked}")
+        await at_dns.until(rf"{at('198.51.100.53')}\.\d+ > {at.dns}{asked}")
     assert (await lab.request("http://shop.example.com/", source="pod/asker")).json()["ingress"] == "shop"
 
 
-async def test_names_that_do_not_exist(lab: Lab) -> None:
+async def test_names_that_do_not_exist(lab: Lab, at: At) -> None:
     """NXDOMAIN with an SOA, inside the cluster and outside; NOERROR without answers for another type."""
     for place, question in (
         ("pod/asker", "nothing.default.svc.cluster.local"),
@@ -315,20 +339,21 @@ async def test_names_that_do_not_exist(lab: Lab) -> None:
     ):
         text = await dig(lab, place, question)
         assert status(text) == "NXDOMAIN" and "\tSOA\t" in text, text
-    text = await dig(lab, "pod/asker", "AAAA", "web.default.svc.cluster.local")
+    other = "AAAA" if at.family is IPV4 else "A"
+    text = await dig(lab, "pod/asker", other, "web.default.svc.cluster.local")
     assert status(text) == "NOERROR" and "ANSWER: 0" in text and "\tSOA\t" in text
 
 
-async def test_dns_over_tcp(lab: Lab) -> None:
+async def test_dns_over_tcp(lab: Lab, at: At) -> None:
     """The same answers over TCP, from all three servers."""
     assert await short(lab, "pod/asker", "+tcp", "web.default.svc.cluster.local") == [
         await cluster_ip(lab, "web")
     ]
-    assert await short(lab, "client", "+tcp", "www.public.test") == [VIP]
-    assert await short(lab, "client", "+tcp", "@198.51.100.54", "www.public.test") == [VIP]
+    assert await short(lab, "client", "+tcp", "www.public.test") == [at.vip]
+    assert await short(lab, "client", "+tcp", f"@{at.dns}", "www.public.test") == [at.vip]
 
 
-async def test_an_answer_that_does_not_fit_is_truncated_and_asked_again_over_tcp(lab: Lab) -> None:
+async def test_an_answer_that_does_not_fit_is_truncated_and_asked_again_over_tcp(lab: Lab, at: At) -> None:
     """A hundred addresses: TC over UDP, all of them over TCP, which dig tries by itself."""
     question = "crowd.default.svc.cluster.local"
     cut = await dig(lab, "pod/asker", "+ignore", "+noedns", question)
@@ -337,29 +362,29 @@ async def test_an_answer_that_does_not_fit_is_truncated_and_asked_again_over_tcp
     assert len(everything) == 100
     async with capture(lab, "pod/asker", "tcp port 53") as seen:
         assert await short(lab, "pod/asker", question) == everything
-        await seen.until(r"> 10\.96\.0\.10\.53: Flags \[S\]")
+        await seen.until(rf"> {at('10.96.0.10')}\.53: Flags \[S\]")
 
 
-async def test_public_zones_hold_records_of_all_types(lab: Lab) -> None:
+async def test_public_zones_hold_records_of_all_types(lab: Lab, at: At) -> None:
     """A, CNAME, TXT and MX of a Zone object, from the client."""
-    assert await short(lab, "client", "www.public.test") == [VIP]
+    assert await short(lab, "client", "www.public.test") == [at.vip]
     assert await short(lab, "client", "TXT", "public.test") == ['"hello world"']
     assert await short(lab, "client", "MX", "public.test") == ["10 mail.public.test."]
     assert await short(lab, "client", "CAA", "public.test") == ['0 issue "ca.test"']
-    assert await short(lab, "client", "any.pool.public.test") == ["203.0.113.11"]
+    assert await short(lab, "client", "any.pool.public.test") == [at("203.0.113.11")]
 
 
-async def test_a_private_zone_is_for_the_vpc_alone(lab: Lab) -> None:
+async def test_a_private_zone_is_for_the_vpc_alone(lab: Lab, at: At) -> None:
     """The office client and pods see it; the internet's client gets NXDOMAIN, also from `dns` itself."""
-    assert await short(lab, "office", "wiki.corp.test") == ["10.0.0.77"]
-    assert await short(lab, "pod/asker", "wiki.corp.test") == ["10.0.0.77"]
+    assert await short(lab, "office", "wiki.corp.test") == [at("10.0.0.77")]
+    assert await short(lab, "pod/asker", "wiki.corp.test") == [at("10.0.0.77")]
     assert status(await dig(lab, "client", "wiki.corp.test")) == "NXDOMAIN"
-    assert status(await dig(lab, "client", "@198.51.100.54", "wiki.corp.test")) == "NXDOMAIN"
+    assert status(await dig(lab, "client", f"@{at.dns}", "wiki.corp.test")) == "NXDOMAIN"
 
 
-async def test_the_authoritative_server_says_so_and_does_not_recurse(lab: Lab) -> None:
+async def test_the_authoritative_server_says_so_and_does_not_recurse(lab: Lab, at: At) -> None:
     """`aa` from dns, not from the resolver, which offers recursion."""
-    authoritative = await dig(lab, "client", "@198.51.100.54", "www.public.test")
+    authoritative = await dig(lab, "client", f"@{at.dns}", "www.public.test")
     assert re.search(r"flags: [^;]*\baa\b", authoritative) and not re.search(
         r"flags: [^;]*\bra\b", authoritative
     )
@@ -367,24 +392,25 @@ async def test_the_authoritative_server_says_so_and_does_not_recurse(lab: Lab) -
     assert re.search(r"flags: [^;]*\bra\b", cached) and not re.search(r"flags: [^;]*\baa\b", cached)
 
 
-async def test_a_changed_record_is_seen_when_its_ttl_is_over(lab: Lab) -> None:
+async def test_a_changed_record_is_seen_when_its_ttl_is_over(lab: Lab, at: At) -> None:
     """The resolver keeps the old answer for the second it may, and no longer."""
-    await lab.apply(CHANGING.format(address="203.0.113.81"))
-    assert await lab.resolve("www.moving.test") == "203.0.113.81"
+    before, after = at("203.0.113.81"), at("203.0.113.82")
+    await lab.apply(CHANGING.format(type=at.family.record, address=before))
+    assert await lab.resolve("www.moving.test") == before
     known = time.monotonic()
-    await lab.apply(CHANGING.format(address="203.0.113.82"))
-    assert await short(lab, "client", "@198.51.100.54", "www.moving.test") == ["203.0.113.82"]
+    await lab.apply(CHANGING.format(type=at.family.record, address=after))
+    assert await short(lab, "client", f"@{at.dns}", "www.moving.test") == [after]
 
     async def moved() -> bool:
         asked = time.monotonic()
-        new = await lab.resolve("www.moving.test") == "203.0.113.82"
+        new = await lab.resolve("www.moving.test") == after
         assert new or asked - known < 1.1, "asked when the second was over"
         return new
 
     await eventually(moved)
 
 
-async def test_names_published_for_an_ingress_go_with_it(lab: Lab) -> None:
+async def test_names_published_for_an_ingress_go_with_it(lab: Lab, at: At) -> None:
     """The host of an Ingress is in the public DNS while the Ingress is there."""
     ingress = """
     apiVersion: networking.k8s.io/v1
@@ -395,8 +421,8 @@ async def test_names_published_for_an_ingress_go_with_it(lab: Lab) -> None:
         - host: passing.example.com
           http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
     """
-    assert status(await dig(lab, "client", "@198.51.100.54", "passing.example.com")) == "NXDOMAIN"
+    assert status(await dig(lab, "client", f"@{at.dns}", "passing.example.com")) == "NXDOMAIN"
     await lab.apply(ingress)
-    assert await short(lab, "client", "@198.51.100.54", "passing.example.com") == [VIP]
+    assert await short(lab, "client", f"@{at.dns}", "passing.example.com") == [at.vip]
     await lab.delete("Ingress", "passing")
-    assert status(await dig(lab, "client", "@198.51.100.54", "passing.example.com")) == "NXDOMAIN"
+    assert status(await dig(lab, "client", f"@{at.dns}", "passing.example.com")) == "NXDOMAIN"

@@ -89,7 +89,7 @@ async def test_what_is_no_exercise_says_so(lab: str) -> None:
     assert [line.split()[0] for line in listed.splitlines()[1:]] == list(EXERCISES)
 
 
-def test_there_are_ten_and_each_is_told_of_well() -> None:
-    assert len(EXERCISES) == 10
+def test_there_are_enough_and_each_is_told_of_well() -> None:
+    assert len(EXERCISES) >= 10
     for exercise in EXERCISES.values():
         assert exercise.hints and exercise.checks and all(b.solution for b in exercise.breakages)

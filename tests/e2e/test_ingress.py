@@ -16,8 +16,10 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.servers.stub import socket_family
 
 from .engine_differences import expected, served_by
+from .families import At, at_of, lab_in, of_the_day, worlds_of
 from .tools import TOPOLOGIES, VIP, capture, connect, name, output, pods, program, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -162,25 +164,42 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[by
     return {host: certificate(folder, f"{host}.secure.test") for host in ("one", "two")}
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["builtin", "nginx", "haproxy"])
+ENGINES = ("builtin", "nginx", "haproxy")
+
+
+@pytest_asyncio.fixture(
+    loop_scope="module",
+    scope="module",
+    params=[
+        pytest.param((engine, world), id=f"{engine}-{world.id}")
+        for number, world in enumerate(worlds_of("ingress"))
+        for engine in (of_the_day(ENGINES) if number else ENGINES)
+    ],
+)
 async def lab(
     request: pytest.FixtureRequest, certificates: dict[str, tuple[bytes, bytes]]
 ) -> AsyncIterator[Lab]:
+    engine, (families,) = request.param[0], request.param[1].values
     closes = program("broken.py", "8080", "close")
     broken = f", command: {closes}, readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}"
     texts = [
-        served_by(request.param),
+        served_by(engine),
         BACKEND.format(name="one", extra=""),
         BACKEND.format(name="two", extra=""),
         BACKEND.format(name="closes", extra=broken),
         RULES,
         *(f"{secret(f'{host}-tls', pair)}\n---\n" for host, pair in certificates.items()),
     ]
-    async with Lab.from_text(*texts) as made:
+    async with lab_in(families, "".join(texts)) as made:
         # Three tries of five seconds (ingress-nginx's defaults) go on while the other tests run.
-        made.engine = request.param  # type: ignore[attr-defined]
+        made.engine = engine  # type: ignore[attr-defined]
         made.dead = asyncio.ensure_future(made.request("http://paths.test/dead", timeout=40))  # type: ignore[attr-defined]
         yield made
+
+
+@pytest.fixture
+def at(lab: Lab) -> At:
+    return at_of(lab)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -285,9 +304,9 @@ async def test_failures_are_nginxs(lab: Lab, path: str, status: int) -> None:
     assert f"<center><h1>{status} " in answer.text() and "<center>nginx</center>" in answer.text()
 
 
-async def test_a_default_backend_takes_what_no_rule_takes(lab: Lab) -> None:
+async def test_a_default_backend_takes_what_no_rule_takes(lab: Lab, at: At) -> None:
     """While an Ingress with a default backend and no rules is there, 404s are its to answer."""
-    assert (await lab.request(f"http://{VIP}/x", headers={"Host": "unheard.test"})).status == 404
+    assert (await lab.request(f"http://{at.host(at.vip)}/x", headers={"Host": "unheard.test"})).status == 404
     await lab.apply(
         """
 apiVersion: networking.k8s.io/v1
@@ -296,15 +315,15 @@ metadata: {name: catch}
 spec: {defaultBackend: {service: {name: two, port: {number: 80}}}}
 """
     )
-    answer = await lab.request(f"http://{VIP}/x", headers={"Host": "unheard.test"})
+    answer = await lab.request(f"http://{at.host(at.vip)}/x", headers={"Host": "unheard.test"})
     assert answer.status == 200 and answer.json()["service"] == "two"
     assert (await lab.request("http://paths.test/nowhere")).json()["service"] == "two"
     await lab.delete("Ingress", "catch")
-    assert (await lab.request(f"http://{VIP}/x", headers={"Host": "unheard.test"})).status == 404
+    assert (await lab.request(f"http://{at.host(at.vip)}/x", headers={"Host": "unheard.test"})).status == 404
 
 
 async def test_tls_certificates_are_chosen_by_sni(
-    lab: Lab, tmp_path: Path, certificates: dict[str, tuple[bytes, bytes]]
+    lab: Lab, at: At, tmp_path: Path, certificates: dict[str, tuple[bytes, bytes]]
 ) -> None:
     """openssl and curl, with the right certificate as their only trusted one, in the client."""
     for host, (cert, _) in certificates.items():
@@ -323,7 +342,7 @@ async def test_tls_certificates_are_chosen_by_sni(
                 "openssl",
                 "s_client",
                 "-connect",
-                f"{VIP}:443",
+                f"{at.host(at.vip)}:443",
                 "-servername",
                 f"{host}.secure.test",
             ),
@@ -346,14 +365,14 @@ async def test_plain_http_is_redirected_where_there_is_tls(lab: Lab) -> None:
 
 
 async def test_a_replaced_certificate_is_served(
-    lab: Lab, tmp_path: Path, certificates: dict[str, tuple[bytes, bytes]]
+    lab: Lab, at: At, tmp_path: Path, certificates: dict[str, tuple[bytes, bytes]]
 ) -> None:
     """After `apply` of a new Secret new connections get the new certificate."""
     fresh = certificate(tmp_path, "one.secure.test")
     await lab.apply(secret("one-tls", fresh))
     context = ssl.create_default_context(cadata=fresh[0].decode())
-    sock = await lab.socket("client")
-    await asyncio.get_running_loop().sock_connect(sock, (VIP, 443))
+    sock = await lab.socket("client", family=socket_family(at.vip))
+    await asyncio.get_running_loop().sock_connect(sock, (at.vip, 443))
     _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname="one.secure.test")
     peer = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     assert ssl.DER_cert_to_PEM_cert(peer).split() == fresh[0].decode().split()
@@ -361,9 +380,9 @@ async def test_a_replaced_certificate_is_served(
     await lab.apply(secret("one-tls", certificates["one"]))
 
 
-async def test_web_sockets_pass_through_the_whole_path(lab: Lab) -> None:
+async def test_web_sockets_pass_through_the_whole_path(lab: Lab, at: At) -> None:
     """The upgrade is answered by the pod; then frames go both ways, and the closing handshake too."""
-    reader, writer = await connect(lab, "client", VIP, 80)
+    reader, writer = await connect(lab, "client", at.vip, 80)
     head = (
         "GET /a HTTP/1.1\r\nHost: paths.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -413,11 +432,11 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return opcode, whole
 
 
-async def test_an_upload_is_gathered(lab: Lab) -> None:
+async def test_an_upload_is_gathered(lab: Lab, at: At) -> None:
     """The pod sees nothing of a body in chunks before the last one, and then its length (proxy-request-buffering)."""
     [pod] = await pods(lab, app="one")
     async with capture(lab, f"pod/{name(pod)}", "tcp dst port 8080", "-A") as seen:
-        reader, writer = await connect(lab, "client", VIP, 80)
+        reader, writer = await connect(lab, "client", at.vip, 80)
         writer.write(b"POST /a/whole HTTP/1.1\r\nHost: paths.test\r\nTransfer-Encoding: chunked\r\n\r\n")
         for index in range(3):
             writer.write(b"9\r\nchunk-%03d\r\n" % index)
@@ -434,11 +453,11 @@ async def test_an_upload_is_gathered(lab: Lab) -> None:
     assert not measured or "Transfer-Encoding" not in facts["headers"]
 
 
-async def test_a_chunked_upload_is_streamed(lab: Lab) -> None:
+async def test_a_chunked_upload_is_streamed(lab: Lab, at: At) -> None:
     """Where it isn't gathered, each chunk is at the pod before the next one is sent."""
     [pod] = await pods(lab, app="one")
     async with capture(lab, f"pod/{name(pod)}", "tcp dst port 8080", "-A") as seen:
-        reader, writer = await connect(lab, "client", VIP, 80)
+        reader, writer = await connect(lab, "client", at.vip, 80)
         writer.write(b"POST /a HTTP/1.1\r\nHost: streams.test\r\nTransfer-Encoding: chunked\r\n\r\n")
         for index in range(3):
             writer.write(b"11\r\nchunk-number-%04d\r\n" % index)
@@ -468,9 +487,9 @@ async def test_a_large_answer_is_streamed_whole(lab: Lab) -> None:
     assert await memory() - before < 25_000
 
 
-async def test_connections_are_kept_on_both_sides(lab: Lab) -> None:
+async def test_connections_are_kept_on_both_sides(lab: Lab, at: At) -> None:
     """Twenty requests on one client connection reach the pod over one connection of the ingress."""
-    reader, writer = await connect(lab, "client", VIP, 80)
+    reader, writer = await connect(lab, "client", at.vip, 80)
     peers = set()
     for _ in range(20):
         writer.write(b"GET /a HTTP/1.1\r\nHost: paths.test\r\n\r\n")
@@ -481,14 +500,16 @@ async def test_connections_are_kept_on_both_sides(lab: Lab) -> None:
     assert len(peers) == 1
 
 
-async def test_an_external_name_is_resolved_as_the_controllers_pod_does_it(lab: Lab) -> None:
+async def test_an_external_name_is_resolved_as_the_controllers_pod_does_it(lab: Lab, at: At) -> None:
     """By the cluster's DNS and the pod's search domains; the connection goes to the ClusterIP behind the name."""
     [controller] = await pods(lab, "ingress-nginx")
     where = f"pod/{name(controller)}"
     async with capture(lab, where, "udp port 53", namespace="ingress-nginx") as seen:
         answer = await lab.request("http://paths.test/afar")
         assert (answer.status, answer.json()["service"]) == (200, "two")
-        await seen.until(r"> 10\.96\.0\.10\.53: .* A\? two\.default\.svc\.cluster\.local\.")
+        await seen.until(
+            rf"> {at('10.96.0.10')}\.53: .* {at.family.record}\? two\.default\.svc\.cluster\.local\."
+        )
 
 
 async def test_an_upstream_that_takes_long_is_waited_for(lab: Lab) -> None:

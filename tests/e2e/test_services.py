@@ -12,12 +12,11 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.model.families import IPV6
 
+from .families import At, at_of, lab_in, worlds_of
 from .tools import (
-    CLIENT,
     INTERPRETER,
-    NODE1,
-    NODE2,
     capture,
     cluster_ip,
     conntrack,
@@ -134,10 +133,15 @@ spec: {network: vpc}
 """
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
-    async with Lab.from_text(sharing(tmp_path_factory.getbasetemp()), WORLD) as made:
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=worlds_of("services"))
+async def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    async with lab_in(request.param, sharing(tmp_path_factory.getbasetemp()), WORLD) as made:
         yield made
+
+
+@pytest.fixture
+def at(lab: Lab) -> At:
+    return at_of(lab)
 
 
 async def ip_of(lab: Lab, pod: str) -> str:
@@ -152,10 +156,10 @@ MANY = 60
 async def sources(lab: Lab, url: str, source: str, count: int = MANY) -> set[tuple[str, str]]:
     """Node of the answering pod and the source address that it saw, of many requests."""
     answers = [(await lab.request(url, source=source)).json() for _ in range(count)]
-    return {(a["node"], a["client"].rsplit(":", 1)[0]) for a in answers}
+    return {(a["node"], a["client"].rsplit(":", 1)[0].strip("[]")) for a in answers}
 
 
-async def test_a_pod_keeps_its_source_to_a_cluster_ip(lab: Lab) -> None:
+async def test_a_pod_keeps_its_source_to_a_cluster_ip(lab: Lab, at: At) -> None:
     """Pods on both nodes see the asking pod's own address; conntrack on its node has no source translation."""
     own, service = await ip_of(lab, "asker"), await cluster_ip(lab, "web")
     seen = await sources(lab, "http://web/", "pod/asker")
@@ -164,57 +168,57 @@ async def test_a_pod_keeps_its_source_to_a_cluster_ip(lab: Lab) -> None:
     assert len(lines) >= MANY
     for line in lines:
         assert re.search(
-            rf"src={own} dst={service} sport=\d+ dport=80 src=10\.244\.\d\.\d+ dst={own} sport=8080", line
+            rf"src={own} dst={service} sport=\d+ dport=80 src={at.pod} dst={own} sport=8080", line
         )
 
 
-async def test_a_node_is_masqueraded_to_a_cluster_ip(lab: Lab) -> None:
+async def test_a_node_is_masqueraded_to_a_cluster_ip(lab: Lab, at: At) -> None:
     """Pods on the other node see the node's overlay address, which is the way back over VXLAN."""
     service = await cluster_ip(lab, "web")
-    seen = await sources(lab, f"http://{service}/", "node1")
+    seen = await sources(lab, f"http://{at.host(service)}/", "node1")
     assert {node for node, _ in seen} == {"node1", "node2"}
-    assert {source for node, source in seen if node == "node2"} == {"10.244.1.0"}
-    assert {source for node, source in seen if node == "node1"} <= {NODE1, "10.244.1.0"}
+    assert {source for node, source in seen if node == "node2"} == {at("10.244.1.0")}
+    assert {source for node, source in seen if node == "node1"} <= {at.node1, at("10.244.1.0")}
 
 
-async def test_a_pod_reaches_itself_through_its_service(lab: Lab) -> None:
+async def test_a_pod_reaches_itself_through_its_service(lab: Lab, at: At) -> None:
     """Hairpin: the only endpoint asks its own Service and is answered by itself, seeing its node's address."""
     own = await ip_of(lab, "lonely")
     async with capture(lab, "pod/lonely", "tcp port 8080") as seen:
         answer = (await lab.request("http://self/", source="pod/lonely")).json()
         await seen.until(rf"> {re.escape(own)}\.8080: Flags \[P")
     assert answer["pod"] == "lonely"
-    source = answer["client"].split(":")[0]
-    assert source != own and source in {NODE1, "10.244.1.0"}
+    source = answer["client"].rpartition(":")[0].strip("[]")
+    assert source != own and source in {at.node1, at("10.244.1.0")}
 
 
 @pytest.mark.parametrize("place", ["client", "office", "node1", "node2", "pod/asker"])
-async def test_a_node_port_is_open_on_every_node(lab: Lab, place: str) -> None:
+async def test_a_node_port_is_open_on_every_node(lab: Lab, at: At, place: str) -> None:
     """From outside, from the vpc, from nodes and from pods; TCP and UDP under one number."""
-    for node in (NODE1, NODE2):
-        answer = await lab.request(f"http://{node}:30080/", source=place)
+    for node in (at.node1, at.node2):
+        answer = await lab.request(f"http://{at.host(node)}:30080/", source=place)
         assert answer.status == 200 and answer.json()["service"] in ("web", "ports", "edge", "fenced")
         assert await datagram(lab, place, node, 30080, b"over udp") == b"over udp"
 
 
-async def test_a_node_port_masquerades(lab: Lab) -> None:
+async def test_a_node_port_masquerades(lab: Lab, at: At) -> None:
     """Pods see the address of the node that took the packet, so that the answer comes back through it."""
-    seen = await sources(lab, f"http://{NODE1}:30080/", "client")
+    seen = await sources(lab, f"http://{at.host(at.node1)}:30080/", "client")
     assert {node for node, _ in seen} == {"node1", "node2"}
-    assert {source for node, source in seen if node == "node2"} == {"10.244.1.0"}
-    assert CLIENT not in {source for _, source in seen}
-    lines = await conntrack(lab, "node1", "-p", "tcp", "--orig-src", CLIENT)
+    assert {source for node, source in seen if node == "node2"} == {at("10.244.1.0")}
+    assert at.client not in {source for _, source in seen}
+    lines = await conntrack(lab, "node1", "-p", "tcp", "--orig-src", at.client)
     assert any(
-        re.search(rf"src={CLIENT} dst={NODE1} \S+ dport=30080 src=10\.244\.\d\.\d+ dst=(?!{CLIENT})", x)
+        re.search(rf"src={at.client} dst={at.node1} \S+ dport=30080 src={at.pod} dst=(?!{at.client})", x)
         for x in lines
     )
 
 
-async def test_a_load_balancer_service_answers_at_its_address_and_its_name(lab: Lab) -> None:
+async def test_a_load_balancer_service_answers_at_its_address_and_its_name(lab: Lab, at: At) -> None:
     """TCP and UDP, by the VIP in its status and by the name that the public DNS has by itself."""
     [service] = await lab.get("Service", "edge", "default")
     [entry] = service["status"]["loadBalancer"]["ingress"]
-    assert entry["ip"].startswith("203.0.113.")
+    assert entry["ip"].startswith(at("203.0.113.1")[:-1])
     assert await lab.resolve("edge.default.lb.test") == entry["ip"]
     answers = [(await lab.request("http://edge.default.lb.test:8000/")).json() for _ in range(MANY)]
     assert {a["pod"] for a in answers} == {name(p) for p in await pods(lab, app="web")}
@@ -222,16 +226,16 @@ async def test_a_load_balancer_service_answers_at_its_address_and_its_name(lab: 
     assert await datagram(lab, "client", entry["ip"], 8000, b"x" * 1200) == b"x" * 1200
     balancer = "lb-default-edge"
     async with capture(lab, balancer, "tcp port 8000 or tcp portrange 30000-32767") as seen:
-        await lab.request(f"http://{entry['ip']}:8000/")
-        await seen.until(rf"{CLIENT}\.\d+ > {re.escape(entry['ip'])}\.8000: Flags \[P")
-        await seen.until(r"10\.0\.0\.\d+\.\d+ > 10\.0\.0\.1[12]\.3\d+: Flags \[P")
+        await lab.request(f"http://{at.host(entry['ip'])}:8000/")
+        await seen.until(rf"{at.client}\.\d+ > {re.escape(entry['ip'])}\.8000: Flags \[P")
+        await seen.until(rf"{at.own}\.\d+ > ({at.node1}|{at.node2})\.3\d+: Flags \[P")
 
 
-async def test_a_load_balancer_service_refuses_who_is_not_in_its_ranges(lab: Lab) -> None:
+async def test_a_load_balancer_service_refuses_who_is_not_in_its_ranges(lab: Lab, at: At) -> None:
     """`loadBalancerSourceRanges` keeps the client out at once."""
     address = await lab.resolve("fenced.default.lb.test")
     with pytest.raises(OSError) as caught:
-        await lab.request(f"http://{address}/", timeout=20)
+        await lab.request(f"http://{at.host(address)}/", timeout=20)
     assert not isinstance(caught.value, TimeoutError)
 
 
@@ -242,14 +246,14 @@ async def test_an_external_name_is_another_name(lab: Lab) -> None:
     assert answer.json()["host"] == "outside"
 
 
-async def test_named_and_numbered_target_ports(lab: Lab) -> None:
+async def test_named_and_numbered_target_ports(lab: Lab, at: At) -> None:
     """A port by name and one by number lead to the ports of the pod, TCP and UDP apart."""
     service = await cluster_ip(lab, "web")
-    assert (await lab.request(f"http://{service}/", source="pod/asker")).json()["port"] == 8080
-    assert (await lab.request(f"http://{service}:8443/", source="pod/asker")).json()["port"] == 9443
+    assert (await lab.request(f"http://{at.host(service)}/", source="pod/asker")).json()["port"] == 8080
+    assert (await lab.request(f"http://{at.host(service)}:8443/", source="pod/asker")).json()["port"] == 9443
     async with capture(lab, "pod/asker", "udp") as seen:
         assert await datagram(lab, "pod/asker", service, 80, b"udp beside tcp") == b"udp beside tcp"
-        await seen.until(rf"IP {re.escape(service)}\.80 > .*UDP, length 14")
+        await seen.until(rf"{at.ip} {re.escape(service)}\.80 > .*UDP, length 14")
 
 
 @pytest.mark.parametrize("place", ["pod/asker", "pod/lonely", "node1"])
@@ -260,20 +264,23 @@ async def test_a_cluster_ip_without_endpoints_refuses_at_once(lab: Lab, place: s
 
 
 @pytest.mark.parametrize("place", ["client", "office", "pod/asker", "node2"])
-@pytest.mark.parametrize("node", [NODE1, NODE2])
-async def test_a_node_port_without_endpoints_refuses_at_once(lab: Lab, place: str, node: str) -> None:
+@pytest.mark.parametrize("node", ["10.0.0.11", "10.0.0.12"])
+async def test_a_node_port_without_endpoints_refuses_at_once(lab: Lab, at: At, place: str, node: str) -> None:
     """TCP and UDP, from wherever."""
-    await refused(lab, place, node, 30081)
-    await refused(lab, place, node, 30081, udp=True)
+    await refused(lab, place, at(node), 30081)
+    await refused(lab, place, at(node), 30081, udp=True)
 
 
-async def test_refusals_are_a_reset_and_an_icmp_message(lab: Lab) -> None:
+async def test_refusals_are_a_reset_and_an_icmp_message(lab: Lab, at: At) -> None:
     """What the client's interface sees: RST from the node, and ICMP port unreachable."""
-    async with capture(lab, "client", f"host {NODE1} and (tcp port 30081 or icmp)") as seen:
-        await refused(lab, "client", NODE1, 30081)
-        await refused(lab, "client", NODE1, 30081, udp=True)
-        await seen.until(rf"IP {NODE1}\.30081 > {CLIENT}\.\d+: Flags \[R")
-        await seen.until(rf"IP {NODE1} > {CLIENT}: ICMP {NODE1} udp port 30081 unreachable")
+    async with capture(lab, "client", f"host {at.node1} and (tcp port 30081 or {at.icmp})") as seen:
+        await refused(lab, "client", at.node1, 30081)
+        await refused(lab, "client", at.node1, 30081, udp=True)
+        await seen.until(rf"{at.ip} {at.node1}\.30081 > {at.client}\.\d+: Flags \[R")
+        said = rf"{at.node1} udp port 30081 unreachable"
+        if at.family is IPV6:  # tcpdump's other words
+            said = rf"destination unreachable, unreachable port, {at.node1} udp port 30081"
+        await seen.until(rf"{at.ip} {at.node1} > {at.client}: {at.icmp.upper()},? {said}")
 
 
 async def test_an_unknown_port_of_a_cluster_ip_is_refused(lab: Lab) -> None:
@@ -284,15 +291,18 @@ async def test_an_unknown_port_of_a_cluster_ip_is_refused(lab: Lab) -> None:
         await refused(lab, place, service, 81, udp=True)
 
 
-async def test_an_address_that_no_service_has_is_not_answered_by_anyone_outside(lab: Lab) -> None:
+async def test_an_address_that_no_service_has_is_not_answered_by_anyone_outside(lab: Lab, at: At) -> None:
     """Packets for unused cluster IPs end on the node: none of them gets into the vpc."""
-    async with capture(lab, "router", "net 10.96.0.0/12 or tcp port 30080", link="vpc") as seen:
+    services = "fd00:96::/112" if at.family is IPV6 else "10.96.0.0/12"
+    async with capture(lab, "router", f"net {services} or tcp port 30080", link="vpc") as seen:
         for place in ("pod/asker", "node1"):
             with pytest.raises((OSError, TimeoutError)):
-                await lab.request("http://10.96.200.200/", source=place, timeout=0.4)
-        await lab.request(f"http://{NODE1}:30080/")  # passes the router, so that the capture is known to work
-        await seen.until(rf"{CLIENT}\.\d+ > {NODE1}\.30080")
-    assert not seen.matching(r"10\.96\.")
+                await lab.request(f"http://{at.host(at('10.96.200.200'))}/", source=place, timeout=0.4)
+        await lab.request(
+            f"http://{at.host(at.node1)}:30080/"
+        )  # passes the router, so that the capture is known to work
+        await seen.until(rf"{at.client}\.\d+ > {at.node1}\.30080")
+    assert not seen.matching(at("10.96.0.0").removesuffix("0.0"))
 
 
 CHOOSER = """
@@ -363,7 +373,9 @@ async def readiness_follows(lab: Lab, manifest: str, file: Path) -> None:
     async def listening() -> bool:
         try:
             return (
-                await lab.request(f"http://{await ip_of(lab, 'gated')}:8080/ready", source="node1")
+                await lab.request(
+                    f"http://{at_of(lab).host(await ip_of(lab, 'gated'))}:8080/ready", source="node1"
+                )
             ).status == 503
         except OSError:
             return False
@@ -402,12 +414,15 @@ async def readiness_follows(lab: Lab, manifest: str, file: Path) -> None:
     await eventually(closed)  # the rules follow the EndpointSlice
 
 
-async def test_endpoints_follow_a_deleted_pod(lab: Lab) -> None:
+async def test_endpoints_follow_a_deleted_pod(lab: Lab, at: At) -> None:
     """A pod that was deleted gets no new connection from the moment that `delete` returns."""
     victim = name((await pods(lab, app="web"))[0])
     await lab.delete("Pod", victim)
     service = await cluster_ip(lab, "web")
-    seen = {(await lab.request(f"http://{service}/hostname", source="pod/asker")).text() for _ in range(15)}
+    seen = {
+        (await lab.request(f"http://{at.host(service)}/hostname", source="pod/asker")).text()
+        for _ in range(15)
+    }
     assert victim not in seen
     await lab.ready()
     assert len(await pods(lab, app="web")) == 3

@@ -21,6 +21,7 @@ import yaml
 from emulab import Lab
 from emulab.kernel.processes.launch import import_path
 from emulab.kernel.processes.programs import Completed, run_program, this_program
+from emulab.servers.stub import socket_family
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 async def connect(lab: Lab, source: str, address: str, port: int, namespace: str = "default") -> Streams:
     """A TCP connection from a place or pod to an address."""
-    sock = await lab.socket(source, namespace=namespace)
+    sock = await lab.socket(source, namespace=namespace, family=socket_family(address))
     try:
         async with asyncio.timeout(30):
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
@@ -126,7 +127,7 @@ async def refused(
     """
     kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
     loop = asyncio.get_running_loop()
-    with await lab.socket(source, kind) as sock:
+    with await lab.socket(source, kind, family=socket_family(address)) as sock:
         try:
             async with asyncio.timeout(10):
                 await loop.sock_connect(sock, (address, port))
@@ -159,7 +160,7 @@ async def datagram(
 ) -> bytes:
     """The answer to one datagram."""
     loop = asyncio.get_running_loop()
-    with await lab.socket(source, socket.SOCK_DGRAM) as sock:
+    with await lab.socket(source, socket.SOCK_DGRAM, family=socket_family(address)) as sock:
         await loop.sock_connect(sock, (address, port))
         await loop.sock_sendall(sock, payload)
         async with asyncio.timeout(seconds):
@@ -363,5 +364,5 @@ async def _read_lines(stream: asyncio.StreamReader, take: Callable[[str], None])
 
 def addresses(lines: Sequence[str]) -> list[tuple[str, str]]:
     """Source and destination, `IP.PORT` each, of captured packets."""
-    pairs = (re.search(r"IP (\S+) > ([^\s:]+):", line) for line in lines)
+    pairs = (re.search(r"IP6? (\S+) > ([^\s:]+):", line) for line in lines)
     return [(m[1], m[2]) for m in pairs if m]

@@ -265,7 +265,8 @@ def details(path: Path, **wanted: Any) -> list[str]:
 
 
 def host(endpoint: str) -> str:
-    return endpoint.rpartition(":")[0]
+    """The address of `10.0.0.1:80` or `[fd00::1]:80`."""
+    return endpoint.rpartition(":")[0].strip("[]")
 
 
 def assert_translated(hop: Hop, before: str, after: str, chain: str, statement: str) -> None:
@@ -278,7 +279,8 @@ def assert_translated(hop: Hop, before: str, after: str, chain: str, statement: 
     source, destination = hop.conntrack["after"].split(" → ")
     assert hop.conntrack["answers"] == f"{destination} → {source}"
     assert hop.conntrack["before"] == f"{hop.source} → {hop.destination}"
-    assert hop.rule.startswith(f"ip {chain}") and statement in hop.rule, hop.rule
+    family = "ip6" if hop.source.startswith("[") else "ip"
+    assert hop.rule.startswith(f"{family} {chain}") and statement in hop.rule, hop.rule
 
 
 # Captures

@@ -58,7 +58,7 @@ class Client:
 
 def connected(monkeypatch: pytest.MonkeyPatch, *verbs: str) -> Store:
     """An empty lab, which these verbs of the command line find; its store."""
-    monkeypatch.setattr(probe, "missing_for", lambda mode, scheduler: "")
+    monkeypatch.setattr(probe, "lack_of", lambda mode, scheduler, ipv6: "")
     store = Store()
     client = Client(store)
     monkeypatch.setattr("emulab.cli.kinds.connect", lambda _: client)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from e2e.test_proxy_modes import ask
-from e2e.tools import CLIENT, NODE1, output
+from e2e.tools import CLIENT, NODE1, connect, output
 from e2e.tracing import host, traced
 
 from emulab import Lab
@@ -137,3 +139,28 @@ async def test_a_change_of_mode_and_of_services(lab: Lab) -> None:
 async def test_a_scheduler_that_the_kernel_lacks_is_named() -> None:
     assert probe.missing_for("ipvs") == "" and probe.missing_for("ipvs", "wrr") == ""
     assert "scheduler nonsense" in probe.missing_for("ipvs", "nonsense")
+
+
+async def test_a_network_policy_judges_where_a_service_leads(lab: Lab) -> None:
+    """IPVS translates behind `input`, where the address of the Service is all that is to be seen."""
+    server = await ip_of(lab, "server")
+
+    async def passes(cidr: str) -> bool:
+        spec = {
+            "podSelector": {},
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [{"ipBlock": {"cidr": cidr}}]}],
+        }
+        kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "out"}}
+        await lab.apply(json.dumps({**kind, "spec": spec}))
+        try:
+            async with asyncio.timeout(5):
+                _, writer = await connect(lab, "asker", SERVICE, 80)
+        except TimeoutError:
+            return False
+        writer.close()
+        return True
+
+    assert await passes(f"{server}/32")
+    assert not await passes(f"{SERVICE}/32")
+    await lab.delete("NetworkPolicy", "out")

@@ -76,6 +76,8 @@ async def _build(lab: str, exercise: Exercise, broken: Breakage) -> None:
             done = await built.exec(place, "sh", "-c", command)
             if done.status:
                 raise UserError(f"{exercise.name}: {command!r} at {place}: {done.stderr.decode()}")
+        if broken.then:
+            await built.apply(broken.then, ready=False)
         await built.keep()
 
 
@@ -122,7 +124,7 @@ def _check(options: argparse.Namespace) -> int:
     lab = Lab([], name=options.lab)
 
     async def all_of_them() -> list[str]:
-        return [await holds(lab, check) for check in exercise.checks]
+        return await asyncio.gather(*(holds(lab, check) for check in exercise.checks))
 
     found = asyncio.run(all_of_them())
     mended = not any(found)

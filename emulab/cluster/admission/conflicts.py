@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from emulab.kinds.core.servicefamilies import REQUIRE
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.balancerplaces import balancing_of, replica_place, replicas_of
 from emulab.kinds.emulab.clusterview import Cluster
@@ -77,15 +78,15 @@ def _one_cluster(clusters: Sequence[Object]) -> Iterator[Finding]:
 
 def _families(services: Sequence[tuple[Object, Service]], cluster: Cluster) -> Iterator[Finding]:
     """Only Services that the cluster does nothing for may have a family that it hasn't (KEP-563, the API server)."""
-    there = {f"IPv{network.version}" for network in cluster.service_cidrs}
+    there = {family.name for family in cluster.families}
     for o, service in services:
         if service.type == "ExternalName" or (service.headless and service.selector is None):
             continue
         for index, family in enumerate(o.spec.get("ipFamilies") or ()):
             if family not in there:
                 yield Finding(o, ("spec", "ipFamilies", index), f"{family} is not configured on this cluster")
-        if o.spec.get("ipFamilyPolicy") == "RequireDualStack" and len(there) < 2:
-            what = "this cluster is not configured for dual-stack Services"
+        if o.spec.get("ipFamilyPolicy") == REQUIRE and len(there) < 2:
+            what = "this cluster is not configured for dual-stack services"
             yield Finding(o, ("spec", "ipFamilyPolicy"), what)
 
 

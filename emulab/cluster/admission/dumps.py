@@ -15,6 +15,8 @@ from emulab.model.paths import FieldPath
 _SERVERS_WORD = ("uid", "resourceVersion")
 """Metadata that only an API server writes: what has it is a dump, and what it says may be the server's word."""
 _ADDRESSES = ("clusterIP", "clusterIPs")
+_FAMILIES = ("ipFamilies", "ipFamilyPolicy")
+"""Those that a cluster gave its Services, of which another one may not have any."""
 
 
 class Dumps:
@@ -56,7 +58,9 @@ class Dumps:
             ]
             if not foreign or o.type != SERVICE:
                 continue
-            spec = {field: value for field, value in o.spec.items() if field not in _ADDRESSES}
+            known = {family.name for family in cluster.families}
+            gone = (*_ADDRESSES, *(() if known.issuperset(o.spec.get("ipFamilies") or ()) else _FAMILIES))
+            spec = {field: value for field, value in o.spec.items() if field not in gone}
             objects[number] = o.replace(spec=spec)
             cidrs = ",".join(map(str, cluster.service_cidrs))
             why = f"{foreign[0]} is not in serviceCIDR {cidrs}; it gets another address"

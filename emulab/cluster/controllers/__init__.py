@@ -17,6 +17,7 @@ calls it after every change until it returns nothing.
 * `endpointslices`: Services and Pods become EndpointSlices; `apiserver`: that of the Service `kubernetes`;
   `mirroring`: those of Endpoints that users write
 * `quotas`: what ResourceQuotas say is used
+* `nodelifecycle`: nodes that nobody hears of any more, and their Pods
 * `faults`: when what is broken on purpose begins and ends
 * `telling`: what they tell of it in Events; `deadlines`: when time alone will give them something to do
 * `world`, `pods`, `names`: the working copy, what a Pod's fields mean, deterministic names
@@ -44,6 +45,7 @@ from emulab.cluster.controllers import (
     mirroring,
     namespaces,
     nodeadmission,
+    nodelifecycle,
     quotas,
     replicasets,
     scheduler,
@@ -58,6 +60,7 @@ __all__ = ["next_due", "reconcile"]
 
 ORDER: tuple[Callable[[WorkingCopy], None], ...] = (
     namespaces.empty,
+    nodelifecycle.monitor,  # whose Pods aren't ready, or go, before others are made for them
     garbage.collect,
     adoption.claim,  # these first, so that nothing below works for an owner that is gone
     deployments.roll,  # decides how many replicas each ReplicaSet shall have …

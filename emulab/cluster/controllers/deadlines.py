@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from emulab.cluster.controllers import batch, faults
+from emulab.cluster.controllers import batch, faults, nodelifecycle
 from emulab.cluster.controllers.deployments import progress_due
 from emulab.cluster.controllers.pods import available_at, is_active, min_ready_seconds
 from emulab.cluster.controllers.world import Reads, WorkingCopy
@@ -16,8 +16,8 @@ from emulab.model.collection import Objects
 def next_due(objects: Objects, now: float, world: WorkingCopy | None = None) -> float | None:
     """The next moment at which `reconcile` may answer otherwise although no object changed; None: never.
 
-    These moments are the end of a Ready Pod's `minReadySeconds`, of a rollout's progress deadline, and those of Jobs
-    and Faults.
+    These moments are the end of a Ready Pod's `minReadySeconds`, of a rollout's progress deadline, and those of Jobs,
+    Faults and nodes that nobody hears of.
     `world`: a working copy of the objects, where there is one in which nothing was changed.
     """
     world = world or WorkingCopy(objects, now)
@@ -40,7 +40,7 @@ class _Due(NamedTuple):
 
 def _next(world: WorkingCopy, now: float) -> float | None:
     moments = [due for deployment in world.kind(DEPLOYMENT) if (due := progress_due(deployment)) is not None]
-    moments += [*batch.due(world), *faults.due(world)]
+    moments += [*batch.due(world), *faults.due(world), *nodelifecycle.due(world)]
     for kind in KINDS.of(WORKLOAD):
         for owner in world.kind(kind):
             if seconds := min_ready_seconds(owner):

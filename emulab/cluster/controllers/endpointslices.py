@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
+from emulab.cluster.controllers.faults import stale_services
 from emulab.cluster.controllers.names import LONGEST_BASE, controller_reference, new_uid, safe_hash
 from emulab.cluster.controllers.pods import has_ended, is_ending, is_ready
 from emulab.cluster.controllers.world import WorkingCopy, uid
@@ -82,7 +83,10 @@ def publish(world: WorkingCopy) -> None:
         slices.setdefault((key.namespace, service_name), {})[key] = o
     views = list(world.facts(SERVICE, _selecting).values())
     index = _Index(world, [service for _, service in views])
+    stuck = stale_services(world)
     for o, service in views:
+        if f"{o.namespace}/{o.name}" in stuck:
+            continue
         members = index.select(service.namespace, service.selector or {})
         mine = slices.get((service.namespace, service.name), {})
         metadata = _metadata(o, service)

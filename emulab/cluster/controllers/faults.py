@@ -26,14 +26,30 @@ def follow(world: WorkingCopy) -> None:
     """Says of each Fault whether it is at work, and tells of its begin and its end."""
     if not world.kind(FAULT):
         return
-    from emulab.kinds.faults.scene import Scene
-
-    scene = Scene.of_objects(o for kind in KINDS.of(PLACE) for o in world.kind(kind))
+    scene = scene_of(world)
     for o in world.kind(FAULT):
         status = _status(o, scene, world.now)
         if status.get("phase") != o.status.get("phase"):
             _tell(world, o, status)
         world.put(o.replace(status=status))
+
+
+def stale_services(world: WorkingCopy) -> frozenset[str]:
+    """The Services, NAMESPACE/NAME, whose EndpointSlices nobody writes any more."""
+    if not world.kind(FAULT):
+        return frozenset()
+    from emulab.kinds.emulab.fault import at_work
+    from emulab.kinds.faults.effects import Unsliced
+
+    effects = (effect for _, effects in at_work(world.kind(FAULT), scene_of(world)) for effect in effects)
+    return frozenset(effect.service for effect in effects if isinstance(effect, Unsliced))
+
+
+def scene_of(world: WorkingCopy) -> Scene:
+    """What Faults are put at."""
+    from emulab.kinds.faults.scene import Scene
+
+    return Scene.of_objects((o for kind in KINDS.of(PLACE) for o in world.kind(kind)), world.kind)
 
 
 def due(world: WorkingCopy) -> Iterable[float]:
@@ -84,7 +100,7 @@ def _target(o: Object, fault: Fault, scene: Scene) -> tuple[str, str]:
     if not fault.target:
         drawn = scene.drawn(kind, fault.seed, o.name)
         return drawn, "" if drawn else f"there is no {kind} to put it at"
-    return fault.target, "" if fault.target in scene.targets(kind) else f"there is no {kind} {fault.target}"
+    return fault.target, "" if scene.has(kind, fault.target) else f"there is no {kind} {fault.target}"
 
 
 def _tell(world: WorkingCopy, o: Object, status: dict[str, Any]) -> None:

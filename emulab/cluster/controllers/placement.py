@@ -21,6 +21,7 @@ from emulab.model.selectors import matches_selector
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 DEFAULT_PODS = 110  # kubelet's maxPods
 UNSCHEDULABLE = "node(s) were unschedulable"
+TAINT = "node(s) had untolerated taint {{{key}: {value}}}"
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 PORTS = "node(s) didn't have free ports for the requested pod ports"
 TOO_MANY = "Too many pods"

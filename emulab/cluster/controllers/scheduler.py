@@ -1,6 +1,6 @@
 """Pods get nodes: pkg/scheduler, with the filters and scores that a data plane notices.
 
-Filters, in the plugins' order: unschedulable nodes, node selector and affinity, host ports, number of Pods
+Filters, in the plugins' order: unschedulable nodes, taints, node selector and affinity, host ports, number of Pods
 and what they ask for, topology spread, inter-Pod affinity (of the Pod itself: anti-affinity of Pods that run already
 is not asked).
 Among the nodes left the choice is, by the first that differs: preferred node affinity, soft topology spread,
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulab.cluster.controllers import placement, telling
+from emulab.cluster.controllers.nodelifecycle import untolerated
 from emulab.cluster.controllers.noderesources import RequestedAmounts
 from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, node_label
 from emulab.cluster.controllers.pods import is_active, with_condition
@@ -98,7 +99,7 @@ def _filter(ledger: Ledger, pod: Object, more: Sequence[Veto]) -> tuple[list[Obj
     fitting: list[Object] = []
     refusals: Counter[str] = Counter()
     for node in ledger.nodes:
-        reasons = _simple_vetoes(ledger, pod if choosy else None, node, ports, asked)
+        reasons = _simple_vetoes(ledger, pod, pod if choosy else None, node, ports, asked)
         if not reasons and vetoes:
             why = next((why for veto in vetoes if (why := veto(node)) is not None), None)
             reasons = () if why is None else (why,)
@@ -111,6 +112,7 @@ def _filter(ledger: Ledger, pod: Object, more: Sequence[Veto]) -> tuple[list[Obj
 
 def _simple_vetoes(
     ledger: Ledger,
+    pod: Object,
     choosy: Object | None,
     node: Object,
     ports: list[placement.HostPort],
@@ -119,6 +121,8 @@ def _simple_vetoes(
     """Why the node can't take a Pod; `choosy` is the Pod where it asks for nodes of a certain kind."""
     if node.spec.get("unschedulable"):
         return (placement.UNSCHEDULABLE,)
+    if node.spec.get("taints") and (taint := untolerated(pod, node)) is not None:
+        return (placement.TAINT.format(key=taint["key"], value=taint.get("value") or ""),)
     if choosy is not None and not fits_node(choosy.spec, node):
         return (placement.AFFINITY,)
     if ports and ledger.ports_clash(ports, node.name):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -119,21 +120,21 @@ def _flow(body: bytes) -> TrackedFlow | None:
     return TrackedFlow(first, second, state, bool(status & IPS_ASSURED), found.get("CTA_TIMEOUT", 0))
 
 
-def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBackends) -> int:
+def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBackends) -> dict[int, int]:
     """Forgets UDP flows that go to an endpoint which serves no more, or past a Service that there was not when they
-    began, and only those; how many. Raises KernelError.
+    began, and only those; how many, by the version of IP. Raises KernelError.
 
     A flow that goes on is never looked up in the rules again, so nothing else would ever end it
     (kube-proxy's pkg/proxy/conntrack).
     """
     if not before.frontends and not wanted.frontends:
-        return 0
+        return {}
     is_stale = Stale(before, wanted)
     with netns.inside(fd, open_socket) as sock:
         stale = [first for first, second in entries(sock, namespace) if is_stale(first, second)]
         for direction in stale:
             _delete(sock, namespace, direction)
-    return len(stale)
+    return Counter(6 if ":" in direction.destination else 4 for direction in stale)
 
 
 class Stale:

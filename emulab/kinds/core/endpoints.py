@@ -61,7 +61,7 @@ _subset = typed(
 
 def _pairs(o: Raw) -> list[str]:
     return [
-        f"{address['ip']}:{entry['port']}"
+        cells.socket_name(address["ip"], entry["port"])
         for subset in o.get("subsets") or ()
         for entry in subset.get("ports") or ()
         for address in subset.get("addresses") or ()

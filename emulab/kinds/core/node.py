@@ -15,7 +15,8 @@ from emulab.model.checks import dns_label
 
 def _cells(o: Raw, now: float) -> Cells:
     ready = {c["type"]: c["status"] for c in cells.status(o).get("conditions") or ()}.get("Ready")
-    state = {"True": "Ready", "False": "NotReady"}.get(str(ready), "Unknown")
+    # printers.go: what isn't true is not, be it unknown.
+    state = "Unknown" if ready is None else "Ready" if ready == "True" else "NotReady"
     if cells.spec(o).get("unschedulable"):
         state += ",SchedulingDisabled"
     prefix = "node-role.kubernetes.io/"
@@ -34,7 +35,12 @@ def _cells(o: Raw, now: float) -> Cells:
 
 def _describe(o: Raw, pods: Slices) -> Fields:
     status = o.get("status") or {}
+    taints = (o.get("spec") or {}).get("taints") or ()
     return [
+        (
+            "Taints",
+            [f"{t['key']}{'=' + t['value'] if t.get('value') else ''}:{t['effect']}" for t in taints] or NONE,
+        ),
         ("PodCIDRs", [str(c) for c in (o.get("spec") or {}).get("podCIDRs") or ()]),
         ("Addresses", [f"{a['type']}: {a['address']}" for a in status.get("addresses") or ()]),
         ("Capacity", pairs(status.get("capacity"), ": ")),

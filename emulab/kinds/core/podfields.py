@@ -84,15 +84,15 @@ POD_FIELDS: FollowedFields = table(
     " hostNetwork hostname hostnameOverride nodeName nodeSelector overhead readinessGates resources.limits"
     " resources.requests restartPolicy schedulingGates"
     " serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds"
-    " topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
+    " tolerations topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
     " topologySpreadConstraints.nodeAffinityPolicy topologySpreadConstraints.topologyKey"
     " topologySpreadConstraints.whenUnsatisfiable hostIPC hostPID hostUsers shareProcessNamespace"
     " securityContext.fsGroup securityContext.fsGroupChangePolicy securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile"
     " securityContext.supplementalGroups securityContext.supplementalGroupsPolicy securityContext.sysctls",
-    # Nodes have no taints, images aren't pulled, nobody has to be asked who a Pod is.
-    kept="automountServiceAccountToken imagePullSecrets os serviceAccount tolerations"
+    # Images aren't pulled, nobody has to be asked who a Pod is.
+    kept="automountServiceAccountToken imagePullSecrets os serviceAccount"
     " topologySpreadConstraints.nodeTaintsPolicy",
     ignored={
         "ephemeralContainers": "they aren't run",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.errors import UserError
 from emulab.kinds.checks import whole
-from emulab.kinds.core import servicetext
+from emulab.kinds.core import servicefamilies, servicetext
 from emulab.kinds.core.serviceschema import needs_health_check, service_spec
 from emulab.kinds.definition import Definition
 from emulab.kinds.following import kind_table, table
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from emulab.model.findings import Finding
     from emulab.model.objects import Object
     from emulab.model.quantity import Quantity
+
+
+def _created(new: Object) -> Object:
+    """Raises UserError where the policy isn't that of what else is asked for."""
+    if why := servicefamilies.policy_fits(new.spec):
+        raise UserError(f"{new.position}: {new.key} spec.ipFamilyPolicy: {why}")
+    return new
 
 
 def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +43,11 @@ def _merge(old: Object, new: Object, spec: dict[str, Any]) -> dict[str, Any]:
                 f"{new.position}: {new.key} spec.type: a headless Service stays headless and can't become a"
                 f" {spec['type']}; delete the Service first"
             )
-        spec.update({f: old.spec[f] for f in ("clusterIP", "clusterIPs") if f in old.spec})
+        if not asked:
+            spec["clusterIP"] = kept
+    field, why = servicefamilies.changed(old.spec, spec)
+    if why:
+        raise UserError(f"{new.position}: {new.key} spec.{field}: {why}")
     known = old.spec.get("loadBalancerClass")
     if old.spec.get("type") == spec.get("type") == "LoadBalancer" and known != spec.get("loadBalancerClass"):
         is_now = f"it is {known}" if known else "it has none"
@@ -97,6 +108,7 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
 
 DEFINITION = Definition(
     check=whole(SERVICE, dns_1035_label, service_spec),
+    created=_created,
     merge=_merge,
     outdated=_outdated,
     warnings=_warnings,

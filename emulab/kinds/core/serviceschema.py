@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from emulab.kinds.addresses import special
 from emulab.kinds.checks import port_or_name, protocol
+from emulab.kinds.core.servicefamilies import POLICIES, families_agree, family_name, is_headless
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Problems,
@@ -53,17 +53,13 @@ def _cluster_ips_agree(spec: dict[str, Any]) -> Problems:
     many, one = spec.get("clusterIPs"), spec.get("clusterIP")
     if many and one is not None and many[0] != one:
         return wrong(f"{show(many[0])} must be what clusterIP says: {show(one)}", "clusterIPs", 0)
-    if many and len(many) == 2 and "None" not in many and _family(many[0]) == _family(many[1]):
+    if many and len(many) == 2 and "None" not in many and family_name(many[0]) == family_name(many[1]):
         return wrong("must be of the other IP family than the first", "clusterIPs", 1)
     return wrong("may hold two addresses at most", "clusterIPs") if many and len(many) > 2 else ()
 
 
-def _family(address: str) -> int:
-    return ip_address(address).version if address else 0
-
-
 def _has_ports(spec: dict[str, Any]) -> Problems:
-    if spec.get("ports") or spec.get("type") == "ExternalName" or _is_headless(spec):
+    if spec.get("ports") or spec.get("type") == "ExternalName" or is_headless(spec):
         return ()
     return wrong("is required", "ports")
 
@@ -89,7 +85,7 @@ def _type_fits(spec: dict[str, Any]) -> Problems:
             found += wrong("is required when type is ExternalName", "externalName")
         if spec.get("clusterIP"):
             found += wrong("may not be set when type is ExternalName", "clusterIP")
-    if outside and _is_headless(spec):
+    if outside and is_headless(spec):
         found += wrong(f'may not be "None" when type is {kind}', "clusterIP")
     if not outside:
         for index, entry in enumerate(spec.get("ports", ())):
@@ -110,10 +106,6 @@ def _type_fits(spec: dict[str, Any]) -> Problems:
     return found
 
 
-def _is_headless(spec: dict[str, Any]) -> bool:
-    return "None" in (spec.get("clusterIP"), *spec.get("clusterIPs", ())[:1])
-
-
 service_spec = typed(
     "core.v1.ServiceSpec",
     {
@@ -121,7 +113,7 @@ service_spec = typed(
         "clusterIP": maybe_empty(_cluster_ip),
         "clusterIPs": sequence(_cluster_ip),
         "ipFamilies": sequence(one_of("IPv4", "IPv6")),
-        "ipFamilyPolicy": one_of("SingleStack", "PreferDualStack", "RequireDualStack"),
+        "ipFamilyPolicy": one_of(*POLICIES),
         "ports": sequence(
             typed(
                 "core.v1.ServicePort",
@@ -158,7 +150,7 @@ service_spec = typed(
         "healthCheckNodePort": _node_port,
         "trafficDistribution": one_of("PreferClose", "PreferSameZone", "PreferSameNode"),
     },
-    rules=(_cluster_ips_agree, _has_ports, _ports_are_named, _type_fits),
+    rules=(_cluster_ips_agree, families_agree, _has_ports, _ports_are_named, _type_fits),
 )
 
 

@@ -52,7 +52,7 @@ def describe(o: Raw, slices: Slices) -> Fields:
     fields: Fields = [
         ("Selector", ",".join(pairs(spec.get("selector"))) or NONE),
         ("Type", str(spec.get("type") or "ClusterIP")),
-        ("IPs", [ip for ip in spec.get("clusterIPs") or [spec.get("clusterIP")] if ip]),
+        *_families(spec),
     ]
     if spec.get("type") in ("LoadBalancer", "ExternalName") or spec.get("externalIPs"):
         fields.append(("External", external_ip(o)))
@@ -72,6 +72,17 @@ def describe(o: Raw, slices: Slices) -> Fields:
     return fields
 
 
+def _families(spec: Raw) -> Fields:
+    """As kubectl has them (`describeService` in k8s.io/kubectl/pkg/describe)."""
+    policy, many = spec.get("ipFamilyPolicy"), [ip for ip in spec.get("clusterIPs") or () if ip]
+    return [
+        *([("IP Family Policy", str(policy))] if policy else []),
+        ("IP Families", ",".join(spec.get("ipFamilies") or ()) or NONE),
+        ("IP", str(spec.get("clusterIP") or "")),
+        ("IPs", ",".join(many) or NONE),
+    ]
+
+
 def endpoints(service: str, port: Raw | None, slices: Slices) -> str:
     """The ready endpoints of a Service's port: `10.244.1.2:8080,…`"""
     found = []
@@ -85,5 +96,9 @@ def endpoints(service: str, port: Raw | None, slices: Slices) -> str:
         ]
         for endpoint in o.get("endpoints") or ():
             if (endpoint.get("conditions") or {}).get("ready") is not False:
-                found += [f"{address}:{number}" for number in numbers for address in endpoint["addresses"]]
+                found += [
+                    cells.socket_name(address, number)
+                    for number in numbers
+                    for address in endpoint["addresses"]
+                ]
     return ",".join(found) or NONE

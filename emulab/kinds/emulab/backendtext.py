@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from emulab.kinds.cells import NONE, Raw
+from emulab.kinds.cells import NONE, Raw, socket_name
 from emulab.kinds.emulab.balancing import OWN_ENGINE
 from emulab.kinds.fields import Fields, LinesBelow, aligned
 
@@ -75,9 +75,7 @@ def _rows(key: str, frontend: Mapping[str, Any], forwards: bool) -> Iterator[lis
         counts = [str(target[field]) for field in ("open", "total", "errors")]
         if forwards:
             counts = [str(target.get(TRACKED, "-")), "-", "-"]
-        address = f"{target['address']}:{target['port']}"
-        if ":" in target["address"]:
-            address = f"[{target['address']}]:{target['port']}"
+        address = socket_name(target["address"], target["port"])
         state = state if target["weight"] else f"{state}, drained"
         yield [key, name, address, str(target["weight"]), state, _check(target.get("check")), *counts]
 

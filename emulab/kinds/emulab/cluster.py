@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
@@ -11,7 +11,7 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
-from emulab.kinds.emulab.conntrack import conntrack
+from emulab.kinds.emulab.conntrack import conntrack, duration
 from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
 from emulab.kinds.images import DNS_ENGINES, ENGINES
@@ -38,6 +38,7 @@ from emulab.model.checks import (
 )
 
 if TYPE_CHECKING:
+    from emulab.model.addresses import IPNetwork
     from emulab.model.objects import Object
 
 # What it may say
@@ -59,8 +60,10 @@ _NODE_PREFIX = {4: 24, 6: 64}  # of each node's share of podCIDR
 _SERVICE_PREFIX = {4: 27, 6: 123}  # the tenth address of serviceCIDR is that of kube-dns
 _LARGEST_UNDERLAY, _SMALLEST_UNDERLAY = 8, 24
 """Prefix lengths. The places that every lab has need the first 256 addresses."""
-_PODS, _SERVICES, _VPC = "10.244.0.0/16", "10.96.0.0/12", "10.0.0.0/24"
+_VPC = "10.0.0.0/24"
 """What `Cluster()` has; the view of a Cluster isn't loaded for a default."""
+_VXLAN6 = 70
+"""What VXLAN puts around a packet between nodes that have IPv6 addresses, in bytes."""
 
 
 def _cidrs_of(prefixes: Mapping[int, int]) -> Check:
@@ -82,17 +85,23 @@ def _cidrs_of(prefixes: Mapping[int, int]) -> Check:
     return check
 
 
-def _networks(value: str | None) -> list[IPv4Network | IPv6Network]:
+def _networks(value: str | None) -> list[IPNetwork]:
     return [ip_network(part.strip(), strict=False) for part in value.split(",")] if value else []
 
 
-def _overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
     return one.version == other.version and one.overlaps(other)
 
 
+def _ranges(spec: dict[str, Any]) -> tuple[tuple[IPNetwork, ...], tuple[IPNetwork, ...]]:
+    """The networks of pods and of Services, given or by default."""
+    from emulab.kinds.emulab.clusterview import cidrs_of  # here: who lists Clusters needs no view of them
+
+    return cidrs_of(spec)
+
+
 def _pods_and_services_apart(spec: dict[str, Any]) -> Problems:
-    pods = _networks(spec.get("podCIDR", _PODS))
-    services = _networks(spec.get("serviceCIDR", _SERVICES))
+    pods, services = _ranges(spec)
     for pod in pods:
         for service in services:
             if _overlap(pod, service):
@@ -101,37 +110,62 @@ def _pods_and_services_apart(spec: dict[str, Any]) -> Problems:
     return ()
 
 
-def _family_in_common(spec: dict[str, Any]) -> Problems:
-    from emulab.kinds.emulab.clusterview import (  # here: who lists Clusters needs no view of them
-        PLANNED,
-        families,
-    )
-
-    if families(_networks(spec.get("podCIDR", _PODS)), _networks(spec.get("serviceCIDR", _SERVICES))):
+def _same_families(spec: dict[str, Any]) -> Problems:
+    """Pods and Services have the lab's families, the primary one first, as `kubeadm` wants it of both networks."""
+    asked = (spec.get("network") or {}).get("families")
+    pods, services = (_in_words(net.version for net in nets) for nets in _ranges(spec))
+    if asked:
+        wanted = _in_words(int(name[-1]) for name in asked)
+        for field, found in (("podCIDR", pods), ("serviceCIDR", services)):
+            if found != wanted:
+                return wrong(f"{spec[field]} is of {found}, and network.families says {wanted}", field)
+    if pods == services:
         return ()
-    known = ", ".join(family.name for family in PLANNED)
-    what = f"there is no family of addresses that podCIDR and serviceCIDR both have and labs know ({known})"
-    return wrong(what, "podCIDR" if "podCIDR" in spec else "serviceCIDR")
+    field, other = ("podCIDR", "serviceCIDR") if "podCIDR" in spec else ("serviceCIDR", "podCIDR")
+    what = f"pods would have {pods}, and Services {services}: "
+    what += "give podCIDR and serviceCIDR the same families in one order"
+    return wrong(what if other in spec else f"{what}, or say network.families", field)
+
+
+def _in_words(versions: Iterable[int]) -> str:
+    return " and ".join(f"IPv{version}" for version in versions)
+
+
+_IPV6_MTU = 1280  # RFC 8200 section 5: a link that carries less can't have IPv6
+
+
+def _wide_enough(spec: dict[str, Any]) -> Problems:
+    """Links of pods and of nodes carry what IPv6 needs."""
+    network = spec.get("network") or {}
+    if 6 not in (net.version for net in _ranges(spec)[0]) or "mtu" not in network:
+        return ()
+    around = _VXLAN6 if network.get("mode", "vxlan") == "vxlan" else 0
+    if network["mtu"] - around >= _IPV6_MTU:
+        return ()
+    what = f"IPv6 needs links of {_IPV6_MTU} bytes (RFC 8200)"
+    if around:
+        what += f", and VXLAN takes {around}: {_IPV6_MTU + around} at least"
+    return wrong(f"{network['mtu']} is too small: {what}", "network", "mtu")
 
 
 def _apart_from_outside(spec: dict[str, Any]) -> Problems:
-    from emulab.kinds.underlay import PUBLIC_NETWORKS  # here: as above
+    from emulab.kinds.underlay import PUBLIC_NETWORKS, VPC6  # here: as above
 
+    pods, services = _ranges(spec)
     vpc = _vpc(spec)
-    outside = (vpc, *PUBLIC_NETWORKS)
     for field in ("podCIDR", "serviceCIDR"):
         for net in _networks(spec.get(field)):
-            if any(_overlap(net, other) for other in outside):
+            nodes = vpc if net.version == 4 else VPC6
+            if any(_overlap(net, other) for other in (nodes, *PUBLIC_NETWORKS)):
                 return wrong(
-                    f"{net} overlaps with a network outside the cluster ({vpc} and the public ones)", field
+                    f"{net} overlaps with a network outside the cluster ({nodes} and the public ones)", field
                 )
     if "underlay" not in (spec.get("network") or {}):
         return ()
-    given = {
-        "the pods'": spec.get("podCIDR", _PODS),
-        "the services'": spec.get("serviceCIDR", _SERVICES),
-    }
-    others = [(f"{whose} {net}", net) for whose, cidr in given.items() for net in _networks(cidr)]
+    if 4 not in (net.version for net in pods):
+        return wrong("is the nodes' network of IPv4, which the lab hasn't", "network", "underlay")
+    given = (("the pods'", pods), ("the services'", services))
+    others = [(f"{whose} {net}", net) for whose, nets in given for net in nets]
     others += [(f"the public {net}", net) for net in PUBLIC_NETWORKS]
     for text, net in others:
         if _overlap(vpc, net):
@@ -139,7 +173,7 @@ def _apart_from_outside(spec: dict[str, Any]) -> Problems:
     return ()
 
 
-def _vpc(spec: dict[str, Any]) -> IPv4Network | IPv6Network:
+def _vpc(spec: dict[str, Any]) -> IPNetwork:
     given = (spec.get("network") or {}).get("underlay")
     return _networks(given or _VPC)[0]
 
@@ -172,13 +206,13 @@ def _nodes_fit(spec: dict[str, Any]) -> Problems:
     from emulab.kinds.underlay import underlay_of  # here: as above
     from emulab.model.families import IPV4
 
-    nodes = spec.get("nodes", 2)
+    nodes, pods = spec.get("nodes", 2), _ranges(spec)[0]
     number = nodes if isinstance(nodes, int) else len(nodes)
     vpc = _vpc(spec)
-    if number > (room := underlay_of(IPV4, vpc).room_for_nodes):
+    if 4 in (net.version for net in pods) and number > (room := underlay_of(IPV4, vpc).room_for_nodes):
         what = f"{vpc} has room for {room} nodes, not for {number}; network.underlay takes a larger one"
         return wrong(what, "nodes")
-    for pod in _networks(spec.get("podCIDR", _PODS)):
+    for pod in pods:
         room = 1 << (_NODE_PREFIX[pod.version] - pod.prefixlen)
         if number > room:
             return wrong(f"{pod} has room for {room} nodes, not for {number}", "podCIDR")
@@ -217,6 +251,10 @@ def _host_path(value: Any) -> Problems:
     return ()
 
 
+def _each_once(names: list[Any]) -> Problems:
+    return wrong(f"{names[0]} is there twice", 1) if len(names) > len(set(names)) else ()
+
+
 def _class_name(value: Any) -> Problems:
     return () if value == "*" else dns_subdomain(value)
 
@@ -240,6 +278,7 @@ cluster_spec = mapping(
         "network": mapping(
             {
                 "mode": one_of(*MODES["network.mode"]),
+                "families": sequence(one_of("IPv4", "IPv6"), rules=(_each_once,), least=1),
                 "mtu": integer(576, 9216, "an MTU"),
                 "underlay": _underlay,
                 "isolated": boolean,
@@ -274,6 +313,13 @@ cluster_spec = mapping(
         ),
         "balancers": mapping({"engine": one_of(*BALANCER_ENGINES)}, closed=True),
         "dns": mapping({"nodeLocalCache": boolean, "engine": one_of(*DNS_ENGINES)}, closed=True),
+        "nodeLifecycle": mapping(
+            {
+                "nodeMonitorGracePeriod": duration,
+                "defaultTolerationSeconds": integer(0, 1 << 31, "a number of seconds"),
+            },
+            closed=True,
+        ),
         "ingress": mapping(
             {
                 "replicas": count,
@@ -285,7 +331,7 @@ cluster_spec = mapping(
             closed=True,
         ),
     },
-    rules=(_family_in_common, _apart_from_outside, _pods_and_services_apart, _nodes_fit),
+    rules=(_same_families, _apart_from_outside, _pods_and_services_apart, _nodes_fit, _wide_enough),
     closed=True,
 )
 

@@ -8,19 +8,21 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
-from emulab.kinds.emulab.conntrack import settings
+from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_of
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
-from emulab.model.families import IPV4, Families, Family, families_of, of_family
+from emulab.model.families import FAMILIES, IPV4, IPV6, Families, Family, families_of, of_family
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
-PLANNED = (IPV4,)
-"""The families of addresses that labs have. Another one's CIDRs are given out to objects, and that is all."""
-
+DEFAULT_CIDRS: Mapping[Family, tuple[IPNetwork, IPNetwork]] = {
+    IPV4: (ip_network("10.244.0.0/16"), ip_network("10.96.0.0/12")),
+    IPV6: (ip_network("fd00:244::/48"), ip_network("fd00:96::/112")),
+}
+"""The networks of pods and of Services of a lab that says none."""
 
 FAIL = "fail"
 """What is to become of containers whose image isn't loaded: they wait for it, as those of a real cluster."""
@@ -56,8 +58,8 @@ class Cluster:
 
     name: str = "emulab"
     nodes: tuple[NodeSpec, ...] = (NodeSpec("node1", {}, ""), NodeSpec("node2", {}, ""))
-    pod_cidrs: tuple[IPNetwork, ...] = (ip_network("10.244.0.0/16"),)
-    service_cidrs: tuple[IPNetwork, ...] = (ip_network("10.96.0.0/12"),)
+    pod_cidrs: tuple[IPNetwork, ...] = (DEFAULT_CIDRS[IPV4][0],)
+    service_cidrs: tuple[IPNetwork, ...] = (DEFAULT_CIDRS[IPV4][1],)
     families: Families = (IPV4,)
     cluster_domain: str = "cluster.local"
     vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
@@ -71,6 +73,8 @@ class Cluster:
     conntrack: tuple[tuple[str, str], ...] = settings({})  # sysctls of nodes
     node_cache: bool = False  # whether nodes have DNS caches, which pods ask
     dns_engine: str = "builtin"  # of the internet's DNS, one of `DNS_ENGINES`
+    node_grace: float = 50.0  # seconds without a word of a node until it isn't ready
+    toleration: float = 300.0  # seconds that a Pod stays there that doesn't say it
     ingress_replicas: int = 1
     ingress_upstream: str = "service"  # service | endpoints
     ingress_engine: str = "builtin"  # one of `ENGINES`
@@ -87,15 +91,15 @@ class Cluster:
     def of(o: Object) -> Cluster:
         spec, default = o.spec, Cluster()
         network, proxy, ingress = (spec.get(field) or {} for field in ("network", "proxy", "ingress"))
+        lifecycle = spec.get("nodeLifecycle") or {}
         replicas, vpc = ingress.get("replicas"), network.get("underlay")
-        pods = _cidrs(spec.get("podCIDR")) or default.pod_cidrs
-        services = _cidrs(spec.get("serviceCIDR")) or default.service_cidrs
+        pods, services = cidrs_of(spec)
         return Cluster(
             name=o.name,
             nodes=_nodes(spec.get("nodes")) or default.nodes,
             pod_cidrs=pods,
             service_cidrs=services,
-            families=families(pods, services) or default.families,
+            families=families_of(pods),
             vpc=networks([vpc])[0] if vpc else default.vpc,
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
             network_mode=network.get("mode") or default.network_mode,
@@ -108,6 +112,8 @@ class Cluster:
             conntrack=settings(proxy.get("conntrack") or {}),
             node_cache=bool((spec.get("dns") or {}).get("nodeLocalCache")),
             dns_engine=(spec.get("dns") or {}).get("engine") or default.dns_engine,
+            node_grace=_seconds(lifecycle.get("nodeMonitorGracePeriod"), default.node_grace),
+            toleration=float(lifecycle.get("defaultTolerationSeconds", default.toleration)),
             ingress_replicas=default.ingress_replicas if replicas is None else replicas,
             ingress_upstream=ingress.get("upstream") or default.ingress_upstream,
             ingress_engine=ingress.get("engine") or default.ingress_engine,
@@ -165,15 +171,21 @@ def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, .
     )
 
 
+def _seconds(given: object, default: float) -> float:
+    return default if given is None else float(seconds(str(given)) or 0)
+
+
 def _cidrs(given: str | None) -> tuple[IPNetwork, ...]:
     """One CIDR, or one of each family separated by a comma, as kube-proxy's `--cluster-cidr` takes them."""
     return networks(given.split(",")) if given else ()
 
 
-def families(pods: Sequence[IPNetwork], services: Sequence[IPNetwork]) -> Families:
-    """The families of a lab: those that pods and Services both have, the pods' first one first."""
-    both = set(PLANNED) & set(families_of(services))
-    return tuple(family for family in families_of(pods) if family in both)
+def cidrs_of(spec: Mapping[str, Any]) -> tuple[tuple[IPNetwork, ...], tuple[IPNetwork, ...]]:
+    """The networks of pods and of Services, by what a Cluster says of them and of `network.families`."""
+    names = (spec.get("network") or {}).get("families") or (IPV4.name,)
+    defaults = [DEFAULT_CIDRS[family] for name in names for family in FAMILIES if family.name == name]
+    pods, services = zip(*defaults, strict=True)
+    return _cidrs(spec.get("podCIDR")) or pods, _cidrs(spec.get("serviceCIDR")) or services
 
 
 def cluster_of(objects: Objects) -> Cluster:
@@ -185,6 +197,7 @@ def cluster_of(objects: Objects) -> Cluster:
 _FIXED = {
     "podCIDR": "pod_cidrs",
     "serviceCIDR": "service_cidrs",
+    "network.families": "families",
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
     "network.underlay": "vpc",

@@ -32,7 +32,8 @@ TIMEOUTS = {
 }
 
 
-def _duration(value: Any) -> Problems:
+def duration(value: Any) -> Problems:
+    """Whether a value is one, of whole seconds."""
     if string(value):
         return string(value)
     if seconds(value) is None:
@@ -49,7 +50,7 @@ def seconds(text: str) -> int | None:
 
 
 conntrack = mapping(
-    {**dict.fromkeys(TIMEOUTS, _duration), "tcpBeLiberal": boolean},
+    {**dict.fromkeys(TIMEOUTS, duration), "tcpBeLiberal": boolean},
     closed=True,
 )
 

@@ -24,13 +24,15 @@ _CLUSTER = {
         ),
         "podCIDR": OwnField(
             "string",
-            "Network of the pods, of which each node has a /24. Can't be changed in a running lab",
+            "Network of the pods, of which each node has a /24, or a /64 of IPv6 (by default of fd00:244::/48); of two "
+            "families, one of each with a comma between. Can't be changed in a running lab",
             "10.244.0.0/16",
         ),
         "serviceCIDR": OwnField(
             "string",
-            "Network of the Services' addresses, a /27 at least; its first is that of `kubernetes`, its tenth that "
-            "of `kube-dns`. Can't be changed in a running lab",
+            "Network of the Services' addresses, a /27 at least, or a /123 of IPv6 (by default fd00:96::/112); of two "
+            "families, one of each. Its first is that of `kubernetes`, its tenth that of `kube-dns`. Can't be changed "
+            "in a running lab",
             "10.96.0.0/12",
         ),
         "clusterDomain": OwnField(
@@ -41,6 +43,10 @@ _CLUSTER = {
         "containers": OwnField("emulab.v1.ClusterContainers", "What runs in containers"),
         "pods": OwnField("emulab.v1.ClusterPods", "What pods have of this machine"),
         "dns": OwnField("emulab.v1.ClusterDNS", "Caches on nodes, and the internet's DNS"),
+        "nodeLifecycle": OwnField(
+            "emulab.v1.ClusterNodeLifecycle",
+            "What becomes of nodes that nobody hears of (kube-controller-manager)",
+        ),
         "ingress": OwnField("emulab.v1.ClusterIngress", "The ingress controller"),
         "balancers": OwnField("emulab.v1.ClusterBalancers", "The L4 balancers outside the cluster"),
     },
@@ -55,15 +61,32 @@ _CLUSTER = {
         ),
         "zone": OwnField("string", "Its topology.kubernetes.io/zone", "zone-a, zone-b and zone-c by turns"),
     },
+    "emulab.v1.ClusterNodeLifecycle": {
+        "nodeMonitorGracePeriod": OwnField(
+            "string", "How long nothing is heard of a node until it isn't ready, and its pods aren't", "50s"
+        ),
+        "defaultTolerationSeconds": OwnField(
+            "integer",
+            "How many seconds later pods are deleted there that don't say themselves how long they tolerate that",
+            "300",
+        ),
+    },
     "emulab.v1.ClusterNetwork": {
         "mode": OwnField(
             "string",
             "`vxlan`: an overlay as flannel's; `routed`: the nodes know routes to each other",
             "vxlan",
         ),
+        "families": OwnField(
+            "[string]",
+            "The families of addresses, `IPv4`, `IPv6` or both, the primary one first: of pods, nodes, Services and "
+            "all that is outside. Without it those that podCIDR has. Can't be changed in a running lab",
+            "[IPv4]",
+        ),
         "mtu": OwnField(
             "int32",
-            "MTU of the underlay in bytes, 576 to 9216; VXLAN leaves pods 50 less. Can't be changed in a running lab",
+            "MTU of the underlay in bytes, 576 to 9216; VXLAN leaves pods 50 less, between nodes of IPv6 70 less. "
+            "Can't be changed in a running lab",
             "1500",
         ),
         "underlay": OwnField(
@@ -183,8 +206,8 @@ _CLUSTER = {
     "emulab.v1.ClusterDNS": {
         "nodeLocalCache": OwnField(
             "boolean",
-            "NodeLocal DNSCache: each node has a cache at 169.254.20.10, which its pods ask. Can't be changed in a "
-            "running lab",
+            "NodeLocal DNSCache: each node has a cache at 169.254.20.10 (of IPv6: fd00:20::10), which its pods ask. "
+            "Can't be changed in a running lab",
             "false",
         ),
         "engine": OwnField("string", "What serves in `dns`: `builtin`, `unbound` or `dnsmasq`", "builtin"),

@@ -6,7 +6,8 @@ objects ask for; deleting it mends what it broke.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.kinds import cells
@@ -14,19 +15,21 @@ from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.conntrack import seconds
+from emulab.kinds.emulab.resolver import OWN_RESOLVER
 from emulab.kinds.faults.effects import Harm
 from emulab.kinds.faults.fault import FaultKind
 from emulab.kinds.faults.options import problems, shown, values
-from emulab.kinds.faults.scene import Scene
+from emulab.kinds.faults.scene import HOST_TARGET, RESOLVER_TARGET, SERVICE_TARGET, Scene, qualified
 from emulab.kinds.faults.table import FAULTS
 from emulab.kinds.kind import PLACE
 from emulab.kinds.lookup import Lookup
-from emulab.kinds.registry import FAULT, KINDS, NODE
+from emulab.kinds.registry import FAULT, KINDS, NODE, RESOLVER
 from emulab.model.checks import (
     Problems,
     at,
     boolean,
     dns_label,
+    dns_subdomain,
     integer,
     mapping,
     show,
@@ -52,6 +55,7 @@ class Fault(NamedTuple):
     seed: int
     hidden: bool
     phase: str
+    began: float = 0.0  # Unix time; 0 until then
 
     @staticmethod
     def of(o: Object) -> Fault:
@@ -66,6 +70,7 @@ class Fault(NamedTuple):
             int(spec.get("seed") or 0),
             bool(spec.get("hidden")),
             str(o.status.get("phase") or PENDING),
+            datetime.fromisoformat(began).timestamp() if (began := o.status.get("startTime")) else 0.0,
         )
 
     def effects(self, scene: Scene) -> tuple[Harm, ...]:
@@ -76,6 +81,13 @@ class Fault(NamedTuple):
     def says(self) -> str:
         """What it is, in a sentence."""
         return self.kind.says.format(target=self.target, **shown(self.options, self.kind.options))
+
+
+def at_work(faults: Iterable[Object], scene: Scene) -> Iterator[tuple[Fault, tuple[Harm, ...]]]:
+    """The Faults that are active, with what they do."""
+    for fault in map(Fault.of, faults):
+        if fault.phase == ACTIVE:
+            yield fault, fault.effects(scene)
 
 
 def _duration(value: Any) -> Problems:
@@ -92,6 +104,14 @@ def _fault_name(value: Any) -> Problems:
     return () if value in FAULTS else wrong(f"there is no fault {show(value)}; {suggest(value, FAULTS)}")
 
 
+def _target(value: Any) -> Problems:
+    """A place, a zone, a host, or a Service as NAME or NAMESPACE/NAME."""
+    if string(value):
+        return string(value)
+    namespace, slash, name = value.rpartition("/")
+    return (dns_label(namespace) if slash else ()) or dns_subdomain(name)
+
+
 def _options_fit(spec: dict[str, Any]) -> Problems:
     return at("set", problems(spec.get("set") or {}, FAULTS[spec["fault"]].options))
 
@@ -99,7 +119,7 @@ def _options_fit(spec: dict[str, Any]) -> Problems:
 fault_spec = mapping(
     {
         "fault": _fault_name,
-        "target": dns_label,
+        "target": _target,
         "set": mapping({}),
         "at": _duration,
         "for": _duration,
@@ -125,6 +145,8 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     if fault.kind.needs_overlay and not world.cluster.has_overlay:
         text = "it has no effect here: pods' networks have no overlay (spec.network of the Cluster)"
         yield Finding(o, ("spec", "fault"), text)
+    if fault.kind.doubts is not None and (why := fault.kind.doubts(wanted, world)):
+        yield Finding(o, ("spec", "fault"), why)
     mode, needed = world.cluster.proxy_mode, fault.kind.needs_mode
     if needed not in ("", mode):
         text = f"it has no effect here: kube-proxy's mode is {mode}, not {needed} (spec.proxy of the Cluster)"
@@ -135,9 +157,28 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     keys = [NODE.key("", name) for name in world.nodes]
     keys += [k.key("", name) for k in KINDS.of(PLACE) for name in sorted(names)]
     known = Scene.of_objects(found for key in keys if (found := world.get(key)) is not None).targets(kind)
-    if wanted not in known:
-        text = f"there is no {kind} {wanted}: the fault waits for it; {suggest(wanted, known)}"
+    there = _THERE[kind](wanted, world) if kind in _THERE else wanted in known
+    if not there:
+        near = "" if kind in _THERE else suggest(wanted, known)
+        text = f"there is no {kind} {wanted}: the fault waits for it; {near}"
         yield Finding(o, ("spec", "target"), text.removesuffix("; "))
+
+
+def _service_there(name: str, world: Lookup) -> bool:
+    namespace, _, service = qualified(name).partition("/")
+    return world.service(namespace, service) is not None
+
+
+_THERE: Mapping[str, Callable[[str, Lookup], bool]] = {
+    SERVICE_TARGET: _service_there,
+    HOST_TARGET: lambda name, world: any(
+        name in tls.hosts for one in world.ingress_paths.values() for tls in one.tls
+    ),
+    RESOLVER_TARGET: lambda name, world: (
+        name == OWN_RESOLVER or world.get(RESOLVER.key("", name)) is not None
+    ),
+}
+"""How it is found out that a target is there which is no place with a cable."""
 
 
 def _cells(o: Raw, now: float) -> Cells:

@@ -30,6 +30,11 @@ class LostOnWire:
     longer_than: int = 0
     what: str = ""
 
+    @property
+    def cuts_off(self) -> bool:
+        """Whether nothing gets through: who talks over TCP hears nothing from the place then, in whatever direction."""
+        return self.share >= 1 and not self.longer_than and not self.what
+
 
 @dataclass(frozen=True, slots=True)
 class Impaired:
@@ -109,6 +114,63 @@ class Unsynced:
 
 
 @dataclass(frozen=True, slots=True)
+class StaleNames:
+    """A resolver keeps what it was told for `seconds` at the least, whatever the TTL says."""
+
+    resolver: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redated:
+    """The ingress shows for a host a certificate of the same names that is valid at other times: from `begins` to
+    `ends`, in seconds from when it is shown first."""
+
+    host: str
+    begins: int
+    ends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unsliced:
+    """The EndpointSlices of a Service, NAMESPACE/NAME, stay as they are, whatever becomes of its Pods."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """The pods of a node search so many domains more for each name."""
+
+    node: str
+    domains: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """The readiness probes of a pod, NAMESPACE.NAME, fail in every second span of so many seconds."""
+
+    pod: str
+    period: int
+
+
+@dataclass(frozen=True, slots=True)
+class LateStart:
+    """Nobody listens in a pod, NAMESPACE.NAME, until a moment (Unix time; 0: not known yet)."""
+
+    pod: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShortKeepAlive:
+    """A pod, NAMESPACE.NAME, doesn't take a request on a connection that was idle for so many seconds: it resets it."""
+
+    pod: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReusedPorts:
     """A node's IPVS takes a connection from an address and port for the one before from there."""
 
@@ -126,4 +188,11 @@ Harm = (
     | Unsynced
     | KeptFlows
     | ReusedPorts
+    | StaleNames
+    | Redated
+    | Unsliced
+    | Searching
+    | Unready
+    | LateStart
+    | ShortKeepAlive
 )

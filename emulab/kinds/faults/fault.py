@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from emulab.kinds.faults.effects import Harm
 from emulab.kinds.faults.options import Option
 from emulab.kinds.faults.scene import Scene
+from emulab.kinds.lookup import Lookup
 
 FaultOptions = Mapping[str, Any]
 
@@ -26,7 +27,8 @@ class Symptom(NamedTuple):
     command: tuple[str, ...]
     options: Mapping[str, str] = {}  # what the fault is told so that it shows for certain
     after: str = ""
-    """What has to happen with the fault there before it shows: `pods-replaced`, the Service's; `name-servers-replaced`;
+    """What has to happen with the fault there before it shows: `pods-replaced`, the Service's; `pods-not-ready`;
+    `name-servers-replaced`; the `record-moved` of a name that was asked for; a connection `kept-alive` for a while;
     `while-it-runs`: the fault is put while the command waits for {held} seconds."""
 
 
@@ -34,12 +36,15 @@ class Traced(NamedTuple):
     """A request that the fault lets fail, so that a trace of it says why. Words in braces are those of a `Symptom`.
 
     `octets`: how long the request is to be at least. `options`: what the fault is told so that it fails for certain.
+    `notes`: it succeeds, and the trace says in a note what was odd.
     """
 
     place: str = "{other_pod}"
     url: str = "http://{pod_address}/"
     octets: int = 0
     options: Mapping[str, str] = {}
+    method: str = ""
+    notes: bool = False
     worn: bool = False  # whether the symptom has to be there before
 
 
@@ -62,4 +67,6 @@ class FaultKind(NamedTuple):
     traced: Traced | None = Traced()  # None: no request fails by it
     decides: bool = False
     needs_overlay: bool = False
+    doubts: Callable[[str, Lookup], str] | None = None
+    """Why it may well have no effect at a target ("": one that is drawn); "" where it has."""
     needs_mode: str = ""  # kube-proxy's

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from emulab.kinds.emulab.conntrack import seconds
 from emulab.kinds.faults.effects import BOTH, FROM, TO
 from emulab.model.checks import Problems, at, show, suggest, wrong
 
@@ -47,6 +48,18 @@ def amount(least: int, most: int) -> Callable[[Any], OptionValue]:
         if not found.is_integer():
             raise ValueError(f"not a whole number from {least} to {most}")
         return found
+
+    return read
+
+
+def span(least: int, most: int) -> Callable[[Any], OptionValue]:
+    """Seconds, as `30s` or `1h30m`."""
+
+    def read(value: Any) -> OptionValue:
+        found = seconds(str(value)) if not isinstance(value, bool) else None
+        if found is None or not least <= found <= most:
+            raise ValueError(f"not a duration from {least}s to {most}s, such as 30s or 1m30s")
+        return float(found)
 
     return read
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from emulab.kinds.registry import FAULT
 
+_LONGEST = 63  # letters of a DNS label
+
 
 def fault_name(fault: str, target: str = "") -> str:
     """What a Fault is called that is put at a target: one at a time is there."""
-    return "-".join(filter(None, (fault, target)))
+    return "-".join(filter(None, (fault, re.sub("[/.]", "-", target))))[:_LONGEST].rstrip("-")
 
 
 def fault_manifest(

@@ -36,6 +36,7 @@ from emulab.lab.kubelet.podstatus import ContainerState, pod_status, stamped
 from emulab.lab.kubelet.telling import Said
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Tell
+from emulab.model.families import by_families
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.cni.plugin import Node
@@ -216,7 +217,9 @@ class PodNetworks:
         pod = self._around.store.get(network.pod.key)
         if pod is None:
             return
-        ips = [{"ip": str(a)} for a in configuration.addresses(network.result, FIRST)]
+        families = cluster_of(self._around.store.objects()).families
+        given = configuration.addresses(network.result, FIRST)
+        ips = [{"ip": str(address)} for address in by_families(given, families)]
         node = self._around.store.get(NODE.key("", network.node))
         hosts = [{"ip": str(a)} for a in (underlay_addresses(node) if node else ())]
         status = {

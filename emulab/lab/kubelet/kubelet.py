@@ -16,6 +16,7 @@ from emulab.kinds.core.podspec import FOREIGN, PodSpec
 from emulab.kinds.registry import POD
 from emulab.lab.cni.networks import PodNetworks
 from emulab.lab.kubelet import foreign
+from emulab.lab.kubelet.harmed import harmed
 from emulab.lab.kubelet.podworker import PodWorker
 from emulab.lab.kubelet.resources import clear, unenforced
 from emulab.lab.kubelet.volumes.claimfolders import ClaimFolders
@@ -52,13 +53,18 @@ class Kubelet:
         self._networks.sync()
         if gone := self._claims.without_volume(self._around.store.objects()):
             self._spawn(self._claims.remove(gone))
-        pods = {(p.key, str(p.metadata.get("uid"))): p for p in self._around.store.objects().kind(POD)}
+        objects = self._around.store.objects()
+        pods = {(p.key, str(p.metadata.get("uid"))): p for p in objects.kind(POD)}
+        harm = self._around.harmed = harmed(objects)
         for identity in [i for i in self._workers if i not in pods]:
             del self._begun[identity]
             # before another of its name begins, who has a log of the same name
             self._workers.pop(identity).abandon()
             self._spawn(clear(self._around.lab, identity[0]))
         for identity, pod in pods.items():
+            if pod.spec.get("nodeName") in harm.cut_off:
+                self._unheard(pod)
+                continue
             if FOREIGN in pod.annotations:
                 foreign.stand(self._around, pod, world)
                 continue
@@ -75,6 +81,14 @@ class Kubelet:
             if pod.metadata.get("deletionTimestamp"):
                 worker.terminate(pod)
             worker.refresh()
+
+    def _unheard(self, pod: Object) -> None:
+        """A Pod of a node that is cut off: it goes on as it is, whatever is asked for, and nobody hears how it is. Only
+        who doesn't want to wait for its kubelet has it gone (`--grace-period=0 --force`)."""
+        ending = pod.metadata.get("deletionTimestamp")
+        if ending and pod.metadata.get("deletionGracePeriodSeconds") == 0:
+            self._around.store.remove(pod.key)
+            self._around.changed()
 
     def exited(self, record: Mapping[str, Any]) -> None:
         """A stand-in tells that the program that it plays was asked to end."""

@@ -29,6 +29,7 @@ from emulab.lab.kubelet.volumes.podvolumes import PodVolumes
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Tell
 from emulab.model.objects import Object
+from emulab.plan.pods import place_name
 
 
 class PodWorker:
@@ -97,7 +98,7 @@ class PodWorker:
     def report(self) -> None:
         """Writes the status into the store, if the pod is still the one there."""
         pod = self._around.store.get(self._key)
-        if pod is None or pod.metadata.get("uid") != self._uid:
+        if pod is None or pod.metadata.get("uid") != self._uid or self._is_unheard:
             return
         inits = [self.state_of(c) for c in self.spec.init_containers]
         states = [self.state(c) for c in self.spec.containers]
@@ -105,6 +106,16 @@ class PodWorker:
         if changed := new_status(pod, states, inits, self._initialised, gates, self._failed, now):
             self._around.store.set_status(self._key, **changed)
             self._around.changed()
+
+    @property
+    def _is_unheard(self) -> bool:
+        """Whether what happens here reaches nobody, as the node is cut off."""
+        return self.spec.node_name in self._around.harmed.cut_off
+
+    @property
+    def unready(self) -> bool:
+        """Whether a Fault has its readiness probes fail."""
+        return self._around.harmed.is_unready(place_name(self.pod))
 
     def begun_last(self) -> float:
         """When the last program began that runs, and that no readiness probe asks; seconds of the loop's clock."""
@@ -288,7 +299,7 @@ class PodWorker:
 
     def _tell(self, said: Said, where: str = "") -> None:
         told = Tell(self.pod, said.type, said.reason, said.message, "kubelet", self.spec.node_name, where)
-        self._around.events.tell([told], time.time())
+        self._around.events.tell([] if self._is_unheard else [told], time.time())
 
     # probes and hooks
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from emulab.kinds.core.podspec import Container
 from emulab.kinds.core.probespec import Probe
 from emulab.lab.kubelet.podstatus import ContainerState
-from emulab.lab.kubelet.probes import Aim, ProbeCounter, Warned, attempt
+from emulab.lab.kubelet.probes import Aim, ProbeCounter, Warned, attempt, failing
 from emulab.lab.kubelet.telling import Said, probe_warning, unhealthy
 
 STARTUP, READINESS, LIVENESS = "Startup", "Readiness", "Liveness"
@@ -25,6 +25,10 @@ class Probed(Protocol):
 
     @property
     def terminating(self) -> bool: ...
+
+    @property
+    def unready(self) -> bool:
+        """Whether its readiness probes are to fail."""
 
     def state(self, container: Container) -> ContainerState: ...
 
@@ -108,7 +112,8 @@ class Prober:
 
     async def _try(self, probe: Probe, kind: str, counter: ProbeCounter) -> bool | None:
         """One try, counted and told; None for one that couldn't be made."""
-        verdict = await attempt(probe, self._aim)
+        broken = kind == READINESS and self._pod.unready
+        verdict = failing(probe, self._aim) if broken else await attempt(probe, self._aim)
         if verdict.success is not None:
             counter.note(verdict.success)
         if self._state.running:

@@ -84,6 +84,20 @@ async def attempt(probe: Probe, aim: Aim) -> Verdict:
         return Verdict(None, str(error))
 
 
+def failing(probe: Probe, aim: Aim) -> Verdict:
+    """What a try comes to that a program without time lets fail."""
+    if probe.command is not None:
+        said = f'command timed out: "{" ".join(probe.command)}" timed out after {in_go(probe.timeout)}'
+    elif probe.http is not None:
+        said = "HTTP probe failed with statuscode: 503"
+    elif probe.grpc_port is not None:
+        said = 'service unhealthy (responded with "NOT_SERVING")'
+    else:
+        port = aim.port_of(probe.tcp_port) if probe.tcp_port is not None else None
+        said = f"dial tcp {socket_name(probe.tcp_host or aim.address, port or 0)}: i/o timeout"
+    return Verdict(False, said)
+
+
 def _port(aim: Aim, port: int | str) -> int:
     number = aim.port_of(port)
     if number is None:  # findPortByName, and what pkg/probe/util.go tries then

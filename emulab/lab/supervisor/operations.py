@@ -60,7 +60,7 @@ from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
 from emulab.lab.supervisor.windows import WindowOpener
 from emulab.model.collection import Objects
-from emulab.model.families import families_of
+from emulab.model.families import IPV6, families_of
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
@@ -210,15 +210,17 @@ class Operations:
         return await asyncio.to_thread(oddities, there, objects, self._around.images.program)
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
-        """Raises KernelError when the proxy mode that is asked for can't work here."""
+        """Raises KernelError when the proxy mode or a family of addresses that is asked for can't work here."""
         clusters = [o for o in given if o.type == CLUSTER]
         asked, there = cluster_of(Objects(clusters)), cluster_of(self._around.store.objects())
         same = (asked.proxy_mode, asked.scheduler) == (there.proxy_mode, there.scheduler)
         if self._furnished and (same or not clusters):
             return
-        missing = await asyncio.to_thread(probe.missing_for, asked.proxy_mode, asked.scheduler)
-        if missing:
-            raise KernelError(f"proxy mode {asked.proxy_mode} can't work here: {missing}")
+        lack = await asyncio.to_thread(
+            probe.lack_of, asked.proxy_mode, asked.scheduler, IPV6 in asked.families
+        )
+        if lack:
+            raise KernelError(lack)
 
     def _furnish(self, store: Store, given: Sequence[Object]) -> None:
         """Puts the system's objects into an empty lab, and adapts them to a Cluster that is given anew.

@@ -15,6 +15,7 @@ from emulab.cluster.store import Event, Store
 from emulab.kernel.network import Sync
 from emulab.kinds.registry import ENDPOINT_SLICE, SERVICE
 from emulab.lab.hosts.serverhosts import ServerHosts
+from emulab.model.families import FAMILIES
 from emulab.model.keys import GroupKind, Key
 from emulab.plan.persistent import change_between
 from emulab.plan.proxy.health import NAME
@@ -73,19 +74,33 @@ def _by_node(syncs: Iterable[Sync]) -> dict[str, dict[str, Any]]:
     for sync in syncs:
         if not is_of_proxies(sync.kind) and sync.kind != "udp-backends":
             continue
-        one = found.setdefault(
-            sync.namespace,
-            {"seconds": 0.0, "conntrack": 0.0, "forgotten": 0, "full": False, "failed": False, "written": {}},
-        )
-        one["failed"] = one["failed"] or sync.seconds is None
-        one["seconds"] += sync.seconds or 0.0
-        if sync.kind == "udp-backends":
-            one["conntrack"] += sync.seconds or 0.0
-            one["forgotten"] += sync.forgotten
-        else:
-            one["full"] = one["full"] or sync.before is None
-            one["written"].update(_written(sync.before, sync.after))  # the former mode's rules go after that
+        node = found.setdefault(sync.namespace, {"failed": False, "families": {}})
+        node["failed"] = node["failed"] or sync.seconds is None
+        there = tuple(node["families"]) if sync.kind == "udp-backends" else ()  # which comes after the rules
+        for family in there or _families(sync.kind):
+            one = node["families"].setdefault(
+                family,
+                {"seconds": 0.0, "conntrack": 0.0, "forgotten": 0, "full": False, "written": {}},
+            )
+            one["seconds"] += sync.seconds or 0.0
+            if sync.kind == "udp-backends":
+                one["conntrack"] += sync.seconds or 0.0
+                one["forgotten"] += sync.forgotten.get(_VERSIONS[family], 0)
+            else:
+                one["full"] = one["full"] or sync.before is None
+                one["written"].update(
+                    _written(sync.before, sync.after)
+                )  # the former mode's rules go after that
     return found
+
+
+_VERSIONS = {family.name: family.version for family in FAMILIES}
+
+
+def _families(kind: str) -> tuple[str, ...]:
+    """Those that rules of a kind are for: `ip kube-proxy` is IPv4's, `ip6tables` IPv6's; IPVS and conntrack both's."""
+    name = kind.partition(" ")[0]
+    return tuple(f.name for f in FAMILIES if name in (f.nft, f.iptables)) or tuple(_VERSIONS)
 
 
 def _written(before: Rules | None, after: Rules | None) -> Mapping[str, int]:

@@ -16,6 +16,7 @@ from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Processes
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.lab.images.held import Images
+from emulab.lab.kubelet.harmed import UNHARMED, Harmed
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place, World
 
@@ -39,6 +40,7 @@ class Surroundings:
     events: Recorder
     images: Images
     world: World | None = None
+    harmed: Harmed = UNHARMED  # by Faults, as of the last application
     runtimes: dict[str, ContainerRuntime] = field(default_factory=dict)  # those that were asked for, by name
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from emulab.observe.explain.case import Case, Diagnosis
-from emulab.observe.path import Failure
+from emulab.observe.explain.resolving import Remark
 
 
 def attributed(case: Case, found: Diagnosis) -> Diagnosis:
@@ -16,16 +16,21 @@ def attributed(case: Case, found: Diagnosis) -> Diagnosis:
 
     The evidence stays as it is. A Fault that is hidden isn't told of, so an exercise has to be found out.
     """
-    failure, passed = found.failure, _passed(case)
-    for fault in _at_work(case):
-        met = any(_is_about(failure, place) for place in fault["places"])
-        if fault["decides"]:
-            met = met or not passed.isdisjoint(fault["places"])
-        if met and failure.reason in fault["reasons"]:
-            text = f"{failure.text}; fault {fault['name']}: {fault['says']}"
-            mended = replace(failure, text=text, remedy=f"emulab fault mend {fault['name']}")
-            return replace(found, failure=mended)
-    return found
+    failure = found.failure
+    about = " ".join((failure.place, failure.object, failure.text))
+    fault = _behind(case, failure.reason, about)
+    if fault is None:
+        return found
+    text = f"{failure.text}; fault {fault['name']}: {fault['says']}"
+    return replace(found, failure=replace(failure, text=text, remedy=_mend(fault)))
+
+
+def noted(case: Case, remark: Remark) -> str:
+    """A remark in words, with the Fault that is behind it."""
+    fault = _behind(case, remark.reason, f"{remark.place} {_node(case, remark.place)}")
+    if fault is None:
+        return f"{remark.text}; {remark.remedy}"
+    return f"{remark.text}; fault {fault['name']}: {fault['says']}; mend it: {_mend(fault)}"
 
 
 def met(case: Case) -> Iterator[str]:
@@ -33,8 +38,7 @@ def met(case: Case) -> Iterator[str]:
     passed = _passed(case)
     for fault in _at_work(case):
         if not passed.isdisjoint(fault["places"]):
-            name = fault["name"]
-            yield f"the request came by fault {name}: {fault['says']}; mend it: emulab fault mend {name}"
+            yield f"the request came by fault {fault['name']}: {fault['says']}; mend it: {_mend(fault)}"
 
 
 def _at_work(case: Case) -> Sequence[Mapping[str, Any]]:
@@ -48,6 +52,37 @@ def _passed(case: Case) -> set[str]:
     return {packet.place for leg in case.joined.legs for t in leg.transits for packet in t.packets}
 
 
-def _is_about(failure: Failure, place: str) -> bool:
-    words = " ".join((failure.place, failure.object, failure.text))
-    return re.search(rf"(?<![\w.-]){re.escape(place)}(?![\w-])", words) is not None
+def _mend(fault: Mapping[str, Any]) -> str:
+    return f"emulab fault mend {fault['name']}"
+
+
+def _behind(case: Case, reason: str, about: str) -> Mapping[str, Any] | None:
+    """The first Fault of which this comes, and that it is about."""
+    passed, services = _passed(case), _services(case)
+    for fault in _at_work(case):
+        met = any(_says(about, place) for place in fault["places"]) or fault["service"] in services
+        if fault["decides"]:
+            met = met or not passed.isdisjoint(fault["places"])
+        if met and reason in fault["reasons"]:
+            return fault
+    return None
+
+
+def _services(case: Case) -> set[str]:
+    """The Services that the request's connections were meant for, as NAMESPACE/NAME."""
+    meant = [case.service(leg) for leg in case.joined.chain()]
+    records = (record for leg in case.joined.legs for record in leg.records)
+    names = {str(record.fields.get("upstream_name") or "") for record in records}
+    meant += [case.fact("upstream", name) for name in names if name]
+    return {f"{owner.namespace}/{owner.name}" for owner in meant if owner is not None}
+
+
+def _node(case: Case, place: str) -> str:
+    """The node of a pod; "" of whatever isn't one."""
+    addresses = case.addresses.get(place, ()) if case.kinds.get(place) == "pod" else ()
+    owners = filter(None, map(case.whose, addresses))
+    return next((str(owner.details.get("node") or "") for owner in owners if owner.details), "")
+
+
+def _says(about: str, place: str) -> bool:
+    return re.search(rf"(?<![\w.-]){re.escape(place)}(?![\w-])", about) is not None

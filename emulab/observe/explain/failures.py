@@ -12,12 +12,13 @@ import os
 
 from emulab.observe.events import Recording
 from emulab.observe.explain.astray import unroutable
-from emulab.observe.explain.attributed import attributed, met
+from emulab.observe.explain.attributed import attributed, met, noted
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
 from emulab.observe.explain.certificates import tls
 from emulab.observe.explain.names import unresolved
 from emulab.observe.explain.proxied import balancer, cut_off, ingress, proxy_header, waiting
 from emulab.observe.explain.refusals import refused, ruled_out
+from emulab.observe.explain.resolving import searched, stale, with_stale
 from emulab.observe.explain.unreached import icmp, silence
 from emulab.observe.join.decisions import Evidence
 from emulab.observe.join.dissect import end_name
@@ -36,7 +37,7 @@ def explain(recording: Recording, joined: Joined, evidence: Evidence) -> Diagnos
     case = Case(recording, joined, evidence)
     if not (recording.sending.error or _answered_on_the_way(case) or _dropped_later(case)):
         return None
-    return attributed(case, _found(case))
+    return attributed(case, with_stale(case, _found(case)))
 
 
 def _found(case: Case) -> Diagnosis:
@@ -55,7 +56,9 @@ def _found(case: Case) -> Diagnosis:
 def oddities(recording: Recording, joined: Joined, evidence: Evidence) -> list[str]:
     """What was odd about a request that succeeded."""
     case = Case(recording, joined, evidence)
-    found = [*met(case)]
+    remarks = [noted(case, remark) for remark in (stale(case), searched(case)) if remark is not None]
+    # Of a fault that is told of already nothing more is said.
+    found = [note for note in met(case) if not any(note.partition("fault ")[2] in told for told in remarks)]
     for leg in case.chain:
         for transit in leg.errors:
             origin = transit.first
@@ -64,7 +67,7 @@ def oddities(recording: Recording, joined: Joined, evidence: Evidence) -> list[s
                     f"a packet to {to(origin.about)} was too big for the next link of {origin.place}, which takes"
                     f" {origin.next_mtu} bytes; it was sent again, smaller (path MTU discovery)"
                 )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *remarks]))
 
 
 def _answered_on_the_way(case: Case) -> bool:

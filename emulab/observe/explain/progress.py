@@ -110,6 +110,11 @@ def reset(leg: Leg) -> Transit | None:
     return next((t for t in leg.transits if not t.forward and t.first.flags & RST), None)
 
 
+def was_kept(leg: Leg) -> bool:
+    """Whether a connection was open before the request: whoever sent it had kept it from an earlier one."""
+    return leg.protocol == "tcp" and leg.begun is not None and not leg.begun.first.flags & SYN
+
+
 def ended(leg: Leg) -> bool:
     """Whether the far side ended the connection in good order."""
     return any(not t.forward and t.first.flags & FIN for t in leg.transits)

@@ -8,7 +8,7 @@ from typing import Any
 from emulab.model.addresses import is_address, parse_socket_name
 from emulab.observe.events import ServerRecord
 from emulab.observe.explain.case import Case, Diagnosis, Expert, to
-from emulab.observe.explain.progress import ended, reset, stopped, what
+from emulab.observe.explain.progress import ended, reset, stopped, was_kept, what
 from emulab.observe.explain.refusals import no_endpoints, refused, ruled_out, shut_out
 from emulab.observe.explain.unreached import icmp, silence
 from emulab.observe.join.flows import Leg
@@ -181,8 +181,14 @@ def cut_off(case: Case) -> Diagnosis | None:
     who = case.named(place)
     after = f"after {stop.said} bytes of its answer" if stop.said else "without an answer"
     how = "reset the connection" if end else "closed the connection"
-    text = f"{who} {how} to {to(case.flow(leg))} {after}"
     remedy = f"see why its program did: {_logs(case, place)}"
+    if was_kept(leg) and not stop.said:
+        after = f"that was kept from an earlier request, {after}"
+        remedy = (
+            f"have {who} keep idle connections for longer than who asks it does (of ingress-nginx:"
+            " upstream-keepalive-timeout, 60 s)"
+        )
+    text = f"{who} {how} to {to(case.flow(leg))} {after}"
     return Diagnosis(Failure(place, "reset" if end else "cut-off", text, remedy, who))
 
 

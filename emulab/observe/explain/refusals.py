@@ -10,7 +10,7 @@ from emulab.model.addresses import parse_address, socket_name
 from emulab.model.families import family_of
 from emulab.observe.events import Flow, RuleTrace, is_loopback
 from emulab.observe.explain.case import Case, Diagnosis, to
-from emulab.observe.explain.progress import arrived, reset
+from emulab.observe.explain.progress import arrived, reset, was_kept
 from emulab.observe.join.decisions import Decision, is_rejection
 from emulab.observe.join.flows import Leg
 from emulab.observe.join.packets import SYN, Packet
@@ -223,7 +223,7 @@ def refused(case: Case) -> Diagnosis | None:
     leg = case.last
     if leg is None:
         return None
-    if any(not t.forward and t.first.flags & SYN for t in leg.transits):
+    if was_kept(leg) or any(not t.forward and t.first.flags & SYN for t in leg.transits):
         return None  # it was open once; this is another story
     answer = reset(leg) or next((t for t in leg.errors if t.first.icmp == (3, 3)), None)
     meant = next((t for t in leg.transits if t.forward and arrived(case, leg, t)), None)

@@ -3,9 +3,11 @@
 A packet keeps what a trace joins and shows, and nothing else. `identity` is what survives address translation and
 encapsulation: the IP identification, which tells what is sent again from what is seen again (a connected socket
 counts it up, net/ipv4/ip_output.c), and TCP's numbers (RFC 9293), the beginning of UDP's payload, ICMP's type. IPv6
-has no identification, so there only the place tells: what is seen again where it was is sent again.
+has no identification, so there only the place tells: what is seen again where it was is sent again, and what leaves
+a place with no hop less than it came with is sent anew (`sightings`).
 
-ICMPv6 is told in the types and codes of ICMP, as a translator tells it (RFC 7915, section 5.2).
+ICMPv6 is told in the types and codes of ICMP, as a translator tells it (RFC 7915, section 5.2), but for a missing
+route, which has a code in both, and is one error to who sent (ENETUNREACH).
 
 Most frames are somebody else's. `glance` tells the flow of a frame at a tenth of the price of `decode`.
 """
@@ -38,7 +40,7 @@ _SOLICITATION, _ADVERTISEMENT = b"\x87", b"\x88"  # types of ICMPv6 (RFC 4861)
 _NDP = frozenset({_SOLICITATION, _ADVERTISEMENT})
 _ICMP_ERRORS = frozenset({3, 4, 5, 11, 12})
 _IN_ICMP = {
-    (1, 0): (3, 1),
+    (1, 0): (3, 0),
     (1, 1): (3, 10),
     (1, 2): (3, 1),
     (1, 3): (3, 1),

@@ -35,7 +35,7 @@ class Sightings:
         self._keys: dict[bytes, list[bytes]] = defaultdict(list)  # of flows, by protocol and source port
         self._errors: dict[Flow, list[Packet]] = defaultdict(list)  # ICMP errors by what they are about
         self._flows: dict[Flow, list[Packet]] = {}
-        self._identities: dict[tuple[object, ...], list[Packet]] = {}
+        self._identities: dict[tuple[object, ...], list[list[Packet]]] = {}
         for number in sorted(range(len(frames)), key=lambda n: frames[n].time):
             seen = glance(frames[number].data) or self._look(number)
             if seen is None:
@@ -62,9 +62,14 @@ class Sightings:
         """Every sighting of a packet, as far as its identity tells."""
         identity = packet.identity
         if identity not in self._identities:
-            found = self._packets(self._marked.get(mark(packet), ()))
-            self._identities[identity] = [p for p in found if p.identity == identity]
-        return self._identities[identity]
+            marked = self._packets(self._marked.get(mark(packet), ()))
+            found = [p for p in marked if p.identity == identity]
+            anonymous = packet.flow.protocol == "udp" and ":" in packet.flow.source
+            self._identities[identity] = _told_apart(found) if anonymous else [found]
+        several = self._identities[identity]
+        if len(several) == 1:
+            return several[0]
+        return next(one for one in several if any(p.frame == packet.frame for p in one))
 
     def from_port(self, protocol: str, port: int) -> list[Flow]:
         """The flows from a source port, whatever the addresses, in the order in which they were first seen."""
@@ -104,3 +109,24 @@ class Sightings:
             if known is not None:
                 found.append(known)
         return found
+
+
+def _told_apart(found: Iterable[Packet]) -> list[list[Packet]]:
+    """Datagrams of the same bytes that have no identification, as those of IPv6: what a proxy passes on, an echo."""
+    several: list[list[Packet]] = []
+    for packet in found:
+        home = next((one for one in reversed(several) if any(p.flow == packet.flow for p in one)), None)
+        if home is None and several and not _begins(packet, several[-1]):
+            home = several[-1]
+        if home is None:
+            several.append([packet])
+        else:
+            home.append(packet)
+    return several
+
+
+def _begins(packet: Packet, before: Iterable[Packet]) -> bool:
+    """Whether a place has sent a packet anew: what it passes on of those that it received has a hop less to live."""
+    return packet.outgoing and any(
+        p.place == packet.place and not p.outgoing and p.ttl <= packet.ttl for p in before
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv6Network, ip_address, ip_interface
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4, IPV6, Family, family_of
@@ -35,6 +35,14 @@ def routed_link(draft: Draft, place: Place, node: Node, identity: str, cluster: 
             Neighbour(pod, interface, gateway, gateway_mac),
             Route(pod, family.everything, interface, gateway, onlink=True),
         )
+
+
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193: nobody outside knows a way there
+
+
+def has_global_pods(cluster: Cluster, family: Family) -> bool:
+    """Whether pods have addresses of IPv6 that hold outside of the cluster, too, and so go out with them."""
+    return family is IPV6 and not any(net.overlaps(_UNIQUE_LOCAL) for net in cluster.pods_of(family))
 
 
 def masquerade_table(cluster: Cluster, family: Family) -> Ruleset:

@@ -5,6 +5,9 @@
 * `bad`: cables that are slow, narrow or bad (`emulab.plan.impaired` has the way)
 * `filtered`: what a node's firewall drops
 * `ways`: an overlay's entries that lead elsewhere
+* `late`: pods in which nobody listens yet; `searching`: pods that search more domains than they need
+* `servers`: what resolvers, the ingress and stand-ins are told wrong
+* `stuck`: a kube-proxy that follows no more
 * `askew`: neighbours and ways back that are wrong
 * `stuck`: a kube-proxy that follows no more, or forgets no UDP flows
 * `reused`: an IPVS that takes new connections for old ones

@@ -29,12 +29,11 @@ class Faulty:
         if not source.members(FAULT):
             self.effects = ()
             return
-        from emulab.kinds.emulab.fault import ACTIVE, Fault
+        from emulab.kinds.emulab.fault import at_work
         from emulab.kinds.faults.scene import Scene
 
-        scene = Scene.of(source.objects)
-        faults = [Fault.of(o) for o in source.members(FAULT).values()]
-        found = tuple(e for f in faults if f.phase == ACTIVE for e in f.effects(scene))
+        faults = at_work(source.members(FAULT).values(), Scene.of(source.objects))
+        found = tuple(effect for _, effects in faults for effect in effects)
         self.effects = self.effects if found == self.effects else found
 
     @property
@@ -71,8 +70,10 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
         FewPorts,
         Filtered,
         Impaired,
+        LateStart,
         LostOnWire,
         ReusedPorts,
+        Searching,
         WrongNeighbour,
         WrongWay,
     )
@@ -80,7 +81,10 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
     from emulab.plan.faults import askew
     from emulab.plan.faults.bad import cables
     from emulab.plan.faults.filtered import filtered
+    from emulab.plan.faults.late import late
     from emulab.plan.faults.reused import reusing
+    from emulab.plan.faults.searching import searching
+    from emulab.plan.faults.servers import misled
     from emulab.plan.faults.ways import astray
     from emulab.plan.faults.wire import KEY, lost
 
@@ -105,7 +109,10 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
         askew.wrong_neighbours(network, _only(effects, WrongNeighbour)),
         askew.ways_past_the_overlay(network, bent),
     )
-    return World(Network(network.namespaces, items, rulesets), world.servers, world.places)
+    rulesets.update(late(world.places, _only(effects, LateStart), cluster))
+    servers = misled(world.servers, world.places, effects)
+    places = searching(world.places, _only(effects, Searching), nodes)
+    return World(Network(network.namespaces, items, rulesets), servers, places)
 
 
 def _only(effects: Sequence[Harm], kind: type[E]) -> list[E]:

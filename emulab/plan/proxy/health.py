@@ -31,7 +31,7 @@ class HealthSum:
     def __init__(self, cluster: Cluster, sites: Sequence[Site]) -> None:
         self._cluster, self._sites = cluster, sites
         self._checked: dict[ServiceName, list[Candidates]] = {}
-        self._counted: dict[str, _Counted] = {}
+        self._counted: dict[tuple[str, Family], _Counted] = {}
 
     def exchange(self, changes: Iterable[Changed]) -> None:
         """Puts what Services are now in the place of what they were."""
@@ -42,9 +42,9 @@ class HealthSum:
             if own:
                 self._checked[own[0].service.namespace, own[0].service.name] = own
 
-    def plan(self, draft: Draft, no_local: Mapping[str, Mapping[str, int]]) -> None:
-        """Adds the server to a draft that has the proxies' rules. `no_local`: by node and policy, how many Service
-        ports have endpoints, but none that the policy lets the node use."""
+    def plan(self, draft: Draft, no_local: Mapping[tuple[str, Family], Mapping[str, int]]) -> None:
+        """Adds the server to a draft that has the proxies' rules. `no_local`: by node, family and policy, how many
+        Service ports have endpoints, but none that the policy lets the node use."""
         checked = [c for _, own in sorted(self._checked.items()) for c in own]
         ports = {f"{c.service.namespace}/{c.service.name}": c.service.health_check_node_port for c in checked}
         sockets: dict[str, SiteConfig] = {}
@@ -59,16 +59,25 @@ class HealthSum:
                 own |= {f"tcp/{address}/{p}": SiteConfig(node, "service", name) for name, p in ports.items()}
             sockets |= own
             listen |= dict.fromkeys(own, node)
-            rules = draft.rulesets.get((node, self._cluster.families[0].iptables))
-            counted = self._count(node, rules) if isinstance(rules, Iptables) else {}
+            counted = self._counts(node, draft)
             ready = {f"{ns}/{name}": n for (ns, name), n in local_ready(checked, node).items() if n}
-            nothing = {policy: n for policy, n in no_local[node].items() if n}
+            nothing = {
+                family.name: policies
+                for family in self._cluster.families
+                if (policies := {policy: n for policy, n in no_local[node, family].items() if n})
+            }
             told[node] = NodeConfig(nothing, counted, ready)
-        config = KubeProxyConfig(tuple(listen), self._cluster.proxy_mode, sockets, told)
+        families = tuple(family.name for family in self._cluster.families)
+        config = KubeProxyConfig(tuple(listen), self._cluster.proxy_mode, sockets, told, families)
         everywhere = frozenset(key for key in listen if "@" not in key)
         draft.servers[NAME] = PlannedServer(NAME, "kube-proxy", "", config, listen, everywhere)
 
-    def _count(self, node: str, rules: Iptables) -> Mapping[str, int]:
+    def _counts(self, node: str, draft: Draft) -> dict[str, Mapping[str, int]]:
+        """The numbers of a node's rules, by family and table of iptables."""
+        found = {f: draft.rulesets.get((node, f.iptables)) for f in self._cluster.families}
+        return {f.name: self._count((node, f), r) for f, r in found.items() if isinstance(r, Iptables)}
+
+    def _count(self, node: tuple[str, Family], rules: Iptables) -> Mapping[str, int]:
         known = self._counted.get(node)
         if known is None or known.rules is not rules:
             shared = next((one for one in self._counted.values() if one.rules is rules), None)

@@ -148,9 +148,7 @@ class Proxies:
             draft.include(world)
             # After the rules: what is forgotten is looked up in the new ones.
             draft.rules(site.name, flows if own_flows is None else own_flows)
-        primary = self._cluster.families[0]
-        no_local = {site.name: sums[site.name, primary].no_local for site in self._sites}
-        self._health.plan(draft, no_local)
+        self._health.plan(draft, {key: group.no_local for key, group in sums.items()})
         return draft.world()
 
 

@@ -7,7 +7,7 @@ Gateway API conformance suites; a few paths (`/status/CODE`, `/delay/SECONDS`, �
 * `answers` request → answer, pure
 * `websocket` frames → frames (sans-I/O, RFC 6455); `grpchealth` the same of HTTP/2, for gRPC's health alone
 * `tls` between connection and transport, where the client begins so
-* `connection` one TCP connection: order, flow control, ending
+* `connection` one TCP connection: order, flow control, ending; `resetting`: with a reset
 * `datagrams` UDP
 * `server` listeners, identities, draining
 

@@ -46,9 +46,11 @@ class EchoConfig(Configuration):
 
     `identities` are by address, or by a socket's key where pods share an address. `draining` are the keys of TCP
     sockets whose connections are to go elsewhere; they go on accepting. `logs` are the names of the logs that requests
-    are written to, by a socket's key or its address.
+    are written to, by a socket's key or its address. A connection of which an address is in `idle` takes no request
+    after so many seconds without one: it is reset.
     """
 
     identities: Mapping[str, PodConfig] = field(default_factory=dict)
     draining: tuple[str, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
+    idle: Mapping[str, float] = field(default_factory=dict)

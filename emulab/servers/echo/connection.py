@@ -5,6 +5,7 @@ Rules:
 * Answers go out in the order of the requests. While one is delayed or streamed, or while the client does
   not read, the requests behind it wait in the reader and in the end the socket isn't read any more.
 * A client that sends FIN during a delay has left, as for Go's server: the delay is cancelled.
+* Who is to give idle connections up resets one when the next request comes, which was under way then.
 * After an error the connection lingers: FIN, then what still comes is thrown away for a moment. Closing
   with bytes unread makes the kernel send RST, which can destroy the answer before the client reads it.
 """
@@ -19,7 +20,8 @@ from emulab.servers.base import socket_name
 from emulab.servers.echo.answers import EchoAnswer, answer, answer_bytes, refusal
 from emulab.servers.echo.grpchealth import PREFACE, GRPCHealth
 from emulab.servers.echo.records import log, record, told_call
-from emulab.servers.echo.tls import HANDSHAKE, Secured, context_of
+from emulab.servers.echo.resetting import reset
+from emulab.servers.echo.tls import HANDSHAKE, Secured, secrets_of
 from emulab.servers.echo.websocket import WebSocketEcho, handshake, websocket_problem
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
@@ -43,6 +45,7 @@ class EchoConnection(asyncio.Protocol):
         "_closing",
         "_current",
         "_eof",
+        "_idle_since",
         "_left",
         "_listener",
         "_reader",
@@ -72,6 +75,7 @@ class EchoConnection(asyncio.Protocol):
         self._retiring = False
         self._secured = False
         self._closing = False
+        self._idle_since = 0.0  # seconds of the monotonic clock
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -94,6 +98,10 @@ class EchoConnection(asyncio.Protocol):
             return
         if self._tunnel is not None:
             self._exchange(data)
+            return
+        if self._listener.idle and self._served and self._listener.gives_up(self._idle_since, self._busy()):
+            self._closing = True
+            reset(self._transport)
             return
         if not self._served and data[0] in _OTHERS and self._speaks_otherwise(data):
             return
@@ -118,11 +126,7 @@ class EchoConnection(asyncio.Protocol):
         return False
 
     def _secure(self, hello: bytes) -> None:
-        played = self._listener.identity.played
-        own = played.options if played is not None and "certificate" in played.options else None
-        names = ("certificate", "key", "authorities")
-        secrets = context_of(*(own.get(name, "") for name in names)) if own is not None else None
-        secured = Secured(self._transport, self, secrets)
+        secured = Secured(self._transport, self, secrets_of(self._listener.identity.played))
         self._transport.set_protocol(secured)
         self._transport, self._secured = cast(asyncio.Transport, secured), True
         secured.data_received(hello)
@@ -312,7 +316,7 @@ class EchoConnection(asyncio.Protocol):
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
         journal = self._listener.hub.journal
         if journal.room:
-            self._log(request, what.status, what.stream or len(what.body))
+            log(self._listener, self._client, request, what.status, what.stream or len(what.body))
         else:  # a busy server has no time to say more than how many there were
             journal.missed[self._listener.log] += 1
         self._transport.write(answer_bytes(what, request.method, request.proto, close))
@@ -348,12 +352,13 @@ class EchoConnection(asyncio.Protocol):
 
     def _done(self, request: Request, status: int, close: bool) -> None:
         self._record(request, status)
+        self._idle_since = time.monotonic()
         if close:
             self._close()
 
     def _fail(self, status: int) -> None:
         self._record(None, status)
-        self._log(None, status)
+        log(self._listener, self._client, None, status, 0)
         self._transport.write(
             answer_bytes(refusal(status), "HEAD" if self._reader.to_head else "GET", close=True)
         )
@@ -362,9 +367,6 @@ class EchoConnection(asyncio.Protocol):
     def _record(self, request: Request | None, status: int) -> None:
         if self._listener.hub.emit.wanted:
             record(self._listener, self._transport, self._client, request, status)
-
-    def _log(self, request: Request | None, status: int, size: int = 0) -> None:
-        log(self._listener, self._client, request, status, size)
 
     def _upgrade(self, request: Request) -> None:
         problem = websocket_problem(request)
@@ -376,7 +378,7 @@ class EchoConnection(asyncio.Protocol):
             return
         self._cancel_timer()
         self._record(request, 101)
-        self._log(request, 101)
+        log(self._listener, self._client, request, 101)
         self._transport.write(handshake(request))
         self._tunnel = WebSocketEcho()
         rest, self._reader.rest, self._reader.upgraded = self._reader.rest, b"", False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,12 +43,13 @@ class Hub:
 class EchoListener:
     """One listening TCP socket and the identity it answers with."""
 
-    __slots__ = ("connections", "draining", "hub", "identity", "log", "server")
+    __slots__ = ("connections", "draining", "hub", "identity", "idle", "log", "server")
 
     def __init__(self, hub: Hub, identity: Identity, draining: bool, log: str = "") -> None:
         self.hub = hub
         self.identity = identity
         self.log = log
+        self.idle = 0.0  # seconds after which a connection is given up; 0: never
         self.draining = draining
         self.server: asyncio.Server | None = None
         # None when empty: there may be a thousand listeners, and few of them busy.
@@ -60,6 +62,10 @@ class EchoListener:
 
     def _protocol(self) -> EchoConnection:
         return EchoConnection(self)
+
+    def gives_up(self, since: float, busy: bool) -> bool:
+        """Whether a connection that was idle since then takes no request any more."""
+        return not busy and time.monotonic() - since >= self.idle
 
     def opened(self, connection: EchoConnection) -> None:
         if self.connections is None:
@@ -141,12 +147,13 @@ class EchoServer:
             log = told.logs.get(key) or told.logs.get(address, "")
             listener = self._tcp.get(key)
             if listener is not None:
-                listener.log = log
+                listener.log, listener.idle = log, told.idle.get(address, 0.0)
                 if listener.identity != identity:
                     listener.identity = identity
                 listener.drain(key in draining)
                 continue
             listener = EchoListener(hub, identity, key in draining, log)
+            listener.idle = told.idle.get(address, 0.0)
             await listener.open(sockets[key])
             self._tcp[key] = listener
 

@@ -11,9 +11,12 @@ import re
 import ssl
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulab.servers.selfsigned import make_context, self_signed
+
+if TYPE_CHECKING:
+    from emulab.servers.echo.answers import Played
 
 HANDSHAKE = 0x16
 _READ = 1 << 16
@@ -40,6 +43,13 @@ def context_of(certificate: str, key: str, authorities: str) -> ssl.SSLContext:
         return context()
     made.sni_callback = _note_name
     return made
+
+
+def secrets_of(played: Played | None) -> ssl.SSLContext | None:
+    """The context of a program that is played, where it has a certificate of its own."""
+    if played is None or "certificate" not in played.options:
+        return None
+    return context_of(*(played.options.get(name, "") for name in ("certificate", "key", "authorities")))
 
 
 def _note_name(connection: Any, name: str | None, _: ssl.SSLContext) -> None:

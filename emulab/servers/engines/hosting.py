@@ -29,7 +29,7 @@ from emulab.servers.l7.personalities.figures import Connections
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
-from emulab.servers.stub import ResolverConfig, resolve
+from emulab.servers.stub import ResolverConfig, families_at, resolve
 
 _ASK_AGAIN = 2.0
 """Seconds between two attempts to find a name."""
@@ -123,7 +123,7 @@ class ProgramIngress:
     async def _learn_names(self) -> None:
         """Finds out what the names of servers are in full: programs know no search domains."""
         config = self._config
-        resolver = ResolverConfig.parse(config.resolv_conf, config.hosts)
+        resolver = ResolverConfig.parse(config.resolv_conf, config.hosts, families_at(config.listen))
         servers = (one for upstream in config.upstreams.values() for one in upstream.servers)
         names = {one.rpartition(":")[0] for one in servers if is_named(one)} - self._names.keys()
         while names:

@@ -21,15 +21,18 @@ class SiteConfig:
 class NodeConfig:
     """What of a node's proxy isn't zero."""
 
-    no_local: Mapping[str, int] = field(default_factory=dict)  # numbers of Service ports by policy
-    rules: Mapping[str, int] = field(default_factory=dict)  # numbers by table of iptables
+    # Numbers of Service ports by family and policy, and of rules by family and table of iptables.
+    no_local: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     endpoints: Mapping[str, int] = field(default_factory=dict)  # ready ones on the node by NAMESPACE/NAME
 
 
 @dataclass(frozen=True, slots=True)
 class KubeProxyConfig(Configuration):
-    """The configuration of the server: the proxies' mode, what each socket (by key) answers, and the nodes by name."""
+    """The configuration of the server: the proxies' mode and families, what each socket (by key) answers, and the
+    nodes by name."""
 
     mode: str
     sockets: Mapping[str, SiteConfig]
     nodes: Mapping[str, NodeConfig]
+    families: tuple[str, ...] = ("IPv4",)

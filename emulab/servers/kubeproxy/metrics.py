@@ -5,6 +5,8 @@ The table is pkg/proxy/metrics/metrics.go. Every family that a mode has is shown
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emulab.dataclass import dataclass
 from emulab.servers.exposition import Histogram, Labels, heading, sample
 
@@ -16,7 +18,6 @@ PROGRAMMING_BUCKETS = (
     *(float(n) for n in range(120, 301, 30)),
 )
 
-FAMILY: Labels = (("ip_family", "IPv4"),)
 NO_LABELS: Labels = ()
 
 
@@ -27,7 +28,8 @@ class MetricFamily:
     name: str
     type: str  # counter | gauge | histogram
     help: str
-    labels: tuple[Labels, ...] = (FAMILY,)
+    labels: tuple[Labels, ...] = (NO_LABELS,)
+    by_family: bool = True  # whether there is one of each family of addresses, told by the label `ip_family`
     buckets: tuple[float, ...] = ()
     modes: frozenset[str] = frozenset()
 
@@ -36,9 +38,8 @@ def _codes(*codes: int) -> tuple[Labels, ...]:
     return tuple((("code", str(code)),) for code in codes)
 
 
-_PLAIN = (NO_LABELS,)
-_POLICIES = tuple((*FAMILY, ("traffic_policy", policy)) for policy in ("external", "internal"))
-_TABLES = tuple((*FAMILY, ("table", table)) for table in ("filter", "nat"))
+_POLICIES = tuple((("traffic_policy", policy),) for policy in ("external", "internal"))
+_TABLES = tuple((("table", table),) for table in ("filter", "nat"))
 _IPTABLES, _NFTABLES = frozenset({"iptables"}), frozenset({"nftables"})
 _BOTH = _IPTABLES | _NFTABLES
 
@@ -96,25 +97,25 @@ FAMILIES = tuple(
                 "sync_proxy_rules_endpoint_changes_pending",
                 "gauge",
                 "Pending proxy rules Endpoint changes",
-                _PLAIN,
+                by_family=False,
             ),
             MetricFamily(
                 "sync_proxy_rules_endpoint_changes_total",
                 "counter",
                 "Cumulative proxy rules Endpoint changes",
-                _PLAIN,
+                by_family=False,
             ),
             MetricFamily(
                 "sync_proxy_rules_service_changes_pending",
                 "gauge",
                 "Pending proxy rules Service changes",
-                _PLAIN,
+                by_family=False,
             ),
             MetricFamily(
                 "sync_proxy_rules_service_changes_total",
                 "counter",
                 "Cumulative proxy rules Service changes",
-                _PLAIN,
+                by_family=False,
             ),
             MetricFamily(
                 "sync_proxy_rules_no_local_endpoints_total",
@@ -161,10 +162,18 @@ FAMILIES = tuple(
                 modes=_NFTABLES,
             ),
             MetricFamily(
-                "proxy_healthz_total", "counter", "Cumulative proxy healthz HTTP status", _codes(200, 503)
+                "proxy_healthz_total",
+                "counter",
+                "Cumulative proxy healthz HTTP status",
+                _codes(200, 503),
+                by_family=False,
             ),
             MetricFamily(
-                "proxy_livez_total", "counter", "Cumulative proxy livez HTTP status", _codes(200, 503)
+                "proxy_livez_total",
+                "counter",
+                "Cumulative proxy livez HTTP status",
+                _codes(200, 503),
+                by_family=False,
             ),
         ),
         key=lambda f: f.name,
@@ -174,40 +183,57 @@ FAMILIES = tuple(
 
 
 class Metrics:
-    """The metrics of one proxy."""
+    """The metrics of one proxy, with those of each of its families."""
 
-    def __init__(self, mode: str) -> None:
-        self._families = [f for f in FAMILIES if not f.modes or mode in f.modes]
+    def __init__(self, mode: str, families: Sequence[str]) -> None:
+        self._shown = [f for f in FAMILIES if not f.modes or mode in f.modes]
+        self._families = sorted(families)
         self._values: dict[tuple[str, Labels], float] = {}
-        self._histograms: dict[str, Histogram] = {}
-        for family in self._families:
-            if family.buckets:
-                self._histograms[family.name] = Histogram(family.buckets)
+        self._histograms: dict[tuple[str, str], Histogram] = {}
+        for shown in self._shown:
+            if shown.buckets:
+                self._histograms.update(
+                    {(shown.name, family): Histogram(shown.buckets) for family in self._families}
+                )
             else:
-                self._values.update({(family.name, labels): 0.0 for labels in family.labels})
+                self._values.update(dict.fromkeys([(shown.name, labels) for labels in self._of(shown)], 0.0))
 
-    def count(self, name: str, labels: Labels = FAMILY, number: float = 1) -> None:
+    def _of(self, shown: MetricFamily) -> list[Labels]:
+        """All labels of a metric, in the order in which they are written."""
+        if not shown.by_family:
+            return list(shown.labels)
+        return [(*_label(family), *labels) for family in self._families for labels in shown.labels]
+
+    def count(self, name: str, labels: Labels = NO_LABELS, number: float = 1, family: str = "") -> None:
         """Adds to a counter; a mode that doesn't have it ignores that."""
-        if (name, labels) in self._values:
-            self._values[name, labels] += number
+        key = name, (*_label(family), *labels)
+        if key in self._values:
+            self._values[key] += number
 
-    def set(self, name: str, value: float, labels: Labels = FAMILY) -> None:
+    def set(self, name: str, value: float, labels: Labels = NO_LABELS, family: str = "") -> None:
         """Sets a gauge; a mode that doesn't have it ignores that."""
-        if (name, labels) in self._values:
-            self._values[name, labels] = value
+        key = name, (*_label(family), *labels)
+        if key in self._values:
+            self._values[key] = value
 
-    def histogram(self, name: str) -> Histogram | None:
-        return self._histograms.get(name)
+    def histogram(self, name: str, family: str) -> Histogram | None:
+        return self._histograms.get((name, family))
 
     def text(self) -> str:
         """The metrics in Prometheus' text format, version 0.0.4."""
         lines: list[str] = []
-        for family in self._families:
-            name = f"kubeproxy_{family.name}"
-            lines += heading(name, family.type, f"[ALPHA] {family.help}")
-            if family.buckets:
-                lines += self._histograms[family.name].lines(name, FAMILY)
+        for shown in self._shown:
+            name = f"kubeproxy_{shown.name}"
+            lines += heading(name, shown.type, f"[ALPHA] {shown.help}")
+            if shown.buckets:
+                for family in self._families:
+                    lines += self._histograms[shown.name, family].lines(name, _label(family))
             else:
-                values = self._values
-                lines += [sample(name, labels, values[family.name, labels]) for labels in family.labels]
+                lines += [
+                    sample(name, labels, self._values[shown.name, labels]) for labels in self._of(shown)
+                ]
         return "\n".join(lines) + "\n"
+
+
+def _label(family: str) -> Labels:
+    return (("ip_family", family),) if family else NO_LABELS

@@ -56,7 +56,8 @@ def health(path: str, proxy: Proxy, now: float) -> ProxyPage:
         found["nodeEligible"] = True
     found["healthy"] = well
     if proxy.updated:
-        found["status"] = {"IPv4": {"lastUpdated": _time(proxy.updated), "healthy": well}}
+        one = {"lastUpdated": _time(proxy.updated), "healthy": well}
+        found["status"] = dict.fromkeys(sorted(proxy.families), one)
     return ProxyPage(status, json.dumps(found, separators=(",", ":")), JSON, _NO_SNIFF)
 
 

@@ -17,14 +17,7 @@ from emulab.servers.kubeproxy.proxy import Proxy
 from emulab.servers.wire.http1.requests import Request, RequestReader
 
 _BACKLOG = 128
-NOTHING: Mapping[str, Any] = {
-    "seconds": 0.0,
-    "conntrack": 0.0,
-    "forgotten": 0,
-    "full": False,
-    "failed": False,
-    "written": {},
-}
+NOTHING: Mapping[str, Any] = {"failed": False, "families": {}}
 """The sync of a change that asked for no other rule on a node."""
 
 
@@ -60,8 +53,12 @@ class KubeProxyServer:
         missing = [key for key in wanted if key not in sockets and key not in self._servers]
         if missing:
             raise ValueError(f"no socket was given for {', '.join(missing)}")
-        known = {name: proxy for name, proxy in self._proxies.items() if proxy.mode == told.mode}
-        self._proxies = {name: known.get(name) or Proxy(told.mode) for name in told.nodes}
+        known = {
+            name: proxy
+            for name, proxy in self._proxies.items()
+            if (proxy.mode, proxy.families) == (told.mode, told.families)
+        }
+        self._proxies = {name: known.get(name) or Proxy(told.mode, told.families) for name in told.nodes}
         for name, node in told.nodes.items():
             self._proxies[name].configure(node.no_local, node.rules)
         self._endpoints = {name: node.endpoints for name, node in told.nodes.items()}

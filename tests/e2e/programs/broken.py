@@ -4,7 +4,7 @@ import socket
 import sys
 import threading
 
-server = socket.create_server(("", int(sys.argv[1])))
+server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
 kept: list[socket.socket] = []
 
 

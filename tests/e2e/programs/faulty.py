@@ -24,6 +24,6 @@ def serve(sock: socket.socket) -> None:
     sock.close()
 
 
-server = socket.create_server(("", int(sys.argv[1])))
+server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
 while True:
     threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()

@@ -18,4 +18,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # PID 1 has no default action
-http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Handler).serve_forever()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6  # and of IPv4, where there is any (RFC 3493, 3.7)
+
+
+try:
+    server = Server(("::", int(sys.argv[1])), Handler)
+except OSError:  # a lab of IPv4 alone has switched the other family off
+    server = http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Handler)
+server.serve_forever()

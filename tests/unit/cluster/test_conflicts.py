@@ -46,7 +46,7 @@ def test_families_that_the_cluster_has_not() -> None:
     dual = {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}
     assert refused(service("a", **dual)) == [
         "spec.ipFamilies[1]: IPv6 is not configured on this cluster",
-        "spec.ipFamilyPolicy: this cluster is not configured for dual-stack Services",
+        "spec.ipFamilyPolicy: this cluster is not configured for dual-stack services",
     ]
     assert warned(service("a", selector=None, ipFamilies=["IPv4"], ipFamilyPolicy="PreferDualStack")) == []
     assert warned(service("a", clusterIP="None", selector=None, **dual)) == []

@@ -31,12 +31,12 @@ def lab(*faults: Object) -> Store:
 def test_one_without_times_is_at_work_at_once_and_until_it_is_deleted() -> None:
     store = lab(fault(target="node2"))
     assert (there(store).phase, there(store).target) == ("Active", "node2")
-    assert next_due(store.snapshot(), store.now) is None
+    assert next_due(store.snapshot(), store.now) == store.now + 50  # the node won't be ready then
     assert [(t.reason, t.message) for t in store.told] == [("FaultPut", "the cable of node node2 is pulled")]
 
 
 def test_a_timeline() -> None:
-    store = lab(fault(target="node1", at="10s", **{"for": "1m30s"}))
+    store = lab(fault(fault="packet-loss", target="node1", at="10s", **{"for": "1m30s"}))
     begin = store.now
     assert there(store).phase == "Pending" and next_due(store.snapshot(), store.now) == begin + 10
     store.now = begin + 9.9

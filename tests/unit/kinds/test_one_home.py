@@ -20,6 +20,8 @@ EXCEPTIONS = {
     "kinds/registry.py",
     # Explanations call a place by a kind: what kinds of places there are is the plan's word, not the registry's.
     "plan/owners.py",
+    # Whose addresses the ways of a benchmark lead to.
+    "bench/stage.py",
     # What a proxy's record counts, in kube-proxy's words.
     "lab/supervisor/proxysyncs.py",
 }

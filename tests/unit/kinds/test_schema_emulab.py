@@ -151,7 +151,37 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ),
         (
             {"podCIDR": "fd00:244::/56"},
-            "podCIDR: there is no family of addresses that podCIDR and serviceCIDR both have and labs know (IPv4)",
+            "podCIDR: pods would have IPv6, and Services IPv4: give podCIDR and serviceCIDR the same families in one"
+            " order, or say network.families",
+        ),
+        (
+            {"podCIDR": "10.8.0.0/16,fd00:8::/48", "serviceCIDR": "fd00:9::/112,10.9.0.0/16"},
+            "podCIDR: pods would have IPv4 and IPv6, and Services IPv6 and IPv4: give podCIDR and serviceCIDR the same"
+            " families in one order",
+        ),
+        (
+            {"podCIDR": "fd00:8::/48", "network": {"families": ["IPv4", "IPv6"]}},
+            "podCIDR: fd00:8::/48 is of IPv6, and network.families says IPv4 and IPv6",
+        ),
+        ({"network": {"families": []}}, "network.families: must not be empty"),
+        ({"network": {"families": ["IPv6", "IPv6"]}}, "network.families[1]: IPv6 is there twice"),
+        ({"network": {"families": ["ipv6"]}}, 'network.families[0]: "ipv6" is not one of IPv4, IPv6'),
+        (
+            {"network": {"families": ["IPv6"], "mtu": 1349}},
+            "network.mtu: 1349 is too small: IPv6 needs links of 1280 bytes (RFC 8200), and VXLAN takes 70: 1350 at"
+            " least",
+        ),
+        (
+            {"network": {"families": ["IPv4", "IPv6"], "mtu": 1279, "mode": "routed"}},
+            "network.mtu: 1279 is too small: IPv6 needs links of 1280 bytes (RFC 8200)",
+        ),
+        (
+            {"network": {"families": ["IPv6"], "underlay": "10.8.0.0/16"}},
+            "network.underlay: is the nodes' network of IPv4, which the lab hasn't",
+        ),
+        (
+            {"podCIDR": "fd00:10::/48", "network": {"families": ["IPv6"]}},
+            "podCIDR: fd00:10::/48 overlaps with a network outside the cluster (fd00:10::/64 and the public ones)",
         ),
         ({"proxy": {"mode": "ebpf"}}, 'proxy.mode: "ebpf" is not one of nftables, iptables, ipvs, userspace'),
         ({"ingress": {"workers": 0}}, "ingress.workers: 0 is not a number (1-64)"),
@@ -187,6 +217,17 @@ def test_a_large_cluster() -> None:
     spec = {"nodes": MAX_NODES, "podCIDR": "10.240.0.0/12", "network": {"underlay": "172.16.0.0/16"}}
     (o,) = accepted(described("Cluster", spec))
     assert str(Cluster.of(o).vpc) == "172.16.0.0/16"
+
+
+@pytest.mark.parametrize("mode", MODES["network.mode"])
+def test_a_cluster_of_ipv6(mode: str) -> None:
+    """As many nodes as there may be at all, with links as narrow as IPv6 has them."""
+    network = {"families": ["IPv6"], "mtu": 1350 if mode == "vxlan" else 1280, "mode": mode}
+    (o,) = accepted(described("Cluster", {"nodes": MAX_NODES, "network": network}))
+    assert [str(net) for net in (*Cluster.of(o).pod_cidrs, *Cluster.of(o).service_cidrs)] == [
+        "fd00:244::/48",
+        "fd00:96::/112",
+    ]
 
 
 def test_an_underlay_makes_room_for_others_where_it_is_not() -> None:

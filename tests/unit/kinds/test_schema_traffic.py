@@ -163,8 +163,8 @@ def test_sound_services(spec: dict[str, Any]) -> None:
 
 
 def test_a_service_of_both_families() -> None:
-    cluster = described("Cluster", {"serviceCIDR": "10.96.0.0/12,fd00::/112"}, "c")
-    ips = {"clusterIP": "10.96.0.20", "clusterIPs": ["10.96.0.20", "fd00::20"]}
+    cluster = described("Cluster", {"network": {"families": ["IPv4", "IPv6"]}}, "c")
+    ips = {"clusterIP": "10.96.0.20", "clusterIPs": ["10.96.0.20", "fd00:96::20"]}
     assert accepted(cluster, described("Service", {**SERVICE, **ips}))
 
 

@@ -20,6 +20,7 @@ from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.emulab.loadbalancerview import BalancerTarget, LoadBalancer
 from emulab.kinds.emulab.zone import Record, Zone
 from emulab.kinds.networking.ingressview import Backend, Ingress, IngressPath, IngressTLS
+from emulab.model.families import IPV4, IPV6
 from emulab.model.objects import Object
 
 
@@ -290,7 +291,7 @@ def test_cluster_values() -> None:
     spec = {
         "nodes": [{"name": "a", "zone": "z1", "labels": {"disk": "ssd"}}, {"name": "b"}],
         "podCIDR": "10.200.0.0/16,fd00:200::/48",
-        "serviceCIDR": "10.50.0.0/16",
+        "serviceCIDR": "10.50.0.0/16,fd00:50::/112",
         "clusterDomain": "lab.test",
         "network": {"mode": "routed", "mtu": 9000},
         "proxy": {"mode": "nftables"},
@@ -300,7 +301,8 @@ def test_cluster_values() -> None:
         name="shop",
         nodes=(NodeSpec("a", {"disk": "ssd"}, "z1"), NodeSpec("b", {}, "")),
         pod_cidrs=(ip_network("10.200.0.0/16"), ip_network("fd00:200::/48")),
-        service_cidrs=(ip_network("10.50.0.0/16"),),
+        service_cidrs=(ip_network("10.50.0.0/16"), ip_network("fd00:50::/112")),
+        families=(IPV4, IPV6),
         cluster_domain="lab.test",
         network_mode="routed",
         mtu=9000,

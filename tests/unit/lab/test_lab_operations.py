@@ -39,7 +39,7 @@ def service(name: str) -> str:
 def test_of_what_is_in_conflict_and_comes_at_the_same_time_the_first_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(probe, "missing_for", lambda mode, scheduler: "")
+    monkeypatch.setattr(probe, "lack_of", lambda mode, scheduler, ipv6: "")
     store = Store()
     operations = Operations(
         cast(Any, SimpleNamespace(store=store, images=Images(Path("/nonexistent")))),

@@ -13,6 +13,7 @@ from lab_objects import place, pod
 from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
 from emulab.kinds.registry import EVENT, POD
+from emulab.lab.kubelet.harmed import UNHARMED
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.podworker import PodWorker
 
@@ -45,6 +46,7 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         events=Recorder(store),
         processes=None,
         folder=Path("/nowhere"),
+        harmed=UNHARMED,
         logs=SimpleNamespace(of=lambda *_: SimpleNamespace(remove=lambda: None, begin_again=lambda: None)),
     )
     stored = store.get(P)

@@ -13,13 +13,13 @@ from emulab.kernel.network import Sync
 from emulab.kinds.registry import ENDPOINT_SLICE
 from emulab.lab.supervisor import proxysyncs
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
-from emulab.plan.state import Iptables, Ruleset, UdpBackends
+from emulab.plan.state import Iptables, Ipvs, Ruleset, UdpBackends
 from emulab.servers.host import _MESSAGE
 
 TABLE = Ruleset("ip", "kube-proxy", {})
 FLOWS = UdpBackends({})
 NOW = 1000.0
-NODE = {"conntrack": 0.0, "forgotten": 0, "full": False, "failed": False, "written": {}}
+ONE = {"conntrack": 0.0, "forgotten": 0, "full": False, "written": {}}
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,25 @@ def table(seconds: float | None, node: str = "node1", before: Ruleset | None = T
     return Sync(node, "ip kube-proxy", before, TABLE, seconds)
 
 
+def in_ipv4(**told: Any) -> dict[str, Any]:
+    return {"failed": False, "families": {"IPv4": {**ONE, **told}}}
+
+
+def test_syncs_are_told_by_family() -> None:
+    six = Ruleset("ip6", "kube-proxy", TABLE.chains)
+    syncs = ProxySyncs(Store())
+    writes = [table(0.25), Sync("node1", "ip6 kube-proxy", None, six, 0.5)]
+    syncs.note([*writes, Sync("node1", "udp-backends", FLOWS, FLOWS, 1.0, {6: 2})], NOW)
+    (message,) = told(syncs)
+    assert message["nodes"]["node1"]["families"] == {
+        "IPv4": {**ONE, "seconds": 1.25, "conntrack": 1.0},
+        "IPv6": {**ONE, "seconds": 1.5, "conntrack": 1.0, "forgotten": 2, "full": True},
+    }
+    ipvs = Ipvs({})
+    syncs.note([Sync("node1", "ipvs", ipvs, ipvs, 0.5)], NOW)
+    assert list(told(syncs)[0]["nodes"]["node1"]["families"]) == ["IPv4", "IPv6"]
+
+
 def test_a_pass_without_anything_for_proxies_is_no_message() -> None:
     store = Store()
     syncs = ProxySyncs(store)
@@ -65,7 +84,11 @@ def test_changes_wait_for_their_rules() -> None:
     store.put(obj("EndpointSlice", "web-1", spec={"a": 2}))
     store.remove(ENDPOINT_SLICE.key("default", "gone"))
     now = NOW + 2.0
-    writes = [table(0.25), Sync("node1", "udp-backends", FLOWS, FLOWS, 0.5, 3), table(0.125, "node2", None)]
+    writes = [
+        table(0.25),
+        Sync("node1", "udp-backends", FLOWS, FLOWS, 0.5, {4: 3}),
+        table(0.125, "node2", None),
+    ]
     syncs.note(writes, now)
     (message,) = told(syncs)
     assert message == {
@@ -75,8 +98,8 @@ def test_changes_wait_for_their_rules() -> None:
         "services": 1,
         "endpoints": 2,
         "nodes": {
-            "node1": {**NODE, "seconds": 0.75, "conntrack": 0.5, "forgotten": 3},
-            "node2": {**NODE, "seconds": 0.125, "full": True},
+            "node1": in_ipv4(seconds=0.75, conntrack=0.5, forgotten=3),
+            "node2": in_ipv4(seconds=0.125, full=True),
         },
     }
     assert told(syncs) == [], "it is told once"
@@ -109,9 +132,9 @@ def test_rules_of_iptables_that_were_written_are_those_of_changed_chains() -> No
     gone = Sync("node1", "ip kube-proxy", TABLE, None, 0.1)  # the mode has changed
     syncs.note([Sync("node1", "iptables", None, before, 0.1), gone], 2.0)
     message, changed = told(syncs)
-    assert message["nodes"]["node1"]["written"] == {"nat": 3, "filter": 1}
-    assert changed["nodes"]["node1"]["written"] == {"nat": 3, "filter": 1}
-    assert message["nodes"]["node2"]["written"] == {"nat": 2, "filter": 0}
+    assert message["nodes"]["node1"]["families"]["IPv4"]["written"] == {"nat": 3, "filter": 1}
+    assert changed["nodes"]["node1"]["families"]["IPv4"]["written"] == {"nat": 3, "filter": 1}
+    assert message["nodes"]["node2"]["families"]["IPv4"]["written"] == {"nat": 2, "filter": 0}
 
 
 def test_thousands_of_changes_fit_into_a_message() -> None:

@@ -28,7 +28,7 @@ class Pod:
     """What a prober knows of a pod. A container that fails its probes lives anew."""
 
     def __init__(self) -> None:
-        self.terminating = False
+        self.terminating = self.unready = False
         self.one = ContainerState("c", "i", running=True)
         self.told: list[Said] = []
         self.failed: list[str] = []
@@ -146,3 +146,11 @@ async def test_who_begins_anew_is_asked_after_a_period(monkeypatch: pytest.Monke
         pod.told, begin = [], loop.time()
         await probed(monkeypatch, pod, one, [ILL], lambda: bool(pod.told))
         assert loop.time() - begin >= 0.19
+
+
+async def test_a_fault_lets_readiness_fail_whatever_the_program_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = Pod()
+    pod.unready = True
+    probe = {**PROBE, "tcpSocket": None, "httpGet": {"port": 80}}
+    await probed(monkeypatch, pod, container(readinessProbe=probe), [WELL], lambda: len(pod.told) > 1)
+    assert not pod.one.ready and {said.reason for said in pod.told} == {"Unhealthy"}

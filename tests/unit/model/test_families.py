@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from emulab.model.addresses import is_address, parse_socket_name, socket_name
-from emulab.model.families import FAMILIES, Family, family_of
+from emulab.model.families import FAMILIES, IPV4, IPV6, Family, by_families, family_of
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,10 @@ def test_a_familys_own_addresses_are_of_it(family: Family) -> None:
         assert family_of(given) is family
     assert family.loopback in family.loopback_network
     assert str(family.host(ip_address(family.loopback))) == f"{family.loopback}/{family.bits}"
+
+
+def test_the_primary_familys_addresses_come_first() -> None:
+    four, six = ip_address("10.0.0.1"), ip_address("fd00::1")
+    assert by_families([four, six], (IPV6, IPV4)) == [six, four]
+    assert by_families([six, four], (IPV4,)) == [four, six]
+    assert by_families([four, six], (IPV4, IPV6)) == [four, six]

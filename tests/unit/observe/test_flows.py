@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, recording, tcp, udp, vxlan
+from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, ipv6, recording, tcp, udp, vxlan
 
 from emulab.observe.events import Flow, Recording, ServerRecord, Translation
 from emulab.observe.join.flows import NAME_RESOLUTION, Leg, Transit, join
@@ -145,6 +145,36 @@ def test_an_echo_through_translation() -> None:
     wire.pass_by(BACK, ethernet(ipv4(NODE, CLIENT, 17, udp(7777, 40000, b"ping"), number=0)))
     leg = only(recording(wire.frames, protocol="udp", port=7777))
     assert [(t.forward, len(t.packets)) for t in leg.transits] == [(True, 5), (False, 5)]
+
+
+def datagram6(source: str, destination: str, *ports: int, ttl: int = 64) -> bytes:
+    return ethernet(ipv6(source, destination, 17, udp(*ports, b"ping"), ttl=ttl), 0x86DD)
+
+
+def test_what_a_proxy_passes_on_is_another_datagram() -> None:
+    """The same bytes over IPv6, which has no identification: a proxy sends anew, a router passes on with a hop less."""
+    client, proxy, node, pod = "2001:db8:1::2", "fd00:10::9600", "fd00:10::b", "fd00:244:0:1::2"
+    wire = Wire()
+    wire.see("client eth0 >", datagram6(client, proxy, 40000, 7777))
+    wire.see("router internet <", datagram6(client, proxy, 40000, 7777))
+    wire.see("router vpc >", datagram6(client, proxy, 40000, 7777, ttl=63))
+    wire.see("lb eth0 <", datagram6(client, proxy, 40000, 7777, ttl=63))
+    wire.see("lb eth0 >", datagram6(proxy, node, 5555, 30080))
+    wire.see("node1 eth0 <", datagram6(proxy, node, 5555, 30080))
+    wire.see("node1 veth1 >", datagram6(node, pod, 3333, 7777, ttl=63))
+    wire.see("pod eth0 <", datagram6(node, pod, 3333, 7777, ttl=63))
+    wire.see("pod eth0 >", datagram6(pod, node, 7777, 3333))
+    wire.see("node1 veth1 <", datagram6(pod, node, 7777, 3333))
+    wire.see("node1 eth0 >", datagram6(node, proxy, 30080, 5555, ttl=63))
+    wire.see("lb eth0 <", datagram6(node, proxy, 30080, 5555, ttl=63))
+    wire.see("lb eth0 >", datagram6(proxy, client, 7777, 40000))
+    wire.see("client eth0 <", datagram6(proxy, client, 7777, 40000))
+    given = {"address": proxy, "host": proxy, "port": 7777, "local": (client, 40000), "protocol": "udp"}
+    leg = only(recording(wire.frames, **given))
+    assert [(t.forward, len(t.packets)) for t in leg.transits] == [(True, 4), (False, 2)]
+    given |= {"place": "lb", "address": node, "host": node, "port": 30080, "local": (proxy, 5555)}
+    leg = only(recording(wire.frames, **given))
+    assert [(t.forward, len(t.packets)) for t in leg.transits] == [(True, 4), (False, 4)]
 
 
 def test_strangers_with_the_same_ports_elsewhere() -> None:

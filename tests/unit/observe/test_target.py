@@ -32,10 +32,21 @@ from emulab.observe.target import RequestTarget, parse
         ("udp://shop:65535", ("udp", "shop", 65535, "")),
         ("udp://shop:65535/", ("udp", "shop", 65535, "")),
         ("my_service.my-ns:80", ("tcp", "my_service.my-ns", 80, "")),
+        ("http://[2001:DB8::1]/x", ("http", "2001:db8::1", 80, "/x")),
+        ("[fd00::1]", ("http", "fd00::1", 80, "/")),
+        ("[fd00::1]/x", ("http", "fd00::1", 80, "/x")),
+        ("[fd00::1]:8080/x", ("http", "fd00::1", 8080, "/x")),
+        ("[fd00:0::1]:53/udp", ("udp", "fd00::1", 53, "")),
+        ("tcp://[fd00::1]:1", ("tcp", "fd00::1", 1, "")),
     ],
 )
 def test_what_a_target_means(text: str, target: tuple[str, str, int, str]) -> None:
     assert parse(text) == RequestTarget(*target)
+
+
+def test_what_a_host_field_says_of_a_target() -> None:
+    given = ("http://[fd00::1]/", "http://[fd00::1]:8080/", "http://shop:8080/")
+    assert [parse(text).authority for text in given] == ["[fd00::1]", "[fd00::1]:8080", "shop:8080"]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +71,15 @@ def test_what_a_target_means(text: str, target: tuple[str, str, int, str]) -> No
         ("shop:http", "is no port number"),
         ("shop:²", "is no port number"),
         ("shop:-1", "is no port number"),
-        ("[::1]:80", "IPv6"),
-        ("fe80::1", "IPv6"),
+        ("fe80::1", r"an address of IPv6 stands in brackets, such as \[fe80::1\]"),
+        ("[fe80::1%eth0]:80", "is no IPv6 address in brackets"),
+        ("[::1", "is no IPv6 address in brackets"),
+        ("[::1]80", "is no IPv6 address in brackets"),
+        ("[10.0.0.1]:80", "is no IPv6 address in brackets"),
+        ("[shop]:80", "is no IPv6 address in brackets"),
+        ("[fd00::1]/udp", r"a port is missing: \[fd00::1\]:PORT/udp"),
+        ("tcp://[fd00::1]", r"write \[fd00::1\]:PORT"),
+        ("[fd00::1]:http", "is no port number"),
         ("10.0.0:80", "is no IPv4 address"),
         ("10.0.0.256:80", "is no IPv4 address"),
         ("10.0.0.01:80", "is no IPv4 address"),

@@ -17,7 +17,6 @@ import pytest
 from dnsanswers import answers
 from familyworlds import built
 
-from emulab.kinds.emulab import clusterview
 from emulab.model.addresses import is_address
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family
 from emulab.plan.cni import PLUGINS
@@ -31,12 +30,6 @@ from emulab.servers.l4.config import L4Config
 BOTH = [(IPV4, IPV6), (IPV6, IPV4)]
 IDS = ["4-6", "6-4"]
 one_family = pytest.mark.parametrize("family", FAMILIES, ids=str)
-
-
-@pytest.fixture(autouse=True)
-def _both_families(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(clusterview, "PLANNED", FAMILIES)
-    yield
 
 
 _WORD = re.compile(r"[0-9A-Za-z.:]+")

@@ -1,24 +1,21 @@
-"""Worlds of IPv6, alone and beside IPv4, planned whole: every family says its own words and no other's.
-
-Labs have IPv4 alone as yet (`emulab.kinds.emulab.clusterview.PLANNED`); the planners don't know that.
-"""
+"""Worlds of IPv6, alone and beside IPv4, planned whole: every family says its own words and no other's."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from itertools import permutations
 
 import pytest
 from familyworlds import built
 from worlds import Walker, items, raw_service, raw_slice
 
-from emulab.kinds.emulab import clusterview
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.registry import NODE, SERVICE
+from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, families_of, family_of
+from emulab.model.sources import Source
 from emulab.plan.cni import PLUGINS
 from emulab.plan.links import Address, Route, Veth, Vxlan
 from emulab.plan.proxy.intents import intents, viewer
@@ -31,13 +28,6 @@ from emulab.plan.rules.tracing import proxy_addresses, trace_rules
 from emulab.plan.state import Ipvs, Ruleset, World
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.l4.config import L4Config
-
-
-@pytest.fixture(autouse=True)
-def _both_families(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(clusterview, "PLANNED", FAMILIES)
-    yield
-
 
 FOUR = re.compile(r"(?<![\d.:])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 FOUR_WORDS = re.compile(
@@ -218,10 +208,37 @@ def test_a_trace_marks_a_family_in_its_own_table(family: Family) -> None:
     assert families_of(named) == (family,) and place.addresses[family is IPV6] in named
 
 
-def test_labs_are_planned_in_ipv4_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    objects, world = built((IPV4, IPV6))
-    assert cluster_of(objects).families == (IPV4,)
-    assert {i.address.version for i in items(world.network, Address)} == {4}
-    assert {i.destination.version for i in items(world.network, Route)} == {4}
-    assert ip_network("10.244.1.0/24") in {i.destination for i in items(world.network, Route)}
+def test_families_are_the_clusters_word_or_that_of_its_networks() -> None:
+    """`network.families` alone takes the default networks of each; IPv4 is that of a Cluster that says nothing."""
+    for spec, families in (
+        ("{}", (IPV4,)),
+        ("{network: {families: [IPv6]}}", (IPV6,)),
+        ("{network: {families: [IPv6, IPv4]}}", (IPV6, IPV4)),
+        ("{podCIDR: 'fd00:1::/56,10.8.0.0/16', serviceCIDR: 'fd00:2::/112,10.9.0.0/16'}", (IPV6, IPV4)),
+    ):
+        text = f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {spec}\n"
+        objects, world = offline_world([Source("c.yaml", text)])
+        cluster = cluster_of(objects)
+        assert cluster.families == families
+        assert [families_of(nets) for nets in (cluster.pod_cidrs, cluster.service_cidrs)] == [families] * 2
+        assert {i.address.version for i in items(world.network, Address)} == {f.version for f in families}
+        assert {i.destination.version for i in items(world.network, Route)} == {f.version for f in families}
+
+
+@pytest.mark.parametrize("network", PLUGINS)
+def test_pods_with_global_addresses_go_out_with_them(network: str) -> None:
+    """No masquerading then, and everybody outside finds the way back, by the router; IPv4 beside it stays as it is."""
+    text = (
+        "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
+        "spec: {podCIDR: '10.244.0.0/16,2001:db8:244::/48', serviceCIDR: '10.96.0.0/12,fd00:96::/112',"
+        f" network: {{mode: {network}}}}}\n"
+    )
+    _, world = offline_world([Source("c.yaml", text)])
+    tables = {kind for _, kind in world.network.rulesets}
+    assert "ip pod-masquerade" in tables and "ip6 pod-masquerade" not in tables
+    walker = Walker(world.network)
+    for pod in (p for p in world.places.values() if p.kind == "pod"):
+        (address,) = (a for a in pod.addresses if family_of(a) is IPV6)
+        for place in ("client", "dns", "resolver", "router", "node1", "node2"):
+            assert walker.walk(place, str(address))[-1] == pod.namespace
+        assert walker.walk("resolver", str(address))[1] == "router"

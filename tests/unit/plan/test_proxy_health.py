@@ -88,7 +88,7 @@ def test_what_each_node_is_told() -> None:
     pod = next(p for p in world.places.values() if p.name.startswith("default.web"))
     near = "node1" if str(pod.addresses[0]).startswith("10.244.1.") else "node2"
     (far,) = {"node1", "node2"} - {near}
-    assert nodes == {near: {"endpoints": {"default/web": 1}}, far: {"no_local": {"external": 2}}}
+    assert nodes == {near: {"endpoints": {"default/web": 1}}, far: {"no_local": {"IPv4": {"external": 2}}}}
     assert config(made("type: ClusterIP")[1], "kube-proxy")["nodes"] == {"node1": {}, "node2": {}}
 
 

@@ -20,14 +20,15 @@ from emulab.servers.kubeproxy.metrics import FAMILIES, PROGRAMMING_BUCKETS, Metr
 from emulab.servers.kubeproxy.proxy import HEALTH_TIMEOUT, Proxy
 from emulab.servers.kubeproxy.server import KubeProxyServer, create
 
-SYNC = {
+ONE = {
     "seconds": 0.003,
     "conntrack": 0.0015,
     "forgotten": 2,
     "full": True,
-    "failed": False,
     "written": {"nat": 12, "filter": 3},
 }
+SYNC: dict[str, Any] = {"failed": False, "families": {"IPv4": ONE}}
+FOUR, BOTH = ("IPv4",), ("IPv4", "IPv6")
 CHANGES = {"services": 3, "endpoints": 5, "queued": 1000.25}
 
 
@@ -79,7 +80,7 @@ def test_programming_buckets_are_those_of_kubernetes() -> None:
 
 @pytest.mark.parametrize("mode", ["nftables", "iptables", "ipvs", "userspace"])
 def test_every_family_is_there_in_order_and_its_lines_are_well_formed(mode: str) -> None:
-    lines = Metrics(mode).text().splitlines()
+    lines = Metrics(mode, BOTH).text().splitlines()
     helps = [line.split()[2] for line in lines if line.startswith("# HELP ")]
     assert helps == sorted(helps) == [line.split()[2] for line in lines if line.startswith("# TYPE ")]
     sample = re.compile(r'kubeproxy_[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9+.e-]+')
@@ -96,11 +97,12 @@ def test_no_family_is_there_twice() -> None:
 
 
 def test_a_sync_is_counted() -> None:
-    proxy = Proxy("iptables")
+    proxy = Proxy("iptables", FOUR)
     proxy.changed(CHANGES)
     proxy.synced(SYNC, {"0.03": 2, "12": 1}, 1001.0)
-    proxy.synced({**SYNC, "full": False, "conntrack": 0.0, "written": {}}, {}, 1002.0)
-    proxy.configure({"internal": 1, "external": 2}, {"nat": 40})
+    partial = {**ONE, "full": False, "conntrack": 0.0, "written": {}}
+    proxy.synced({**SYNC, "families": {"IPv4": partial}}, {}, 1002.0)
+    proxy.configure({"IPv4": {"internal": 1, "external": 2}}, {"IPv4": {"nat": 40}})
     family = '{ip_family="IPv4"}'
     nat, external = (
         f'{{ip_family="IPv4",{label}}}' for label in ('table="nat"', 'traffic_policy="external"')
@@ -125,8 +127,36 @@ def test_a_sync_is_counted() -> None:
     assert {name: found[name] for name in wanted} == wanted
 
 
+def test_families_are_told_apart() -> None:
+    """As kube-proxy's two proxies tell of themselves: what one had nothing to do with took it no time."""
+    proxy = Proxy("iptables", BOTH)
+    proxy.configure({"IPv6": {"external": 2}}, {"IPv4": {"nat": 40}, "IPv6": {"nat": 30}})
+    proxy.synced({"failed": False, "families": {"IPv6": ONE}}, {"0.03": 2}, 1001.0)
+    proxy.failed(1002.0)
+    found = samples(proxy.metrics)
+
+    def of(name: str, *labels: str) -> list[str]:
+        return [found[f"{name}{{{','.join((f'ip_family={chr(34)}{f}{chr(34)}', *labels))}}}"] for f in BOTH]
+
+    assert of("conntrack_reconciler_deleted_entries_total") == ["0", "2"]
+    assert of("sync_full_proxy_rules_duration_seconds_count") == ["0", "1"]
+    assert of("sync_proxy_rules_duration_seconds_count") == ["1", "1"]
+    assert of("sync_proxy_rules_iptables_total", 'table="nat"') == ["40", "30"]
+    assert of("sync_proxy_rules_iptables_last", 'table="nat"') == ["0", "12"]
+    assert of("sync_proxy_rules_no_local_endpoints_total", 'traffic_policy="external"') == ["0", "2"]
+    assert of("sync_proxy_rules_iptables_restore_failures_total") == ["1", "1"]
+    lines = proxy.metrics.text().splitlines()
+    told = [line for line in lines if line.startswith("kubeproxy_conntrack_reconciler_deleted")]
+    assert [line.partition("}")[0].rpartition("{")[2] for line in told] == [
+        'ip_family="IPv4"',
+        'ip_family="IPv6"',
+    ]
+    shown = json.loads(pages.health("/healthz", proxy, 1002.0).body)
+    assert list(shown["status"]) == ["IPv4", "IPv6"]
+
+
 def test_a_proxy_is_ill_when_a_change_waits_for_too_long() -> None:
-    proxy = Proxy("nftables")
+    proxy = Proxy("nftables", FOUR)
     assert proxy.healthy(0.0)
     proxy.synced(SYNC, {}, 100.0)
     proxy.failed(200.0)
@@ -139,7 +169,7 @@ def test_a_proxy_is_ill_when_a_change_waits_for_too_long() -> None:
 
 
 def test_health_pages() -> None:
-    proxy = Proxy("nftables")
+    proxy = Proxy("nftables", FOUR)
     fresh = json.loads(pages.health("/healthz", proxy, 1000.0).body)
     assert fresh == {
         "lastUpdated": "1970-01-01T00:16:40Z",
@@ -165,7 +195,7 @@ def test_health_pages() -> None:
 
 
 def test_the_page_of_a_service() -> None:
-    proxy = Proxy("nftables")
+    proxy = Proxy("nftables", FOUR)
     page = pages.service("app", "web", 2, proxy, 0.0)
     assert page.status == 200 and page.kind == "application/json"
     assert page.body == (
@@ -183,7 +213,7 @@ def test_the_page_of_a_service() -> None:
 
 
 def test_metrics_pages() -> None:
-    proxy = Proxy("userspace")
+    proxy = Proxy("userspace", FOUR)
     assert pages.metrics("/proxyMode", proxy).body == "userspace"
     assert pages.metrics("/healthz", proxy).body == "ok"
     assert pages.metrics("/metrics", proxy).kind == "text/plain; version=0.0.4; charset=utf-8"
@@ -203,7 +233,7 @@ class Bench:
         self.server = create(Told())
         self.sockets: dict[str, socket.socket] = {}
         self.ports: dict[str, int] = {}
-        self.config: dict[str, Any] = {"mode": "nftables", "sockets": {}, "listen": []}
+        self.config: dict[str, Any] = {"mode": "nftables", "families": ["IPv4"], "sockets": {}, "listen": []}
         for page in ("metrics", "healthz", "service"):
             sock = bound()
             self.ports[page] = sock.getsockname()[1]

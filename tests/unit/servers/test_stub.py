@@ -10,7 +10,7 @@ import pytest
 
 from emulab.errors import PeerError, UserError
 from emulab.servers import stub
-from emulab.servers.stub import ResolverConfig, resolve
+from emulab.servers.stub import ResolverConfig, families_at, resolve
 
 POD = "search app.svc.k. svc.k.\nnameserver 10.96.0.10\nnameserver 10.0.0.2\noptions ndots:5 edns0\n"
 HOSTS = "127.0.0.1\tlocalhost\n::1 localhost six\n10.0.0.1 a a.test # b\n10.0.0.2 a\n\n# 10.0.0.3 c\n"
@@ -26,6 +26,12 @@ def test_what_the_files_say() -> None:
     assert found.ndots == 5
     assert found.hosts == {"localhost": "127.0.0.1", "a": "10.0.0.1", "a.test": "10.0.0.1"}
     assert ResolverConfig.parse("", "") == ResolverConfig((), (), 1, {})
+
+
+def test_a_servers_families_are_those_of_its_sockets() -> None:
+    four, six = int(socket.AF_INET), int(socket.AF_INET6)
+    assert families_at(["tcp/fd00::2/80", "tcp/10.0.0.2/80@node1", "udp/fd00::2/53"]) == (six, four)
+    assert families_at([]) == (four,)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from emulab.servers.engines.haproxy.pages import STATUSES, page_file, pages_of, 
 from emulab.servers.engines.haproxy.places import CERTIFICATES, CFG, MAPS, PLACES, PROGRAM, UNREACHABLE
 from emulab.servers.engines.haproxy.text import CfgLines, milliseconds
 from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config
+from emulab.servers.l7.dated import dated
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ def _program() -> str:
 def _certificates(config: L7Config, fake: str) -> Mapping[str, str]:
     """The certificates, and which host has which: HAProxy shows the first one to who names no host that it knows."""
     files, lines, seen = {f"{CERTIFICATES}/fake.pem": fake}, CfgLines(), set[str]()
-    paths = [_certificate_path(number, one) for number, one in enumerate(config.certificates)]
-    named = list(zip(paths, config.certificates, strict=True))
+    certificates = dated(config.certificates)
+    paths = [_certificate_path(number, one) for number, one in enumerate(certificates)]
+    named = list(zip(paths, certificates, strict=True))
     of_any = (path for path, one in named if ANY_HOST in one.hosts and one.certificate)
     default = next(of_any, f"{CERTIFICATES}/fake.pem")
     for path, one in named:

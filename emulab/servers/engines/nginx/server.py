@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from emulab.servers.base import Emit, Server, socket_name
@@ -15,6 +16,7 @@ from emulab.servers.engines.nginx.locations import CERTIFICATES
 from emulab.servers.engines.nginx.logged import entry, told
 from emulab.servers.engines.running import ProgramMake
 from emulab.servers.l7.config import L7Config
+from emulab.servers.l7.dated import dated
 from emulab.servers.l7.shell.tls import fake_certificate
 
 CONF = f"{FOLDER}/nginx.conf"
@@ -35,6 +37,7 @@ def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
         user=_worker(),
         names=around.names,
     )
+    wanted = replace(wanted, certificates=dated(wanted.certificates))
     files = {CONF: nginx_conf(wanted, place)}
     for number, one in enumerate(wanted.certificates):
         name = one.secret.replace("/", "-") or f"certificate-{number}"

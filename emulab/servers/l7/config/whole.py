@@ -44,7 +44,8 @@ class RequestRoute:
 class Certificate:
     """One certificate chain with its key, both PEM, for the names in `hosts`; SNI picks.
 
-    Without both it is the default certificate: that of `ANY_HOST`, or one that the proxy makes itself.
+    Without both it is the default certificate: that of `ANY_HOST`, or one that the proxy makes itself. With `begins` or
+    `ends` it is shown as if it were valid at other times: seconds from when it is shown first.
     """
 
     hosts: tuple[str, ...]
@@ -52,6 +53,8 @@ class Certificate:
     key: str
     secret: str = ""  # where it comes from, NAMESPACE/NAME
     expires: float = 0.0  # Unix time; 0: unknown
+    begins: int = 0
+    ends: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from emulab.servers.base import Config, Emit, Server
 from emulab.servers.configuration import from_json
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.l7.config import L7Config, MeasuredAs, RequestRoute
+from emulab.servers.l7.dated import dated
 from emulab.servers.l7.engine.changing import with_routes
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.figures import Connections, Figures, added
@@ -30,7 +31,7 @@ from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.patches import spliced
 from emulab.servers.streams.accepting import Acceptor
 from emulab.servers.streams.listening import listen
-from emulab.servers.stub import ResolverConfig
+from emulab.servers.stub import ResolverConfig, families_at
 
 BACKLOG = 4096
 MANY = 1000  # routes
@@ -96,8 +97,8 @@ class L7Server:
     def _follow(self, told: L7Config, snapshot: Snapshot) -> None:
         """Requests go by this from now on."""
         # By which servers that are names (ExternalName) are resolved.
-        resolver = ResolverConfig.parse(told.resolv_conf, told.hosts)
-        self._context.certificates.configure(snapshot.certificates)
+        resolver = ResolverConfig.parse(told.resolv_conf, told.hosts, families_at(told.listen))
+        self._context.certificates.configure(dated(snapshot.certificates))
         self._context.certificates.configure_handshakes(snapshot.options, told.verifications, snapshot.hosts)
         if snapshot.tls_listen:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))

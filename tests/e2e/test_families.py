@@ -1,0 +1,253 @@
+"""A lab of IPv6, or of both families, as its users meet it: real curl, dig and ping, what objects say, traces."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+from emulab.model.families import IPV4, IPV6, Families, Family, family_of
+
+from .families import worlds_of_the_day
+from .tools import all_healthy, node_port, output
+from .tools import emulab as cli
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WORLD = """
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {name: families}
+spec: {network: {families: [FAMILIES]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - name: web
+          ports: [{containerPort: 8080, hostPort: 8088}]
+          env: [{name: IPS, valueFrom: {fieldRef: {fieldPath: status.podIPs}}}]
+          readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  ipFamilyPolicy: PreferDualStack
+  type: LoadBalancer
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: six}
+spec: {ipFamilies: [IPv6], selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: none}
+spec: {clusterIP: None, ipFamilyPolicy: PreferDualStack, selector: {app: web}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: single}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec: {nodeName: node1, containers: [{name: c, ports: [{containerPort: 9999}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web}
+spec:
+  rules:
+    - host: shop.example.com
+      http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {name: http}}}}]}
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=worlds_of_the_day())
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    families = ", ".join(family.name for family in request.param)
+    async with Lab.from_text(WORLD.replace("FAMILIES", families)) as made:
+        await all_healthy(made)
+        yield made
+
+
+@pytest.fixture
+def families(lab: Lab, request: pytest.FixtureRequest) -> Families:
+    found: Families = request.node.callspec.params["lab"]
+    return found
+
+
+def host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def of(family: Family, addresses: list[str]) -> str:
+    return next(a for a in addresses if family_of(ip_address(a)) is family)
+
+
+async def curl(lab: Lab, place: str, *arguments: str) -> str:
+    """The address that curl went to, of an answer of 200; its error else."""
+    shown = "%{http_code} %{remote_ip}"
+    done = await lab.exec(*(place, "curl", "-gsS", "-m", "20", "-o", "/dev/null", "-w", shown), *arguments)
+    return done.text.removeprefix("200 ") if done.status == 0 else done.stderr.decode()
+
+
+async def dig(lab: Lab, place: str, *question: str) -> list[str]:
+    return sorted((await output(lab, place, "dig", "+short", "+tries=3", "+time=5", *question)).splitlines())
+
+
+async def addresses(lab: Lab, service: str) -> list[str]:
+    [o] = await lab.get("Service", service, "default")
+    return list(o["spec"]["clusterIPs"])
+
+
+async def test_objects_have_addresses_of_each_family_in_order(lab: Lab, families: Families) -> None:
+    names = [family.name for family in families]
+    [web], [six], [single] = [await lab.get("Service", name, "default") for name in ("web", "six", "single")]
+    assert web["spec"]["ipFamilies"] == names and web["spec"]["ipFamilyPolicy"] == "PreferDualStack"
+    assert six["spec"]["ipFamilies"] == ["IPv6"] and six["spec"]["ipFamilyPolicy"] == "SingleStack"
+    assert single["spec"]["ipFamilies"] == names[:1]
+    for o in await lab.get("Pod"):
+        given = [entry["ip"] for entry in o["status"]["podIPs"]]
+        assert [family_of(ip_address(a)) for a in given] == list(families) and o["status"]["podIP"] == given[
+            0
+        ]
+    for o in await lab.get("Node"):
+        own = [a["address"] for a in o["status"]["addresses"] if a["type"] == "InternalIP"]
+        assert [family_of(ip_address(a)) for a in own] == list(families)
+        assert [family_of(ip_address(c.partition("/")[0])) for c in o["spec"]["podCIDRs"]] == list(families)
+    slices = await lab.get("EndpointSlice", namespace="default")
+    of_web = [s for s in slices if s["metadata"]["labels"]["kubernetes.io/service-name"] == "web"]
+    assert sorted(s["addressType"] for s in of_web) == sorted(names)
+    for ingress in (web, *await lab.get("Ingress", "web", "default")):
+        vips = [entry["ip"] for entry in ingress["status"]["loadBalancer"]["ingress"]]
+        assert [family_of(ip_address(vip)) for vip in vips] == list(families)
+
+
+async def test_a_pod_is_told_its_addresses(lab: Lab) -> None:
+    [pod] = [p for p in await lab.get("Pod", namespace="default") if "web" in p["metadata"]["name"]][:1]
+    told = await output(lab, f"pod/{pod['metadata']['name']}", "printenv", "IPS")
+    assert told == ",".join(entry["ip"] for entry in pod["status"]["podIPs"])
+    hosts = await output(lab, f"pod/{pod['metadata']['name']}", "cat", "/etc/hosts")
+    for entry in pod["status"]["podIPs"]:
+        assert re.search(rf"(?m)^{re.escape(entry['ip'])}\s", hosts)
+
+
+async def test_every_family_leads_to_a_service(lab: Lab, families: Families) -> None:
+    """From a pod, from a node; by address and by name; by cluster IP, node port and host port."""
+    given, port = await addresses(lab, "web"), await node_port(lab, "web")
+    [node] = await lab.get("Node", "node2")
+    [pod] = [p for p in await lab.get("Pod", namespace="default") if p["spec"]["nodeName"] == "node2"][:1]
+    own = [a["address"] for a in node["status"]["addresses"]][: len(families)]
+    for family in families:
+        option, address, at_node = f"-{family.version}", of(family, given), of(family, own)
+        assert await curl(lab, "pod/asker", option, "http://web/") == address
+        assert await curl(lab, "node1", f"http://{host(address)}/") == address
+        assert await curl(lab, "client", f"http://{host(at_node)}:{port}/") == at_node
+        assert await curl(lab, "client", f"http://{host(at_node)}:8088/") == at_node
+        there = of(family, [entry["ip"] for entry in pod["status"]["podIPs"]])
+        assert await curl(lab, "pod/asker", f"http://{host(there)}:8080/") == there
+        assert await curl(lab, "pod/asker", option, "http://none:8080/") in await dig(
+            lab, "pod/asker", family.record, "none.default.svc.cluster.local"
+        )
+
+
+async def test_every_family_leads_into_the_cluster(lab: Lab, families: Families) -> None:
+    """By the balancer of a Service, and by the public one and the ingress: each by address and by name."""
+    [web] = await lab.get("Service", "web", "default")
+    vips = [entry["ip"] for entry in web["status"]["loadBalancer"]["ingress"]]
+    for family in families:
+        option, vip = f"-{family.version}", of(family, vips)
+        assert await curl(lab, "client", f"http://{host(vip)}/") == vip
+        assert await curl(lab, "client", option, "http://web.default.lb.test/") == vip
+        public = "2001:db8:2::a" if family is IPV6 else "203.0.113.10"
+        assert await curl(lab, "client", option, "http://shop.example.com/") == public
+        assert await dig(lab, "client", family.record, "shop.example.com") == [public]
+
+
+async def test_a_client_takes_the_family_that_it_prefers(lab: Lab, families: Families) -> None:
+    """curl asks for both and goes by IPv6 where there is one, as the C library sorts them (RFC 6724, RFC 8305)."""
+    preferred = IPV6 if IPV6 in families else IPV4
+    assert await curl(lab, "pod/asker", "http://web/") == of(preferred, await addresses(lab, "web"))
+    assert await curl(lab, "pod/asker", "http://six/") == (await addresses(lab, "six"))[0]
+    assert "Could not resolve" in await curl(lab, "pod/asker", "-4", "http://six/")
+
+
+async def test_names_have_records_of_each_family(lab: Lab, families: Families) -> None:
+    """No address of a family is no name error: the name is there, without one (RFC 4074)."""
+    given = await addresses(lab, "web")
+    for family in (IPV4, IPV6):
+        there = [a for a in given if family_of(ip_address(a)) is family]
+        assert await dig(lab, "pod/asker", family.record, "web.default.svc.cluster.local") == there
+    shown = await output(lab, "pod/asker", "dig", "A", "six.default.svc.cluster.local")
+    assert "status: NOERROR" in shown and "ANSWER: 0" in shown
+    for address in given:
+        assert await dig(lab, "pod/asker", "-x", address) == ["web.default.svc.cluster.local."]
+    services = await dig(lab, "pod/asker", "SRV", "_http._tcp.none.default.svc.cluster.local")
+    assert len(services) == 2 * len(families) and all(" 8080 " in line for line in services)
+    target = next(line.split()[-1] for line in services if line.count("-") > 3 or IPV6 not in families)
+    [found] = await dig(lab, "pod/asker", "AAAA", target)
+    assert found.replace(":", "-") == target.partition(".")[0]
+
+
+async def test_pings_get_everywhere(lab: Lab, families: Families) -> None:
+    for family in families:
+        outside = "2001:db8:1::2" if family is IPV6 else "198.51.100.2"
+        [node] = await lab.get("Node", "node2")
+        own = of(family, [a["address"] for a in node["status"]["addresses"]][: len(families)])
+        for place, address in (("pod/asker", outside), ("pod/asker", own), ("client", own)):
+            done = await lab.exec(place, "ping", f"-{family.version}", "-c", "1", "-W", "10", address)
+            assert done.status == 0, (place, address, done.text)
+
+
+async def test_requests_are_traced_in_each_family(lab: Lab, families: Families) -> None:
+    for family in families:
+        address = of(family, await addresses(lab, "web"))
+        path = await lab.trace(f"http://{host(address)}/", source="pod/asker")
+        assert path.status == 200 and path.failure is None and path.notes == []
+        dnat = path.first(event="dnat")
+        assert dnat.destination == f"{host(address)}:80" and dnat.rule.startswith(f"{family.nft} kube-proxy")
+        done = await cli("-l", lab.name, "trace", "--from", "pod/asker", f"{host(address)}:81")
+        assert done.status == 1 and "Service default/web has no port 81" in done.stderr.decode()
+    shown = await cli("-l", lab.name, "trace", "http://shop.example.com/")
+    assert shown.status == 0 and "FAILED" not in shown.text
+
+
+async def test_a_family_is_taken_on_and_let_go_while_others_talk(lab: Lab, families: Families) -> None:
+    """`kubectl apply` with another policy: the first address stays, the second one comes and goes at once."""
+    [single] = await lab.get("Service", "single", "default")
+    spec = "{POLICYselector: {app: web}, ports: [{port: 80, targetPort: 8080}]}"
+    text = f"apiVersion: v1\nkind: Service\nmetadata: {{name: single}}\nspec: {spec}"
+    await lab.apply(text.replace("POLICY", "ipFamilyPolicy: PreferDualStack, "))
+    given = await addresses(lab, "single")
+    assert given[0] == single["spec"]["clusterIP"] and len(given) == len(families)
+    for address in given:
+        assert await curl(lab, "pod/asker", f"http://{host(address)}/") == address
+    await lab.apply(text.replace("POLICY", "ipFamilyPolicy: SingleStack, "))
+    assert await addresses(lab, "single") == given[:1]
+    if len(given) > 1:  # an address that nobody has: the node drops what goes there
+        assert "timed out" in await curl(lab, "pod/asker", "-m", "1", f"http://{host(given[1])}/")
+
+
+async def test_the_proxy_tells_of_each_family(lab: Lab, families: Families) -> None:
+    loopback = "[::1]" if families[0] is IPV6 else "127.0.0.1"
+    shown = await output(lab, "node1", "curl", "-gsS", f"http://{loopback}:10249/metrics")
+    assert set(re.findall(r'ip_family="(\w+)"', shown)) == {family.name for family in families}
+    health = json.loads(await output(lab, "node1", "curl", "-gsS", f"http://{loopback}:10256/healthz"))
+    assert set(health["status"]) == {family.name for family in families}
