@@ -16,7 +16,7 @@ from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.plan.pods import has_network, pod_addresses
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
-from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, verdict
+from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, Verdicts
 from emulab.python import Lab
 
 PATIENCE = 1.0
@@ -24,13 +24,19 @@ PATIENCE = 1.0
 _AT_ONCE = 64  # connections
 
 
-class Policies(NamedTuple):
+class Policies:
     """The NetworkPolicies of a lab, and all that they are about."""
 
-    policies: Sequence[NetworkPolicy]
-    scene: PolicyScene
-    nodes: Mapping[IPAddress, str] = {}
-    """Nodes by their addresses."""
+    def __init__(
+        self,
+        policies: Sequence[NetworkPolicy],
+        scene: PolicyScene,
+        nodes: Mapping[IPAddress, str] = {},
+    ) -> None:
+        """`nodes`: by their addresses."""
+        self.scene, self._nodes = scene, nodes
+        self._verdicts = Verdicts(policies, scene)
+        self._pods = {address: pod for pod in scene.pods for address in pod.addresses}
 
     @classmethod
     def of(
@@ -45,14 +51,10 @@ class Policies(NamedTuple):
         addresses = {address: o.name for o in map(Object, nodes) for address in underlay_addresses(o)}
         return cls([NetworkPolicy.of(Object(one)) for one in policies], scene, addresses)
 
-    def pod(self, namespace: str, name: str) -> PolicyPod | None:
-        """A pod that policies can be about."""
-        return next((p for p in self.scene.pods if (p.namespace, p.name) == (namespace, name)), None)
-
     def end(self, address: IPAddress) -> PolicyEnd:
         """Whoever has an address."""
-        pod = next((p for p in self.scene.pods if address in p.addresses), None)
-        return PolicyEnd(address, pod, self.nodes.get(address, "") if pod is None else "")
+        pod = self._pods.get(address)
+        return PolicyEnd(address, pod, self._nodes.get(address, "") if pod is None else "")
 
     def end_of(self, pod: Raw) -> PolicyEnd | None:
         """A Pod as an end: with its own address, or its node's where it has that network; None where it has ended."""
@@ -61,7 +63,7 @@ class Policies(NamedTuple):
 
     def verdict(self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int) -> FlowVerdict:
         """What becomes of a flow from the one to the other."""
-        return verdict(self.policies, self.scene, source, destination, protocol, port)
+        return self._verdicts.of(source, destination, protocol, port)
 
 
 async def policies_of(lab: Lab) -> Policies:

@@ -16,7 +16,7 @@ from emulab.model.objects import Object
 from emulab.plan.policies.compiled import CompiledPolicy
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
 from emulab.plan.policies.tables import PolicyTables
-from emulab.plan.policies.verdicts import PolicyEnd, verdict
+from emulab.plan.policies.verdicts import PolicyEnd, Verdicts
 from emulab.plan.state import Ruleset
 
 LABELS = [{}, {"app": "a"}, {"app": "b"}, {"app": "a", "tier": "x"}]
@@ -233,6 +233,7 @@ def test_tables_decide_as_the_specification_does(known: list[PolicyPod], drawn: 
     scene = PolicyScene(
         tuple(known), {n: {**told, "kubernetes.io/metadata.name": n} for n, told in NAMESPACES.items()}
     )
+    verdicts = Verdicts(drawn, scene)
     for family in (IPV4, IPV6):
         made = fed(PolicyTables(family), drawn, known)
         tables = {node: Firewall(made.get(node)) for node in ("node1", "node2")}
@@ -243,7 +244,7 @@ def test_tables_decide_as_the_specification_does(known: list[PolicyPod], drawn: 
                 for protocol, port in PORTS:
                     if source.pod is None and destination.pod is None:
                         continue
-                    wanted = verdict(drawn, scene, source, destination, protocol, port).allows
+                    wanted = verdicts.of(source, destination, protocol, port).allows
                     nodes = {one.pod.node for one in (source, destination) if one.pod is not None}
                     addresses = source.address, destination.address
                     found = all(tables[node].lets(*addresses, protocol, port) for node in nodes)
