@@ -208,7 +208,7 @@ async def _matrix_of(options: argparse.Namespace, lab: Lab) -> int:
     wanted = options.enforced_namespace
     pods = [
         p
-        for p in there.scene.pods
+        for p in sorted(there.scene.pods, key=lambda one: (one.namespace, one.name))
         if (p.namespace, p.name) in ports
         and (p.namespace == wanted if wanted else p.namespace not in ("kube-system", "ingress-nginx"))
     ]
