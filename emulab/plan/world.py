@@ -34,7 +34,7 @@ from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.l7.ingress import ingress_plan, ingress_servers
 from emulab.plan.nodes import plan_nodes
 from emulab.plan.pods import PodsPlan, place_name
-from emulab.plan.policies.table import plan_policies
+from emulab.plan.policies.tables import PoliciesPlan
 from emulab.plan.proxy.intents import Viewer, viewer
 from emulab.plan.proxy.proxies import Proxies
 from emulab.plan.standins import StandIns
@@ -85,7 +85,7 @@ class _Sum:
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
-        self._policies = Kept(self._drafted(plan_policies, cluster, nodes))
+        self._policies = PoliciesPlan(cluster)
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))
         self._proxies = Proxies(cluster, sites, viewers)
         self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.kinds.cells import Raw
 from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
-from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD
+from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, NODE, POD
+from emulab.kinds.underlay import underlay_addresses
 from emulab.lab.client.requesting import connect
 from emulab.model.addresses import IPAddress
 from emulab.model.families import family_of
 from emulab.model.objects import Object
+from emulab.plan.pods import has_network, pod_addresses
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
-from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, verdict
+from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, Verdicts
 from emulab.python import Lab
 
 PATIENCE = 1.0
@@ -22,35 +24,52 @@ PATIENCE = 1.0
 _AT_ONCE = 64  # connections
 
 
-class Policies(NamedTuple):
+class Policies:
     """The NetworkPolicies of a lab, and all that they are about."""
 
-    policies: Sequence[NetworkPolicy]
-    scene: PolicyScene
+    def __init__(
+        self,
+        policies: Sequence[NetworkPolicy],
+        scene: PolicyScene,
+        nodes: Mapping[IPAddress, str] = {},
+    ) -> None:
+        """`nodes`: by their addresses."""
+        self.scene, self._nodes = scene, nodes
+        self._verdicts = Verdicts(policies, scene)
+        self._pods = {address: pod for pod in scene.pods for address in pod.addresses}
 
     @classmethod
-    def of(cls, policies: Iterable[Raw], pods: Iterable[Raw], namespaces: Iterable[Raw]) -> Policies:
+    def of(
+        cls,
+        policies: Iterable[Raw],
+        pods: Iterable[Raw],
+        namespaces: Iterable[Raw],
+        nodes: Iterable[Raw] = (),
+    ) -> Policies:
         """Of objects as a lab tells them."""
         scene = PolicyScene.among(map(Object, pods), map(Object, namespaces))
-        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene)
-
-    def pod(self, namespace: str, name: str) -> PolicyPod | None:
-        """A pod that policies can be about."""
-        return next((p for p in self.scene.pods if (p.namespace, p.name) == (namespace, name)), None)
+        addresses = {address: o.name for o in map(Object, nodes) for address in underlay_addresses(o)}
+        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene, addresses)
 
     def end(self, address: IPAddress) -> PolicyEnd:
         """Whoever has an address."""
-        return PolicyEnd(address, next((p for p in self.scene.pods if address in p.addresses), None))
+        pod = self._pods.get(address)
+        return PolicyEnd(address, pod, self._nodes.get(address, "") if pod is None else "")
+
+    def end_of(self, pod: Raw) -> PolicyEnd | None:
+        """A Pod as an end: with its own address, or its node's where it has that network; None where it has ended."""
+        o = Object(pod)
+        return self.end(pod_addresses(o)[0]) if has_network(o) else None
 
     def verdict(self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int) -> FlowVerdict:
         """What becomes of a flow from the one to the other."""
-        return verdict(self.policies, self.scene, source, destination, protocol, port)
+        return self._verdicts.of(source, destination, protocol, port)
 
 
 async def policies_of(lab: Lab) -> Policies:
     """Those of a lab that is up."""
     policies, pods = await lab.get(NETWORK_POLICY.kind), await lab.get(POD.kind)
-    return Policies.of(policies, pods, await lab.get(NAMESPACE.kind))
+    return Policies.of(policies, pods, await lab.get(NAMESPACE.kind), await lab.get(NODE.kind))
 
 
 def shared_addresses(source: PolicyPod, destination: PolicyPod) -> tuple[IPAddress, IPAddress] | None:
@@ -100,6 +119,8 @@ def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str
     """For each direction what is said of it."""
     if found.itself:
         return [("itself", "a pod always reaches itself")]
+    if found.kubelet:
+        return [("kubelet", "a node always reaches the pods that it runs")]
     ends = {EGRESS: (found.egress, source), INGRESS: (found.ingress, destination)}
     return [(name, _reason(name, direction, whose)) for name, (direction, whose) in ends.items()]
 

@@ -23,7 +23,9 @@ LIMIT = 120.0
 PROGRAMS = {"emulab": "-m emulab", "pytest": "-m pytest", "python3": ""}
 """Commands of .venv that pages name, and how the Python that walks starts them."""
 _CHOSEN = re.compile(r"(?<= -l )(?=[a-z][a-z0-9-]*(?:\s|$))")
-_FAILS = re.compile(r"^(emulab: |error: |Error from server|FAILED at |curl: \(|FAILED )", re.MULTILINE)
+_FAILS = re.compile(
+    r"^(emulab: |error: |Error from server|FAILED at |curl: \(|FAILED )|: denied$", re.MULTILINE
+)
 """What is shown of a command that is to fail."""
 
 

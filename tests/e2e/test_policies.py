@@ -289,6 +289,46 @@ async def test_the_tool_says_the_same(lab: Lab) -> None:
     assert {"source": "red/guest", "destination": "red/web", "allowed": False} in told
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("guest", "web:http"), "web:http: 'http' is not a port (1-65535)"),
+        (("guest", "web:0"), "web:0: '0' is not a port (1-65535)"),
+        (("guest", "web:80/icmp"), "'icmp' is no protocol that policies know: tcp, udp or sctp"),
+        (("guest", ":80"), "has a port and nobody who has it: NAME:80"),
+        (("guest", "fd00::1"), "fd00::1: an address needs a port: [fd00::1]:80"),
+        (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),
+        (("guest",), "policy check takes a SOURCE and a DESTINATION"),
+    ],
+)
+async def test_what_cannot_be_asked_is_said(lab: Lab, asked: tuple[str, ...], said: str) -> None:
+    refused = await emulab("-l", lab.name, "policy", "-n", "red", "check", *asked)
+    assert refused.status != 0 and said in refused.stderr.decode()
+
+
+async def test_nodes_reach_their_pods_and_pods_on_them_are_nodes(lab: Lab) -> None:
+    await lab.apply(DENY_ALL, pod("red", "host", {"app": "web"}, hostNetwork=True, nodeName="node1"))
+    check = ("-l", lab.name, "policy", "-n", "red", "check")
+    (web,) = await lab.get("Pod", "web", "red")
+    nodes = {o["metadata"]["name"]: o["status"]["addresses"][0]["address"] for o in await lab.get("Node")}
+    own = nodes.pop(web["spec"]["nodeName"])
+    assert (await emulab(*check, own, "web")).status == 0
+    assert all([(await emulab(*check, other, "web")).status == 1 for other in nodes.values()])
+    denied = await emulab(*check, "guest", "host")
+    assert denied.status == 1 and "no NetworkPolicy isolates node node1" in denied.text
+    assert b"ip route get" in (await emulab(*check, "host", "web")).stderr
+    await lab.delete("Pod", "host", "red")
+
+
+async def test_ports_that_overlap_are_allowed_together(lab: Lab) -> None:
+    """The kernel takes no intervals that overlap."""
+    ports = [{"port": "http"}, {"port": 80}, {"port": 79, "endPort": 90}, {"port": 85}, {"protocol": "UDP"}]
+    await lab.apply(policy("ports", {"podSelector": {}, "ingress": [{"ports": ports}]}), ready=False)
+    assert False in await agree(lab)
+    await lab.apply(policy("ports", {"podSelector": {}, "ingress": [{"ports": [*ports, {}]}]}), ready=False)
+    assert all(await agree(lab))
+
+
 async def test_policies_that_go_leave_nothing_behind(lab: Lab) -> None:
     await lab.apply(DENY_ALL)
     rules = ("nft", "list", "tables")

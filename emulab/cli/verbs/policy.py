@@ -12,12 +12,14 @@ from emulab.errors import UserError
 from emulab.observe.telling.escapes import as_json
 
 if TYPE_CHECKING:
+    from emulab.kinds.cells import Raw
     from emulab.plan.policies.facts import PolicyPod
     from emulab.plan.policies.verdicts import PolicyEnd
     from emulab.python import Lab
     from emulab.toolbox.policies import Policies, ProbedFlow
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_SERVICES = ("svc/", "service/", "services/")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +38,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--to-namespace", metavar="NS", default="", help="the destination's namespace (default: the source's)"
     )
     add("--probe", action="store_true", help="of matrix: send packets as well, and tell where they disagree")
-    add("--port", type=int, metavar="PORT", help="of matrix: this TCP port instead of each pod's first one")
+    add("--port", type=_port, metavar="PORT", help="of matrix: this TCP port instead of each pod's first one")
     add_output(parser, "json")
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port (1-65535)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,17 +65,22 @@ def _check(options: argparse.Namespace) -> int:
         raise UsageError("policy check takes a SOURCE and a DESTINATION[:PORT[/PROTOCOL]]")
     source_text, (target, port, protocol) = options.ends[0], _split(options.ends[1])
     there = asyncio.run(policies_of(Lab([], name=options.lab)))
-    source = _ends(options, there, source_text, options.namespace)[0]
+    source = _ends(options, there, source_text, options.namespace)[0][0]
+    if source.node and not _is_address(source_text):
+        shown = f"`emulab exec {source.node} -- ip route get ADDRESS` shows it"
+        told = f"{source_text}: sends from an address of its node's, which the way decides"
+        raise UsageError(f"{told}: ask for that; {shown}")
     found = []
-    for end in _ends(options, there, target, options.to_namespace or options.namespace):
-        for number, proto in _ports(options, end, target, port, protocol):
+    for end, pod in _ends(options, there, target, options.to_namespace or options.namespace):
+        for number, proto in _ports(options, pod, target, port, protocol):
             judged = there.verdict(source, end, proto, number)
             ends = _named(source), _named(end)
             found.append((*ends, number, proto, judged.allows, reasons(judged, *ends)))
+    if not found:
+        raise UserError(f"{target}: none of its pods has the port that it names")
     if options.output == "json":
         keys = ("source", "destination", "port", "protocol", "allowed", "reasons")
-        shown = [dict(zip(keys, (*one[:5], dict(one[5])), strict=True)) for one in found]
-        print(as_json(shown))
+        print(as_json([dict(zip(keys, (*one[:5], dict(one[5])), strict=True)) for one in found]))
     else:
         for one, other, number, proto, allowed, why in found:
             print(f"{one} → {other} port {number}/{proto}: {'allowed' if allowed else 'denied'}")
@@ -78,13 +91,20 @@ def _check(options: argparse.Namespace) -> int:
 
 def _split(text: str) -> tuple[str, int | None, str]:
     """A destination's name, port and protocol."""
-    rest, slash, protocol = text.rpartition("/")
-    if not slash or protocol.lower() not in _PROTOCOLS:
-        rest, protocol = text, "tcp"
-    name, colon, port = rest.rpartition(":")
-    if colon and port.isdigit() and not name.endswith(":") and not _is_address(rest):
-        return name.strip("[]"), int(port), protocol.lower()
-    return rest.strip("[]"), None, protocol.lower()
+    if _is_address(text.strip("[]")):
+        return text.strip("[]"), None, _PROTOCOLS[0]
+    name, colon, port = text.rpartition(":")
+    if not colon:
+        return text, None, _PROTOCOLS[0]
+    if not name:
+        raise UsageError(f"{text}: has a port and nobody who has it: NAME{text}")
+    number, slash, protocol = port.partition("/")
+    if slash and protocol.lower() not in _PROTOCOLS:
+        raise UsageError(f"{text}: {protocol!r} is no protocol that policies know: tcp, udp or sctp")
+    try:
+        return name.strip("[]"), _port(number), protocol.lower() or _PROTOCOLS[0]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"{text}: {error}") from None
 
 
 def _is_address(text: str) -> bool:
@@ -95,80 +115,74 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _ends(options: argparse.Namespace, there: Policies, text: str, namespace: str) -> list[PolicyEnd]:
-    """Who is meant: the pods behind a Service, one of a workload's, or whoever has an address."""
+def _ends(
+    options: argparse.Namespace, there: Policies, text: str, namespace: str
+) -> list[tuple[PolicyEnd, Raw | None]]:
+    """Who is meant: the pods behind a Service, one of a workload's, or whoever has an address; with the Pod."""
     from emulab.cli.pods import choose
     from emulab.kinds.registry import SERVICE
     from emulab.lab.client.client import connect
 
     if _is_address(text):
-        return [there.end(ip_address(text))]
+        return [(there.end(ip_address(text)), None)]
     with connect(options.lab) as client:
         chosen = choose(client, text, namespace)
     raw = chosen.pods if chosen.kind == SERVICE else chosen.pods[:1]
-    pods = [there.pod(one["metadata"]["namespace"], one["metadata"]["name"]) for one in raw]
-    found = [there.end(pod.addresses[0]) for pod in pods if pod is not None]
+    found: list[tuple[PolicyEnd, Raw | None]] = [
+        (end, one) for one in raw if (end := there.end_of(one)) is not None
+    ]
     if not found:
-        why = "it has no address, or its node's, and NetworkPolicies are about neither"
-        raise UserError(f"{text}: {why}")
+        raise UserError(f"{text}: has no address, as it doesn't run yet or has ended")
     return found
 
 
 def _ports(
-    options: argparse.Namespace, end: PolicyEnd, target: str, port: int | None, protocol: str
+    options: argparse.Namespace, pod: Raw | None, target: str, port: int | None, protocol: str
 ) -> list[tuple[int, str]]:
     """The port that is asked about, or those that the destination has."""
-    from emulab.lab.client.client import connect
-
-    if port is not None and not target.startswith(("svc/", "service/", "services/")):
+    if pod is not None and target.startswith(_SERVICES):
+        return _target_ports(options, target, pod, port, protocol)
+    if port is not None:
         return [(port, protocol)]
-    pod = end.pod
     if pod is None:
-        raise UsageError(f"{target}: a port is needed: {target}:80")
-    with connect(options.lab) as client:
-        if target.startswith(("svc/", "service/", "services/")):
-            return _target_ports(client, options, target, pod, port, protocol)
-        return _own_ports(client, target, pod)
-
-
-def _own_ports(client: Any, target: str, pod: PolicyPod) -> list[tuple[int, str]]:
-    from emulab.cli.kinds import Reference
-    from emulab.cli.selection import fetch
-    from emulab.kinds.registry import POD
-
-    [raw] = fetch(client, Reference(POD, pod.name), pod.namespace)
-    ports = [port for c in raw["spec"].get("containers") or () for port in c.get("ports") or ()]
+        example = f"[{target}]:80" if ":" in target else f"{target}:80"
+        raise UsageError(f"{target}: an address needs a port: {example}")
+    containers = pod["spec"].get("containers") or ()
+    ports = [one for container in containers for one in container.get("ports") or ()]
     if not ports:
         raise UsageError(f"{target}: says no ports of its own, so one is needed: {target}:80")
-    return [(port["containerPort"], (port.get("protocol") or "TCP").lower()) for port in ports]
+    return [(one["containerPort"], (one.get("protocol") or "TCP").lower()) for one in ports]
 
 
 def _target_ports(
-    client: Any, options: argparse.Namespace, target: str, pod: PolicyPod, port: int | None, protocol: str
+    options: argparse.Namespace, target: str, pod: Raw, port: int | None, protocol: str
 ) -> list[tuple[int, str]]:
     """Where the ports of a Service lead, as policies see a flow when kube-proxy has translated it."""
     from emulab.cli.kinds import Reference
     from emulab.cli.selection import fetch
     from emulab.kinds.registry import SERVICE
+    from emulab.lab.client.client import connect
+    from emulab.model.objects import Object
+    from emulab.plan.policies.facts import named_ports
 
-    namespace = options.to_namespace or options.namespace
-    [service] = fetch(client, Reference(SERVICE, target.partition("/")[2]), namespace)
-    found = []
+    with connect(options.lab) as client:
+        reference = Reference(SERVICE, target.partition("/")[2])
+        [service] = fetch(client, reference, options.to_namespace or options.namespace)
+    names, found = {(name, proto): number for name, proto, number in named_ports(Object(pod))}, []
     for one in service["spec"].get("ports") or ():
         own = (one.get("protocol") or "TCP").lower()
-        if port is not None and (one["port"], own) != (port, protocol):
-            continue
-        number = one.get("targetPort") or one["port"]
-        number = pod.port(own, number) if isinstance(number, str) else number
-        if number is not None:
-            found.append((number, own))
+        if port is None or (one["port"], own) == (port, protocol):
+            number = one.get("targetPort") or one["port"]
+            found.append((names.get((number, own)) if isinstance(number, str) else number, own))
     if not found:
         raise UserError(f"{target} has no port {port}/{protocol}" if port else f"{target} has no ports")
-    return found
+    return [(number, own) for number, own in found if number is not None]
 
 
 def _named(end: PolicyEnd) -> str:
-    return f"pod {end.pod} ({end.address})" if end.pod is not None else str(end.address)
+    if end.pod is not None:
+        return f"pod {end.pod} ({end.address})"
+    return f"node {end.node} ({end.address})" if end.node else str(end.address)
 
 
 # --- matrix -----------------------------------------------------------------------------------------------------
@@ -194,7 +208,7 @@ async def _matrix_of(options: argparse.Namespace, lab: Lab) -> int:
     wanted = options.enforced_namespace
     pods = [
         p
-        for p in there.scene.pods
+        for p in sorted(there.scene.pods, key=lambda one: (one.namespace, one.name))
         if (p.namespace, p.name) in ports
         and (p.namespace == wanted if wanted else p.namespace not in ("kube-system", "ingress-nginx"))
     ]

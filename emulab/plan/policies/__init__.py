@@ -2,8 +2,9 @@
 
 * `facts`     what of Pods and Namespaces counts
 * `verdicts`  who may reach whom at which port, by the policies alone: what `emulab policy` asks
-* `compiled`  the same as sets of addresses and rules, for one family
+* `compiled`  a policy as rules, and the sets of pods that these ask
 * `table`     the table of a node
+* `tables`    those of all nodes, from change to change
 
 Where a node asks, behind kube-proxy's DNAT and before masquerading, so that rules see pods as pods:
 

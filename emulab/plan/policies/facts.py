@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from emulab.kinds.networking.policyview import PodLabels
-from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD
+from emulab.kinds.registry import NETWORK_POLICY
 from emulab.model.addresses import IPAddress
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
@@ -35,20 +35,25 @@ class PolicyPod(NamedTuple):
         return next((number for n, p, number in self.ports if (n, p) == (name, protocol)), None)
 
 
-def policy_pod(pod: Object) -> PolicyPod | None:
-    """What counts of a Pod; None where nothing does."""
+def named_ports(pod: Object) -> tuple[tuple[str, str, int], ...]:
+    """The names of a Pod's ports, with protocol and number."""
     spec = pod.spec
-    if spec.get("hostNetwork") or not has_network(pod):
-        return None
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
-    ports = tuple(
+    return tuple(
         (port["name"], (port.get("protocol") or "TCP").lower(), port["containerPort"])
         for container in containers
         for port in container.get("ports") or ()
         if port.get("name")
     )
+
+
+def policy_pod(pod: Object) -> PolicyPod | None:
+    """What counts of a Pod; None where nothing does."""
+    spec = pod.spec
+    if spec.get("hostNetwork") or not has_network(pod):
+        return None
     labels = pod.metadata.get("labels") or {}
-    return PolicyPod(pod.namespace, pod.name, spec["nodeName"], labels, pod_addresses(pod), ports)
+    return PolicyPod(pod.namespace, pod.name, spec["nodeName"], labels, pod_addresses(pod), named_ports(pod))
 
 
 def namespace_labels(o: Object) -> PodLabels:
@@ -61,13 +66,6 @@ class PolicyScene(NamedTuple):
 
     pods: tuple[PolicyPod, ...]
     namespaces: Mapping[str, PodLabels]
-
-    @classmethod
-    def of(cls, source: PlanSource) -> PolicyScene:
-        """What there is to plan for."""
-        labels = source.facts(NAMESPACE, namespace_labels)
-        pods = source.facts(POD, policy_pod)
-        return cls(tuple(pods.values()), {key.name: told for key, told in labels.items()})
 
     @classmethod
     def among(cls, pods: Iterable[Object], namespaces: Iterable[Object]) -> PolicyScene:

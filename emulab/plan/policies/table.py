@@ -1,21 +1,14 @@
-"""The table of each node that has pods which are isolated."""
+"""The table of a node that has pods which are isolated."""
 
 from __future__ import annotations
 
+from collections.abc import Collection as Some
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from emulab.kinds.core.serviceview import Service, ingress_ips
-from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.networking.policyview import DIRECTIONS, EGRESS, INGRESS, NetworkPolicy
-from emulab.kinds.registry import NETWORK_POLICY, SERVICE
-from emulab.model.addresses import IPAddress, parse_address
-from emulab.model.families import Family, of_family
-from emulab.model.objects import Object
-from emulab.plan.cni.plugin import Node
-from emulab.plan.draft import Draft
-from emulab.plan.kept import PlanSource
-from emulab.plan.policies.compiled import PORT, CompiledPolicies, compiled
-from emulab.plan.policies.facts import PolicyScene, is_any
+from emulab.kinds.networking.policyview import DIRECTIONS, EGRESS, INGRESS
+from emulab.model.families import IPV6, Family
+from emulab.plan.policies.compiled import PORT, PolicyChain
 from emulab.plan.state import Collection, Ruleset
 
 TABLE = "network-policies"
@@ -23,64 +16,53 @@ _HOOK = "{{ type filter hook {} priority 0 ; policy accept ; }}"
 _KNOWN = "ct state established,related accept"
 _FIELD = {INGRESS: "daddr", EGRESS: "saddr"}
 _SERVICES = "services"
+_NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept"
+"""How a pod finds its node at all, which connection tracking doesn't look at. ARP isn't IP's matter."""
 
 
-def plan_policies(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
-    """The tables of all nodes. Without policies there are none, and nothing of Pods is looked at."""
-    if cluster.chain or not is_any(source):
-        return
-    policies = [NetworkPolicy.of(o) for o in source.members(NETWORK_POLICY).values()]
-    scene = PolicyScene.of(source)
-    services = source.facts(SERVICE, _virtual) if cluster.proxy_mode == "ipvs" else {}
-    virtual = [address for found in services.values() for address in found]
-    for family in cluster.families:
-        made = compiled(policies, scene, family)
-        known = [str(a) for a in of_family(virtual, family)] if services else None
-        for node in nodes:
-            if table := node_table(made, node.name, family, known):
-                draft.rules(node.name, table)
+class IsolatedPod(NamedTuple):
+    """A pod of a node, with what it is isolated by."""
+
+    node: str
+    addresses: tuple[str, ...]
+    chains: Mapping[str, PolicyChain]
+    """By direction."""
 
 
-def _virtual(service: Object) -> tuple[IPAddress, ...]:
-    """The addresses of a Service that a node has for IPVS."""
-    view = Service.of(service)
-    return (*view.cluster_ips, *view.external_ips, *map(parse_address, ingress_ips(service, proxied=False)))
+def set_collection(name: str, elements: Some[str], family: Family) -> Collection:
+    """One of the sets that rules ask."""
+    ports = f" . {PORT}" if name.startswith("ports-") else ""
+    field = "daddr" if ports else "saddr"
+    declaration = f"typeof {family.nft} {field}{ports} ;"
+    return Collection("set", declaration, dict.fromkeys(sorted(elements), ""))
 
 
 def node_table(
-    made: CompiledPolicies, node: str, family: Family, services: Sequence[str] | None
-) -> Ruleset | None:
-    """A node's table; None where it has no pod that is isolated. `services`: where IPVS is what they are served by."""
-    leads = {direction: _leads(made, direction, node, family) for direction in DIRECTIONS}
-    if not any(leads.values()):
-        return None
+    pods: Sequence[IsolatedPod],
+    sets: Mapping[str, Collection],
+    family: Family,
+    services: Sequence[str] | None,
+) -> Ruleset:
+    """The table of a node with these pods. `services`: where IPVS is what they are served by."""
     ip = family.nft
     judge = {direction: f"{ip} {_FIELD[direction]} vmap @{direction}" for direction in DIRECTIONS}
     both = (_KNOWN, f"{ip} saddr . {ip} daddr @self accept", judge[EGRESS], judge[INGRESS])
-    used = {verdict.removeprefix("jump ") for lead in leads.values() for verdict in lead.values()}
-    chains: dict[str, tuple[str, ...]] = {name: made.chains[name] for name in sorted(used)}
+    used = {chain.name: chain for pod in pods for chain in pod.chains.values()}
+    chains = {name: used[name].rules for name in sorted(used)}
     collections = {
-        direction: Collection("map", f"typeof {ip} {_FIELD[direction]} : verdict ;", leads[direction])
+        direction: Collection("map", f"typeof {ip} {_FIELD[direction]} : verdict ;", _leads(pods, direction))
         for direction in DIRECTIONS
     }
-    own = {address for lead in leads.values() for address in lead}
+    own = sorted({address for pod in pods for address in pod.addresses})
     collections["self"] = Collection(
-        "set", f"typeof {ip} saddr . {ip} daddr ;", {f"{a} . {a}": "" for a in sorted(own)}
+        "set", f"typeof {ip} saddr . {ip} daddr ;", {f"{a} . {a}": "" for a in own}
     )
-    said = " ".join(rule for chain in chains.values() for rule in chain)
-    for name, addresses in made.peers.items():
-        if f"@{name} " in said:
-            collections[name] = Collection(
-                "set", f"typeof {ip} saddr ;", dict.fromkeys(sorted(addresses), "")
-            )
-    for name, ports in made.ports.items():
-        if f"@{name} " in said:
-            declaration = f"typeof {ip} daddr . {PORT} ;"
-            collections[name] = Collection("set", declaration, dict.fromkeys(sorted(ports), ""))
-    passing: tuple[str, ...] = ()
+    asked = frozenset[str]().union(*(chain.sets for chain in used.values()))
+    collections |= {name: sets[name] for name in sorted(asked)}
+    passing: tuple[str, ...] = (_NEIGHBOURS,) if family is IPV6 else ()
     if services is not None:  # IPVS has yet to find an endpoint, and sends it on by way of `output`
         collections[_SERVICES] = Collection("set", f"typeof {ip} daddr ;", dict.fromkeys(services, ""))
-        passing = (f"{ip} daddr @{_SERVICES} accept",)
+        passing += (f"{ip} daddr @{_SERVICES} accept",)
     chains |= {
         "forward": (_HOOK.format("forward"), *both),
         "input": (_HOOK.format("input"), _KNOWN, *passing, judge[EGRESS]),
@@ -89,10 +71,10 @@ def node_table(
     return Ruleset(ip, TABLE, chains, collections)
 
 
-def _leads(made: CompiledPolicies, direction: str, node: str, family: Family) -> Mapping[str, str]:
+def _leads(pods: Sequence[IsolatedPod], direction: str) -> Mapping[str, str]:
     return {
-        str(address): f"jump {chain}"
-        for pod, chain in made.leads[direction]
-        if pod.node == node
-        for address in of_family(pod.addresses, family)
+        address: f"jump {pod.chains[direction].name}"
+        for pod in pods
+        if direction in pod.chains
+        for address in pod.addresses
     }

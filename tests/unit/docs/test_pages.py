@@ -135,6 +135,7 @@ def test_what_is_left_out(shown: str, printed: str, wrong: bool) -> None:
         ("", 0, "", ""),
         ("…", 0, "Traceback (most recent call last):\n", "it ends in a traceback"),
         ("…\nFAILED at router: no route", 1, "x\nFAILED at router: no route\n", ""),
+        ("pod a → pod b port 80/tcp: denied", 1, "pod a → pod b port 80/tcp: denied\n", ""),
         ("emulab: no lab", 0, "emulab: no lab\n", "its status is 0"),
     ],
 )

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
-from emulab.model.families import IPV4, IPV6, Family, of_family
+from emulab.model.families import IPV4, IPV6, of_family
+from emulab.model.keys import Key
 from emulab.model.objects import Object
-from emulab.plan.policies.compiled import compiled
+from emulab.plan.policies.compiled import CompiledPolicy
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
-from emulab.plan.policies.table import node_table
-from emulab.plan.policies.verdicts import PolicyEnd, verdict
+from emulab.plan.policies.tables import PolicyTables
+from emulab.plan.policies.verdicts import PolicyEnd, Verdicts
 from emulab.plan.state import Ruleset
 
 LABELS = [{}, {"app": "a"}, {"app": "b"}, {"app": "a", "tier": "x"}]
@@ -68,6 +69,8 @@ ports = st.sampled_from(
         {"protocol": "UDP", "port": 53},
         {"protocol": "UDP", "port": "dns"},
         {"protocol": "SCTP", "port": 80},
+        {"port": 81, "endPort": 8080},
+        {},
     ]
 )
 
@@ -126,6 +129,21 @@ policies = st.lists(st.tuples(st.sampled_from(["one", "one", "two"]), specs), mi
 )
 
 
+def fed(
+    tables: PolicyTables,
+    told: Sequence[NetworkPolicy],
+    known: Sequence[PolicyPod],
+    labels: Mapping[str, Mapping[str, str]] = NAMESPACES,
+) -> Mapping[str, Ruleset]:
+    """The tables, once they have followed these."""
+    return tables.follow(
+        {Key("networking.k8s.io", "NetworkPolicy", p.namespace, p.name): CompiledPolicy(p) for p in told},
+        {Key("", "Pod", p.namespace, p.name): p for p in known},
+        {Key("", "Namespace", "", n): {**of, "kubernetes.io/metadata.name": n} for n, of in labels.items()},
+        None,
+    )
+
+
 class Firewall:
     """Reads a table as the kernel does, for the words that it has."""
 
@@ -162,7 +180,9 @@ class Firewall:
                 words = words[words.index("{") + 1 :]
                 elements = " ".join(words[: words.index("}")]).split(", ")
                 words = words[words.index("}") + 1 :]
-                if not any(self._is_service(one) for one in elements):
+                matching = sum(self._is_service(one) for one in elements)
+                assert matching < 2, "the kernel takes no intervals that overlap"
+                if not matching:
                     return ""
                 continue
             assert word == table.family, word
@@ -213,11 +233,10 @@ def test_tables_decide_as_the_specification_does(known: list[PolicyPod], drawn: 
     scene = PolicyScene(
         tuple(known), {n: {**told, "kubernetes.io/metadata.name": n} for n, told in NAMESPACES.items()}
     )
+    verdicts = Verdicts(drawn, scene)
     for family in (IPV4, IPV6):
-        tables = {
-            node: Firewall(node_table(compiled(drawn, scene, family), node, family, None))
-            for node in ("node1", "node2")
-        }
+        made = fed(PolicyTables(family), drawn, known)
+        tables = {node: Firewall(made.get(node)) for node in ("node1", "node2")}
         ends = [PolicyEnd(one, p) for p in known for one in of_family(p.addresses, family)]
         ends += [PolicyEnd(one) for one in of_family(OUTSIDE, family)]
         for source in ends:
@@ -225,7 +244,7 @@ def test_tables_decide_as_the_specification_does(known: list[PolicyPod], drawn: 
                 for protocol, port in PORTS:
                     if source.pod is None and destination.pod is None:
                         continue
-                    wanted = verdict(drawn, scene, source, destination, protocol, port).allows
+                    wanted = verdicts.of(source, destination, protocol, port).allows
                     nodes = {one.pod.node for one in (source, destination) if one.pod is not None}
                     addresses = source.address, destination.address
                     found = all(tables[node].lets(*addresses, protocol, port) for node in nodes)
@@ -237,11 +256,8 @@ def test_a_label_that_changes_is_an_element() -> None:
     spec = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]}
     told = [policy(0, "one", spec)]
 
-    def table(labels: Mapping[str, str], family: Family = IPV4) -> Ruleset:
-        scene = PolicyScene((pod(1, "one", {}, 80), pod(2, "one", labels, 80)), {})
-        made = node_table(compiled(told, scene, family), "node2", family, None)
-        assert made is not None
-        return made
+    def table(labels: Mapping[str, str]) -> Ruleset:
+        return fed(PolicyTables(IPV4), told, [pod(1, "one", {}, 80), pod(2, "one", labels, 80)])["node2"]
 
     before, after = table({"app": "b"}), table({"app": "a"})
     assert before.chains == after.chains and before.collections.keys() == after.collections.keys()
@@ -251,5 +267,41 @@ def test_a_label_that_changes_is_an_element() -> None:
 def test_pods_that_are_isolated_alike_share_their_rules() -> None:
     spec = {"podSelector": {}, "ingress": [{}]}
     known = [pod(number, "one", {}, 80) for number in range(1, 7)]
-    made = compiled([policy(0, "one", spec)], PolicyScene(tuple(known), {}), IPV4)
-    assert len(made.chains) == 1 and len(made.leads[INGRESS]) == 6 and not made.leads[EGRESS]
+    made = fed(PolicyTables(IPV4), [policy(0, "one", spec)], known)
+    for table in made.values():
+        assert len(set(table.collections[INGRESS].elements.values())) == 1
+        assert len(table.collections[INGRESS].elements) == 3 and not table.collections[EGRESS].elements
+
+
+namespaces = st.sampled_from([NAMESPACES, {"two": {"team": "red"}}, {"one": {}, "two": {"team": "blue"}}])
+scenes = st.tuples(policies, pods, st.integers(0, 5), namespaces)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(scenes, min_size=2, max_size=4))
+def test_tables_that_follow_changes_are_those_made_afresh(drawn: list[Any]) -> None:
+    followed = PolicyTables(IPV4)
+    for told, known, there, labels in drawn:
+        assert fed(followed, told, known[:there], labels) == fed(
+            PolicyTables(IPV4), told, known[:there], labels
+        )
+
+
+def test_what_stays_is_the_very_same() -> None:
+    """A node that a change doesn't concern keeps its table, and a table its other sets."""
+    spec = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}]}
+    told = {Key("networking.k8s.io", "NetworkPolicy", "one", "p"): CompiledPolicy(policy(0, "one", spec))}
+    known = {Key("", "Pod", "one", f"{n}"): pod(n, "one", {}, 80) for n in range(1, 4)}
+    tables = PolicyTables(IPV4)
+    before = tables.follow(told, known, {}, None)
+    assert tables.follow(told, dict(known), {}, None) is before
+    after = tables.follow(told, {**known, Key("", "Pod", "one", "4"): pod(4, "one", {}, 80)}, {}, None)
+    assert after["node2"] is before["node2"] and after["node1"] != before["node1"]
+
+
+def test_an_isolated_pod_finds_its_node() -> None:
+    """Neighbour discovery is ICMPv6, which connection tracking knows nothing of."""
+    spec = {"podSelector": {}, "policyTypes": ["Egress"]}
+    for family, asks in ((IPV4, False), (IPV6, True)):
+        table = fed(PolicyTables(family), [policy(0, "one", spec)], [pod(1, "one", {}, 80)])["node2"]
+        assert any("nd-neighbor-solicit" in rule for rule in table.chains["input"]) is asks
