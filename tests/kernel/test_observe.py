@@ -619,17 +619,18 @@ def test_routes_that_refuse() -> None:
 @isolated
 def test_links_and_neighbours() -> None:
     world = World()
+    out = "02:00:00:00:02:01"
     with world.rtnetlink("router") as sock:
         assert routes.links(sock, "router") == [
-            LinkState("router", "lo", True, True, 65536),
-            LinkState("router", "in", True, True, 1500),
-            LinkState("router", "out", True, True, 1400),
+            LinkState("router", "lo", True, True, 65536, "00:00:00:00:00:00"),
+            LinkState("router", "in", True, True, 1500, "02:00:00:00:01:02"),
+            LinkState("router", "out", True, True, 1400, out),
         ]
         assert routes.interface_names(sock) == world.names("router")
         netns.inside(world.fd("server"), lambda: subprocess.check_call(["ip", "link", "set", "eth0", "down"]))
-        assert LinkState("router", "out", True, False, 1400) in routes.links(sock, "router")
+        assert LinkState("router", "out", True, False, 1400, out) in routes.links(sock, "router")
         netns.inside(world.fd("router"), lambda: subprocess.check_call(["ip", "link", "set", "out", "down"]))
-        assert LinkState("router", "out", False, False, 1400) in routes.links(sock, "router")
+        assert LinkState("router", "out", False, False, 1400, out) in routes.links(sock, "router")
     patient = Path("/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms")  # it is given up after three times
     netns.inside(world.fd("client"), lambda: patient.write_text("60000"))
     with world.rtnetlink("client") as sock, world.sock("client", socket.SOCK_DGRAM) as sender:

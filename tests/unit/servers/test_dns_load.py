@@ -78,7 +78,11 @@ async def test_ten_thousand_queries_over_connections_at_once():
 
 
 async def test_a_flood_of_names_that_are_not_there_silences_nobody():
-    """Each of them makes work: none has a finished answer."""
+    """Each of them makes work: none has a finished answer.
+
+    As many come as a machine with other work has time for: more would fill the socket's queue, where the kernel drops
+    whatever comes next, whoever sent it.
+    """
     async with running(zones=ZONES) as server:
         over = threading.Event()
 
@@ -89,7 +93,7 @@ async def test_a_flood_of_names_that_are_not_there_silences_nobody():
                 sock.bind(("127.0.0.9", 0))
                 number = 0
                 while not over.wait(0.001):
-                    for _ in range(20):
+                    for _ in range(8):
                         number += 1
                         sock.sendto(
                             query[:at] + b"%08d" % number + query[at + 8 :], ("127.0.0.1", server.port)
