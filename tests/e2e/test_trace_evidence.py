@@ -142,10 +142,15 @@ def where(hop: Hop) -> tuple[object, ...]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def load(shop: Lab) -> AsyncIterator[None]:
-    """200 connections through the same path that are never idle."""
-    url = "http://shop.example.com/products/others"
-    work = asyncio.ensure_future(shop.exec("client", "wrk", "-c", "200", "-t", "1", "-d", "600s", url))
+async def load(shop: Lab, tmp_path: FilePath) -> AsyncIterator[None]:
+    """200 connections through the same path, on each of which a request comes 20 ms after the last answer.
+
+    Without a pause there would be as many as the machine can do, and nobody left who looks at them.
+    """
+    script, url = tmp_path / "pause.lua", "http://shop.example.com/products/others"
+    script.write_text("function delay() return 20 end\n")
+    wrk = ("wrk", "-c", "200", "-t", "1", "-d", "600s", "-s", str(script), url)
+    work = asyncio.ensure_future(shop.exec("client", *wrk))
 
     async def busy() -> bool:
         return bool((await shop.server_status("public-lb"))["connections"] >= 200)
