@@ -123,24 +123,6 @@ async def test_a_trace_of_what_the_node_itself_asks(lab: Lab) -> None:
     assert hop.rule == f"IPVS TCP {SERVICE}:80 rr persistent 10800"
 
 
-async def test_a_change_of_mode_and_of_services(lab: Lab) -> None:
-    assert (await ask(lab, "pod/asker", SERVICE, 80))["pod"] == "server"
-    for mode in ("nftables", "ipvs, scheduler: wlc"):
-        await lab.apply(CLUSTER.replace("MODE", mode))
-        assert (await ask(lab, "pod/asker", SERVICE, 80))["pod"] == "server"
-        command = "ipvsadm -Ln -t 10.96.1.7:80 2>/dev/null || echo none"
-        found = await output(lab, "node1", "sh", "-c", command)
-        assert (f"TCP  {SERVICE}:80 wlc" in found) == mode.startswith("ipvs") != (found == "none")
-    await lab.delete("Service", "web")
-    lines = await listing(lab)
-    assert SERVICE not in " ".join(lines) and any("10.96.0.10/32" in line for line in lines)
-
-
-async def test_a_scheduler_that_the_kernel_lacks_is_named() -> None:
-    assert probe.missing_for("ipvs") == "" and probe.missing_for("ipvs", "wrr") == ""
-    assert "scheduler nonsense" in probe.missing_for("ipvs", "nonsense")
-
-
 async def test_a_network_policy_judges_where_a_service_leads(lab: Lab) -> None:
     """IPVS translates behind `input`, where the address of the Service is all that is to be seen."""
     server = await ip_of(lab, "server")
@@ -164,3 +146,21 @@ async def test_a_network_policy_judges_where_a_service_leads(lab: Lab) -> None:
     assert await passes(f"{server}/32")
     assert not await passes(f"{SERVICE}/32")
     await lab.delete("NetworkPolicy", "out")
+
+
+async def test_a_change_of_mode_and_of_services(lab: Lab) -> None:
+    assert (await ask(lab, "pod/asker", SERVICE, 80))["pod"] == "server"
+    for mode in ("nftables", "ipvs, scheduler: wlc"):
+        await lab.apply(CLUSTER.replace("MODE", mode))
+        assert (await ask(lab, "pod/asker", SERVICE, 80))["pod"] == "server"
+        command = "ipvsadm -Ln -t 10.96.1.7:80 2>/dev/null || echo none"
+        found = await output(lab, "node1", "sh", "-c", command)
+        assert (f"TCP  {SERVICE}:80 wlc" in found) == mode.startswith("ipvs") != (found == "none")
+    await lab.delete("Service", "web")
+    lines = await listing(lab)
+    assert SERVICE not in " ".join(lines) and any("10.96.0.10/32" in line for line in lines)
+
+
+async def test_a_scheduler_that_the_kernel_lacks_is_named() -> None:
+    assert probe.missing_for("ipvs") == "" and probe.missing_for("ipvs", "wrr") == ""
+    assert "scheduler nonsense" in probe.missing_for("ipvs", "nonsense")
