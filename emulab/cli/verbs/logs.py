@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ from emulab.cli.usage import (
 from emulab.kinds.cells import Raw
 from emulab.kinds.registry import POD
 from emulab.lab.client.client import LabClient, connect
-from emulab.lab.client.logfiles import PAUSE, FollowedLog, Wanted, has_previous, limited
+from emulab.lab.client.logfiles import PAUSE, FollowedLog, Wanted, has_previous, instant, limited
 
 _LINES = 10  # of each log, where labels choose the pods
 _ALL = -1  # lines
@@ -144,10 +143,9 @@ def _nanoseconds(text: str) -> int:
 def _instant(text: str) -> int:
     """Nanoseconds of Unix time at an RFC 3339 time."""
     try:
-        at = datetime.fromisoformat(text)
+        return instant(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-28T23:35:37Z") from None
-    return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1e9)
 
 
 def _copy(logs: Sequence[tuple[_Source, FollowedLog]], ends: LogEnds | None) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -183,6 +184,20 @@ class Stamps:
             at = bisect_right(offsets, max(0, self._offset)) - 1
             yield b"%b %b" % (stamp(marks[at].time if at >= 0 else 0).encode(), line)
             self._offset += len(line) + 1
+
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+
+def instant(text: str) -> int:
+    """Nanoseconds of Unix time at an RFC 3339 time, to the microsecond: never later, so that the line of a stamp is
+    among those since then. Raises ValueError."""
+    return nanoseconds_at(datetime.fromisoformat(text))
+
+
+def nanoseconds_at(at: datetime) -> int:
+    """Nanoseconds of Unix time, exactly; a float has no room for them."""
+    return (at.replace(tzinfo=at.tzinfo or UTC) - _EPOCH) // _MICROSECOND * 1000
 
 
 def stamp(nanoseconds: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from emulab.errors import UserError
-from emulab.lab.client.logfiles import FollowedLog, Wanted, has_previous
+from emulab.lab.client.logfiles import FollowedLog, Wanted, has_previous, instant, nanoseconds_at
 
 
 class LogOptions(NamedTuple):
@@ -52,7 +52,7 @@ def _since(options: LogOptions) -> int | None:
         return None
     if isinstance(at, str):
         try:
-            at = datetime.fromisoformat(at)
+            return instant(at)
         except ValueError:
             raise UserError(f"{at!r} is no time such as 2026-11-28T23:35:37Z") from None
-    return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1e9)
+    return nanoseconds_at(at)

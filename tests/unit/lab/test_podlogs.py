@@ -9,10 +9,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lab_objects import obj
 
 from emulab.cluster.store import Store
 from emulab.errors import UserError
+from emulab.lab.client.logfiles import instant, stamp
 from emulab.lab.client.podlogs import LogOptions, read_logs
 from emulab.lab.supervisor.podlogs import PodLogs
 from emulab.servers.logs.marks import marks_name
@@ -100,3 +103,9 @@ async def test_whose_files(asked: dict[str, Any], found: list[list[str]]) -> Non
     )
     with pytest.raises(UserError, match="logs are those of a target"):
         await podlogs.log_files({"op": "log-files", "namespace": "default"}, print)
+
+
+@given(st.integers(0, 1 << 62))
+def test_a_line_is_among_those_since_its_own_stamp(nanoseconds: int) -> None:
+    at = instant(stamp(nanoseconds))
+    assert nanoseconds - 1000 < at <= nanoseconds
