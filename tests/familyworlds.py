@@ -6,12 +6,21 @@ import json
 from ipaddress import ip_network
 from typing import Any
 
+from emulab.kinds.emulab.podnetworks import NETWORKS
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.model.sources import Source
+from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import World
 
+POD_NETWORKS = [f"{plugin}-{mode}" for plugin, modes in NETWORKS.items() for mode in modes]
+"""Every network of pods: plug-in and mode."""
+EVERY = [
+    *((mode, POD_NETWORKS[0]) for mode in MODES),
+    *((next(iter(MODES)), network) for network in POD_NETWORKS[1:]),
+]
+"""Every mode of proxies with one network, and every network with one mode: neither looks at the other."""
 CIDRS = {
     IPV4: {"podCIDR": "10.244.0.0/16", "serviceCIDR": "10.96.0.0/12"},
     IPV6: {"podCIDR": "fd00:244::/56", "serviceCIDR": "fd00:96::/112"},
@@ -91,14 +100,16 @@ def service(name: str, more: dict[str, Any], policy: str, families: tuple[Family
 
 def cluster(families: tuple[Family, ...], mode: str, network: str) -> str:
     cidrs = ", ".join(f"{k}: '{','.join(CIDRS[f][k] for f in families)}'" for k in ("podCIDR", "serviceCIDR"))
-    spec = f"{{nodes: 3, {cidrs}, network: {{mode: {network}, mtu: 1500}}, proxy: {{mode: {mode}}}}}"
+    plugin, _, way = network.partition("-")
+    own = f"{{plugin: {plugin}, mode: {way}, mtu: 1500}}"
+    spec = f"{{nodes: 3, {cidrs}, network: {own}, proxy: {{mode: {mode}}}}}"
     return f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {spec}\n"
 
 
 def built(
     families: tuple[Family, ...],
     mode: str = "nftables",
-    network: str = "vxlan",
+    network: str = POD_NETWORKS[0],
     only: Family | None = None,
     more: str = "",
 ) -> tuple[Objects, World]:
@@ -113,12 +124,12 @@ def built(
 
 
 def planned_with_objects(
-    *families: Family, mode: str = "nftables", network: str = "vxlan"
+    *families: Family, mode: str = "nftables", network: str = POD_NETWORKS[0]
 ) -> tuple[Objects, World]:
     """Objects and world."""
     return built(families, mode, network)
 
 
-def planned(*families: Family, mode: str = "nftables", network: str = "vxlan") -> World:
+def planned(*families: Family, mode: str = "nftables", network: str = POD_NETWORKS[0]) -> World:
     """That world alone."""
     return planned_with_objects(*families, mode=mode, network=network)[1]

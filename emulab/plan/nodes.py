@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family
-from emulab.plan.cni import plugin_of
+from emulab.plan.cni import mode_of, plugin_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.cni.podlinks import has_global_pods
 from emulab.plan.draft import Draft
@@ -19,12 +19,12 @@ from emulab.plan.topology import plug_vpc, vpc_resolv_conf
 
 def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Site]:
     """Namespaces, underlay and overlay of every node, and where their proxies are."""
-    plugin, resolv_conf = plugin_of(cluster), vpc_resolv_conf(cluster)
+    plugin, mode, resolv_conf = plugin_of(cluster), mode_of(cluster), vpc_resolv_conf(cluster)
     for node in nodes:
         plug_vpc(draft, node.name, node.addresses, cluster, forwarder)
         draft.place(node.name, "node", node.addresses, resolv_conf)
     for family in cluster.families:
-        plugin.plan_nodes(draft, nodes, cluster, family)
+        mode.plan_nodes(draft, nodes, cluster, family)
     for family in cluster.families:
         if has_global_pods(cluster, family):
             _ways_to_pods(draft, nodes, cluster, family)

@@ -65,8 +65,8 @@ WORLD = (
     + service("web", "{selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}")
 )
 NETWORKS = {
-    "bridge": "{plugin: bridge}",
-    "ptp": "{plugin: ptp, mode: routed}",
+    "bridge": "{cni: bridge}",
+    "ptp": "{cni: ptp, mode: routed}",
     "written": "{cni: {cniVersion: 0.4.0, plugins: [{type: ptp, ipam: {type: host-local}},"
     ' {type: tuning, sysctl: {net.ipv4.conf.all.arp_ignore: "1"}},'
     " {type: portmap, capabilities: {portMappings: true}}, {type: bandwidth, capabilities: {bandwidth: true}}]}}",
@@ -171,8 +171,8 @@ async def test_a_pod_that_goes_gives_back_what_it_had(lab: Lab) -> None:
 
 
 async def test_the_chain_of_a_running_lab_stays(lab: Lab) -> None:
-    with pytest.raises(Exception, match=r"spec\.network\.plugin: can't be changed in a running lab"):
-        await lab.apply(cluster("{plugin: macvlan, mode: routed}"))
+    with pytest.raises(Exception, match=r"spec\.network\.cni: can't be changed in a running lab"):
+        await lab.apply(cluster("{cni: macvlan, mode: routed}"))
 
 
 # Plug-ins that fail
@@ -286,7 +286,7 @@ def written(file: Path, text: str) -> str:
 
 
 async def test_a_plugin_that_is_not_there_is_named(user: User, file: Path) -> None:
-    world = written(file, cluster("{plugin: no-such-plugin}") + pod("web", "node1"))
+    world = written(file, cluster("{cni: no-such-plugin}") + pod("web", "node1"))
     done = await asyncio.to_thread(user.run, "up", "--timeout", "3s", world)
     assert done.returncode == 1
     assert 'failed to find plugin "no-such-plugin" in path [' in done.stderr

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 import familyworlds
 import pytest
 from dnsanswers import answers
-from familyworlds import planned, planned_with_objects
+from familyworlds import POD_NETWORKS, planned, planned_with_objects
 from namespaces import isolated
 
 from emulab.errors import KernelError
@@ -24,7 +24,6 @@ from emulab.kernel.rules.nft import Nft
 from emulab.kinds.registry import SERVICE
 from emulab.model.addresses import IPAddress, socket_name
 from emulab.model.families import IPV4, IPV6, Family, family_of, first
-from emulab.plan.cni import PLUGINS
 from emulab.plan.links import Address, Dummy
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.rules.rulesets import ruleset_script
@@ -137,7 +136,7 @@ def test_the_kernel_takes_every_rule(mode: str, families: tuple[Family, ...]) ->
 
 
 @pytest.mark.parametrize("families", BOTH, ids=IDS)
-@pytest.mark.parametrize("network", PLUGINS)
+@pytest.mark.parametrize("network", POD_NETWORKS)
 @isolated
 def test_pods_reach_each_other_in_every_family(network: str, families: tuple[Family, ...]) -> None:
     world = planned(*families, network=network)

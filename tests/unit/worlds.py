@@ -51,6 +51,7 @@ class Walker:
             self._peer[v.namespace, v.name] = (v.peer_namespace, v.peer)
             self._peer[v.peer_namespace, v.peer] = (v.namespace, v.name)
         self._bridged = {(v.namespace, v.name): v.master for v in items(network, Veth) if v.master}
+        self._bridges = {(b.namespace, b.name) for b in items(network, Bridge)}
         self._local: dict[str, set[Any]] = {}
         for a in items(network, Address):
             self._local.setdefault(a.namespace, set()).add(a.address.ip)
@@ -79,12 +80,19 @@ class Walker:
 
     def _across(self, namespace: str, link: str, hop: Any) -> str:
         """The namespace at the other end of a link, the one of the segment that has `hop`."""
+        if (namespace, link) in self._bridges:
+            return self._on_bridge((namespace, link), hop, namespace)
         if (namespace, link) not in self._peer:  # an overlay: by its forwarding entry
             return self._tunnel(namespace, link, hop)
         far = self._peer[namespace, link]
         if far not in self._bridged:
             return far[0]
-        bridge = (far[0], self._bridged[far])
+        return self._on_bridge((far[0], self._bridged[far]), hop, namespace)
+
+    def _on_bridge(self, bridge: tuple[str, str], hop: Any, namespace: str) -> str:
+        """Who has an address among those on a bridge: its own namespace, or one at a port of it."""
+        if any(a.link == bridge[1] and a.address.ip == hop for a in items(self._network, Address, bridge[0])):
+            return bridge[0]
         ports = [p for p, master in self._bridged.items() if (p[0], master) == bridge]
         ends = [self._peer[p] for p in ports]
         found = [

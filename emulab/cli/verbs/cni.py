@@ -100,7 +100,7 @@ def _add(call: Call, client: LabClient) -> dict[str, Any]:
     cluster = _cluster(client)
     if cluster.chain:
         raise CniError(
-            CONFIGURATION, "the lab's own pods have their network from plug-ins: use these (network.plugin)"
+            CONFIGURATION, "the lab's own pods have their network from plug-ins: use these (network.cni)"
         )
     if any(_is_of(pod, call) for pod in _attached(client)):
         raise CniError(

@@ -13,7 +13,8 @@ from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.conntrack import conntrack, duration
 from emulab.kinds.emulab.nodecapacity import capacity
-from emulab.kinds.emulab.plugins import conflist, one_chain, plugin_name
+from emulab.kinds.emulab.plugins import chain, first_of, no_chain
+from emulab.kinds.emulab.podnetworks import NETWORK_MODES, around, its_own_mode, mode_of, network_plugin
 from emulab.kinds.images import DNS_ENGINES, ENGINES
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 # What it may say
 
 MODES: Mapping[str, tuple[str, ...]] = {
-    "network.mode": ("vxlan", "routed"),
+    "network.mode": NETWORK_MODES,
     "proxy.mode": ("nftables", "iptables", "ipvs", "userspace"),
 }
 """By field. What each of them is, `plan` has a table of: `plan.cni` and `plan.proxy.modes`."""
@@ -62,8 +63,6 @@ _LARGEST_UNDERLAY, _SMALLEST_UNDERLAY = 8, 24
 """Prefix lengths. The places that every lab has need the first 256 addresses."""
 _VPC = "10.0.0.0/24"
 """What `Cluster()` has; the view of a Cluster isn't loaded for a default."""
-_VXLAN6 = 70
-"""What VXLAN puts around a packet between nodes that have IPv6 addresses, in bytes."""
 
 
 def _cidrs_of(prefixes: Mapping[int, int]) -> Check:
@@ -131,6 +130,7 @@ def _in_words(versions: Iterable[int]) -> str:
     return " and ".join(f"IPv{version}" for version in versions)
 
 
+_WORDS = {"vxlan": "VXLAN"}
 _IPV6_MTU = 1280  # RFC 8200 section 5: a link that carries less can't have IPv6
 
 
@@ -139,12 +139,13 @@ def _wide_enough(spec: dict[str, Any]) -> Problems:
     network = spec.get("network") or {}
     if 6 not in (net.version for net in _ranges(spec)[0]) or "mtu" not in network:
         return ()
-    around = _VXLAN6 if network.get("mode", "vxlan") == "vxlan" else 0
-    if network["mtu"] - around >= _IPV6_MTU:
+    mode = mode_of(network)
+    taken = around(mode, 6)
+    if network["mtu"] - taken >= _IPV6_MTU:
         return ()
     what = f"IPv6 needs links of {_IPV6_MTU} bytes (RFC 8200)"
-    if around:
-        what += f", and VXLAN takes {around}: {_IPV6_MTU + around} at least"
+    if taken:
+        what += f", and {_WORDS[mode]} takes {taken}: {_IPV6_MTU + taken} at least"
     return wrong(f"{network['mtu']} is too small: {what}", "network", "mtu")
 
 
@@ -282,10 +283,10 @@ cluster_spec = mapping(
                 "mtu": integer(576, 9216, "an MTU"),
                 "underlay": _underlay,
                 "isolated": boolean,
-                "plugin": plugin_name,
-                "cni": conflist,
+                "plugin": network_plugin,
+                "cni": chain,
             },
-            rules=(one_chain,),
+            rules=(its_own_mode, no_chain),
             closed=True,
         ),
         "proxy": mapping(
@@ -351,8 +352,7 @@ def _cells(o: Raw, now: float) -> Cells:
     nodes = spec.get("nodes", 2)
     count = nodes if isinstance(nodes, int) else len(nodes)
     asked = spec.get("network") or {}
-    plugins = (asked.get("cni") or {}).get("plugins") or [{"type": asked.get("plugin")}]
-    network = ",".join(filter(None, (plugins[0]["type"], asked.get("mode") or "vxlan")))
+    network = ",".join(filter(None, (first_of(asked) or asked.get("plugin"), mode_of(asked))))
     proxy = (spec.get("proxy") or {}).get("mode") or "nftables"
     return [cells.name(o), str(count), network, proxy, cells.age(o, now)], []
 

@@ -10,6 +10,7 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_of
+from emulab.kinds.emulab.podnetworks import around, mode_of, plugin_of
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
@@ -63,7 +64,8 @@ class Cluster:
     families: Families = (IPV4,)
     cluster_domain: str = "cluster.local"
     vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
-    network_mode: str = "vxlan"  # vxlan | routed
+    network_plugin: str = "flannel"  # one of `NETWORKS`
+    network_mode: str = "vxlan"  # one of those that it has
     mtu: int = 1500  # of the underlay, bytes
     isolated: bool = False  # whether the internet reaches balancers alone
     chain: str = ""  # of CNI plug-ins that make pods' networks, as JSON; "" where the lab makes them itself
@@ -102,7 +104,8 @@ class Cluster:
             families=families_of(pods),
             vpc=networks([vpc])[0] if vpc else default.vpc,
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
-            network_mode=network.get("mode") or default.network_mode,
+            network_plugin=plugin_of(network),
+            network_mode=mode_of(network),
             mtu=network.get("mtu") or default.mtu,
             isolated=bool(network.get("isolated")),
             chain=chain_of(network),
@@ -130,7 +133,12 @@ class Cluster:
     @property
     def has_overlay(self) -> bool:
         """Whether pods of two nodes talk inside packets of the nodes."""
-        return self.network_mode == "vxlan" and not self.chain
+        return self.overhead > 0 and not self.chain
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that are put around what pods of two nodes send each other."""
+        return max(around(self.network_mode, family.version) for family in self.families)
 
     def host_path(self, path: str) -> HostPath | None:
         """The folder that allows a volume at this path, the closest one; None where it isn't allowed."""
@@ -201,7 +209,7 @@ _FIXED = {
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
     "network.underlay": "vpc",
-    "network.plugin": "chain",
+    "network.cni": "chain",
     "dns.nodeLocalCache": "node_cache",
 }
 

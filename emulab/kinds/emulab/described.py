@@ -72,9 +72,15 @@ _CLUSTER = {
         ),
     },
     "emulab.v1.ClusterNetwork": {
+        "plugin": OwnField(
+            "string",
+            "How pods are joined, as that network plug-in does it: `flannel`",
+            "flannel",
+        ),
         "mode": OwnField(
             "string",
-            "`vxlan`: an overlay as flannel's; `routed`: the nodes know routes to each other",
+            "How packets travel between nodes. `vxlan`: in those of an overlay; `routed`: as they are, by routes that "
+            "the nodes have to each other. By default the first that the plug-in has",
             "vxlan",
         ),
         "families": OwnField(
@@ -100,15 +106,11 @@ _CLUSTER = {
             "Whether the router lets the internet reach balancers alone: no ports of nodes, nothing else of the vpc",
             "false",
         ),
-        "plugin": OwnField(
-            "string",
-            "A CNI plug-in of this machine that makes pods' networks on their nodes: `bridge`, `ptp`, …, with "
-            "addresses of host-local, portmap and bandwidth behind it. Can't be changed in a running lab",
-            "the lab itself",
-        ),
         "cni": OwnField(
             "emulab.v1.ClusterCni",
-            "A chain of CNI plug-ins instead, as a network configuration list. Can't be changed in a running lab",
+            "CNI plug-ins of this machine that make pods' networks on their nodes instead: `bridge`, `ptp`, …, with "
+            "addresses of host-local, portmap and bandwidth behind it; or a whole chain, as a network configuration "
+            "list. Can't be changed in a running lab",
         ),
     },
     "emulab.v1.ClusterCni": {

@@ -1,4 +1,4 @@
-"""What a Cluster says of CNI plug-ins: `network.plugin`, a chain by its name, and `network.cni`, one written out.
+"""What a Cluster says of CNI plug-ins of this machine: `network.cni`, a chain by the name of its first, or written out.
 
 The latter is a network configuration list of the CNI specification (containernetworking/cni, SPEC.md), without what a
 lab fills in: its version and name, and the range of host-local, which is the node's.
@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.model.checks import Problems, boolean, mapping, one_of, pattern, sequence, wrong
+from emulab.model.checks import Problems, boolean, either, mapping, one_of, pattern, sequence, wrong
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """Those of the specification whose results have interfaces."""
@@ -39,20 +39,33 @@ conflist = mapping(
 )
 
 
-def one_chain(network: dict[str, Any]) -> Problems:
-    """A chain has a name, or is written out."""
+chain = either(str, plugin_name, conflist)
+
+
+def no_chain(network: dict[str, Any]) -> Problems:
+    """Pods' networks are made by the lab, or by a chain."""
     if "plugin" in network and "cni" in network:
-        return wrong("names a chain of plug-ins, and cni is one that is written out: leave one out", "plugin")
+        return wrong(
+            "is what the lab makes itself, and cni has plug-ins of this machine make it: leave one out",
+            "plugin",
+        )
     return ()
+
+
+def first_of(network: Mapping[str, Any]) -> str:
+    """The first of the plug-ins that a Cluster's `network` asks for; "" for none."""
+    given = network.get("cni") or ""
+    return given if isinstance(given, str) else given["plugins"][0]["type"]
 
 
 def chain_of(network: Mapping[str, Any]) -> str:
     """The chain that a Cluster's `network` asks for, as the JSON of a network configuration list; "" for none."""
-    if given := network.get("cni"):
-        return json.dumps({"cniVersion": VERSION, "name": NAME, **given})
-    if name := network.get("plugin"):
-        return json.dumps({"cniVersion": VERSION, "name": NAME, "plugins": [_first(name), *_CHAINED]})
-    return ""
+    given = network.get("cni")
+    if not given:
+        return ""
+    if isinstance(given, str):
+        given = {"plugins": [_first(given), *_CHAINED]}
+    return json.dumps({"cniVersion": VERSION, "name": NAME, **given})
 
 
 def _first(name: str) -> dict[str, Any]:

@@ -29,8 +29,7 @@ def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
 
 
 def _of_chain(o: Object, cluster: Cluster) -> Iterator[Finding]:
-    field = "plugin" if "plugin" in (o.spec.get("network") or {}) else "cni"
-    path = ("spec", "network", field)
+    path = ("spec", "network", "cni")
     chain = json.loads(cluster.chain)["plugins"]
     names = [name for p in chain for name in (p["type"], (p.get("ipam") or {}).get("type")) if name]
     missing = [name for name in dict.fromkeys(names) if not plugins.file_of(name)]

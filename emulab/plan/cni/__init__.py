@@ -1,12 +1,12 @@
 """The networks of pods: a module each, which has all that is to be said of one in the record `PLUGIN`.
 
-* `vxlan`      an overlay, as flannel makes it
-* `routed`     no encapsulation, as flannel's host-gw
+* `flannel`    VXLAN, or routes between nodes
 * `plugin`     the record, and what is known of a node
-* `podlinks`   parts that plug-ins share: a routed pod link, masquerading
+* `podlinks`   parts that plug-ins share: a routed pod link, routes between nodes, masquerading
 * `hostports`  ports of nodes that lead to pods, whatever the network
 
-Whoever adds one writes its module and a line here, and gives the Cluster's schema its name.
+Whoever adds one writes its module and a line here, and gives the Cluster's schema its name
+(`emulab.kinds.emulab.podnetworks`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.plan.cni import routed, vxlan
-from emulab.plan.cni.plugin import Plugin
+from emulab.plan.cni import flannel
+from emulab.plan.cni.plugin import NetworkMode, Plugin
 
-PLUGINS: Mapping[str, Plugin] = {module.PLUGIN.name: module.PLUGIN for module in (vxlan, routed)}
-OVERLAY_PORTS = frozenset(port for plugin in PLUGINS.values() for port in plugin.ports)
+PLUGINS: Mapping[str, Plugin] = {module.PLUGIN.name: module.PLUGIN for module in (flannel,)}
+_MODES = [mode for plugin in PLUGINS.values() for mode in plugin.modes.values()]
+OVERLAY_PORTS = frozenset(port for mode in _MODES for port in mode.ports)
 """UDP ports whose packets carry others."""
 TABLES = frozenset(table for plugin in PLUGINS.values() for table in plugin.tables)
 """Tables of nftables that a node has for its pods' network, whatever the proxy mode."""
@@ -26,10 +27,14 @@ TABLES = frozenset(table for plugin in PLUGINS.values() for table in plugin.tabl
 
 def plugin_of(cluster: Cluster) -> Plugin:
     """The cluster's network."""
-    return PLUGINS[cluster.network_mode]
+    return PLUGINS[cluster.network_plugin]
+
+
+def mode_of(cluster: Cluster) -> NetworkMode:
+    """How packets travel between the cluster's nodes."""
+    return plugin_of(cluster).modes[cluster.network_mode]
 
 
 def pod_mtu(cluster: Cluster) -> int:
     """The MTU of pod links in bytes: what the underlay leaves after encapsulation, in each family."""
-    overhead = plugin_of(cluster).overhead
-    return cluster.mtu - max(overhead(family) for family in cluster.families)
+    return cluster.mtu - cluster.overhead

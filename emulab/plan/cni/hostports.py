@@ -15,9 +15,10 @@ from emulab.kinds.registry import POD
 from emulab.model.addresses import IPAddress, parse_address, socket_name
 from emulab.model.families import IPV4, Family, family_of
 from emulab.model.objects import Object
+from emulab.plan.cni import plugin_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE
-from emulab.plan.draft import Draft, interface_name
+from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.pods import has_network, identity, pod_addresses
 from emulab.plan.rules.meaning import DNAT, SNAT, Meaning, meant
@@ -38,7 +39,7 @@ class MappedPort(NamedTuple):
     host: IPAddress | None
     address: IPAddress
     port: int
-    link: str  # the node's end of the pod's
+    identity: str  # tells the pod from others
     pod: str  # NAMESPACE/NAME
 
 
@@ -48,12 +49,11 @@ def host_ports(pod: Object) -> tuple[MappedPort, ...] | None:
     if spec.get("hostNetwork") or not has_network(pod):
         return None
     given = [p for c in spec.get("containers") or () for p in c.get("ports") or () if p.get("hostPort")]
-    link = interface_name("veth", identity(pod)) if given else ""
-    found = [mapped for p in given for a in pod_addresses(pod) if (mapped := _mapped(pod, p, a, link))]
+    found = [mapped for p in given for a in pod_addresses(pod) if (mapped := _mapped(pod, p, a))]
     return tuple(found) or None
 
 
-def _mapped(pod: Object, port: dict[str, Any], address: IPAddress, link: str) -> MappedPort | None:
+def _mapped(pod: Object, port: dict[str, Any], address: IPAddress) -> MappedPort | None:
     """One port for one address; None where `hostIP` is of another family."""
     host = parse_address(port["hostIP"]) if port.get("hostIP") else None
     if host is not None and family_of(host) is not family_of(address):
@@ -63,7 +63,14 @@ def _mapped(pod: Object, port: dict[str, Any], address: IPAddress, link: str) ->
     protocol = (port.get("protocol") or "TCP").lower()
     own = f"{pod.namespace}/{pod.name}"
     return MappedPort(
-        pod.spec["nodeName"], protocol, port["hostPort"], host, address, port["containerPort"], link, own
+        pod.spec["nodeName"],
+        protocol,
+        port["hostPort"],
+        host,
+        address,
+        port["containerPort"],
+        identity(pod),
+        own,
     )
 
 
@@ -82,7 +89,8 @@ def plan_host_ports(draft: Draft, source: PlanSource, cluster: Cluster, nodes: S
         for family in cluster.families:
             if of_family := [p for p in own if family_of(p.address) is family]:
                 draft.rules(node.name, _table(of_family, family))
-        if links := dict.fromkeys(p.link for p in own if family_of(p.address) is IPV4):
+        plugin = plugin_of(cluster)
+        if links := dict.fromkeys(plugin.way_in(p.identity) for p in own if family_of(p.address) is IPV4):
             settings = tuple((f"net/ipv4/conf/{link}/route_localnet", "1") for link in links)
             draft.rulesets[node.name, LINKS] = Tuning(settings)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 
 from emulab.dataclass import dataclass
@@ -39,20 +39,32 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkMode:
+    """How what pods send each other travels between nodes, in one mode of a plug-in."""
+
+    plan_nodes: Callable[[Draft, Sequence[Node], Cluster, Family], None]
+    """Adds what each node needs to reach the pods of the others, in one family."""
+    ports: frozenset[int] = frozenset()
+    """UDP ports whose packets carry others."""
+
+    def packets(self) -> list[str]:
+        """How rules say what carries others."""
+        return [f"meta l4proto udp udp dport {port}" for port in sorted(self.ports)]
+
+
+@dataclass(frozen=True, slots=True)
 class Plugin:
     """How the pods of a cluster reach each other. What other rooms do about such a network is named here."""
 
     name: str
-    plan_nodes: Callable[[Draft, Sequence[Node], Cluster, Family], None]
-    """Adds what each node needs to reach the pods of the others, in one family."""
+    modes: Mapping[str, NetworkMode]
+    """By mode: those that the Cluster's schema has (`emulab.kinds.emulab.podnetworks`)."""
     plan_pod: Callable[[Draft, Place, Node, str, Cluster, int], None]
     """Adds the link of a pod: its place, its node, what tells the pod from others of its name, and the MTU in bytes.
     Places and items alone: rules are a node's, and those of a pod would be left out of the sum (`plan.pods`)."""
+    way_in: Callable[[str], str]
+    """The link over which a node reaches a pod, by what tells the pod from others."""
     masquerade: Callable[[Cluster, Family], Ruleset]
     """What becomes on a node of what pods send out of the cluster."""
-    overhead: Callable[[Family], int]
-    """Bytes that are put around a packet between nodes whose addresses are of this family."""
-    ports: frozenset[int]
-    """UDP ports whose packets carry others."""
     tables: frozenset[str]
     """The names of its tables of nftables."""

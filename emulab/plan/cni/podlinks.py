@@ -2,39 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv6Network, ip_address, ip_interface
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft, interface_name, mac
 from emulab.plan.links import Address, Neighbour, Route, Veth
 from emulab.plan.rules.meaning import SNAT, Meaning, meant
-from emulab.plan.state import Place, Ruleset
+from emulab.plan.state import Mesh, Place, Ruleset, Way
 
 GATEWAYS = {IPV4: ip_address("169.254.1.1"), IPV6: ip_address("fe80::1")}
 """What pods take for their router. No link has these addresses: a neighbour entry says that the node's end is it."""
 MASQUERADE_TABLE, HOST_PORT_TABLE = "pod-masquerade", "cni_hostport"
 
 
+def veth_name(identity: str) -> str:
+    """The node's end of a pod's link."""
+    return interface_name("veth", identity)
+
+
+def addresses_of(place: Place, cluster: Cluster) -> list[IPAddress]:
+    """A pod's addresses of the cluster's families."""
+    return [a for a in place.addresses if family_of(a) in cluster.families]
+
+
+def gateway(node: Node, family: Family) -> IPAddress:
+    """The first address of a node's range, which host-local gives nobody: the pods' router has it."""
+    return node.pod_range(family)[1]
+
+
+def pod_link(
+    draft: Draft,
+    place: Place,
+    node: Node,
+    link: str,
+    cluster: Cluster,
+    mtu: int,
+    own_mac: str = "",
+    master: str = "",
+) -> Veth:
+    """A pod's namespace and veth pair: the node's end has this name and, where it says so, MAC address and bridge."""
+    draft.namespace(place.namespace)
+    pod_mac = "0a:58:" + ":".join(f"{b:02x}" for b in addresses_of(place, cluster)[0].packed[-4:])
+    near = own_mac or mac(node.name, link)
+    veth = Veth(node.name, link, near, place.namespace, place.interface, pod_mac, mtu, master)
+    draft.add(veth)
+    return veth
+
+
 def routed_link(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:
     """A pod's veth pair, routed on the node (no bridge: every packet between pods meets the node's rules)."""
     pod, interface = place.namespace, place.interface
-    addresses = [a for a in place.addresses if family_of(a) in cluster.families]
-    link = interface_name("veth", identity)
-    gateway_mac = mac(node.name, link)
-    draft.namespace(pod)
-    own_mac = "0a:58:" + ":".join(f"{b:02x}" for b in addresses[0].packed[-4:])
-    draft.add(Veth(node.name, link, gateway_mac, pod, interface, own_mac, mtu))
-    for address in addresses:
+    veth = pod_link(draft, place, node, veth_name(identity), cluster, mtu)
+    for address in addresses_of(place, cluster):
         family = family_of(address)
-        gateway = GATEWAYS[family]
         draft.add(
-            Route(node.name, family.host(address), link),
+            Route(node.name, family.host(address), veth.name),
             Address(pod, interface, ip_interface(address)),
-            Neighbour(pod, interface, gateway, gateway_mac),
-            Route(pod, family.everything, interface, gateway, onlink=True),
+            Neighbour(pod, interface, GATEWAYS[family], veth.mac),
+            Route(pod, family.everything, interface, GATEWAYS[family], onlink=True),
         )
+
+
+def node_routes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """No encapsulation: on each node a route to the pods' range of each other node, whose next hop is that node."""
+    ways = _ways(tuple(nodes), family)
+    for node in nodes:
+        draft.rules(node.name, Mesh(node.name, "eth0", ways), family)
+
+
+@lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
+def _ways(nodes: tuple[Node, ...], family: Family) -> Mapping[str, Way]:
+    return {n.name: Way(n.pod_range(family), n.address(family)) for n in nodes}
 
 
 _UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193: nobody outside knows a way there

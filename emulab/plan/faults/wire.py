@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.faults.effects import BOTH, DNS, FROM, ICMP, OVERLAY, TO, LostOnWire
-from emulab.plan.cni import plugin_of
+from emulab.plan.cni import mode_of
 from emulab.plan.draft import FABRIC
 from emulab.plan.links import Item, Segmentation, Veth
 from emulab.plan.state import Ruleset, World
@@ -61,7 +61,7 @@ def _rules(
 def whats(what: str, cluster: Cluster) -> Iterable[str]:
     """How rules say what a packet is; none where there is no such packet in this cluster."""
     if what == OVERLAY:
-        return [f"meta l4proto udp udp dport {port}" for port in sorted(plugin_of(cluster).ports)]
+        return mode_of(cluster).packets()
     if what == ICMP:
         return ["meta l4proto { icmp, ipv6-icmp }"]
     if what == DNS:

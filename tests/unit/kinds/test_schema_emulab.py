@@ -55,8 +55,16 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ),
         ({"podCIDR": "10.244.0.0"}, 'podCIDR: "10.244.0.0" is not a CIDR such as 10.0.0.0/24'),
         (
-            {"network": {"plugin": "a/b"}},
-            'network.plugin: "a/b" is not the name of a plug-in, such as bridge',
+            {"network": {"cni": "a/b"}},
+            'network.cni: "a/b" is not the name of a plug-in, such as bridge',
+        ),
+        (
+            {"network": {"plugin": "ptp"}},
+            'network.plugin: "ptp" is not one of flannel; plug-ins of this machine are called by network.cni',
+        ),
+        (
+            {"network": {"plugin": "flannel", "mode": "vlan"}},
+            'network.mode: "vlan" is not one of vxlan, routed',
         ),
         ({"network": {"cni": {}}}, "network.cni.plugins: is required"),
         ({"network": {"cni": {"plugins": []}}}, "network.cni.plugins: must not be empty"),
@@ -66,8 +74,8 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
             'network.cni.cniVersion: "0.2.0" is not one of 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0',
         ),
         (
-            {"network": {"plugin": "ptp", "cni": {"plugins": [{"type": "a"}]}}},
-            "network.plugin: names a chain of plug-ins, and cni is one that is written out: leave one out",
+            {"network": {"plugin": "flannel", "cni": {"plugins": [{"type": "a"}]}}},
+            "network.plugin: is what the lab makes itself, and cni has plug-ins of this machine make it: leave one out",
         ),
         ({"podCIDR": 10}, "podCIDR: 10 is not a CIDR such as 10.0.0.0/24"),
         ({"podCIDR": "10.244.0.0/33"}, 'podCIDR: "10.244.0.0/33" is not a CIDR such as 10.0.0.0/24'),

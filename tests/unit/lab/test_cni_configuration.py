@@ -29,7 +29,7 @@ def plugins(**network: Any) -> list[Any]:
 
 
 def test_a_chain_by_its_name_has_the_nodes_range_and_the_pods_mtu() -> None:
-    chain = configuration.conflist(cluster(plugin="ptp"), NODE)
+    chain = configuration.conflist(cluster(cni="ptp"), NODE)
     assert (chain["cniVersion"], chain["name"]) == ("1.0.0", "lab")
     first, *others = chain["plugins"]
     ipam = {"type": "host-local", "ranges": RANGE, "routes": [{"dst": "0.0.0.0/0"}]}
@@ -38,11 +38,11 @@ def test_a_chain_by_its_name_has_the_nodes_range_and_the_pods_mtu() -> None:
         ("portmap", {"portMappings": True}),
         ("bandwidth", {"bandwidth": True}),
     ]
-    assert plugins(plugin="ptp", mode="routed")[0]["mtu"] == 1500
+    assert plugins(cni="ptp", mode="routed")[0]["mtu"] == 1500
 
 
 def test_a_bridge_is_the_router_of_its_pods() -> None:
-    first = plugins(plugin="bridge")[0]
+    first = plugins(cni="bridge")[0]
     assert (first["bridge"], first["isDefaultGateway"], first["hairpinMode"]) == ("cni0", True, True)
     assert first["ipam"] == {"type": "host-local", "ranges": RANGE}, (
         "the bridge adds the default route itself"

@@ -34,9 +34,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_plugins_that_are_not_here(machine: Path) -> None:
-    (line,) = told(cluster(plugin="ptp"))
+    (line,) = told(cluster(cni="ptp"))
     assert line == (
-        "f.yaml:3: Cluster/c spec.network.plugin: there is no plug-in ptp, portmap, bandwidth in "
+        "f.yaml:3: Cluster/c spec.network.cni: there is no plug-in ptp, portmap, bandwidth in "
         f"{machine}, /nowhere; Debian has the usual ones in containernetworking-plugins"
     )
     assert told(cluster(cni={"plugins": [{"type": "bridge", "ipam": {"type": "host-local"}}]})) == []

@@ -15,11 +15,10 @@ from typing import Any
 
 import pytest
 from dnsanswers import answers
-from familyworlds import built
+from familyworlds import EVERY, built
 
 from emulab.model.addresses import is_address
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family
-from emulab.plan.cni import PLUGINS
 from emulab.plan.draft import LOCALHOST
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import Ruleset, World
@@ -73,8 +72,7 @@ def test_literals_are_found_where_they_are() -> None:
     assert literals(text, IPV6) == ["fd00::1", "fd00::2", "::"]
 
 
-@pytest.mark.parametrize("network", PLUGINS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "network"), EVERY)
 @one_family
 def test_no_value_of_a_world_is_of_a_family_that_it_has_not(family: Family, mode: str, network: str) -> None:
     world, found, seen = built((family,), mode, network)[1], [], Counter[str]()

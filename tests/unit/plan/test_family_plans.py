@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from itertools import permutations
 
 import pytest
-from familyworlds import built
+from familyworlds import EVERY, POD_NETWORKS, built
 from worlds import Walker, items, raw_service, raw_slice
 
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
@@ -16,7 +16,6 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, families_of, family_of
 from emulab.model.sources import Source
-from emulab.plan.cni import PLUGINS
 from emulab.plan.links import Address, Route, Veth, Vxlan
 from emulab.plan.proxy.intents import intents, viewer
 from emulab.plan.proxy.modes import MODES
@@ -61,8 +60,7 @@ def of_servers(world: World) -> str:
     return repr([(s.listen, s.config) for s in world.servers.values()]) + repr(data(world))
 
 
-@pytest.mark.parametrize("network", PLUGINS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "network"), EVERY)
 def test_a_world_of_ipv6_alone_has_no_ipv4(mode: str, network: str) -> None:
     _, world = built((IPV6,), mode, network)
     text = without_the_same(whole(world))
@@ -86,8 +84,7 @@ def test_a_world_of_ipv4_alone_has_no_ipv6(mode: str) -> None:
 
 
 @pytest.mark.parametrize("families", [(IPV4, IPV6), (IPV6, IPV4)], ids=["4-6", "6-4"])
-@pytest.mark.parametrize("network", PLUGINS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "network"), EVERY)
 def test_a_world_of_both_has_what_each_has_alone(
     mode: str, network: str, families: tuple[Family, ...]
 ) -> None:
@@ -123,7 +120,7 @@ def test_a_world_of_both_has_what_each_has_alone(
     assert {f"{f.nft} pod-masquerade" for f in families} <= tables
 
 
-@pytest.mark.parametrize("network", PLUGINS)
+@pytest.mark.parametrize("network", POD_NETWORKS)
 @pytest.mark.parametrize("families", [(IPV6,), (IPV4, IPV6)], ids=["6", "4-6"])
 def test_everybody_finds_the_way_in_every_family(network: str, families: tuple[Family, ...]) -> None:
     world = built(families, network=network)[1]
@@ -225,13 +222,14 @@ def test_families_are_the_clusters_word_or_that_of_its_networks() -> None:
         assert {i.destination.version for i in items(world.network, Route)} == {f.version for f in families}
 
 
-@pytest.mark.parametrize("network", PLUGINS)
+@pytest.mark.parametrize("network", POD_NETWORKS)
 def test_pods_with_global_addresses_go_out_with_them(network: str) -> None:
     """No masquerading then, and everybody outside finds the way back, by the router; IPv4 beside it stays as it is."""
+    plugin, _, way = network.partition("-")
     text = (
         "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
         "spec: {podCIDR: '10.244.0.0/16,2001:db8:244::/48', serviceCIDR: '10.96.0.0/12,fd00:96::/112',"
-        f" network: {{mode: {network}}}}}\n"
+        f" network: {{plugin: {plugin}, mode: {way}}}}}\n"
     )
     _, world = offline_world([Source("c.yaml", text)])
     tables = {kind for _, kind in world.network.rulesets}

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from familyworlds import built
+from familyworlds import EVERY, built
 from worlds import world
 
 from emulab.model.families import IPV4, IPV6, Family
-from emulab.plan.cni import PLUGINS
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.rules.meaning import DNAT, DROP, REJECT, SNAT, Meaning, MeantRule, from_json, to_json
 from emulab.plan.state import Iptables, Ruleset, World
@@ -89,8 +88,7 @@ def test_every_rule_that_decides_says_what_it_does(mode: str) -> None:
 
 
 @pytest.mark.parametrize("families", [(IPV6,), (IPV4, IPV6)], ids=["6", "4-6"])
-@pytest.mark.parametrize("network", PLUGINS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "network"), EVERY)
 def test_rules_of_each_family_say_what_they_do(mode: str, network: str, families: tuple[Family, ...]) -> None:
     seen = done_by(rules(built(families, mode, network)[1]))
     assert seen >= {SNAT, DROP, REJECT} and (mode == "ipvs" or DNAT in seen)

@@ -6,9 +6,10 @@ from emulab.kernel import probe
 from emulab.kinds.emulab import cluster
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.podnetworks import NETWORK_MODES, NETWORKS, around
 from emulab.kinds.images import ENGINES
 from emulab.model.families import FAMILIES
-from emulab.plan.cni import OVERLAY_PORTS, PLUGINS, TABLES
+from emulab.plan.cni import OVERLAY_PORTS, PLUGINS, TABLES, mode_of
 from emulab.plan.proxy.modes import MODES, is_of_proxies
 from emulab.twins.axes import BY_VALUE
 from emulab.twins.differences import KNOWN
@@ -16,8 +17,8 @@ from emulab.twins.differences import KNOWN
 
 def test_the_schema_knows_every_mode_and_network() -> None:
     assert {*cluster.MODES["proxy.mode"]} == MODES.keys()
-    assert {*cluster.MODES["network.mode"]} == PLUGINS.keys()
-    assert Cluster().proxy_mode in MODES and Cluster().network_mode in PLUGINS
+    assert {name: tuple(plugin.modes) for name, plugin in PLUGINS.items()} == NETWORKS
+    assert Cluster().proxy_mode in MODES and mode_of(Cluster()) is PLUGINS["flannel"].modes["vxlan"]
     assert all(name == record.name for table in (MODES, PLUGINS) for name, record in table.items())
 
 
@@ -44,7 +45,7 @@ def test_every_mode_says_how_its_rules_are_looked_at() -> None:
 
 def test_overlays_say_what_is_theirs() -> None:
     assert frozenset({8472}) == OVERLAY_PORTS
-    assert {name: [p.overhead(f) for f in FAMILIES] for name, p in PLUGINS.items()} == {
+    assert {mode: [around(mode, f.version) for f in FAMILIES] for mode in NETWORK_MODES} == {
         "vxlan": [50, 70],
         "routed": [0, 0],
     }

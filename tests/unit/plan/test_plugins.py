@@ -17,7 +17,7 @@ CHAINED = """
 apiVersion: emulab.dev/v1
 kind: Cluster
 metadata: {name: c}
-spec: {network: {plugin: bridge}}
+spec: {network: {cni: bridge}}
 ---"""
 POD = """
 apiVersion: v1

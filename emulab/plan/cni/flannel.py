@@ -1,4 +1,9 @@
-"""flannel's VXLAN: one device a family, and for each other node a route, a neighbour and a forwarding entry. Pure."""
+"""flannel: routed pod links, and between nodes VXLAN, or routes alone (its mode host-gw). Pure.
+
+Of the real one's two parts it is the daemon, flanneld: devices, routes and neighbours of nodes have its names and its
+form. Pods have a link of their own instead of a bridge, so that rules of a node see what its pods send each other
+without br_netfilter.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,15 @@ from functools import lru_cache
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4, IPV6, Family
-from emulab.plan.cni.plugin import Node, Plugin
-from emulab.plan.cni.podlinks import HOST_PORT_TABLE, MASQUERADE_TABLE, masquerade_table, routed_link
+from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
+from emulab.plan.cni.podlinks import (
+    HOST_PORT_TABLE,
+    MASQUERADE_TABLE,
+    masquerade_table,
+    node_routes,
+    routed_link,
+    veth_name,
+)
 from emulab.plan.draft import Draft, mac
 from emulab.plan.links import Vxlan
 from emulab.plan.state import Mesh, Way
@@ -16,22 +28,16 @@ from emulab.plan.state import Mesh, Way
 PORT = 8472  # Linux's and flannel's; IANA's is 4789
 DEVICES = {IPV4: "flannel.1", IPV6: "flannel-v6.1"}
 VNI = 1
-_AROUND = 14 + 8 + 8  # bytes beside the outer header: inner Ethernet, UDP, VXLAN (RFC 7348)
 
 
-def overhead(family: Family) -> int:
-    """Bytes around a packet: 50 in IPv4, 70 in IPv6."""
-    return _AROUND + family.header
-
-
-def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+def plan_vxlan(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
     """The VXLAN device of a family on every node, and the ways from there to the pods' ranges of the other nodes."""
     device, ways = DEVICES[family], _ways(tuple(nodes), family)
-    mtu = cluster.mtu - max(map(overhead, cluster.families))
+    mtu = cluster.mtu - cluster.overhead
     for node in nodes:
-        own = ways[node.name]
+        own, network = ways[node.name], node.pod_range(family)
         draft.add(Vxlan(node.name, device, own.vtep, mtu, VNI, own.node, PORT, "eth0"))
-        draft.address(node.name, device, own.network.network_address)
+        draft.address(node.name, device, network.network_address)
         draft.rules(node.name, Mesh(node.name, device, ways), family)
 
 
@@ -42,11 +48,10 @@ def _ways(nodes: tuple[Node, ...], family: Family) -> Mapping[str, Way]:
 
 
 PLUGIN = Plugin(
-    name="vxlan",
-    plan_nodes=plan_nodes,
+    name="flannel",
+    modes={"vxlan": NetworkMode(plan_vxlan, ports=frozenset({PORT})), "routed": NetworkMode(node_routes)},
     plan_pod=routed_link,
+    way_in=veth_name,
     masquerade=masquerade_table,
-    overhead=overhead,
-    ports=frozenset({PORT}),
     tables=frozenset({MASQUERADE_TABLE, HOST_PORT_TABLE}),
 )

@@ -1,0 +1,56 @@
+"""The networks of pods that a lab makes itself: what `network.plugin` and `network.mode` may name.
+
+Who adds one gives it a line here, and a module in `plan/cni/` with what it makes. What each of them is like is said in
+docs/plugins.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.model.checks import Problems, show, wrong
+
+NETWORKS: Mapping[str, tuple[str, ...]] = {
+    "flannel": ("vxlan", "routed"),
+}
+"""The modes of each plug-in: how what its pods send each other travels between nodes. The first is its default."""
+
+NETWORK_MODES = tuple(dict.fromkeys(mode for modes in NETWORKS.values() for mode in modes))
+
+_AROUND: Mapping[str, Mapping[int, int]] = {
+    "vxlan": {4: 50, 6: 70},  # Ethernet, IP, UDP, VXLAN (RFC 7348)
+    "routed": {4: 0, 6: 0},
+}
+"""Bytes around a packet between nodes, by the version of their addresses."""
+
+
+def around(mode: str, version: int) -> int:
+    """Bytes that a mode puts around a packet between nodes whose addresses are of this version of IP."""
+    return _AROUND[mode][version]
+
+
+def network_plugin(value: Any) -> Problems:
+    """One of the lab's own."""
+    if type(value) is str and value in NETWORKS:
+        return ()
+    own = ", ".join(NETWORKS)
+    return wrong(f"{show(value)} is not one of {own}; plug-ins of this machine are called by network.cni")
+
+
+def plugin_of(network: Mapping[str, Any]) -> str:
+    """The plug-in that a Cluster's `network` asks for."""
+    return network.get("plugin") or next(iter(NETWORKS))
+
+
+def mode_of(network: Mapping[str, Any]) -> str:
+    """The mode that a Cluster's `network` asks for."""
+    return network.get("mode") or NETWORKS[plugin_of(network)][0]
+
+
+def its_own_mode(network: dict[str, Any]) -> Problems:
+    """A plug-in has some of the modes."""
+    plugin, mode = plugin_of(network), network.get("mode")
+    if mode is None or mode in NETWORKS[plugin]:
+        return ()
+    return wrong(f"{plugin} has no mode {mode}; it has {' and '.join(NETWORKS[plugin])}", "mode")
