@@ -378,7 +378,7 @@ _PLUGINS = Feature(
 )
 _FILTERED = Feature(
     "bridge netfilter",
-    "Services from a pod to another one of its node, with the CNI plug-in bridge",
+    "Services and policies from a pod to another one of its node, where these are on a bridge",
     False,
     "modprobe br_netfilter",
 )

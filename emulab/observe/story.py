@@ -241,9 +241,9 @@ class _Teller:
         self, transit: Transit, before: Packet | None, packet: Packet, told: set[tuple[str, str]]
     ) -> list[Decision]:
         """The translations that a place decided on between two sightings, or before the first one."""
-        if not transit.forward or not packet.outgoing:
+        if not transit.forward or (before is None and not packet.outgoing):
             return []
-        if before is not None:
+        if before is not None:  # a bridge translates what comes in by its ports before it is the node's own
             flow = before.flow
         else:
             entry = self.evidence.translation(packet.place, packet.flow)

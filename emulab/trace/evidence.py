@@ -69,7 +69,7 @@ class Windows:
             (place, socket.socket(fileno=fd)) for place, fd in zip(opened["marked"], marked, strict=True)
         ]
         self.rings = [
-            rings.Ring(socket.socket(fileno=fd), tap["ring"])
+            rings.Ring(socket.socket(fileno=fd), tap["ring"], tap["hosts"])
             for fd, tap in zip(taps, self._taps, strict=True)
         ]
         self._lost = self._make_room()

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from emulab.kernel.links.encoding import CREATE, Encoding, Handles, index
 from emulab.kernel.netlink.messages import FAMILIES, Message
-from emulab.kernel.netlink.rtnetlink import IFA_F_NODAD, INTERFACE_ADDRESS, RTM_DELADDR, RTM_NEWADDR
+from emulab.kernel.netlink.rtnetlink import (
+    IFA_F_NODAD,
+    IFA_F_NOPREFIXROUTE,
+    INTERFACE_ADDRESS,
+    RTM_DELADDR,
+    RTM_NEWADDR,
+)
 from emulab.plan.links import Address
 
 
@@ -18,9 +24,12 @@ def _payload(item: Address, handles: Handles) -> bytes:
         "IFA_LOCAL": own,
         "IFA_ADDRESS": own,
     }
+    flags = 0 if item.routed else IFA_F_NOPREFIXROUTE
     if own.version == 6:
-        values["IFA_FLAGS"] = IFA_F_NODAD  # usable at once, without asking whether somebody else has it
-    elif length < 31:
+        flags |= IFA_F_NODAD  # usable at once, without asking whether somebody else has it
+    if flags:
+        values["IFA_FLAGS"] = flags
+    if own.version == 4 and length < 31:
         values["IFA_BROADCAST"] = interface.network.broadcast_address
     return INTERFACE_ADDRESS.encode(values)
 

@@ -74,7 +74,8 @@ _CLUSTER = {
     "emulab.v1.ClusterNetwork": {
         "plugin": OwnField(
             "string",
-            "How pods are joined, as that network plug-in does it: `flannel`",
+            "How pods are joined, as that network plug-in does it: `flannel`; `bridge`: on a bridge of their node; "
+            "`kindnet`: as in clusters of kind",
             "flannel",
         ),
         "mode": OwnField(

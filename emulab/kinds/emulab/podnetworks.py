@@ -13,6 +13,8 @@ from emulab.model.checks import Problems, show, wrong
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed"),
+    "bridge": ("routed",),
+    "kindnet": ("routed",),
 }
 """The modes of each plug-in: how what its pods send each other travels between nodes. The first is its default."""
 

@@ -37,7 +37,7 @@ class _Tap:
     def __init__(self, described: dict[str, Any], fd: int) -> None:
         self.place = str(described["place"])
         self._sock = socket.socket(fileno=os.dup(fd))  # the ring's own is closed with it
-        self.ring = rings.Ring(socket.socket(fileno=fd), described["ring"])
+        self.ring = rings.Ring(socket.socket(fileno=fd), described["ring"], described["hosts"])
         self._names = {int(index): str(name) for index, name in described["interfaces"].items()}
 
     def frames(self, until: int) -> tuple[list[Frame], int]:

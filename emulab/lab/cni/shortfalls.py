@@ -1,4 +1,4 @@
-"""What a chain of plug-ins lacks here, and what a Pod asks for that the chain doesn't give: warnings of every verb."""
+"""What a network of pods lacks here, and what a Pod asks for that a chain doesn't give: warnings of every verb."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.model.paths import FieldPath
+from emulab.plan.cni import plugin_of
+
+_NETWORK = ("spec", "network")
+_UNFILTERED = (
+    "neither Services nor NetworkPolicies are between a pod and another one of its node, as the kernel's br_netfilter "
+    "isn't loaded; modprobe br_netfilter"
+)
 
 
 def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """Of `given`, which are among `objects`."""
     cluster = cluster_of(objects)
     if not cluster.chain:
+        if plugin_of(cluster).bridged and not plugins.filters_bridges():
+            yield from (Finding(o, _NETWORK, _UNFILTERED) for o in given if o.type == CLUSTER)
         return
     chain = json.loads(cluster.chain)["plugins"]
     maps_ports = any((plugin.get("capabilities") or {}).get("portMappings") for plugin in chain)
@@ -29,7 +38,7 @@ def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
 
 
 def _of_chain(o: Object, cluster: Cluster) -> Iterator[Finding]:
-    path = ("spec", "network", "cni")
+    path = (*_NETWORK, "cni")
     chain = json.loads(cluster.chain)["plugins"]
     names = [name for p in chain for name in (p["type"], (p.get("ipam") or {}).get("type")) if name]
     missing = [name for name in dict.fromkeys(names) if not plugins.file_of(name)]
@@ -38,12 +47,7 @@ def _of_chain(o: Object, cluster: Cluster) -> Iterator[Finding]:
         what = f"there is no plug-in {', '.join(missing)} in {where}; Debian has the usual ones in {plugins.PACKAGE}"
         yield Finding(o, path, what)
     if "bridge" in names and not plugins.filters_bridges():
-        yield Finding(
-            o,
-            path,
-            "Services don't lead from a pod to another one of its node, as the kernel's br_netfilter isn't loaded; "
-            "modprobe br_netfilter",
-        )
+        yield Finding(o, path, _UNFILTERED)
 
 
 def _of_ports(o: Object) -> Iterator[Finding]:

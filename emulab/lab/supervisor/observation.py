@@ -145,6 +145,7 @@ class Observation:
                     "addresses": addresses.get(w.namespace, []),
                     "interfaces": w.interfaces,
                     "ring": w.ring,
+                    "hosts": w.hosts,
                     "rules": rules.get(w.namespace, []),
                 }
                 for w in watched

@@ -22,6 +22,7 @@ from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_place
 from emulab.observe.capture import filters, rings
 from emulab.plan.draft import FABRIC
+from emulab.plan.links import Bridge, Veth, Vxlan
 from emulab.plan.rules.tracing import namespace_places
 from emulab.plan.state import Place, World
 
@@ -39,6 +40,8 @@ class TappedNamespace:
     place: Place
     interfaces: Mapping[int, str]
     ring: int
+    hosts: Sequence[int] | None = None
+    """The interfaces that are no ports of a bridge, by index, where some are."""
 
     @property
     def id(self) -> str:
@@ -52,6 +55,7 @@ def watch(around: Surroundings, world: World) -> list[TappedNamespace]:
     pods = sum(1 for name in names.values() if world.places[name].kind == "pod")
     small, large = _POD_RING
     pod_ring = min(max(POD_RINGS // max(pods, 1), small), large)
+    hosts = _hosts(world, bool(cluster_of(around.store.objects()).chain))
     found: list[TappedNamespace] = []
     try:
         for namespace, name in names.items():
@@ -60,11 +64,27 @@ def watch(around: Surroundings, world: World) -> list[TappedNamespace]:
                 continue
             interfaces = {index: link for link, index in handle.indexes.copy().items()}
             ring = pod_ring if place.kind == "pod" else PLACE_RING
-            found.append(TappedNamespace(namespace, fd, place, interfaces, ring))
+            own = hosts.get(namespace)
+            known = None if own is None else [index for index, link in interfaces.items() if link in own]
+            found.append(TappedNamespace(namespace, fd, place, interfaces, ring, known))
     except BaseException:
         let_go(found)
         raise
     return found
+
+
+def _hosts(world: World, chained: bool) -> Mapping[str, set[str]]:
+    """The links of nodes that have bridges, or may have plug-ins' ones, but those of pods."""
+    bridged = {p.namespace for p in world.places.values() if p.kind == "node"} if chained else set[str]()
+    ends: dict[str, set[str]] = {}
+    for item in world.network.items:
+        if isinstance(item, Bridge):
+            bridged.add(item.namespace)
+        elif isinstance(item, Vxlan):
+            ends.setdefault(item.namespace, set()).add(item.name)
+        elif isinstance(item, Veth) and item.namespace == FABRIC:
+            ends.setdefault(item.peer_namespace, set()).add(item.peer)
+    return {namespace: ends.get(namespace, set()) for namespace in bridged}
 
 
 def let_go(held: Sequence[TappedNamespace]) -> None:
@@ -129,6 +149,7 @@ class Tapping:
                     "kind": w.place.kind,
                     "interfaces": w.interfaces,
                     "ring": w.ring,
+                    "hosts": w.hosts,
                 }
                 for w in fresh
             ]

@@ -122,13 +122,17 @@ def _in_parallel(work: Iterable[Callable[[], Any]]) -> None:
 class Ring:
     """The frames of a tap, each given once and in the order of the kernel's. Not for several threads at once.
 
-    Those for somebody else's MAC address are left out: whoever gets them doesn't look at them.
+    Those for somebody else's MAC address are left out: whoever gets them doesn't look at them. But a bridge does at
+    what comes in by its ports: `hosts` are the interfaces that aren't any, by index, where some are; None: all of them.
 
     `size` is the one that the tap was opened with; the socket is the ring's from here on.
     """
 
-    def __init__(self, sock: socket.socket, size: int = RING_BYTES) -> None:
+    def __init__(
+        self, sock: socket.socket, size: int = RING_BYTES, hosts: Iterable[int] | None = None
+    ) -> None:
         self._sock = sock
+        self._hosts = None if hosts is None else frozenset(hosts)
         self._blocks = _blocks(size)
         try:
             self._memory = mmap.mmap(sock.fileno(), self._blocks * _BLOCK)
@@ -147,7 +151,7 @@ class Ring:
             block = self._kept.popleft()
             _, count, at = _BLOCK_STATE.unpack_from(block, _BLOCK_STATE_AT)
             for _ in range(count):
-                step, frame = _frame(block, at)
+                step, frame = _frame(block, at, self._hosts)
                 at += step
                 if frame is not None:
                     yield frame
@@ -165,7 +169,7 @@ class Ring:
                     memory[at + _INTERFACE_AT : at + _INTERFACE_AT + 4]
                 ):
                     return
-                step, frame = _frame(memory, at)
+                step, frame = _frame(memory, at, self._hosts)
                 self._next = at + step
                 self._read += 1
                 if frame is not None:
@@ -227,10 +231,12 @@ class Ring:
         self._sock.close()
 
 
-def _frame(memory: mmap.mmap | bytes, at: int) -> tuple[int, RawFrame | None]:
+def _frame(memory: mmap.mmap | bytes, at: int, hosts: frozenset[int] | None) -> tuple[int, RawFrame | None]:
     """How far it is to the next frame, and the frame; None for one that was somebody else's."""
     step, seconds, nanoseconds, captured, length, _, mac, _, index, kind = _HEADER.unpack_from(memory, at)
-    if kind == _PACKET_OTHERHOST:  # a bridge that knew no better sent it everywhere
+    if kind == _PACKET_OTHERHOST and (
+        hosts is None or index in hosts
+    ):  # a bridge that knew no better sent it everywhere
         return step, None
     data = memory[at + mac : at + mac + captured]
     return step, (seconds * 1_000_000_000 + nanoseconds, index, kind == _PACKET_OUTGOING, length, data)

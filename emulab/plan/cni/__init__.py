@@ -1,6 +1,8 @@
 """The networks of pods: a module each, which has all that is to be said of one in the record `PLUGIN`.
 
 * `flannel`    VXLAN, or routes between nodes
+* `bridge`     a bridge on each node
+* `kindnet`    a link for each pod, whose gateway the node is
 * `plugin`     the record, and what is known of a node
 * `podlinks`   parts that plug-ins share: a routed pod link, routes between nodes, masquerading
 * `hostports`  ports of nodes that lead to pods, whatever the network
@@ -14,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.plan.cni import flannel
+from emulab.plan.cni import bridge, flannel, kindnet
 from emulab.plan.cni.plugin import NetworkMode, Plugin
 
-PLUGINS: Mapping[str, Plugin] = {module.PLUGIN.name: module.PLUGIN for module in (flannel,)}
+PLUGINS: Mapping[str, Plugin] = {module.PLUGIN.name: module.PLUGIN for module in (flannel, bridge, kindnet)}
 _MODES = [mode for plugin in PLUGINS.values() for mode in plugin.modes.values()]
 OVERLAY_PORTS = frozenset(port for mode in _MODES for port in mode.ports)
 """UDP ports whose packets carry others."""

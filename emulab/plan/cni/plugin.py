@@ -68,3 +68,5 @@ class Plugin:
     """What becomes on a node of what pods send out of the cluster."""
     tables: frozenset[str]
     """The names of its tables of nftables."""
+    bridged: bool = False
+    """Whether its pods are on a bridge of their node, which then has to be filtered (`emulab.kernel.plugins`)."""

@@ -13,6 +13,7 @@ from emulab.plan.links.delayline import DelayLine
 from emulab.plan.links.detached import Detached
 from emulab.plan.links.dummy import Dummy
 from emulab.plan.links.forwarding import ForwardingEntry
+from emulab.plan.links.hairpin import Hairpin
 from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.reversepath import ReversePath
@@ -32,6 +33,7 @@ __all__ = [
     "Detached",
     "Dummy",
     "ForwardingEntry",
+    "Hairpin",
     "Item",
     "Neighbour",
     "NextHop",
@@ -54,6 +56,7 @@ KINDS: list[type[Item]] = [
     Checksums,
     DelayLine,
     Shaper,
+    Hairpin,
     Detached,  # once there is what stands in its stead
     ReversePath,
     Address,

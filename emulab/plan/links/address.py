@@ -11,9 +11,12 @@ from emulab.plan.links.item import End, Item
 
 @dataclass(frozen=True, slots=True)
 class Address(Item):
+    """An address. `routed`: whether the kernel makes a route to the rest of its network, as it does by itself."""
+
     namespace: str
     link: str
     address: IPInterface
+    routed: bool = True
 
     word = "address"
 
@@ -30,4 +33,4 @@ class Address(Item):
         return f"address {self.address} on {self.link}"
 
     def line(self, name: Callable[[str], str]) -> str:
-        return f"address {self.address} dev {self.link}"
+        return f"address {self.address} dev {self.link}{'' if self.routed else ' noprefixroute'}"

@@ -9,6 +9,7 @@ from manifest_texts import accepted, described, refused
 
 from emulab.kinds.emulab.cluster import MAX_NODES, MODES
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.podnetworks import NETWORKS
 
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
@@ -60,11 +61,16 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ),
         (
             {"network": {"plugin": "ptp"}},
-            'network.plugin: "ptp" is not one of flannel; plug-ins of this machine are called by network.cni',
+            f'network.plugin: "ptp" is not one of {", ".join(NETWORKS)}; plug-ins of this machine are called by '
+            "network.cni",
         ),
         (
             {"network": {"plugin": "flannel", "mode": "vlan"}},
             'network.mode: "vlan" is not one of vxlan, routed',
+        ),
+        (
+            {"network": {"plugin": "bridge", "mode": "vxlan"}},
+            "network.mode: bridge has no mode vxlan; it has routed",
         ),
         ({"network": {"cni": {}}}, "network.cni.plugins: is required"),
         ({"network": {"cni": {"plugins": []}}}, "network.cni.plugins: must not be empty"),

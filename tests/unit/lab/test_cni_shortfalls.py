@@ -49,6 +49,9 @@ def test_a_bridge_whose_packets_meet_no_rules(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(plugins, "filters_bridges", lambda: False)
     (line,) = told(cluster(cni={"plugins": [{"type": "bridge"}]}))
     assert line.endswith("modprobe br_netfilter")
+    (line,) = told(cluster(plugin="bridge"))
+    assert "spec.network: neither Services" in line and line.endswith("modprobe br_netfilter")
+    assert told(cluster(plugin="flannel")) == []
 
 
 def test_host_ports_that_lead_nowhere() -> None:

@@ -1,0 +1,64 @@
+"""bridge: pods on a bridge of their node, with addresses of the node's range, and static routes between nodes. Pure.
+
+What the reference plug-in `bridge` makes with `isDefaultGateway` and `hairpinMode`, and `host-local` gives
+(containernetworking/plugins, plugins/main/bridge). What pods of one node send each other meets the node's rules only
+where the kernel has br_netfilter: `emulab.kernel.plugins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_interface
+
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.model.families import Family, family_of
+from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
+from emulab.plan.cni.podlinks import (
+    HOST_PORT_TABLE,
+    MASQUERADE_TABLE,
+    addresses_of,
+    gateway,
+    masquerade_table,
+    node_routes,
+    pod_link,
+    veth_name,
+)
+from emulab.plan.draft import Draft, mac
+from emulab.plan.links import Address, Bridge, Hairpin, Route
+from emulab.plan.state import Place
+
+BRIDGE = "cni0"
+
+
+def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """The bridge on every node, which has the first address of its range, and routes between nodes."""
+    for node in nodes:
+        if family is cluster.families[0]:
+            draft.add(Bridge(node.name, BRIDGE, mac(node.name, BRIDGE), cluster.mtu))
+        draft.address(node.name, BRIDGE, gateway(node, family), node.pod_range(family))
+    node_routes(draft, nodes, cluster, family)
+
+
+def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:
+    """A pod's veth pair, a port of the bridge."""
+    link = veth_name(identity)
+    pod_link(draft, place, node, link, cluster, mtu, master=BRIDGE)
+    draft.add(Hairpin(node.name, link))
+    for address in addresses_of(place, cluster):
+        family = family_of(address)
+        own = ip_interface((address, node.pod_range(family).prefixlen))
+        draft.add(
+            Address(place.namespace, place.interface, own),
+            Route(place.namespace, family.everything, place.interface, gateway(node, family)),
+        )
+
+
+PLUGIN = Plugin(
+    name="bridge",
+    modes={"routed": NetworkMode(plan_nodes)},
+    plan_pod=plan_pod,
+    way_in=lambda identity: BRIDGE,
+    masquerade=masquerade_table,
+    tables=frozenset({MASQUERADE_TABLE, HOST_PORT_TABLE}),
+    bridged=True,
+)

@@ -1,0 +1,197 @@
+"""The networks of pods, one lab each: what there is on nodes and in pods, Services, policies and traces, by packets.
+
+What is said of links, routes and addresses is what the real ones make; emulab/plan/cni/ says where that is to be read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from emulab import Lab
+from emulab.kinds.emulab.podnetworks import NETWORKS
+
+from .proxyworld import pod, service
+from .tools import CLIENT, NODE1, NODE2, cluster_ip, output
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Known(NamedTuple):
+    """What is to be seen. Routes are those of node1, without those of its underlay; `{web}`: the link of that pod."""
+
+    families: str
+    mtu: int
+    links: str  # a regular expression of the node's end of a pod's link
+    routes: tuple[str, ...]
+    routes6: tuple[str, ...]
+    in_pod: tuple[str, ...]
+    hops: tuple[str, ...]  # interfaces of nodes on the way from a pod of node2 to one of node1
+    itself: str  # what a pod is seen as by itself, by its Service
+    node2: str = NODE2  # with what that node masquerades towards a pod of another one
+
+
+KNOWN = {
+    "bridge-routed": Known(
+        "[IPv4, IPv6]",
+        1500,
+        r"veth[0-9a-f]{11}",
+        (
+            "10.244.1.0/24 dev cni0 proto kernel scope link src 10.244.1.1",
+            "10.244.2.0/24 via 10.0.0.12 dev eth0",
+        ),
+        ("fd00:244:0:1::/64 dev cni0 proto kernel", "fd00:244:0:2::/64 via fd00:10::c dev eth0"),
+        ("default via 10.244.1.1 dev eth0", "10.244.1.0/24 dev eth0 proto kernel scope link src 10.244.1.2"),
+        ("node2 {far}", "node2 cni0", "node2 eth0", "node1 eth0", "node1 cni0", "node1 {web}"),
+        "10.244.1.1",
+    ),
+    "kindnet-routed": Known(
+        "[IPv4, IPv6]",
+        1500,
+        r"veth[0-9a-f]{11}",
+        ("10.244.1.2 dev {web} scope link", "10.244.2.0/24 via 10.0.0.12 dev eth0"),
+        ("fd00:244:0:1::2 dev {web}", "fd00:244:0:2::/64 via fd00:10::c dev eth0"),
+        (
+            "default via 10.244.1.1 dev eth0",
+            "10.244.1.0/24 via 10.244.1.1 dev eth0 src 10.244.1.2",
+            "10.244.1.1 dev eth0 scope link src 10.244.1.2",
+        ),
+        ("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
+        "10.244.1.1",
+    ),
+}
+"""By plug-in and mode; flannel's are those of all other tests."""
+
+WORLD = (
+    pod("web", "node1", ports="{name: http, containerPort: 8080, hostPort: 8888}")
+    + pod("near", "node1")
+    + pod("far", "node2")
+    + service(
+        "web",
+        "{selector: {app: web}, type: NodePort, ipFamilyPolicy: PreferDualStack,"
+        " ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]}",
+    )
+)
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: ALLOWED}}}]}]
+"""
+ADDRESSES = {"web": "10.244.1.2", "near": "10.244.1.3", "far": "10.244.2.2"}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=KNOWN)
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    plugin, _, mode = request.param.partition("-")
+    network = f"{{plugin: {plugin}, mode: {mode}, families: {KNOWN[request.param].families}}}"
+    cluster = (
+        f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {{network: {network},"
+        " ingress: {replicas: 0}}\n---"
+    )
+    async with Lab.from_text(cluster + WORLD) as made:
+        yield made
+
+
+@pytest.fixture
+def known(lab: Lab, request: pytest.FixtureRequest) -> Known:
+    return KNOWN[request.node.callspec.params["lab"]]
+
+
+async def test_every_network_is_tried() -> None:
+    every = {f"{plugin}-{mode}" for plugin, modes in NETWORKS.items() for mode in modes}
+    assert every - KNOWN.keys() <= {"flannel-vxlan", "flannel-routed"}
+
+
+async def link_of(lab: Lab, name: str) -> str:
+    """The node's end of a pod's link."""
+    [link] = json.loads(await output(lab, f"pod/{name}", "ip", "-j", "link", "show", "eth0"))
+    node = "node2" if name == "far" else "node1"
+    there = json.loads(await output(lab, node, "ip", "-j", "link"))
+    found = [one["ifname"] for one in there if one["ifindex"] == link["link_index"]]
+    assert len(found) == 1
+    return str(found[0])
+
+
+async def routes(lab: Lab, place: str, family: str = "-4") -> list[str]:
+    """The routes of a place, in the words of iproute2, but for those of the underlay and of link-local addresses."""
+    shown = await output(lab, place, "ip", family, "route")
+    plain = (
+        re.sub(r" (proto static|metric \d+|pref medium)", "", line).strip() for line in shown.splitlines()
+    )
+    return [
+        line
+        for line in plain
+        if not re.match(r"default via (10\.0\.0|fd00:10::)|10\.0\.0\.0/|fd00:10::|fe80", line)
+    ]
+
+
+async def seen_as(lab: Lab, source: str, url: str) -> str:
+    """The address that the pod sees as its client's."""
+    answer = await lab.request(url, source=source)
+    assert answer.status == 200, answer
+    return str(answer.json()["client"]).rpartition(":")[0].strip("[]")
+
+
+async def test_links_routes_and_mtu_are_the_real_ones(lab: Lab, known: Known) -> None:
+    web = await link_of(lab, "web")
+    assert re.fullmatch(known.links, web), web
+    for place, link in (("pod/web", "eth0"), ("node1", web)):
+        [shown] = json.loads(await output(lab, place, "ip", "-j", "link", "show", link))
+        assert shown["mtu"] == known.mtu
+    for family, wanted in (("-4", known.routes), ("-6", known.routes6)):
+        there = await routes(lab, "node1", family)
+        missing = [line for line in wanted if line.format(web=web) not in there]
+        assert not missing, "\n".join(there)
+    assert {*known.in_pod} <= {*await routes(lab, "pod/web")}
+
+
+async def test_services_lead_to_pods_and_show_who_asks(lab: Lab, known: Known) -> None:
+    """A pod as itself, from either node, in each family; a pod that asks itself, and who comes by a node's port."""
+    [found] = await lab.get("Service", "web", "default")
+    for address in found["spec"]["clusterIPs"]:
+        six = ":" in address
+        url = f"http://[{address}]/" if six else f"http://{address}/"
+        for name in ("near", "far"):
+            own = ADDRESSES[name]
+            own = f"fd00:244:0:{own.split('.')[2]}::{own.split('.')[3]}" if six else own
+            assert await seen_as(lab, f"pod/{name}", url) == own
+        itself = await seen_as(lab, "pod/web", url)
+        assert six or itself == known.itself
+    assert await seen_as(lab, "client", f"http://{NODE1}:8888/") == CLIENT
+    assert await seen_as(lab, "client", f"http://{NODE2}:30080/") == known.node2
+    assert (await lab.request("http://web.default.svc.cluster.local/", source="pod/far")).json()[
+        "pod"
+    ] == "web"
+
+
+async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab) -> None:
+    url = f"http://{ADDRESSES['web']}:8080/"
+    for allowed, denied in (("near", "far"), ("far", "near")):
+        await lab.apply(POLICY.replace("ALLOWED", allowed))
+        assert await seen_as(lab, f"pod/{allowed}", url) == ADDRESSES[allowed]
+        with pytest.raises(TimeoutError):
+            await lab.request(url, source=f"pod/{denied}", timeout=0.7)
+    await lab.delete("NetworkPolicy", "web")
+
+
+async def test_a_trace_names_every_hop(lab: Lab, known: Known) -> None:
+    address, names = await cluster_ip(lab, "web"), {n: await link_of(lab, n) for n in ADDRESSES}
+    path = await lab.trace(f"http://{address}/", source="pod/far")
+    assert path.status == 200
+    request = [hop for hop in path.hops if hop.direction == "request"]
+    ways = [f"{hop.place} {hop.interface}" for hop in request if hop.place.startswith("node")]
+    assert [*dict.fromkeys(ways)] == [hop.format(**names) for hop in known.hops]
+    (dnat,) = [hop for hop in request if hop.event == "dnat"]
+    assert dnat.place == "node2" and "Service default/web port 80" in dnat.object
+    assert {hop.place for hop in request if hop.event == "deliver"} == {"default.web"}
+    path = await lab.trace(f"http://{address}/", source="pod/near")
+    (dnat,) = [hop for hop in path.hops if hop.event == "dnat"]
+    assert (dnat.place, dnat.interface) == ("node1", names["near"])
