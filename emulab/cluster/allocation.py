@@ -19,6 +19,7 @@ from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.servicefamilies import families_for, policy_of
 from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, needs_node_ports
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.podnetworks import ranges_of
 from emulab.kinds.emulab.resolver import OWN_RESOLVER
 from emulab.kinds.registry import CLIENT, NODE, POD, RESOLVER, SERVICE
 from emulab.kinds.underlay import (
@@ -224,7 +225,9 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
         last = node.annotations.get(LAST_POD, "")
         for pod in pods:
             own = [] if pod.spec.get("hostNetwork") else networks
-            found = [a for network in own if (a := _next_address(network, last, used))]
+            found = [
+                a for network in own if (a := _next_address(cluster.network_plugin, network, last, used))
+            ]
             if pod.spec.get("hostNetwork"):
                 found = hosts
             elif len(found) < len(networks) or not found:
@@ -258,18 +261,14 @@ def _waiting(pod: Object) -> Object | None:
     return pod if pod.spec.get("nodeName") and not pod.status.get("podIPs") and not over else None
 
 
-def _next_address(network: IPNetwork, last: str, used: set[str]) -> str | None:
-    # Without the network's own, the gateway's and the broadcast one.
-    size = min(network.num_addresses, 1 << 16) - 3
-    start = (
-        int(ip_address(last)) - int(network.network_address) - 1
-        if last and ip_address(last) in network
-        else 0
-    )
-    for step in range(size):
-        address = str(network[2 + (start + step) % size])
-        if address not in used:
-            return address
+def _next_address(plugin: str, network: IPNetwork, last: str, used: set[str]) -> str | None:
+    for part, low, size in ranges_of(plugin, network):
+        given = ip_address(last) if last else None
+        start = int(given) - int(part.network_address) + 1 - low if given is not None and given in part else 0
+        for step in range(size):
+            address = str(part[low + (start + step) % size])
+            if address not in used:
+                return address
     return None
 
 

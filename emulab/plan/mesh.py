@@ -15,9 +15,11 @@ from emulab.plan.state import Mesh, Network, Way
 
 def items_of_way(namespace: str, link: str, way: Way) -> tuple[Item, ...]:
     """The items that a way is in the kernel of a node: a route, and with VXLAN a neighbour and a forwarding entry."""
+    if way.via is not None:
+        return (Route(namespace, way.network, link, way.via, onlink=True),)
     if not way.vtep:
         return (Route(namespace, way.network, link, way.node),)
-    # Flannel's: the other end of the overlay has the first address of its range.
+    # The other end of the overlay has the first address of its range.
     gateway = way.network.network_address
     return (
         Neighbour(namespace, link, gateway, way.vtep),
@@ -31,6 +33,5 @@ def expanded(network: Network, namespace: str = "") -> Iterator[Item]:
     yield from (i for i in network.items if namespace in ("", i.namespace))
     for (owner, _), mesh in network.rulesets.items():
         if isinstance(mesh, Mesh) and namespace in ("", owner):
-            for name, way in mesh.ways.items():
-                if name != mesh.node:
-                    yield from items_of_way(owner, mesh.link, way)
+            for _, way in mesh.to_others():
+                yield from items_of_way(owner, mesh.link, way)

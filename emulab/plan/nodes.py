@@ -10,6 +10,7 @@ from emulab.plan.cni import mode_of, plugin_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.cni.podlinks import has_global_pods
 from emulab.plan.draft import Draft
+from emulab.plan.kept import PlanSource
 from emulab.plan.links import Route
 from emulab.plan.proxy.modes.mode import Site
 from emulab.plan.state import Tuning
@@ -35,6 +36,13 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
     for node in nodes:
         draft.rules(node.name, Tuning(cluster.conntrack))
     return [Site(node.name, node.addresses, tuple(draft.addresses[node.name])) for node in nodes]
+
+
+def plan_blocks(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    """What nodes have for the addresses that pods have, in networks that give these in blocks."""
+    if (plan := mode_of(cluster).plan_blocks) is not None and not cluster.chain:
+        for family in cluster.families:
+            plan(draft, source, nodes, cluster, family)
 
 
 def _ways_to_pods(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:

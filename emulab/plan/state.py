@@ -6,7 +6,7 @@ of adding an item is removing the same item. Nothing here says how; `emulab.kern
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from emulab.dataclass import dataclass, field
 from emulab.model.addresses import IPAddress, IPNetwork
@@ -91,23 +91,34 @@ class UdpBackends:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How the others reach the pods of one node."""
+    """How the others reach pods of one node.
+
+    Where the node has an end of an overlay, of MAC address `vtep`, its address there is the network's own; a network
+    more of such a node is reached `via` it. The next hop is the node itself otherwise.
+    """
 
     network: IPNetwork
     node: IPAddress
-    vtep: str = ""  # the MAC address of its end of the overlay; "" where there is none
+    vtep: str = ""
+    via: IPAddress | None = None
+    owner: str = ""  # the node, where it has several
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
     """The ways of a node to the pods of all others, on a link of its own (`emulab.plan.mesh`).
 
-    `ways` are by node, and the same for all of them, so `node` is the one that needs none to itself.
+    `ways` are by node, further ones of a node by any name, and the same for all nodes, so `node` is the one that needs
+    none to itself.
     """
 
     node: str
     link: str
     ways: Mapping[str, Way]
+
+    def to_others(self) -> Iterator[tuple[str, Way]]:
+        """The ways that the node needs."""
+        return ((name, way) for name, way in self.ways.items() if (way.owner or name) != self.node)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from emulab.plan.faults.faulty import Faulty
 from emulab.plan.faults.stuck import Stuck
 from emulab.plan.kept import Kept, PlanSource
 from emulab.plan.l7.ingress import ingress_plan, ingress_servers
-from emulab.plan.nodes import plan_nodes
+from emulab.plan.nodes import plan_blocks, plan_nodes
 from emulab.plan.pods import PodsPlan, place_name
 from emulab.plan.policies.tables import PoliciesPlan
 from emulab.plan.proxy.intents import Viewer, viewer
@@ -85,6 +85,7 @@ class _Sum:
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
+        self._blocks = Kept(self._drafted(plan_blocks, cluster, nodes))
         self._policies = PoliciesPlan(cluster)
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))
         self._proxies = Proxies(cluster, sites, viewers)
@@ -111,11 +112,22 @@ class _Sum:
         proxies = flows.now(whole.now(proxies, self._faulty.stuck), self._faulty.keeping_flows)
         balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
         public_dns, host_ports = self._public_dns.now(source), self._host_ports.now(source)
-        policies = self._policies.now(source)
+        policies, blocks = self._policies.now(source), self._blocks.now(source)
         servers = self._servers(
             [self._standins.follow(source, pods.places), *self._server_pods.follow(source, pods.places)]
         )
-        parts = (outside, self._nodes, proxies, host_ports, policies, balancers, pods, public_dns, servers)
+        parts = (
+            outside,
+            self._nodes,
+            proxies,
+            host_ports,
+            policies,
+            blocks,
+            balancers,
+            pods,
+            public_dns,
+            servers,
+        )
         if [*map(id, parts)] != [*map(id, self._parts)]:
             self._parts, self._world = parts, world_of(parts)
         return self._faulty.now(self._world, self.nodes, self.cluster)

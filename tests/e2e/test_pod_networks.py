@@ -22,6 +22,9 @@ from .tools import CLIENT, NODE1, NODE2, cluster_ip, output
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+PODS = ("web", "near", "far")
+
+
 class Known(NamedTuple):
     """What is to be seen. Routes are those of node1, without those of its underlay; `{web}`: the link of that pod."""
 
@@ -34,6 +37,12 @@ class Known(NamedTuple):
     hops: tuple[str, ...]  # interfaces of nodes on the way from a pod of node2 to one of node1
     itself: str  # what a pod is seen as by itself, by its Service
     node2: str = NODE2  # with what that node masquerades towards a pod of another one
+    first: int = 2  # the number of a node's first pod in its range
+
+    def address(self, name: str, six: bool = False) -> str:
+        """The address of a pod."""
+        node, number = (2, self.first) if name == "far" else (1, self.first + PODS.index(name))
+        return f"fd00:244:0:{node}::{number:x}" if six else f"10.244.{node}.{number}"
 
 
 KNOWN = {
@@ -64,6 +73,33 @@ KNOWN = {
         ("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
         "10.244.1.1",
     ),
+    "calico-vxlan": Known(
+        "[IPv4, IPv6]",
+        1430,
+        r"cali[0-9a-f]{11}",
+        (
+            "10.244.1.1 dev {web} scope link",
+            "blackhole 10.244.1.0/26",
+            "10.244.2.0/26 via 10.244.2.0 dev vxlan.calico onlink",
+        ),
+        (
+            "fd00:244:0:1::1 dev {web}",
+            "blackhole fd00:244:0:1::/122 dev lo",
+            "fd00:244:0:2::/122 via fd00:244:0:2:: dev vxlan-v6.calico onlink",
+        ),
+        ("default via 169.254.1.1 dev eth0", "169.254.1.1 dev eth0 scope link"),
+        (
+            "node2 {far}",
+            "node2 vxlan.calico",
+            "node2 eth0",
+            "node1 eth0",
+            "node1 vxlan.calico",
+            "node1 {web}",
+        ),
+        NODE1,
+        "10.244.2.0",
+        first=1,
+    ),
 }
 """By plug-in and mode; flannel's are those of all other tests."""
 
@@ -85,7 +121,6 @@ spec:
   podSelector: {matchLabels: {app: web}}
   ingress: [{from: [{podSelector: {matchLabels: {app: ALLOWED}}}]}]
 """
-ADDRESSES = {"web": "10.244.1.2", "near": "10.244.1.3", "far": "10.244.2.2"}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module", params=KNOWN)
@@ -160,9 +195,7 @@ async def test_services_lead_to_pods_and_show_who_asks(lab: Lab, known: Known) -
         six = ":" in address
         url = f"http://[{address}]/" if six else f"http://{address}/"
         for name in ("near", "far"):
-            own = ADDRESSES[name]
-            own = f"fd00:244:0:{own.split('.')[2]}::{own.split('.')[3]}" if six else own
-            assert await seen_as(lab, f"pod/{name}", url) == own
+            assert await seen_as(lab, f"pod/{name}", url) == known.address(name, six)
         itself = await seen_as(lab, "pod/web", url)
         assert six or itself == known.itself
     assert await seen_as(lab, "client", f"http://{NODE1}:8888/") == CLIENT
@@ -172,18 +205,18 @@ async def test_services_lead_to_pods_and_show_who_asks(lab: Lab, known: Known) -
     ] == "web"
 
 
-async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab) -> None:
-    url = f"http://{ADDRESSES['web']}:8080/"
+async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab, known: Known) -> None:
+    url = f"http://{known.address('web')}:8080/"
     for allowed, denied in (("near", "far"), ("far", "near")):
         await lab.apply(POLICY.replace("ALLOWED", allowed))
-        assert await seen_as(lab, f"pod/{allowed}", url) == ADDRESSES[allowed]
+        assert await seen_as(lab, f"pod/{allowed}", url) == known.address(allowed)
         with pytest.raises(TimeoutError):
             await lab.request(url, source=f"pod/{denied}", timeout=0.7)
     await lab.delete("NetworkPolicy", "web")
 
 
 async def test_a_trace_names_every_hop(lab: Lab, known: Known) -> None:
-    address, names = await cluster_ip(lab, "web"), {n: await link_of(lab, n) for n in ADDRESSES}
+    address, names = await cluster_ip(lab, "web"), {n: await link_of(lab, n) for n in PODS}
     path = await lab.trace(f"http://{address}/", source="pod/far")
     assert path.status == 200
     request = [hop for hop in path.hops if hop.direction == "request"]

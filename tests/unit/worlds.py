@@ -69,7 +69,11 @@ class Walker:
     def _route(self, namespace: str, target: Any) -> tuple[str, Any]:
         best: tuple[int, str, Any] | None = None
         for r in items(self._network, Route, namespace):
-            if target in r.destination and (best is None or r.destination.prefixlen > best[0]):
+            if (
+                r.type == "unicast"
+                and target in r.destination
+                and (best is None or r.destination.prefixlen > best[0])
+            ):
                 best = (r.destination.prefixlen, r.link, r.gateway or target)
         for a in items(self._network, Address, namespace):
             net = ip_interface(a.address).network

@@ -68,4 +68,4 @@ def _differing(one: Mesh | None, other: Mesh | None) -> list[Way]:
     if one is None:
         return []
     known: Ways = other.ways if other is not None and other.link == one.link else {}
-    return [way for name, way in one.ways.items() if name != one.node and known.get(name) != way]
+    return [way for name, way in one.to_others() if known.get(name) != way]

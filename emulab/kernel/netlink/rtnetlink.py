@@ -64,7 +64,13 @@ NEIGHBOUR_STATES = {
     NUD_PERMANENT: "PERMANENT",
 }
 
-_INET_CONF = AttributeTable({"IPV4_DEVCONF_FORWARDING": (1, U32), "IPV4_DEVCONF_RP_FILTER": (8, U32)})
+_INET_CONF = AttributeTable(
+    {
+        "IPV4_DEVCONF_FORWARDING": (1, U32),
+        "IPV4_DEVCONF_PROXY_ARP": (3, U32),
+        "IPV4_DEVCONF_RP_FILTER": (8, U32),
+    }
+)
 _INET = AttributeTable({"IFLA_INET_CONF": (1, _INET_CONF)})
 
 LINK_INFO = AttributeTable({"IFLA_INFO_KIND": (1, STRING), "IFLA_INFO_DATA": (2, ATTRIBUTES)})

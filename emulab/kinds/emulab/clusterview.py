@@ -209,6 +209,7 @@ _FIXED = {
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
     "network.underlay": "vpc",
+    "network.plugin": "network_plugin",
     "network.cni": "chain",
     "dns.nodeLocalCache": "node_cache",
 }

@@ -75,7 +75,8 @@ _CLUSTER = {
         "plugin": OwnField(
             "string",
             "How pods are joined, as that network plug-in does it: `flannel`; `bridge`: on a bridge of their node; "
-            "`kindnet`: as in clusters of kind",
+            "`kindnet`: as in clusters of kind; `calico`: in blocks of 64 addresses. "
+            "Can't be changed in a running lab",
             "flannel",
         ),
         "mode": OwnField(

@@ -6,17 +6,23 @@ docs/plugins.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
+from itertools import islice
 from typing import Any
 
+from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.checks import Problems, show, wrong
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed"),
     "bridge": ("routed",),
     "kindnet": ("routed",),
+    "calico": ("vxlan",),
 }
 """The modes of each plug-in: how what its pods send each other travels between nodes. The first is its default."""
+
+_MOST = 1 << 16  # addresses of a node that are looked at
 
 NETWORK_MODES = tuple(dict.fromkeys(mode for modes in NETWORKS.values() for mode in modes))
 
@@ -25,6 +31,27 @@ _AROUND: Mapping[str, Mapping[int, int]] = {
     "routed": {4: 0, 6: 0},
 }
 """Bytes around a packet between nodes, by the version of their addresses."""
+
+_BLOCKS: Mapping[str, Mapping[int, int]] = {"calico": {4: 26, 6: 122}}
+"""Prefix lengths of the blocks in which a plug-in's nodes have addresses, by the version of these."""
+
+
+def block_of(plugin: str, address: IPAddress) -> IPNetwork:
+    """The block that an address is in."""
+    return ip_network((address, _BLOCKS[plugin][address.version]), strict=False)
+
+
+def ranges_of(plugin: str, network: IPNetwork) -> Iterator[tuple[IPNetwork, int, int]]:
+    """Where a node gives its pods addresses, the first range first: each with the number of its first address for them,
+    and how many there are."""
+    lengths = _BLOCKS.get(plugin)
+    if lengths is None:  # without the network's own, the gateway's and the broadcast one
+        yield network, 2, min(network.num_addresses, _MOST) - 3
+        return
+    blocks: Iterator[IPNetwork] = network.subnets(new_prefix=lengths[network.version])
+    for number, block in enumerate(islice(blocks, _MOST >> 6)):
+        own = 0 if number else 1  # the first one of all is that of the node's end of the tunnel
+        yield block, own, block.num_addresses - own
 
 
 def around(mode: str, version: int) -> int:

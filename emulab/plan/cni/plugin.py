@@ -12,6 +12,7 @@ from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.families import Family, first
 from emulab.model.objects import Object
 from emulab.plan.draft import Draft
+from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, Ruleset
 
 
@@ -44,6 +45,8 @@ class NetworkMode:
 
     plan_nodes: Callable[[Draft, Sequence[Node], Cluster, Family], None]
     """Adds what each node needs to reach the pods of the others, in one family."""
+    plan_blocks: Callable[[Draft, PlanSource, Sequence[Node], Cluster, Family], None] | None = None
+    """Adds what follows from the addresses that pods have."""
     ports: frozenset[int] = frozenset()
     """UDP ports whose packets carry others."""
 

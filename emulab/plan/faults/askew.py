@@ -31,10 +31,9 @@ def wrong_neighbours(network: Network, effects: Sequence[WrongNeighbour]) -> Ite
 def ways_past_the_overlay(network: Network, effects: Sequence[Askew]) -> Iterator[Item]:
     """Routes to the pods of other nodes over the underlay, each in two halves, which are taken before the whole."""
     for mesh in _meshes(network, effects):
-        for name, way in mesh.ways.items():
-            if name != mesh.node:
-                for half in way.network.subnets():
-                    yield Route(mesh.node, half, "eth0", way.node)
+        for _, way in mesh.to_others():
+            for half in way.network.subnets():
+                yield Route(mesh.node, half, "eth0", way.node)
         if _family(mesh) is IPV4:
             yield ReversePath(mesh.node, mesh.link)
 

@@ -16,6 +16,7 @@ from emulab.plan.links.forwarding import ForwardingEntry
 from emulab.plan.links.hairpin import Hairpin
 from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
+from emulab.plan.links.proxyarp import ProxyArp
 from emulab.plan.links.reversepath import ReversePath
 from emulab.plan.links.route import NextHop, Route
 from emulab.plan.links.rule import RoutingRule
@@ -37,6 +38,7 @@ __all__ = [
     "Item",
     "Neighbour",
     "NextHop",
+    "ProxyArp",
     "ReversePath",
     "Route",
     "RoutingRule",
@@ -59,6 +61,7 @@ KINDS: list[type[Item]] = [
     Hairpin,
     Detached,  # once there is what stands in its stead
     ReversePath,
+    ProxyArp,
     Address,
     Neighbour,
     ForwardingEntry,

@@ -16,6 +16,8 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, families_of, family_of
 from emulab.model.sources import Source
+from emulab.plan.cni import PLUGINS
+from emulab.plan.cni.podlinks import HOST_PORT_TABLE
 from emulab.plan.links import Address, Route, Veth, Vxlan
 from emulab.plan.proxy.intents import intents, viewer
 from emulab.plan.proxy.modes import MODES
@@ -54,6 +56,11 @@ def without_the_same(text: str) -> str:
     ):
         text = text.replace(same, "")
     return text
+
+
+def masquerading(network: str) -> frozenset[str]:
+    """The table with which pods of a network go out."""
+    return PLUGINS[network.partition("-")[0]].tables - {HOST_PORT_TABLE}
 
 
 def of_servers(world: World) -> str:
@@ -117,7 +124,7 @@ def test_a_world_of_both_has_what_each_has_alone(
         both.places, families[0]
     )
     tables = {k for _, k in both.network.rulesets}
-    assert {f"{f.nft} pod-masquerade" for f in families} <= tables
+    assert {f"{f.nft} {table}" for f in families for table in masquerading(network)} <= tables
 
 
 @pytest.mark.parametrize("network", POD_NETWORKS)
@@ -198,7 +205,7 @@ def test_a_trace_marks_a_family_in_its_own_table(family: Family) -> None:
     place = world.places["client"]
     table = trace_rules(7, "tcp", [4321], place, proxy_addresses(world), family)
     text = "\n".join(rule for chain in table.chains.values() for rule in chain)
-    assert table.family == family.nft and "8472 return" in text
+    assert table.family == family.nft and "{ 4789, 8472 } return" in text
     named = {
         ip_address(word.rstrip(",")) for word in text.split() if word.count(".") == 3 or word.count(":") > 1
     }
@@ -233,7 +240,8 @@ def test_pods_with_global_addresses_go_out_with_them(network: str) -> None:
     )
     _, world = offline_world([Source("c.yaml", text)])
     tables = {kind for _, kind in world.network.rulesets}
-    assert "ip pod-masquerade" in tables and "ip6 pod-masquerade" not in tables
+    (table,) = masquerading(network)
+    assert f"ip {table}" in tables and f"ip6 {table}" not in tables
     walker = Walker(world.network)
     for pod in (p for p in world.places.values() if p.kind == "pod"):
         (address,) = (a for a in pod.addresses if family_of(a) is IPV6)

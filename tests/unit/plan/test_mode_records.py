@@ -44,7 +44,7 @@ def test_every_mode_says_how_its_rules_are_looked_at() -> None:
 
 
 def test_overlays_say_what_is_theirs() -> None:
-    assert frozenset({8472}) == OVERLAY_PORTS
+    assert frozenset({8472, 4789}) == OVERLAY_PORTS
     assert {mode: [around(mode, f.version) for f in FAMILIES] for mode in NETWORK_MODES} == {
         "vxlan": [50, 70],
         "routed": [0, 0],

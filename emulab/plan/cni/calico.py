@@ -1,0 +1,169 @@
+"""Calico: a link for each pod, whose router answers for every address, and blocks of addresses routed to nodes. Pure.
+
+* The node's end of a pod's link is `cali` and eleven digits of the SHA-1 of its name, and has the MAC address
+  ee:ee:ee:ee:ee:ee on all of them. The pod has an address alone (/32), and its gateway 169.254.1.1, which nobody has:
+  proxy ARP answers for it (cni-plugin/pkg/dataplane/linux/dataplane_linux.go). In IPv6 the gateway is the link-local
+  address of the node's end.
+* A node has addresses in blocks of 64. It takes another one when those that it has are full; each is a route on all
+  other nodes, and nothing at all on its own where no pod has the address (felix/dataplane/linux/route_mgr.go).
+* The first address of a node's first block is that of its end of the tunnel.
+* What pods send to others than pods leaves with the node's address (natOutgoing; felix/rules/nat.go), and what the node
+  itself sends into the tunnel by another address of its own with that of the tunnel.
+
+The real one takes blocks anywhere in the pods' network; here those of a node are of its `podCIDR`, so none is borrowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from ipaddress import ip_address, ip_interface
+
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.podnetworks import block_of
+from emulab.kinds.registry import POD
+from emulab.model.addresses import IPNetwork
+from emulab.model.families import IPV4, IPV6, Family, family_of
+from emulab.model.objects import Object
+from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
+from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, pod_link
+from emulab.plan.draft import Draft, mac
+from emulab.plan.kept import PlanSource
+from emulab.plan.links import Address, ProxyArp, Route, Vxlan
+from emulab.plan.rules.meaning import SNAT, Meaning, meant
+from emulab.plan.state import Collection, Mesh, Place, Ruleset, Way
+
+NAME = "calico"
+ROUTERS = {IPV4: ip_address("169.254.1.1"), IPV6: ip_address("fe80::ecee:eeff:feee:eeee")}
+"""The pods' gateway; that of IPv6 is what the kernel makes of ROUTER_MAC (RFC 4291, appendix A)."""
+ROUTER_MAC = "ee:ee:ee:ee:ee:ee"
+PORT, VNI = 4789, 4096
+VXLAN_DEVICES = {IPV4: "vxlan.calico", IPV6: "vxlan-v6.calico"}
+MASQUERADED, KNOWN = (
+    {IPV4: "cali40masq-ipam-pools", IPV6: "cali60masq-ipam-pools"},
+    {
+        IPV4: "cali40all-ipam-pools",
+        IPV6: "cali60all-ipam-pools",
+    },
+)
+
+
+def link_name(identity: str) -> str:
+    """The node's end of a pod's link, by what tells the pod from others: `NAMESPACE.NAME~…`."""
+    return "cali" + hashlib.sha1(identity.partition("~")[0].encode(), usedforsecurity=False).hexdigest()[:11]
+
+
+def plan_vxlan(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """Every node's end of the tunnel."""
+    device = VXLAN_DEVICES[family]
+    for node in nodes:
+        tunnel = node.pod_range(family).network_address
+        own_mac, address = mac(node.name, device), node.address(family)
+        mtu = cluster.mtu - cluster.overhead
+        draft.add(Vxlan(node.name, device, own_mac, mtu, VNI, address, PORT, "eth0"))
+        draft.address(node.name, device, tunnel)
+
+
+def plan_blocks_in_vxlan(
+    draft: Draft, source: PlanSource, nodes: Sequence[Node], cluster: Cluster, family: Family
+) -> None:
+    """The ways to other nodes' blocks: by their ends of the tunnel."""
+    blocks = _blocks(source, nodes, family)
+    device, ways = VXLAN_DEVICES[family], _vxlan_ways(tuple(nodes), blocks, family)
+    _plan_blocks(draft, nodes, blocks, device, ways, family)
+
+
+_Blocks = tuple[tuple[IPNetwork, ...], ...]
+"""Of each node, in the order of the nodes."""
+
+
+def _blocks(source: PlanSource, nodes: Sequence[Node], family: Family) -> _Blocks:
+    """The first block of each node, and those that its pods have addresses of."""
+    found = {node.name: {block_of(NAME, node.pod_range(family).network_address)} for node in nodes}
+    for name, networks in source.facts(POD, _blocks_of_pod).values():
+        if name in found:
+            found[name].update(n for n in networks if n.version == family.version)
+    return tuple(tuple(sorted(found[node.name])) for node in nodes)
+
+
+def _blocks_of_pod(pod: Object) -> tuple[str, tuple[IPNetwork, ...]] | None:
+    """A Pod's node, and the blocks of its addresses."""
+    if pod.spec.get("hostNetwork") or not pod.spec.get("nodeName"):
+        return None
+    addresses = [ip_address(e["ip"]) for e in pod.status.get("podIPs") or ()]
+    return (pod.spec["nodeName"], tuple(block_of(NAME, a) for a in addresses)) if addresses else None
+
+
+@lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
+def _vxlan_ways(nodes: tuple[Node, ...], blocks: _Blocks, family: Family) -> Mapping[str, Way]:
+    device, found = VXLAN_DEVICES[family], dict[str, Way]()
+    for node, (first, *others) in zip(nodes, blocks, strict=True):
+        end, address = node.pod_range(family).network_address, node.address(family)
+        found[node.name] = Way(first, address, mac(node.name, device))
+        for block in others:
+            found[f"{node.name} {block}"] = Way(block, address, via=end, owner=node.name)
+    return found
+
+
+def _plan_blocks(
+    draft: Draft,
+    nodes: Sequence[Node],
+    blocks: _Blocks,
+    link: str,
+    ways: Mapping[str, Way],
+    family: Family,
+) -> None:
+    for node, own in zip(nodes, blocks, strict=True):
+        draft.rules(node.name, Mesh(node.name, link, ways), family)
+        for block in own:
+            draft.add(Route(node.name, block, type="blackhole"))
+
+
+def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:
+    """A pod's veth pair; its router answers for all addresses."""
+    pod, interface, link = place.namespace, place.interface, link_name(identity)
+    pod_link(draft, place, node, link, cluster, mtu, own_mac=ROUTER_MAC)
+    for address in addresses_of(place, cluster):
+        family = family_of(address)
+        router = ROUTERS[family]
+        draft.add(
+            Route(node.name, family.host(address), link),
+            Address(pod, interface, ip_interface(address)),
+            Route(pod, family.everything, interface, router),
+        )
+        if family is IPV4:
+            draft.add(ProxyArp(node.name, link), Route(pod, family.host(router), interface))
+
+
+def masquerade(cluster: Cluster, family: Family) -> Ruleset:
+    """natOutgoing, and the tunnel's address for what the node sends into it."""
+    ip, all_pods, masqueraded = family.nft, KNOWN[family], MASQUERADED[family]
+    pools = dict.fromkeys(map(str, cluster.pods_of(family)), "")
+    declaration = f"type {family.nft_address} ; flags interval ;"
+    sets = {name: Collection("set", declaration, pools) for name in (masqueraded, all_pods)}
+    outgoing = f"{ip} saddr @{masqueraded} {ip} daddr != @{all_pods} masquerade fully-random"
+    devices = [VXLAN_DEVICES[family]] if cluster.network_mode == "vxlan" else []
+    own = [
+        f'oifname "{device}" fib saddr . oif type != local fib saddr type local masquerade fully-random'
+        for device in devices
+    ]
+    chains = {
+        "nat-cali-nat-outgoing": ("", meant(outgoing, Meaning("CNI plug-in", SNAT))),
+        "nat-POSTROUTING": (
+            "{ type nat hook postrouting priority 110 ; policy accept ; }",
+            "jump nat-cali-nat-outgoing",
+            *(meant(rule, Meaning("CNI plug-in", SNAT)) for rule in own),
+        ),
+    }
+    return Ruleset(ip, NAME, chains, sets)
+
+
+PLUGIN = Plugin(
+    name=NAME,
+    modes={"vxlan": NetworkMode(plan_vxlan, plan_blocks_in_vxlan, ports=frozenset({PORT}))},
+    plan_pod=plan_pod,
+    way_in=link_name,
+    masquerade=masquerade,
+    tables=frozenset({NAME, HOST_PORT_TABLE}),
+)
