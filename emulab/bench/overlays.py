@@ -1,4 +1,4 @@
-"""`emulab bench overlay`: what each way of pods' networks costs between nodes, against none."""
+"""`emulab bench overlay`: what each network of pods costs between nodes, against one that adds nothing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,33 @@ from emulab.bench.processors import ProcessorShares
 from emulab.bench.rounds import TellProgress, TurnSchedule, by_turns
 from emulab.bench.stage import stages
 from emulab.bench.versus import ratio_widths
-from emulab.kinds.emulab.cluster import MODES
+from emulab.errors import UserError
+from emulab.kinds.emulab.podnetworks import NETWORKS
 
 OVERLAY = "overlay"
-NONE = "routed"
-"""The mode without an overlay: the nodes have routes to each other's pods."""
+NONE = "flannel-routed"
+"""That without an overlay or a bridge: the nodes have routes to each other's pods."""
 WAY = "pod to pod"
-VARIED = (("network", "mode"),)
+VARIED = (("network", "plugin"), ("network", "mode"))
+
+_EVERY: Mapping[str, dict[str, str]] = {
+    f"{plugin}-{mode}": {"plugin": plugin, "mode": mode}
+    for plugin, modes in NETWORKS.items()
+    for mode in modes
+}
+"""By plug-in and mode, what a Cluster says: who adds one has it measured."""
 
 
-def modes() -> list[str]:
-    """All that a Cluster may have, that without an overlay first: who adds one has it measured."""
-    return [NONE, *(mode for mode in MODES["network.mode"] if mode != NONE)]
+def chosen(names: Sequence[str] = ()) -> Mapping[str, dict[str, str]]:
+    """Those that are asked for, each a plug-in, with all of its modes, or one mode of it; all without any. The one that
+    they are compared with is the first. Raises UserError."""
+    found = {NONE: _EVERY[NONE]}
+    for name in names or _EVERY:
+        meant = {one: said for one, said in _EVERY.items() if name in (one, said["plugin"])}
+        if not meant:
+            raise UserError(f"there is no network {name!r}; there are {', '.join([*NETWORKS, *_EVERY])}")
+        found |= meant
+    return found
 
 
 class OverlayPlan(NamedTuple):
@@ -36,12 +51,15 @@ class OverlayPlan(NamedTuple):
     seed: int
     timeout: float
     tell: TellProgress
+    networks: Sequence[str] = ()
 
 
 async def run(plan: OverlayPlan) -> BenchOutcome:
-    """Builds a lab of each mode, measures, and takes them down. Raises EmulabError."""
-    texts = {mode: worlds.world(plan.given, {"network": {"mode": mode}}) for mode in modes()}
-    optional = [mode for mode in texts if mode != NONE]
+    """Builds a lab of each network, measures, and takes them down. Raises EmulabError."""
+    texts = {
+        name: worlds.world(plan.given, {"network": said}) for name, said in chosen(plan.networks).items()
+    }
+    optional = [name for name in texts if name != NONE]
     async with stages(texts, plan.shares, plan.timeout, plan.tell, optional) as (labs, problems):
         ways = []
         for stage in labs.values():
@@ -64,7 +82,7 @@ async def run(plan: OverlayPlan) -> BenchOutcome:
         machine=await asyncio.to_thread(machine, *plan.shares),
         ways={WAY: "from pod to pod of another node, without a Service"},
         notes=[
-            *(f"{mode} can't be measured here: {why}" for mode, why in problems.items()),
+            *(f"{name} can't be measured here: {why}" for name, why in problems.items()),
             *measured.notes,
         ],
     )

@@ -84,15 +84,16 @@ async def test_overlays_are_compared_and_told_beside_a_baseline(tmp_path: Path) 
     """The baseline is of a run in which all was many times better, but for the machine itself."""
     better = {"p50": 1e-6, "requests": 1e14, "throughput": 1e12}
     ways = {"pod to pod": {name: [value] * 12 for name, value in better.items()}}
-    samples = {"vxlan": ways, "reference": {"loopback": {"p50": [60.0] * 12}}}
+    samples = {"flannel-vxlan": ways, "reference": {"loopback": {"p50": [60.0] * 12}}}
     before = tmp_path / "before.json"
     before.write_text(json.dumps({"benchmark": "overlay", "version": 1, "samples": samples}))
-    status, told = await bench("overlay", "--for", "1s", "--baseline", str(before))
-    assert told["subjects"][0] == "routed" and "vxlan" in told["subjects"]
+    only = ("--networks", "flannel,bridge")
+    status, told = await bench("overlay", *only, "--for", "1s", "--baseline", str(before))
+    assert told["subjects"] == ["flannel-routed", "flannel-vxlan", "bridge-routed"]
     lines = {(one["subject"], one["measure"]): one for one in told["figures"]}
-    assert lines["vxlan", "throughput"]["value"] > 0 and "ratio" in lines["vxlan", "p50"]
+    assert lines["flannel-vxlan", "throughput"]["value"] > 0 and "ratio" in lines["flannel-vxlan", "p50"]
     assert status == 1 and told["baseline"]["better"] == []
-    assert "vxlan, pod to pod: latency, p50 is" in told["baseline"]["worse"][0]
+    assert "flannel-vxlan, pod to pod: latency, p50 is" in told["baseline"]["worse"][0]
 
 
 async def test_two_clusters_are_compared(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ _MOST_RATE = 100_000.0
 _LAST_ANSWERS = 5.0  # seconds
 _OWN = {
     "only": "compare",
+    "networks": "overlay",
     "rate": "load",
     "arrivals": "load",
     "connections": "load",
@@ -44,6 +45,7 @@ EPILOG = """\
   emulab bench path                                    # what each layer of a request's way adds
   emulab bench compare nftables.yaml iptables.yaml     # two files, each with a Cluster
   emulab bench load http://shop.example.com/ --rate 500 --for 60s
+  emulab bench overlay --networks calico,kindnet --for 30s
   emulab bench overlay -o json > now.json; emulab bench overlay --baseline now.json
 
 Labs of their own are built but by load, which loads one that is up. Exit status 1: something got worse than the
@@ -78,6 +80,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what an earlier run printed with -o json; status 1 when something got worse",
     )
     add("--tolerance", type=_percent, default=5.0, metavar="PERCENT", help="by how much it may (default: 5)")
+    add(
+        "--networks",
+        metavar="NAMES",
+        help="of overlay: the networks of pods that are measured, with commas: plug-ins, as calico, or one mode of "
+        "them, as calico-vxlan (default: all)",
+    )
     add("--only", metavar="WAYS", help="of compare: the ways that are measured, with commas (default: all)")
     add(
         "--rate",
@@ -305,10 +313,15 @@ def _overlay(options: argparse.Namespace, old: Mapping[str, Any] | None) -> int:
     from emulab.bench import overlays
 
     given = _given(options.words, "overlay", overlays.VARIED)
+    names = [name.strip() for name in options.networks.split(",")] if options.networks else []
+    try:
+        overlays.chosen(names)
+    except UserError as error:
+        raise UsageError(f"--networks: {error}") from None
 
     def measure(schedule: TurnSchedule, shares: ProcessorShares, tell: TellProgress) -> Any:
         return overlays.run(
-            overlays.OverlayPlan(given, schedule, shares, options.seed, _ready(options), tell)
+            overlays.OverlayPlan(given, schedule, shares, options.seed, _ready(options), tell, names)
         )
 
     return _by_turns(options, old, measure)
