@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_network
 from typing import Any
 
-from emulab.kinds.emulab.podnetworks import NETWORKS
+from emulab.kinds.emulab.podnetworks import NETWORKS, carries
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4, IPV6, Family, family_of
@@ -14,8 +14,10 @@ from emulab.model.sources import Source
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import World
 
-POD_NETWORKS = [f"{plugin}-{mode}" for plugin, modes in NETWORKS.items() for mode in modes]
-"""Every network of pods: plug-in and mode."""
+POD_NETWORKS = [
+    f"{plugin}-{mode}" for plugin, modes in NETWORKS.items() for mode in modes if carries(mode, 6)
+]
+"""Every network of pods that has both families: plug-in and mode."""
 EVERY = [
     *((mode, POD_NETWORKS[0]) for mode in MODES),
     *((next(iter(MODES)), network) for network in POD_NETWORKS[1:]),

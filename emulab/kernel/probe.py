@@ -25,6 +25,7 @@ from emulab.kernel import delaytrial, libc, plugins
 from emulab.kernel.cgroups.hierarchies import NO_MOUNT, NOT_OURS, hierarchies
 from emulab.kernel.containers.attempts import attempts as containers
 from emulab.kernel.network import KernelNetwork
+from emulab.kernel.networkneeds import NEEDS
 from emulab.kernel.processes import isolate
 from emulab.kernel.rules import iptables, ipvs, nft
 from emulab.plan.links import Address, Bridge, Dummy, Item, Veth, Vxlan
@@ -132,7 +133,7 @@ def _try_all() -> Iterator[Feature]:
     for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check), (_SCTP, _sctp)):
         yield _try(check, work) if not lab.problem else _untried(check)
     yield _delays() if not lab.problem else _untried(_DELAYS)
-    for name, purpose, remedy, attempt in containers():
+    for name, purpose, remedy, attempt in (*containers(), *NEEDS.values()):
         check = Feature(name, purpose, False, remedy)
         yield _try(check, attempt) if not lab.problem else _untried(check)
 

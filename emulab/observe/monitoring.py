@@ -83,7 +83,7 @@ def line_of(event: PacketEvent, name: Naming, wide: bool) -> str:
     text = f"{clock} {where:<{_PLACE}} {mark} {source} → {destination}  {event.detail}"
     if event.encapsulation is not None:
         e = event.encapsulation
-        text += f", in {e.type.upper()} {e.vni} {e.outer_source} → {e.outer_destination}"
+        text += f", in {e.name} {e.outer_source} → {e.outer_destination}"
     if event.reason:
         text += f", DROPPED: {event.reason}" + (f" in {event.location}" if event.location else "")
     return text

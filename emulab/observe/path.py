@@ -29,10 +29,15 @@ EVENTS = (
 class Encapsulation:
     """The outer header of an encapsulated packet."""
 
-    type: str  # vxlan
-    vni: int
+    type: str  # vxlan | ipip
+    vni: int | None  # of VXLAN
     outer_source: str
     outer_destination: str
+
+    @property
+    def name(self) -> str:
+        """What a packet is in, in words: `VXLAN 1`, `IPIP`."""
+        return self.type.upper() if self.vni is None else f"{self.type.upper()} {self.vni}"
 
     def to_json(self) -> dict[str, Any]:
         return {

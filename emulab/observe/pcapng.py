@@ -161,7 +161,9 @@ def _comment(hop: Hop) -> str:
         parts.append(hop.detail)
     if hop.encapsulation:
         e = hop.encapsulation
-        parts.append(f"{e.type} vni {e.vni}, {e.outer_source} → {e.outer_destination}")
+        parts.append(
+            f"{e.type}{'' if e.vni is None else f' vni {e.vni}'}, {e.outer_source} → {e.outer_destination}"
+        )
     if hop.rule:
         parts.append(f"rule: {hop.rule}")
     if hop.conntrack:

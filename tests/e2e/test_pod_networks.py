@@ -101,7 +101,19 @@ KNOWN = {
         first=1,
     ),
 }
+KNOWN["calico-ipip"] = KNOWN["calico-vxlan"]._replace(
+    families="[IPv4]",
+    mtu=1480,
+    routes=("10.244.1.1 dev {web} scope link", "10.244.2.0/26 via 10.0.0.12 dev tunl0 onlink"),
+    routes6=(),
+    hops=("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
+    itself="10.244.1.0",  # of the first link that has an address: tunl0 was there before eth0
+)
 """By plug-in and mode; flannel's are those of all other tests."""
+
+NEEDING = {"calico-ipip"}
+"""Those that need more than this machine's kernel may have."""
+PARAMETERS = [pytest.param(name, marks=[pytest.mark.vm] if name in NEEDING else []) for name in KNOWN]
 
 WORLD = (
     pod("web", "node1", ports="{name: http, containerPort: 8080, hostPort: 8888}")
@@ -123,7 +135,7 @@ spec:
 """
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=KNOWN)
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=PARAMETERS)
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     plugin, _, mode = request.param.partition("-")
     network = f"{{plugin: {plugin}, mode: {mode}, families: {KNOWN[request.param].families}}}"

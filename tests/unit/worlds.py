@@ -9,7 +9,7 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.sources import Source
-from emulab.plan.links import Address, Bridge, ForwardingEntry, Item, Neighbour, Route, Veth, Vxlan
+from emulab.plan.links import Address, Bridge, ForwardingEntry, Ipip, Item, Neighbour, Route, Veth, Vxlan
 from emulab.plan.mesh import expanded
 from emulab.plan.state import Network, World
 
@@ -32,7 +32,9 @@ def items(network: Network, kind: type[T], namespace: str = "") -> list[T]:
 def links(network: Network, namespace: str) -> set[str]:
     """The names of a namespace's links."""
     found = {
-        i.name for i in network.items if i.namespace == namespace and isinstance(i, Bridge | Veth | Vxlan)
+        i.name
+        for i in network.items
+        if i.namespace == namespace and isinstance(i, Bridge | Ipip | Veth | Vxlan)
     }
     return found | {i.peer for i in items(network, Veth) if i.peer_namespace == namespace}
 
@@ -109,6 +111,8 @@ class Walker:
         return found[0]
 
     def _tunnel(self, namespace: str, link: str, hop: Any) -> str:
+        if any((i.namespace, i.name) == (namespace, link) for i in items(self._network, Ipip)):
+            return self.walk(namespace, str(hop))[-1]  # the next hop is the node
         (mac,) = [
             n.mac for n in items(self._network, Neighbour, namespace) if (n.link, n.address) == (link, hop)
         ]

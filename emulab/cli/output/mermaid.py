@@ -82,9 +82,7 @@ class _Diagram:
         return statements
 
     def _arrow(self, start: str, hop: Hop) -> list[str]:
-        tunnel = (
-            f" (in {hop.encapsulation.type.upper()} {hop.encapsulation.vni})" if hop.encapsulation else ""
-        )
+        tunnel = f" (in {hop.encapsulation.name})" if hop.encapsulation else ""
         text = escape((hop.detail or hop.protocol.upper()) + tunnel)
         return [self._ids[start], ARROWS.get(hop.direction, "->>"), f"{self._ids[hop.place]}: {text}"]
 

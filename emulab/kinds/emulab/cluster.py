@@ -14,7 +14,14 @@ from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.conntrack import conntrack, duration
 from emulab.kinds.emulab.nodecapacity import capacity
 from emulab.kinds.emulab.plugins import chain, first_of, no_chain
-from emulab.kinds.emulab.podnetworks import NETWORK_MODES, around, its_own_mode, mode_of, network_plugin
+from emulab.kinds.emulab.podnetworks import (
+    NETWORK_MODES,
+    around,
+    carries,
+    its_own_mode,
+    mode_of,
+    network_plugin,
+)
 from emulab.kinds.images import DNS_ENGINES, ENGINES
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
@@ -130,6 +137,14 @@ def _in_words(versions: Iterable[int]) -> str:
     return " and ".join(f"IPv{version}" for version in versions)
 
 
+def _carried(spec: dict[str, Any]) -> Problems:
+    """The mode of the network carries all families."""
+    mode = mode_of(spec.get("network") or {})
+    if all(carries(mode, net.version) for net in _ranges(spec)[0]):
+        return ()
+    return wrong(f"{mode} carries IPv4 alone, and pods have IPv6, too", "network", "mode")
+
+
 _WORDS = {"vxlan": "VXLAN"}
 _IPV6_MTU = 1280  # RFC 8200 section 5: a link that carries less can't have IPv6
 
@@ -140,6 +155,8 @@ def _wide_enough(spec: dict[str, Any]) -> Problems:
     if 6 not in (net.version for net in _ranges(spec)[0]) or "mtu" not in network:
         return ()
     mode = mode_of(network)
+    if not carries(mode, 6):
+        return ()  # said already
     taken = around(mode, 6)
     if network["mtu"] - taken >= _IPV6_MTU:
         return ()
@@ -332,7 +349,7 @@ cluster_spec = mapping(
             closed=True,
         ),
     },
-    rules=(_same_families, _apart_from_outside, _pods_and_services_apart, _nodes_fit, _wide_enough),
+    rules=(_same_families, _apart_from_outside, _pods_and_services_apart, _nodes_fit, _carried, _wide_enough),
     closed=True,
 )
 

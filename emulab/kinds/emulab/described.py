@@ -82,7 +82,8 @@ _CLUSTER = {
         "mode": OwnField(
             "string",
             "How packets travel between nodes. `vxlan`: in those of an overlay; `routed`: as they are, by routes that "
-            "the nodes have to each other. By default the first that the plug-in has",
+            "the nodes have to each other; `ipip`: in those of IP in IP. flannel has vxlan and routed, calico vxlan "
+            "and ipip, the others routed alone; by default it is a plug-in's first",
             "vxlan",
         ),
         "families": OwnField(

@@ -18,7 +18,7 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed"),
     "bridge": ("routed",),
     "kindnet": ("routed",),
-    "calico": ("vxlan",),
+    "calico": ("vxlan", "ipip"),
 }
 """The modes of each plug-in: how what its pods send each other travels between nodes. The first is its default."""
 
@@ -29,8 +29,9 @@ NETWORK_MODES = tuple(dict.fromkeys(mode for modes in NETWORKS.values() for mode
 _AROUND: Mapping[str, Mapping[int, int]] = {
     "vxlan": {4: 50, 6: 70},  # Ethernet, IP, UDP, VXLAN (RFC 7348)
     "routed": {4: 0, 6: 0},
+    "ipip": {4: 20},  # IP (RFC 2003)
 }
-"""Bytes around a packet between nodes, by the version of their addresses."""
+"""Bytes around a packet between nodes, by the version of their addresses; a version that is missing isn't carried."""
 
 _BLOCKS: Mapping[str, Mapping[int, int]] = {"calico": {4: 26, 6: 122}}
 """Prefix lengths of the blocks in which a plug-in's nodes have addresses, by the version of these."""
@@ -57,6 +58,11 @@ def ranges_of(plugin: str, network: IPNetwork) -> Iterator[tuple[IPNetwork, int,
 def around(mode: str, version: int) -> int:
     """Bytes that a mode puts around a packet between nodes whose addresses are of this version of IP."""
     return _AROUND[mode][version]
+
+
+def carries(mode: str, version: int) -> bool:
+    """Whether a mode carries packets of this version of IP."""
+    return version in _AROUND[mode]
 
 
 def network_plugin(value: Any) -> Problems:

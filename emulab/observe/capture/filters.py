@@ -30,13 +30,15 @@ _FRAGMENT, _PROTOCOL = {IPV4: _IP_HEADER + 6}, {IPV4: _IP_HEADER + 9, IPV6: _IP_
 _ETH_P_ARP = 0x0806
 _FRAGMENT_OFFSET = 0x1FFF  # zero in a first or only fragment, the one with the ports
 _DNS = 53
+_IPIP = 4  # what has an IPv4 header in another one (RFC 2003)
 _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 
 ClassicInstruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 
 def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
-    """Keeps the first `snap` bytes of the families' packets with ICMP, TCP or UDP in them, and of ARP for IPv4.
+    """Keeps the first `snap` bytes of the families' packets with ICMP, TCP or UDP in them, and of ARP and IP in IP for
+    IPv4.
 
     With `ports`, TCP and UDP only from or to one of them or 53 (DNS), and no later fragments, which have no ports;
     the outer packets of an overlay are then kept only if its port is among them. What has extension headers in IPv6
@@ -59,6 +61,7 @@ def _packets(family: Family, ports: list[int] | None, snap: int) -> list[Classic
     code: list[ClassicInstruction] = [
         (_LD_BYTE, 0, 0, _PROTOCOL[family]),
         *_return_if(family.icmp_number, snap),
+        *(_return_if(_IPIP, snap) if family is IPV4 else ()),
         (_JUMP_EQUAL, 2, 0, socket.IPPROTO_TCP),
         (_JUMP_EQUAL, 1, 0, socket.IPPROTO_UDP),
         (_RETURN, 0, 0, 0),

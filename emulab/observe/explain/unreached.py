@@ -214,7 +214,7 @@ def _vanished(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     route = case.route(last.place, hop)
     following = (route.gateway or hop) if route else hop
     who = case.named_address(following)
-    inside = " inside VXLAN" if last.encapsulation else ""
+    inside = f" inside {last.encapsulation.type.upper()}" if last.encapsulation else ""
     text = f"{what(stop)} to {to(last.flow)} left {last.place} on {last.interface}{inside} and never came to {who}"
     dead = _dead(case, last.place, following, route)
     if dead is not None:
@@ -259,13 +259,22 @@ def _misled(case: Case, stop: Stop) -> Diagnosis | None:
         return None
     sender = case.named_address(last.encapsulation.outer_source)
     at = case.place_of(case.whose(last.encapsulation.outer_source)) or last.place
+    kind = last.encapsulation.type
+    entry, name, command = _ENTRIES[kind]
     text = (
-        f"{what(stop)} to {to(last.flow)} ({whose.text}) was sent to {last.place} inside VXLAN, and not to {node}:"
-        f" the forwarding entry (FDB) of {sender} for {node} is wrong; {last.place} dropped it"
+        f"{what(stop)} to {to(last.flow)} ({whose.text}) was sent to {last.place} inside {kind.upper()}, and not to"
+        f" {node}: the {entry} of {sender} for {node} is wrong; {last.place} dropped it"
     )
-    look = case.inside(at, "bridge fdb show")
+    look = case.inside(at, command)
     remedy = f"lead the entry of {node} to {node}'s own address: {look}"
-    return Diagnosis(Failure(at, "misled", text, remedy, f"FDB of {at}"), last)
+    return Diagnosis(Failure(at, "misled", text, remedy, f"{name} of {at}"), last)
+
+
+_ENTRIES = {
+    "vxlan": ("forwarding entry (FDB)", "FDB", "bridge fdb show"),
+    "ipip": ("route", "routes", "ip route show dev tunl0"),
+}
+"""What leads packets to a node, by what they are in: in words, for short, and the command that shows it."""
 
 
 def _no_port(case: Case, packet: Packet, came: str) -> Failure | None:

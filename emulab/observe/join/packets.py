@@ -1,4 +1,4 @@
-"""From frames to packets: Ethernet, ARP, IPv4, IPv6, TCP, UDP, ICMP, and what VXLAN carries.
+"""From frames to packets: Ethernet, ARP, IPv4, IPv6, TCP, UDP, ICMP, and what VXLAN and IP in IP carry.
 
 A packet keeps what a trace joins and shows, and nothing else. `identity` is what survives address translation and
 encapsulation: the IP identification, which tells what is sent again from what is seen again (a connected socket
@@ -27,6 +27,7 @@ from emulab.observe.path import Encapsulation
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 VXLAN_PORTS = frozenset({8472, 4789})
 _IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
+_IPIP = 4  # an IPv4 header in another one (RFC 2003)
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, IPV4.icmp_number, IPV6.icmp_number
 _NUMBERS = {"icmp": b"\x01", "tcp": b"\x06", "udp": b"\x11"}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
@@ -145,6 +146,10 @@ def glance(data: bytes) -> tuple[bytes, bytes] | None:
     if len(data) > 76 and data[23] == _UDP and data[36:38] in _VXLAN and data[42] & 0x08:
         at = 64
         if data[62:65] != _PLAIN_IPV4:
+            return None
+    elif len(data) > 34 and data[23] == _IPIP:
+        at = 34
+        if data[34] != _PLAIN_IPV4[2]:
             return None
     protocol = data[at + 9 : at + 10]
     if data[at + 6 : at + 8] not in _WHOLE or len(data) < at + _LEAST.get(protocol, 1 << 16):
@@ -284,6 +289,8 @@ def _packet(
         flow = Flow("udp", source, sport, destination, dport)
         identity = ("udp", identification, size, payload[:_IDENTIFYING])
         return Packet(*where, flow, identity, outer, *network, size=size, payload=payload)
+    if protocol == _IPIP and outer is None:
+        return _packet(number, frame, data, body, _ipv4, Encapsulation("ipip", None, source, destination))
     if protocol not in (_ICMP, _ICMPV6):
         return None
     kind = data[body], data[body + 1]

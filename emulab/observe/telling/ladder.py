@@ -256,7 +256,7 @@ class _Teller:
         self._tunnel = tunnel
         if tunnel is None:
             return []
-        name = f"in {tunnel.type.upper()} {tunnel.vni}"
+        name = f"in {tunnel.name}"
         same = tunnel == before
         return [("", name if same else f"{name}, {tunnel.outer_source} → {tunnel.outer_destination}")]
 

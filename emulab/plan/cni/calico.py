@@ -30,7 +30,7 @@ from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, pod_link
 from emulab.plan.draft import Draft, mac
 from emulab.plan.kept import PlanSource
-from emulab.plan.links import Address, ProxyArp, Route, Vxlan
+from emulab.plan.links import Address, Ipip, ProxyArp, Route, Vxlan
 from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Collection, Mesh, Place, Ruleset, Way
 
@@ -39,6 +39,7 @@ ROUTERS = {IPV4: ip_address("169.254.1.1"), IPV6: ip_address("fe80::ecee:eeff:fe
 """The pods' gateway; that of IPv6 is what the kernel makes of ROUTER_MAC (RFC 4291, appendix A)."""
 ROUTER_MAC = "ee:ee:ee:ee:ee:ee"
 PORT, VNI = 4789, 4096
+IPIP_DEVICE = "tunl0"
 VXLAN_DEVICES = {IPV4: "vxlan.calico", IPV6: "vxlan-v6.calico"}
 MASQUERADED, KNOWN = (
     {IPV4: "cali40masq-ipam-pools", IPV6: "cali60masq-ipam-pools"},
@@ -74,6 +75,22 @@ def plan_blocks_in_vxlan(
     _plan_blocks(draft, nodes, blocks, device, ways, family)
 
 
+def plan_ipip(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """Every node's device of IP in IP."""
+    for node in nodes:
+        draft.add(Ipip(node.name, cluster.mtu - cluster.overhead, IPIP_DEVICE))
+        draft.address(node.name, IPIP_DEVICE, node.pod_range(family).network_address)
+
+
+def plan_blocks_in_ipip(
+    draft: Draft, source: PlanSource, nodes: Sequence[Node], cluster: Cluster, family: Family
+) -> None:
+    """The ways to other nodes' blocks: by the nodes' own addresses, to which the device sends."""
+    blocks = _blocks(source, nodes, family)
+    ways = _ipip_ways(tuple(nodes), blocks, family)
+    _plan_blocks(draft, nodes, blocks, IPIP_DEVICE, ways, family)
+
+
 _Blocks = tuple[tuple[IPNetwork, ...], ...]
 """Of each node, in the order of the nodes."""
 
@@ -103,6 +120,17 @@ def _vxlan_ways(nodes: tuple[Node, ...], blocks: _Blocks, family: Family) -> Map
         found[node.name] = Way(first, address, mac(node.name, device))
         for block in others:
             found[f"{node.name} {block}"] = Way(block, address, via=end, owner=node.name)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _ipip_ways(nodes: tuple[Node, ...], blocks: _Blocks, family: Family) -> Mapping[str, Way]:
+    found = dict[str, Way]()
+    for node, (first, *others) in zip(nodes, blocks, strict=True):
+        address = node.address(family)
+        found[node.name] = Way(first, address, via=address)
+        for block in others:
+            found[f"{node.name} {block}"] = Way(block, address, via=address, owner=node.name)
     return found
 
 
@@ -143,17 +171,14 @@ def masquerade(cluster: Cluster, family: Family) -> Ruleset:
     declaration = f"type {family.nft_address} ; flags interval ;"
     sets = {name: Collection("set", declaration, pools) for name in (masqueraded, all_pods)}
     outgoing = f"{ip} saddr @{masqueraded} {ip} daddr != @{all_pods} masquerade fully-random"
-    devices = [VXLAN_DEVICES[family]] if cluster.network_mode == "vxlan" else []
-    own = [
-        f'oifname "{device}" fib saddr . oif type != local fib saddr type local masquerade fully-random'
-        for device in devices
-    ]
+    device = VXLAN_DEVICES[family] if cluster.network_mode == "vxlan" else IPIP_DEVICE
+    own = f'oifname "{device}" fib saddr . oif type != local fib saddr type local masquerade fully-random'
     chains = {
         "nat-cali-nat-outgoing": ("", meant(outgoing, Meaning("CNI plug-in", SNAT))),
         "nat-POSTROUTING": (
             "{ type nat hook postrouting priority 110 ; policy accept ; }",
             "jump nat-cali-nat-outgoing",
-            *(meant(rule, Meaning("CNI plug-in", SNAT)) for rule in own),
+            meant(own, Meaning("CNI plug-in", SNAT)),
         ),
     }
     return Ruleset(ip, NAME, chains, sets)
@@ -161,7 +186,10 @@ def masquerade(cluster: Cluster, family: Family) -> Ruleset:
 
 PLUGIN = Plugin(
     name=NAME,
-    modes={"vxlan": NetworkMode(plan_vxlan, plan_blocks_in_vxlan, ports=frozenset({PORT}))},
+    modes={
+        "vxlan": NetworkMode(plan_vxlan, plan_blocks_in_vxlan, ports=frozenset({PORT})),
+        "ipip": NetworkMode(plan_ipip, plan_blocks_in_ipip, protocols=frozenset({4}), needs=("ipip",)),
+    },
     plan_pod=plan_pod,
     way_in=link_name,
     masquerade=masquerade,

@@ -49,10 +49,15 @@ class NetworkMode:
     """Adds what follows from the addresses that pods have."""
     ports: frozenset[int] = frozenset()
     """UDP ports whose packets carry others."""
+    protocols: frozenset[int] = frozenset()
+    """Protocols of IP whose packets carry others."""
+    needs: tuple[str, ...] = ()
+    """What of the kernel beside what every lab needs, as `emulab.kernel.probe` calls it."""
 
     def packets(self) -> list[str]:
         """How rules say what carries others."""
-        return [f"meta l4proto udp udp dport {port}" for port in sorted(self.ports)]
+        by_port = [f"meta l4proto udp udp dport {port}" for port in sorted(self.ports)]
+        return [*by_port, *(f"meta l4proto {protocol}" for protocol in sorted(self.protocols))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from emulab.plan.links.detached import Detached
 from emulab.plan.links.dummy import Dummy
 from emulab.plan.links.forwarding import ForwardingEntry
 from emulab.plan.links.hairpin import Hairpin
+from emulab.plan.links.ipip import Ipip
 from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.proxyarp import ProxyArp
@@ -35,6 +36,7 @@ __all__ = [
     "Dummy",
     "ForwardingEntry",
     "Hairpin",
+    "Ipip",
     "Item",
     "Neighbour",
     "NextHop",
@@ -53,6 +55,7 @@ KINDS: list[type[Item]] = [
     Bridge,  # a veth names its bridge when it is born
     Veth,
     Vxlan,  # names its underlay device
+    Ipip,
     Dummy,
     Segmentation,
     Checksums,

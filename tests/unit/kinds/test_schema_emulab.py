@@ -9,10 +9,12 @@ from manifest_texts import accepted, described, refused
 
 from emulab.kinds.emulab.cluster import MAX_NODES, MODES
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import NETWORKS
+from emulab.kinds.emulab.podnetworks import NETWORKS, carries
 
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
+
+POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in modes]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
         ),
         (
             {"network": {"plugin": "flannel", "mode": "vlan"}},
-            'network.mode: "vlan" is not one of vxlan, routed',
+            'network.mode: "vlan" is not one of vxlan, routed, ipip',
         ),
         (
             {"network": {"plugin": "bridge", "mode": "vxlan"}},
@@ -109,7 +111,7 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
             {"clusterDomain": "Cluster"},
             "clusterDomain: \"Cluster\" is not a DNS name (a-z, 0-9 and inside '-' and '.', at most 253)",
         ),
-        ({"network": {"mode": "flannel"}}, 'network.mode: "flannel" is not one of vxlan, routed'),
+        ({"network": {"mode": "flannel"}}, 'network.mode: "flannel" is not one of vxlan, routed, ipip'),
         ({"network": {"mtu": 575}}, "network.mtu: 575 is not an MTU (576-9216)"),
         ({"network": {"mtu": 9217}}, "network.mtu: 9217 is not an MTU (576-9216)"),
         ({"network": {"underlay": "10.0.0"}}, 'network.underlay: "10.0.0" is not a CIDR such as 10.0.0.0/24'),
@@ -177,6 +179,10 @@ OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the publ
             {"podCIDR": "fd00:8::/48", "network": {"families": ["IPv4", "IPv6"]}},
             "podCIDR: fd00:8::/48 is of IPv6, and network.families says IPv4 and IPv6",
         ),
+        (
+            {"network": {"plugin": "calico", "mode": "ipip", "families": ["IPv4", "IPv6"]}},
+            "network.mode: ipip carries IPv4 alone, and pods have IPv6, too",
+        ),
         ({"network": {"families": []}}, "network.families: must not be empty"),
         ({"network": {"families": ["IPv6", "IPv6"]}}, "network.families[1]: IPv6 is there twice"),
         ({"network": {"families": ["ipv6"]}}, 'network.families[0]: "ipv6" is not one of IPv4, IPv6'),
@@ -215,11 +221,15 @@ def test_clusters(spec: dict[str, Any], problem: str) -> None:
     assert refused(described("Cluster", spec)) == [f"spec.{problem}"]
 
 
-@pytest.mark.parametrize(
-    ("field", "mode"), [(field, mode) for field, modes in MODES.items() for mode in modes]
-)
-def test_modes(field: str, mode: str) -> None:
-    assert accepted(described("Cluster", {field.split(".")[0]: {"mode": mode}}))
+@pytest.mark.parametrize("mode", MODES["proxy.mode"])
+def test_proxy_modes(mode: str) -> None:
+    assert accepted(described("Cluster", {"proxy": {"mode": mode}}))
+
+
+@pytest.mark.parametrize(("plugin", "mode"), POD_NETWORKS)
+def test_networks_of_pods(plugin: str, mode: str) -> None:
+    assert accepted(described("Cluster", {"network": {"plugin": plugin, "mode": mode}}))
+    assert accepted(described("Cluster", {"network": {"plugin": plugin}}))
 
 
 @pytest.mark.parametrize("mtu", [576, 1500, 9216])
@@ -233,10 +243,11 @@ def test_a_large_cluster() -> None:
     assert str(Cluster.of(o).vpc) == "172.16.0.0/16"
 
 
-@pytest.mark.parametrize("mode", MODES["network.mode"])
-def test_a_cluster_of_ipv6(mode: str) -> None:
+@pytest.mark.parametrize(("plugin", "mode"), [pair for pair in POD_NETWORKS if carries(pair[1], 6)])
+def test_a_cluster_of_ipv6(plugin: str, mode: str) -> None:
     """As many nodes as there may be at all, with links as narrow as IPv6 has them."""
-    network = {"families": ["IPv6"], "mtu": 1350 if mode == "vxlan" else 1280, "mode": mode}
+    own = {"plugin": plugin, "mode": mode}
+    network = {"families": ["IPv6"], "mtu": 1350 if mode == "vxlan" else 1280, **own}
     (o,) = accepted(described("Cluster", {"nodes": MAX_NODES, "network": network}))
     assert [str(net) for net in (*Cluster.of(o).pod_cidrs, *Cluster.of(o).service_cidrs)] == [
         "fd00:244::/48",

@@ -11,7 +11,7 @@ from emulab.model.families import IPV4, IPV6
 from emulab.observe.capture import filters
 
 SNAP = 128
-TCP, UDP, ICMP, SCTP, ICMP6, FRAGMENT = 6, 17, 1, 132, 58, 44
+TCP, UDP, ICMP, SCTP, ICMP6, FRAGMENT, IPIP = 6, 17, 1, 132, 58, 44, 4
 
 
 def run(program: bytes, frame: bytes) -> int:
@@ -81,6 +81,7 @@ OF_IPV6 = b"\2" * 12 + b"\x86\xdd" + b"\x60" + bytes(39) + ports(40000, 80)
         (ipv4(UDP, ports(40000, 80), fragment=0x2000), True, True),
         (ipv4(UDP, ports(40000, 80), fragment=0x2001), True, False),
         (ipv4(TCP, b"\x9c\x40"), True, False),
+        (ipv4(IPIP, ipv4(TCP, ports(40000, 81))[14:]), True, True),
         (b"\2" * 12, False, False),
     ],
     ids=[
@@ -93,6 +94,7 @@ OF_IPV6 = b"\2" * 12 + b"\x86\xdd" + b"\x60" + bytes(39) + ports(40000, 80)
             "first fragment",
             "later fragment",
             "cut off",
+            "IP in IP",
             "short",
         ),
     ],

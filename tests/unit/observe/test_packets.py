@@ -284,3 +284,18 @@ def test_flows_of_both_families_are_found_by_port_and_destination() -> None:
     assert found.towards("tcp", B, 80) == [four] and found.towards("tcp", B6, 80) == six
     assert [p.frame for p in found.of(six[0])] == [1] and found.of(Flow("tcp", "web", 1, B6, 80)) == []
     assert {p.frame for p in found.same(packet(data[1]))} == {1, 2}, "translated"
+
+
+def test_ip_in_ip_is_looked_into() -> None:
+    inner = ipv4("10.244.1.1", "10.244.2.1", 6, tcp(40000, 80, 1000, SYN), ttl=63)
+    data = ethernet(ipv4(A, B, 4, inner))
+    found = packet(data)
+    assert found.flow == Flow("tcp", "10.244.1.1", 40000, "10.244.2.1", 80)
+    assert found.encapsulation == Encapsulation("ipip", None, A, B) and found.encapsulation.name == "IPIP"
+    assert found.identity == packet(ethernet(inner)).identity
+    assert (found.length, found.ttl) == (len(inner), 63)
+    glanced = glance(data)
+    assert glanced is not None and key_flow(glanced[0]) == found.flow and glanced[1] == mark(found)
+    assert glance(ethernet(ipv4(A, B, 4, ipv4(A, B, 6, tcp(1, 2, 3, SYN), options=bytes(4))))) is None
+    twice = packet(ethernet(ipv4(A, B, 4, ipv4(B, A, 17, udp(1, 2, b"x")))))
+    assert twice.flow.source == B and seen(ethernet(ipv4(A, B, 4, ipv4(A, B, 4, inner)))) is None

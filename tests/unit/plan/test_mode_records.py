@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from emulab.kernel import probe
+from emulab.kernel.networkneeds import NEEDS
 from emulab.kinds.emulab import cluster
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import NETWORK_MODES, NETWORKS, around
+from emulab.kinds.emulab.podnetworks import NETWORK_MODES, NETWORKS, around, carries
 from emulab.kinds.images import ENGINES
 from emulab.model.families import FAMILIES
 from emulab.plan.cni import OVERLAY_PORTS, PLUGINS, TABLES, mode_of
@@ -45,7 +46,8 @@ def test_every_mode_says_how_its_rules_are_looked_at() -> None:
 
 def test_overlays_say_what_is_theirs() -> None:
     assert frozenset({8472, 4789}) == OVERLAY_PORTS
-    assert {mode: [around(mode, f.version) for f in FAMILIES] for mode in NETWORK_MODES} == {
-        "vxlan": [50, 70],
-        "routed": [0, 0],
-    }
+    found = {m: [around(m, f.version) for f in FAMILIES if carries(m, f.version)] for m in NETWORK_MODES}
+    assert found == {"vxlan": [50, 70], "routed": [0, 0], "ipip": [20]}
+    assert {
+        need for p in PLUGINS.values() for mode in p.modes.values() for need in mode.needs
+    } == NEEDS.keys()

@@ -1,0 +1,53 @@
+"""What some networks of pods need of the kernel, and not every lab: tried, as `emulab.kernel.probe` tries the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from emulab.errors import EmulabError, KernelError
+from emulab.kernel.network import KernelNetwork
+from emulab.plan.links import Ipip
+from emulab.plan.state import Namespace, Network
+
+
+class NetworkNeed(NamedTuple):
+    name: str
+    purpose: str
+    remedy: str
+    attempt: Callable[[], None]
+    """Raises EmulabError. In a process of its own, or one that may make namespaces."""
+
+
+def _ipip() -> None:
+    network = KernelNetwork()
+    try:
+        network.apply(Network({"a": Namespace("a")}, frozenset({Ipip("a", 1480)})))
+    except KernelError:
+        raise EmulabError("the kernel has no IP in IP") from None
+    finally:
+        network.close()
+
+
+NEEDS = {
+    need.name: need
+    for need in (
+        NetworkNeed(
+            "ipip",
+            "network mode ipip",
+            "modprobe ipip, or use a kernel with CONFIG_NET_IPIP (Debian: linux-image-amd64)",
+            _ipip,
+        ),
+    )
+}
+"""By the names that the networks give them (`emulab.plan.cni.plugin`)."""
+
+
+def lack_of(mode: str, needs: Iterable[str]) -> str:
+    """Why a network of this mode can't work here, in one line; "" where it can. Blocks."""
+    for need in map(NEEDS.__getitem__, needs):
+        try:
+            need.attempt()
+        except EmulabError as error:
+            return f"network mode {mode} can't work here: {error}; {need.remedy}"
+    return ""
