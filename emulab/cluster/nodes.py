@@ -10,14 +10,13 @@ from typing import Any
 from emulab.cluster import allocation as at
 from emulab.cluster.freeaddresses import underlay_taken
 from emulab.kinds.core.capacity import capacity
-from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
+from emulab.kinds.emulab.clusterview import ZONE, Cluster, NodeSpec
 from emulab.kinds.registry import NODE, POD
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
 from emulab.model.objects import Object
 
-ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
-ZONES = ("zone-a", "zone-b", "zone-c")
+REGION = "topology.kubernetes.io/region"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 """Machines as the kernel names them, and as Go does (GOARCH)."""
 
@@ -39,7 +38,12 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     changes: list[Change] = [*changed]
     for index, spec in enumerate(cluster.nodes):
         if spec.name not in there:
-            labels = {**_own_labels(spec.name), **_whereabouts(cluster, index), **spec.labels}
+            zone = cluster.zones[spec.name]
+            whereabouts = {
+                REGION: "region-1",
+                **({ZONE: zone} if zone else {}),
+            }  # what a cloud says of a node
+            labels = {**_own_labels(spec.name), **whereabouts, **spec.labels}
             ranges = at.pod_range(cluster, index, taken)
             taken.update(ranges)
             node = _node_object(spec, labels, ranges, addresses[spec.name])
@@ -62,14 +66,6 @@ def _own_labels(name: str) -> dict[str, str]:
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
     }
-
-
-def _whereabouts(cluster: Cluster, index: int) -> dict[str, str]:
-    """What a cloud says of a node: zones in turn, unless the Cluster says of any node where it is."""
-    zone = cluster.nodes[index].zone
-    if not zone and not any(n.zone or ZONE in n.labels for n in cluster.nodes):
-        zone = ZONES[index % len(ZONES)]
-    return {REGION: "region-1", **({ZONE: zone} if zone else {})}
 
 
 def _resized(spec: NodeSpec, node: Object | None) -> Iterator[tuple[Object, Mapping[str, Any]]]:

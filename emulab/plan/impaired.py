@@ -64,7 +64,10 @@ NOTHING = Impairment()
 
 
 class Toward(NamedTuple):
-    """What becomes of what comes from a place for some others, on top of what becomes of all."""
+    """What becomes of what comes from a place for some others, on top of what becomes of all.
+
+    A rate is that of what is for these alone.
+    """
 
     places: tuple[str, ...]
     wanted: Impairment
@@ -92,6 +95,7 @@ class _Lane(NamedTuple):
     which: str
     wanted: Impairment
     first: int = 0  # the mark of its first slot
+    narrow: int = 0  # bits a second of this lane alone
 
     @property
     def held(self) -> Held:
@@ -135,27 +139,25 @@ def _lanes(cable: Cable, wire: Veth, wires: Sequence[Veth]) -> list[_Lane]:
     for places, wanted in cable.toward:
         own = sorted(w.peer_mac for w in wires if w.peer_namespace in places and w.master == wire.master)
         if own:
-            found.append((f"ether daddr {{ {', '.join(own)} }} ", wanted.then(cable.from_)))
-    return _numbered([*found, ("", cable.from_)])
+            which = f"ether daddr {{ {', '.join(own)} }} "
+            found.append(_Lane(which, wanted.then(cable.from_), narrow=wanted.rate))
+    return _numbered([*found, _Lane("", cable.from_)])
 
 
-def _numbered(lanes: Sequence[tuple[str, Impairment]]) -> list[_Lane]:
-    held = [Held(w.delay, w.jitter) for _, w in lanes if w.delay]
-    firsts = iter(first_slots(held))
-    return [_Lane(which, wanted, next(firsts) if wanted.delay else 0) for which, wanted in lanes]
+def _numbered(lanes: Sequence[_Lane]) -> list[_Lane]:
+    firsts = iter(first_slots([lane.held for lane in lanes if lane.wanted.delay]))
+    return [lane._replace(first=next(firsts)) if lane.wanted.delay else lane for lane in lanes]
 
 
 class _Splice:
     """The pairs of one cable, from the place outwards."""
 
     def __init__(self, wire: Veth, cable: Cable, wires: Sequence[Veth]) -> None:
-        self.wire, self.to, self.from_ = wire, _numbered([("", cable.to)]), _lanes(cable, wire, wires)
+        self.wire, self.to, self.from_ = wire, _numbered([_Lane("", cable.to)]), _lanes(cable, wire, wires)
         self.real = any(lane.wanted.corrupt for lane in (*self.to, *self.from_))
-        # From the place, and to it. Of lanes the narrowest counts for all.
-        self.rates = tuple(
-            min((lane.wanted.rate for lane in lanes if lane.wanted.rate), default=0)
-            for lanes in (self.from_, self.to)
-        )
+        self.rates = cable.from_.rate, cable.to.rate
+        narrow = (lane for lane in self.from_ if lane.narrow)
+        self.narrow = {lane: self._pair(f"n{number}") for number, lane in enumerate(narrow)}
         self.shaped = [self._pair("r")] if any(self.rates) else []
         self.line = self._pair("c" if self.real else "d")  # other links, lest offloads of theirs change
 
@@ -170,13 +172,15 @@ class _Splice:
 
     def items(self) -> Iterator[Item]:
         wire = self.wire
-        for near, far in (*self.shaped, self.line):
+        for near, far in (*self.shaped, *self.narrow.values(), self.line):
             master = wire.master if far == self.port else ""
             yield Veth(FABRIC, far, mac(FABRIC, far), FABRIC, near, mac(FABRIC, near), _MTU, master)
         for ends in self.shaped:
             for end, rate in zip(ends, self.rates, strict=True):
                 if rate:
                     yield Shaper(FABRIC, end, rate, wire.mtu)
+        for lane, (near, _) in self.narrow.items():
+            yield Shaper(FABRIC, near, lane.narrow, wire.mtu)
         for end, lanes in zip(self.line, (self.from_, self.to), strict=True):
             if held := tuple(lane.held for lane in lanes if lane.wanted.delay):
                 yield DelayLine(FABRIC, end, held)
@@ -192,7 +196,9 @@ class _Splice:
             yield _chain(one, (f'fwd to "{way_in}"',))
             way_in = other
         on = f'fwd to "{near}"'
-        yield _chain(way_in, (rule for lane in self.from_ for rule in lane.rules(_out(lane, near, on))))
+        yield _chain(way_in, (rule for lane in self.from_ for rule in lane.rules(self._entrance(lane, on))))
+        for lane, (_, end) in self.narrow.items():
+            yield _chain(end, _out(lane, near, on))
         changed = [rule for lane in self.from_ for rule in lane.rules(_garbled(lane.wanted))]
         yield _chain(far, (*_again(self.from_, near), *changed, "meta mark set 0"))
         (to,) = self.to
@@ -202,6 +208,12 @@ class _Splice:
         if to.wanted.delay:
             fresh = ("meta mark != 0 accept", *_lost(to.wanted), *_overtaking(to.wanted, "accept"))
             yield _chain(far, (*fresh, _slot(to)), "egress")
+
+    def _entrance(self, lane: _Lane, on: str) -> Iterable[str]:
+        """What a lane's packets meet first: the pair that is narrow for them, or the line."""
+        if lane in self.narrow:
+            return (f'fwd to "{self.narrow[lane][0]}"',)
+        return _out(lane, self.line[0], on)
 
 
 def _out(lane: _Lane, link: str, on: str) -> Iterator[str]:

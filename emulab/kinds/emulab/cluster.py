@@ -22,6 +22,7 @@ from emulab.kinds.emulab.podnetworks import (
     mode_of,
     network_plugin,
 )
+from emulab.kinds.emulab.zonelinks import of_nodes, zone_links
 from emulab.kinds.images import DNS_ENGINES, ENGINES
 from emulab.kinds.registry import CLUSTER
 from emulab.model.checks import (
@@ -237,6 +238,13 @@ def _nodes_fit(spec: dict[str, Any]) -> Problems:
     return ()
 
 
+def _links_between_zones(spec: dict[str, Any]) -> Problems:
+    from emulab.kinds.emulab.clusterview import nodes_of, zones_of  # here: as above
+
+    links = (spec.get("network") or {}).get("links")
+    return of_nodes(links, zones_of(nodes_of(spec)).values()) if links else ()
+
+
 def _node_list(value: Any) -> Problems:
     return _nodes(value) or _node_count(len(value))
 
@@ -302,6 +310,7 @@ cluster_spec = mapping(
                 "isolated": boolean,
                 "plugin": network_plugin,
                 "cni": chain,
+                "links": zone_links,
             },
             rules=(its_own_mode, no_chain),
             closed=True,
@@ -349,7 +358,15 @@ cluster_spec = mapping(
             closed=True,
         ),
     },
-    rules=(_same_families, _apart_from_outside, _pods_and_services_apart, _nodes_fit, _carried, _wide_enough),
+    rules=(
+        _same_families,
+        _apart_from_outside,
+        _pods_and_services_apart,
+        _nodes_fit,
+        _carried,
+        _wide_enough,
+        _links_between_zones,
+    ),
     closed=True,
 )
 

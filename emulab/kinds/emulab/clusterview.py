@@ -11,6 +11,7 @@ from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_of
 from emulab.kinds.emulab.podnetworks import around, mode_of, plugin_of
+from emulab.kinds.emulab.zonelinks import ZoneLink, links_of
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
@@ -19,6 +20,9 @@ from emulab.model.families import FAMILIES, IPV4, IPV6, Families, Family, famili
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
+ZONE = "topology.kubernetes.io/zone"
+ZONES = ("zone-a", "zone-b", "zone-c")
+"""Those of nodes, by turns, in a Cluster that says of none where it is."""
 DEFAULT_CIDRS: Mapping[Family, tuple[IPNetwork, IPNetwork]] = {
     IPV4: (ip_network("10.244.0.0/16"), ip_network("10.96.0.0/12")),
     IPV6: (ip_network("fd00:244::/48"), ip_network("fd00:96::/112")),
@@ -67,6 +71,7 @@ class Cluster:
     network_plugin: str = "flannel"  # one of `NETWORKS`
     network_mode: str = "vxlan"  # one of those that it has
     mtu: int = 1500  # of the underlay, bytes
+    links: tuple[ZoneLink, ...] = ()  # between zones that are far from each other
     isolated: bool = False  # whether the internet reaches balancers alone
     chain: str = ""  # of CNI plug-ins that make pods' networks, as JSON; "" where the lab makes them itself
     proxy_mode: str = "nftables"
@@ -98,7 +103,7 @@ class Cluster:
         pods, services = cidrs_of(spec)
         return Cluster(
             name=o.name,
-            nodes=_nodes(spec.get("nodes")) or default.nodes,
+            nodes=nodes_of(spec),
             pod_cidrs=pods,
             service_cidrs=services,
             families=families_of(pods),
@@ -107,6 +112,7 @@ class Cluster:
             network_plugin=plugin_of(network),
             network_mode=mode_of(network),
             mtu=network.get("mtu") or default.mtu,
+            links=links_of(network),
             isolated=bool(network.get("isolated")),
             chain=chain_of(network),
             proxy_mode=proxy.get("mode") or default.proxy_mode,
@@ -140,6 +146,11 @@ class Cluster:
         """Bytes that are put around what pods of two nodes send each other."""
         return max(around(self.network_mode, family.version) for family in self.families)
 
+    @property
+    def zones(self) -> Mapping[str, str]:
+        """The zone of each node; "" of one that is in none."""
+        return zones_of(self.nodes)
+
     def host_path(self, path: str) -> HostPath | None:
         """The folder that allows a volume at this path, the closest one; None where it isn't allowed."""
         return max((h for h in self.host_paths if h.has(path)), key=lambda h: len(h.path), default=None)
@@ -165,6 +176,18 @@ class Cluster:
     def services_of(self, family: Family) -> tuple[IPNetwork, ...]:
         """The Services' networks of a family."""
         return of_family(self.service_cidrs, family)
+
+
+def zones_of(nodes: Sequence[NodeSpec]) -> Mapping[str, str]:
+    """The zone of each node: what is said of it, or where nothing is said of any, in turn."""
+    if any(n.zone or ZONE in n.labels for n in nodes):
+        return {n.name: n.labels.get(ZONE) or n.zone for n in nodes}
+    return {n.name: ZONES[index % len(ZONES)] for index, n in enumerate(nodes)}
+
+
+def nodes_of(spec: Mapping[str, Any]) -> tuple[NodeSpec, ...]:
+    """The nodes, by what a Cluster says of them."""
+    return _nodes(spec.get("nodes")) or Cluster().nodes
 
 
 def _nodes(given: int | Sequence[Mapping[str, Any]] | None) -> tuple[NodeSpec, ...]:

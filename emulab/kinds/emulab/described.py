@@ -115,6 +115,18 @@ _CLUSTER = {
             "addresses of host-local, portmap and bandwidth behind it; or a whole chain, as a network configuration "
             "list. Can't be changed in a running lab",
         ),
+        "links": OwnField(
+            "[emulab.v1.ClusterZoneLink]", "The ways between zones that are far from each other", "[]"
+        ),
+    },
+    "emulab.v1.ClusterZoneLink": {
+        "from": OwnField("string", "A zone that nodes are in, as zone/zone-a", required=True),
+        "to": OwnField("string", "The other one; the way back is as long", required=True),
+        "delay": OwnField("string", "How much longer packets take, one way, as 2ms", "0"),
+        "jitter": OwnField("string", "How much longer or shorter that may be", "0"),
+        "rate": OwnField(
+            "string", "Bits a second that each node may send there, as 1gbit", "as many as there are"
+        ),
     },
     "emulab.v1.ClusterCni": {
         "cniVersion": OwnField("string", "Of the CNI's specification: 0.3.0 to 1.1.0", "1.0.0"),

@@ -1,4 +1,4 @@
-"""The world with all that Faults have broken in it. Pure, but for what it remembers."""
+"""The world with far zones, and with all that Faults have broken in it. Pure, but for what it remembers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ E = TypeVar("E")
 
 
 class Faulty:
-    """What is broken now. Without Faults nothing of it is loaded, and a world stays the very same."""
+    """What is broken now. Without Faults and far zones nothing of it is loaded, and a world stays the very same."""
 
     def __init__(self) -> None:
         self._made: tuple[World, Sequence[Harm], World] | None = None
@@ -55,8 +55,8 @@ class Faulty:
         return frozenset(e.node for e in self.effects if isinstance(e, KeptFlows))
 
     def now(self, world: World, nodes: Sequence[Node], cluster: Cluster) -> World:
-        """The world, broken."""
-        if not self.effects:
+        """The world, broken, and as large as the Cluster has it."""
+        if not self.effects and not cluster.links:
             self._made = None
             return world
         if self._made is None or self._made[0] is not world or self._made[1] is not self.effects:
@@ -78,6 +78,7 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
         WrongWay,
     )
     from emulab.plan import impaired
+    from emulab.plan.farzones import zone_cables
     from emulab.plan.faults import askew
     from emulab.plan.faults.bad import cables
     from emulab.plan.faults.filtered import filtered
@@ -87,12 +88,16 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
     from emulab.plan.faults.servers import misled
     from emulab.plan.faults.ways import astray
     from emulab.plan.faults.wire import KEY, lost
+    from emulab.plan.impaired import Cable
 
     network = world.network
     rulesets: dict[tuple[str, str], Rules] = dict(network.rulesets)
     items, ports = network.items, dict[str, str]()
-    if wires := _only(effects, Impaired):
-        bad = impaired.spliced(world, cables(wires, cluster))
+    wires: dict[str, Cable] = dict(zone_cables(cluster)) if cluster.links else {}
+    for place, cable in cables(_only(effects, Impaired), cluster).items():
+        wires[place] = wires[place].beside(cable) if place in wires else cable
+    if wires:
+        bad = impaired.spliced(world, wires)
         rulesets[impaired.KEY], ports = bad.rules, dict(bad.ports)
         items = items.union(bad.items)
     if frames := _only(effects, LostOnWire):

@@ -183,6 +183,33 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
             {"network": {"plugin": "calico", "mode": "ipip", "families": ["IPv4", "IPv6"]}},
             "network.mode: ipip carries IPv4 alone, and pods have IPv6, too",
         ),
+        (
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone-b", "delay": "2ms"}]}},
+            'network.links[0].to: "zone-b" is not a zone, such as zone/zone-a',
+        ),
+        (
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-c", "delay": "2ms"}]}},
+            "network.links[0].to: no node is in zone/zone-c; there is zone/zone-a, zone/zone-b",
+        ),
+        (
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-a"}]}},
+            "network.links[0].to: zone/zone-a is where the link comes from: nodes of one zone are close",
+        ),
+        (
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-b", "rate": "fast"}]}},
+            'network.links[0].rate: "fast" is not a rate from 8kbit to 100gbit, as 10mbit',
+        ),
+        (
+            {
+                "network": {
+                    "links": [
+                        {"from": "zone/zone-a", "to": "zone/zone-b"},
+                        {"from": "zone/zone-b", "to": "zone/zone-a"},
+                    ]
+                }
+            },
+            "network.links[1]: is a link between two zones that have one already",
+        ),
         ({"network": {"families": []}}, "network.families: must not be empty"),
         ({"network": {"families": ["IPv6", "IPv6"]}}, "network.families[1]: IPv6 is there twice"),
         ({"network": {"families": ["ipv6"]}}, 'network.families[0]: "ipv6" is not one of IPv4, IPv6'),

@@ -165,6 +165,37 @@ def test_a_cable_can_be_slow_towards_some_places_alone() -> None:
     )
 
 
+def test_a_rate_towards_some_places_is_theirs_alone() -> None:
+    whole = world(cluster())
+    toward = (Toward(("node2",), Impairment(delay=1_000_000, rate=10_000_000)),)
+    made = spliced(whole, {"node1": Cable(from_=Impairment(rate=50_000_000), toward=toward)})
+    shapers = {(i.link, i.rate) for i in made.items if isinstance(i, Shaper)}
+    assert shapers == {("node1~r0", 50_000_000), ("node1~n00", 10_000_000)}
+    assert made.rules.chains["ingress-node1"][1:] == ('fwd to "node1~r0"',)
+    macs = {i.peer_namespace: i.peer_mac for i in whole.network.items if isinstance(i, Veth)}
+    assert made.rules.chains["ingress-node1_r1"][1:] == (
+        f'ether daddr {{ {macs["node2"]} }} fwd to "node1~n00"',
+        'fwd to "node1~d0"',
+    )
+    (slot,) = made.rules.chains["ingress-node1_n01"][1:]
+    assert slot.endswith('fwd to "node1~d0"') and "meta mark set" in slot
+
+
+def test_zones_that_are_far_have_slow_cables_beside_what_faults_do() -> None:
+    links = "links: [{from: zone/zone-a, to: zone/zone-b, delay: 2ms}]"
+    text = (
+        "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
+        f"spec: {{nodes: 3, network: {{{links}}}}}\n"
+    )
+    near, far = world(text.replace(links, "")), world(text)
+    lines = {i.link: i.lanes for i in far.network.items if isinstance(i, DelayLine)}
+    assert lines == {"node1~d0": (Held(2_000_000),), "node2~d0": (Held(2_000_000),)}
+    assert near.network.items < far.network.items
+    both = world(text, fault("delay", "node1", delay="1ms"))
+    lanes = {i.link: i.lanes for i in both.network.items if isinstance(i, DelayLine)}
+    assert lanes["node1~d0"] == (Held(3_000_000), Held(1_000_000))
+
+
 def test_once_it_is_mended_the_world_is_the_very_same() -> None:
     objects, _ = plan(cluster(), fault("node-lost"))
     without = Objects(o for o in objects if o.type != FAULT)
