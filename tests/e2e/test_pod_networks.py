@@ -106,7 +106,7 @@ KNOWN["calico-ipip"] = KNOWN["calico-vxlan"]._replace(
     mtu=1480,
     routes=("10.244.1.1 dev {web} scope link", "10.244.2.0/26 via 10.0.0.12 dev tunl0 onlink"),
     routes6=(),
-    hops=("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
+    hops=("node2 {far}", "node2 tunl0", "node2 eth0", "node1 eth0", "node1 tunl0", "node1 {web}"),
     itself="10.244.1.0",  # of the first link that has an address: tunl0 was there before eth0
 )
 """By plug-in and mode; flannel's are those of all other tests."""

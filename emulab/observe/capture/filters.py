@@ -30,6 +30,7 @@ _FRAGMENT, _PROTOCOL = {IPV4: _IP_HEADER + 6}, {IPV4: _IP_HEADER + 9, IPV6: _IP_
 _ETH_P_ARP = 0x0806
 _FRAGMENT_OFFSET = 0x1FFF  # zero in a first or only fragment, the one with the ports
 _DNS = 53
+PLAIN_IPV4 = 0x45  # how a header of IPv4 without options begins
 _IPIP = 4  # what has an IPv4 header in another one (RFC 2003)
 _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 
@@ -38,7 +39,8 @@ ClassicInstruction = tuple[int, int, int, int]  # code, jump if true, jump if fa
 
 def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
     """Keeps the first `snap` bytes of the families' packets with ICMP, TCP or UDP in them, and of ARP and IP in IP for
-    IPv4.
+    IPv4. Without `ports` also what begins with a plain header of IPv4, as on links that have none of their own (tunl0):
+    as the beginning of a MAC address that would be a group's, which nobody has.
 
     With `ports`, TCP and UDP only from or to one of them or 53 (DNS), and no later fragments, which have no ports;
     the outer packets of an overlay are then kept only if its port is among them. What has extension headers in IPv6
@@ -46,7 +48,11 @@ def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[
     for, some 1,900 in one family.
     """
     wanted = None if ports is None else sorted({*ports, _DNS})
-    code: list[ClassicInstruction] = [(_LD_HALF, 0, 0, _ETHERTYPE)]
+    code: list[ClassicInstruction] = []
+    if IPV4 in families and wanted is None:
+        bare = _packets(IPV4, None, snap, 0)
+        code += [(_LD_BYTE, 0, 0, 0), (_JUMP_EQUAL, 1, 0, PLAIN_IPV4), (_JUMP, 0, 0, len(bare)), *bare]
+    code.append((_LD_HALF, 0, 0, _ETHERTYPE))
     if IPV4 in families:
         code += _return_if(_ETH_P_ARP, snap)
     *others, last = families
@@ -56,10 +62,12 @@ def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[
     return _assemble([*code, *_return_unless(last.ethertype), *_packets(last, wanted, snap)])
 
 
-def _packets(family: Family, ports: list[int] | None, snap: int) -> list[ClassicInstruction]:
-    """The part for packets of a family, which ends in any case."""
+def _packets(
+    family: Family, ports: list[int] | None, snap: int, begin: int = _IP_HEADER
+) -> list[ClassicInstruction]:
+    """The part for packets of a family, which ends in any case. `begin`: where they begin, of all ports alone."""
     code: list[ClassicInstruction] = [
-        (_LD_BYTE, 0, 0, _PROTOCOL[family]),
+        (_LD_BYTE, 0, 0, _PROTOCOL[family] - _IP_HEADER + begin),
         *_return_if(family.icmp_number, snap),
         *(_return_if(_IPIP, snap) if family is IPV4 else ()),
         (_JUMP_EQUAL, 2, 0, socket.IPPROTO_TCP),

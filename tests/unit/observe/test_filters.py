@@ -104,6 +104,14 @@ def test_what_is_kept(frame: bytes, all_ports: bool, some_ports: bool) -> None:
     assert run(filters.filter_program([80, 443, 8080], SNAP), frame) == SNAP * some_ports
 
 
+@pytest.mark.parametrize(("protocol", "kept"), [(TCP, True), (UDP, True), (ICMP, True), (SCTP, False)])
+def test_what_has_no_header_of_its_link_is_kept_where_all_ports_are(protocol: int, kept: bool) -> None:
+    frame = ipv4(protocol, ports(40000, 81))[14:]
+    assert run(filters.filter_program(None, SNAP), frame) == SNAP * kept
+    assert run(filters.filter_program([81], SNAP), frame) == 0
+    assert run(filters.filter_program(None, SNAP, (IPV6,)), frame) == 0
+
+
 def ipv6(protocol: int, payload: bytes) -> bytes:
     return (
         b"\2" * 12
