@@ -1,15 +1,15 @@
-"""Who may reach whom in a lab, by its NetworkPolicies, and whether packets agree."""
+"""Who may reach whom in a lab, by its policies, and whether packets agree."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from emulab.kinds.cells import Raw
+from emulab.kinds.networking.clusterpolicyview import ACCEPT, ClusterNetworkPolicy
 from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
-from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, NODE, POD
-from emulab.kinds.underlay import underlay_addresses
+from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NAMESPACE, NETWORK_POLICY, NODE, POD
 from emulab.lab.client.requesting import connect
 from emulab.model.addresses import IPAddress
 from emulab.model.families import family_of
@@ -25,17 +25,17 @@ _AT_ONCE = 64  # connections
 
 
 class Policies:
-    """The NetworkPolicies of a lab, and all that they are about."""
+    """The policies of a lab, and all that they are about."""
 
     def __init__(
         self,
         policies: Sequence[NetworkPolicy],
         scene: PolicyScene,
-        nodes: Mapping[IPAddress, str] = {},
+        cluster: Sequence[ClusterNetworkPolicy] = (),
     ) -> None:
-        """`nodes`: by their addresses."""
-        self.scene, self._nodes = scene, nodes
-        self._verdicts = Verdicts(policies, scene)
+        self.scene = scene
+        self._nodes = {address: name for name, node in scene.nodes.items() for address in node.addresses}
+        self._verdicts = Verdicts(policies, scene, cluster)
         self._pods = {address: pod for pod in scene.pods for address in pod.addresses}
 
     @classmethod
@@ -45,11 +45,12 @@ class Policies:
         pods: Iterable[Raw],
         namespaces: Iterable[Raw],
         nodes: Iterable[Raw] = (),
+        cluster: Iterable[Raw] = (),
     ) -> Policies:
         """Of objects as a lab tells them."""
-        scene = PolicyScene.among(map(Object, pods), map(Object, namespaces))
-        addresses = {address: o.name for o in map(Object, nodes) for address in underlay_addresses(o)}
-        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene, addresses)
+        scene = PolicyScene.among(map(Object, pods), map(Object, namespaces), map(Object, nodes))
+        ruling = [ClusterNetworkPolicy.of(Object(one)) for one in cluster]
+        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene, ruling)
 
     def end(self, address: IPAddress) -> PolicyEnd:
         """Whoever has an address."""
@@ -61,15 +62,18 @@ class Policies:
         o = Object(pod)
         return self.end(pod_addresses(o)[0]) if has_network(o) else None
 
-    def verdict(self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int) -> FlowVerdict:
-        """What becomes of a flow from the one to the other."""
-        return self._verdicts.of(source, destination, protocol, port)
+    def verdict(
+        self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int, by_service: bool = False
+    ) -> FlowVerdict:
+        """What becomes of a flow from the one to the other, or to a Service that leads there."""
+        return self._verdicts.of(source, destination, protocol, port, by_service)
 
 
 async def policies_of(lab: Lab) -> Policies:
     """Those of a lab that is up."""
-    policies, pods = await lab.get(NETWORK_POLICY.kind), await lab.get(POD.kind)
-    return Policies.of(policies, pods, await lab.get(NAMESPACE.kind), await lab.get(NODE.kind))
+    policies, ruling = await lab.get(NETWORK_POLICY.kind), await lab.get(CLUSTER_NETWORK_POLICY.kind)
+    pods, namespaces = await lab.get(POD.kind), await lab.get(NAMESPACE.kind)
+    return Policies.of(policies, pods, namespaces, await lab.get(NODE.kind), ruling)
 
 
 def shared_addresses(source: PolicyPod, destination: PolicyPod) -> tuple[IPAddress, IPAddress] | None:
@@ -126,6 +130,9 @@ def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str
 
 
 def _reason(name: str, direction: DirectionVerdict, whose: str) -> str:
+    if direction.ruled_by is not None:
+        word = "allowed" if direction.ruled_by.action == ACCEPT else "denied"
+        return f"{word} by {direction.ruled_by}"
     if not direction.policies:
         return f"allowed: no NetworkPolicy isolates {whose}"
     if direction.allowed_by is not None:

@@ -73,7 +73,7 @@ def _check(options: argparse.Namespace) -> int:
     found = []
     for end, pod in _ends(options, there, target, options.to_namespace or options.namespace):
         for number, proto in _ports(options, pod, target, port, protocol):
-            judged = there.verdict(source, end, proto, number)
+            judged = there.verdict(source, end, proto, number, target.startswith(_SERVICES))
             ends = _named(source), _named(end)
             found.append((*ends, number, proto, judged.allows, reasons(judged, *ends)))
     if not found:
