@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from emulab.kinds.cells import Raw
 from emulab.kinds.networking.clusterpolicyview import ACCEPT, ClusterNetworkPolicy
 from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
 from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NAMESPACE, NETWORK_POLICY, NODE, POD
-from emulab.lab.client.requesting import connect
 from emulab.model.addresses import IPAddress
-from emulab.model.families import family_of
+from emulab.model.families import Family, family_of, of_family
 from emulab.model.objects import Object
 from emulab.plan.pods import has_network, pod_addresses
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
 from emulab.plan.policies.verdicts import DirectionVerdict, FlowVerdict, PolicyEnd, Verdicts
 from emulab.python import Lab
-
-PATIENCE = 1.0
-"""Seconds without a word after which a packet has been dropped."""
-_AT_ONCE = 64  # connections
 
 
 class Policies:
@@ -57,16 +50,22 @@ class Policies:
         pod = self._pods.get(address)
         return PolicyEnd(address, pod, self._nodes.get(address, "") if pod is None else "")
 
-    def end_of(self, pod: Raw) -> PolicyEnd | None:
-        """A Pod as an end: with its own address, or its node's where it has that network; None where it has ended."""
+    def ends_of(self, pod: Raw) -> list[PolicyEnd]:
+        """A Pod as an end, of each family: with its own addresses, or its node's where it has that network; none where
+        it has ended."""
         o = Object(pod)
-        return self.end(pod_addresses(o)[0]) if has_network(o) else None
+        return [self.end(address) for address in pod_addresses(o)] if has_network(o) else []
 
     def verdict(
         self, source: PolicyEnd, destination: PolicyEnd, protocol: str, port: int, by_service: bool = False
     ) -> FlowVerdict:
         """What becomes of a flow from the one to the other, or to a Service that leads there."""
         return self._verdicts.of(source, destination, protocol, port, by_service)
+
+    def allows(self, source: PolicyPod, destination: PolicyPod, port: int, family: Family) -> bool:
+        """Whether a TCP connection from the one pod to the other may begin."""
+        ends = [self.end(of_family(pod.addresses, family)[0]) for pod in (source, destination)]
+        return self.verdict(ends[0], ends[1], "tcp", port).allows
 
 
 async def policies_of(lab: Lab) -> Policies:
@@ -76,47 +75,10 @@ async def policies_of(lab: Lab) -> Policies:
     return Policies.of(policies, pods, namespaces, await lab.get(NODE.kind), ruling)
 
 
-def shared_addresses(source: PolicyPod, destination: PolicyPod) -> tuple[IPAddress, IPAddress] | None:
-    """An address of each, of one family; None where they have none in common."""
-    for one in source.addresses:
-        for other in destination.addresses:
-            if family_of(one) is family_of(other):
-                return one, other
-    return None
-
-
-class ProbedFlow(NamedTuple):
-    """A connection that one pod might begin to a port of another."""
-
-    source: PolicyPod
-    destination: PolicyPod
-    port: int
-
-
-async def probe(lab: Lab, flows: Sequence[ProbedFlow], patience: float = PATIENCE) -> list[bool]:
-    """Whether a packet passes, for each of these: there is an answer, be it that nobody listens. Raises UserError for a
-    pod that doesn't run."""
-    room = asyncio.Semaphore(_AT_ONCE)
-
-    async def passes(flow: ProbedFlow) -> bool:
-        addresses = shared_addresses(flow.source, flow.destination)
-        if addresses is None:
-            return False
-        family = family_of(addresses[1]).number
-        async with room:
-            with await lab.socket(
-                f"pod/{flow.source.name}", namespace=flow.source.namespace, family=family
-            ) as sock:
-                try:
-                    async with asyncio.timeout(patience):
-                        await connect(sock, str(addresses[1]), flow.port)
-                except ConnectionRefusedError:
-                    return True
-                except (TimeoutError, OSError):
-                    return False
-                return True
-
-    return list(await asyncio.gather(*map(passes, flows)))
+def families_of(source: PolicyPod, destination: PolicyPod) -> list[Family]:
+    """Those of which both have an address, the source's first one first."""
+    known = {family_of(address) for address in destination.addresses}
+    return [family for family in map(family_of, source.addresses) if family in known]
 
 
 def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str, str]]:

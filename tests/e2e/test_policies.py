@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
-from emulab.toolbox.policies import Policies, ProbedFlow, policies_of, probe
+from emulab.toolbox.policies import Policies, policies_of
+from emulab.toolbox.probing import ProbedFlow, probe
 
 from .tools import connect, emulab, eventually, output
 
@@ -176,11 +177,14 @@ def drawn_of_the_cluster(draw: random.Random) -> list[str]:
         return {"pods": {"podSelector": draw.choice(LABELS), "namespaceSelector": draw.choice(TEAMS)}}
 
     def rules(word: str) -> list[dict[str, Any]]:
-        blocks = [{"networks": [b["cidr"]]} for b in BLOCKS] + [{"nodes": {}}]
+        networks = [str(b["cidr"]) for b in BLOCKS]
+        blocks: list[dict[str, Any]] = [*({"networks": [one]} for one in networks), {"nodes": {}}]
         found = []
         for _ in range(draw.randrange(0, 4)):
             peers = [draw.choice(blocks) if word == "to" and draw.random() < 0.3 else pods()]
-            ports = [{"tcp": {"destinationPort": {"range": {"start": 8000, "end": 8100}}}}]
+            ports: list[dict[str, Any]] = [
+                {"tcp": {"destinationPort": {"range": {"start": 8000, "end": 8100}}}}
+            ]
             ports += [{"destinationNamedPort": "http"}] if not {"networks", "nodes"} & peers[0].keys() else []
             rule = {"action": draw.choice(["Accept", "Deny", "Deny", "Pass"]), word: peers}
             found.append({**rule, "protocols": [draw.choice(ports)]} if draw.random() < 0.5 else rule)
