@@ -81,6 +81,9 @@ def families_of(source: PolicyPod, destination: PolicyPod) -> list[Family]:
     return [family for family in map(family_of, source.addresses) if family in known]
 
 
+_BY_A_SERVICE = "allowed: a pod reaches itself by a Service, whatever NetworkPolicies say"
+
+
 def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str, str]]:
     """For each direction what is said of it."""
     if found.itself:
@@ -88,7 +91,12 @@ def reasons(found: FlowVerdict, source: str, destination: str) -> list[tuple[str
     if found.kubelet:
         return [("kubelet", "a node always reaches the pods that it runs")]
     ends = {EGRESS: (found.egress, source), INGRESS: (found.ingress, destination)}
-    return [(name, _reason(name, direction, whose)) for name, (direction, whose) in ends.items()]
+    return [
+        (name, _BY_A_SERVICE)
+        if found.hairpin and direction.ruled_by is None
+        else (name, _reason(name, direction, whose))
+        for name, (direction, whose) in ends.items()
+    ]
 
 
 def _reason(name: str, direction: DirectionVerdict, whose: str) -> str:

@@ -335,7 +335,10 @@ async def test_a_service_that_leads_back_is_judged_by_the_cluster_alone(lab: Lab
     await lab.apply(cluster_policy("deny", tier="Admin", subject=red, ingress=deny))
     assert await silent(lab, "web", virtual, 8000) and not await silent(lab, "web", own, 80)
     check = ("-l", lab.name, "policy", "-n", "red", "check", "web")
-    assert (await emulab(*check, "svc/web")).status == 1 and (await emulab(*check, "web")).status == 0
+    judged = await emulab(*check, "svc/web")
+    assert judged.status == 1 and "egress   allowed: a pod reaches itself by a Service" in judged.text
+    assert "ingress  denied by spec.ingress[0] (no-http)" in judged.text
+    assert (await emulab(*check, "web")).status == 0
 
 
 async def test_a_trace_names_the_rule_of_the_cluster(lab: Lab) -> None:
@@ -375,6 +378,7 @@ async def test_the_tool_says_the_same(lab: Lab) -> None:
         (("guest", "web:80/icmp"), "'icmp' is no protocol that policies know: tcp, udp or sctp"),
         (("guest", ":80"), "has a port and nobody who has it: NAME:80"),
         (("guest", "fd00::1"), "fd00::1: an address needs a port: [fd00::1]:80"),
+        (("guest", "svc/nobody"), 'services "nobody" not found'),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),
         (("guest",), "policy check takes a SOURCE and a DESTINATION"),
     ],

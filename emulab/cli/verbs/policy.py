@@ -71,9 +71,10 @@ def _check(options: argparse.Namespace) -> int:
         shown = f"`emulab exec {sources[0].node} -- ip route get ADDRESS` shows it"
         told = f"{source_text}: sends from an address of its node's, which the way decides"
         raise UsageError(f"{told}: ask for that; {shown}")
+    destinations = _ends(options, there, target, options.to_namespace or options.namespace)
     service = _service(options, target) if target.startswith(_SERVICES) else None
     found: list[list[_Answer]] = []
-    for ends, pod in _ends(options, there, target, options.to_namespace or options.namespace):
+    for ends, pod in destinations:
         ports = _ports(pod, service, target, port, protocol)
         pairs = [(s, d) for s in sources for d in ends if family_of(s.address) is family_of(d.address)]
         if service is not None:

@@ -79,6 +79,8 @@ class FlowVerdict(NamedTuple):
     ingress: DirectionVerdict
     itself: bool = False
     """Whether the pod is both ends, by its own address."""
+    hairpin: bool = False
+    """Whether the pod is both ends, by a Service: NetworkPolicies allow that, and ClusterNetworkPolicies needn't."""
     kubelet: bool = False
     """Whether the pod's own node begins it, as the kubelet has to."""
 
@@ -118,6 +120,7 @@ class Verdicts:
             self._direction(EGRESS, source.pod, destination, server, protocol, port, hairpin),
             self._direction(INGRESS, server, source, server, protocol, port, hairpin),
             itself and not by_service,
+            hairpin,
             server is not None and bool(source.node) and source.node == server.node,
         )
 
