@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -240,6 +241,8 @@ def _matrix(options: argparse.Namespace) -> int:
 
     if options.ends:
         raise UsageError("policy matrix takes no SOURCE and no DESTINATION")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection at once is a file
     return asyncio.run(_matrix_of(options, Lab([], name=options.lab)))
 
 
