@@ -33,7 +33,7 @@ def _effects(scene: Scene, target: str, _: FaultOptions) -> Sequence[Harm]:
 
 def _doubts(target: str, world: Lookup) -> str:
     if world.cluster.chain:
-        return "it has no effect here: plug-ins of network.plugin don't enforce NetworkPolicies"
+        return "it has no effect here: plug-ins of network.cni don't enforce NetworkPolicies"
     namespace = qualified(target).partition("/")[0]
     for pods in pods_asked_for(target, world) if target else ():
         for policy in _letting(pods, namespace, world):

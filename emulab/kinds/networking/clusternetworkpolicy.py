@@ -137,7 +137,7 @@ _FIELDS = table(
 
 def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     if world.cluster.chain:
-        why = "isn't enforced: the plug-ins of network.plugin would have to do it, and these don't"
+        why = "isn't enforced: the plug-ins of network.cni would have to do it, and these don't"
         yield Finding(o, (), why)
     rank = o.spec["tier"], o.spec["priority"]
     same = [
