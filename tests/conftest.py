@@ -1,4 +1,7 @@
-"""Shares the tests of real packets out between root and an ordinary user, and says how many were left to the other."""
+"""Shares the tests of real packets out between root and an ordinary user, and says how many were left to the other.
+
+What failed is written into the file that EMULAB_TEST_FAILED names, a test a line.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import shares
 TESTS = Path(__file__).resolve().parent
 SHARE = pytest.StashKey[shares.Share]()
 LEFT_OUT = pytest.StashKey[int]()
+FAILED = pytest.StashKey[str]()
 LONGEST = (
     *(
         "test_crash.py",
@@ -35,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except shares.BadShare as bad:
         raise pytest.UsageError(str(bad)) from None
     config.stash[LEFT_OUT] = 0
+    # Not for those that tests start.
+    config.stash[FAILED] = os.environ.pop("EMULAB_TEST_FAILED", "")
 
 
 @pytest.hookimpl(trylast=True)  # what is left out by -m and -k is nobody's
@@ -65,6 +71,10 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     share = config.stash[SHARE]
+    stats = terminalreporter.stats
+    names = {report.nodeid for word in ("failed", "error") for report in stats.get(word, ())}
+    if config.stash[FAILED] and names:  # scripts/test tries them a second time
+        Path(config.stash[FAILED]).write_text("".join(f"{name}\n" for name in sorted(names)))
     if share.user:
         number = config.stash[LEFT_OUT]
         terminalreporter.write_sep("=", f"{share}: {number} tests left to the other user")

@@ -2,8 +2,9 @@
 
 `scripts/test` starts pytest twice, and tells each its share: EMULAB_TEST_SHARE=root or =user, and a number that
 changes daily in EMULAB_TEST_DAY. What depends on privilege belongs to both shares, and everything else to one of
-them, which its name and the day decide: each test is in one share on an even day and in the other on the odd day after
-it, and a new choice is made for the next two. So whoever tests weekly, or on each other day, meets other halves, too.
+them, which its file's name and the day decide, as the labs of a file are built once then: each file is in one share
+on an even day and in the other on the odd day after it, and a new choice is made for the next two. So whoever tests
+weekly, or on each other day, meets other halves, too.
 
 Nothing is left out where no share is given, as when pytest is called by hand.
 """
@@ -44,7 +45,7 @@ class Share:
             return True
         if place not in PLACES or not set(ONLY_ROOT).isdisjoint(marks):
             return self.user == ROOT
-        return self.both or "privilege" in marks or self.user == chosen(name, self.day)
+        return self.both or "privilege" in marks or self.user == chosen(file_of(name), self.day)
 
     def parts(self, count: int, root: bool) -> range:
         """Which of many equal parts a test takes that both users run by turns in one run of pytest.
@@ -70,8 +71,13 @@ def given(environment: Mapping[str, str]) -> Share:
     return Share(user, int(day) if user else 0, environment.get("EMULAB_TEST_BOTH") == "1")
 
 
-def chosen(name: str, day: int) -> str:
-    """Whose a test is on a day, the same in every process and on every machine."""
+def file_of(name: str) -> str:
+    """The file of a test."""
+    return name.partition("::")[0]
+
+
+def chosen(file: str, day: int) -> str:
+    """Whose the tests of a file are on a day, the same in every process and on every machine."""
     pair, odd = divmod(day, 2)
-    digest = hashlib.sha256(f"{pair} {name}".encode()).digest()
+    digest = hashlib.sha256(f"{pair} {file}".encode()).digest()
     return SHARES[(digest[0] + odd) % 2]

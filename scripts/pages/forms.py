@@ -36,6 +36,7 @@ _FORMS = tuple(
         (r"[+<~]?\b\d+(\.\d+)? ?(µs|ms|ns)(?!\w)", "TIME"),
         (r"\b(\d+(\.\d+)?[dhms])+\b( ago)?", "TIME"),
         (r"\b\d+(\.\d+)? s\b", "TIME"),
+        (r"TIME \(x\d+ over TIME\)", "TIME"),  # an Event that came again, as of a node that hesitated
         (r"\b\d+\.\d+%|\b\d+ ?%", "RATE"),
         (r"(?<![\d.])\d+\.\d+(?![\d.])", "RATE"),
         (r"\bTTL \d+", "TTL"),

@@ -310,10 +310,20 @@ async def test_a_balancer_tells_of_itself(lab: Lab, engine: str) -> None:
     text = (await emulab("-l", lab.name, "describe", "loadbalancer", "weighted")).text
     assert re.search(r"node1\s+10\.0\.0\.11:\d+\s+3\s+healthy\s+L4OK in [\d.]+ms\s+\d+\s+\d+\s+0", text), text
     [found] = await lab.get("LoadBalancer", "weighted", "")
-    page = await output(lab, "weighted", "curl", "-sS", f"http://{found['status']['address']}:8404/metrics")
+    page = ""
     name = expected(engine, "word for a frontend in numbers and logs", "tcp/203.0.113.51/80")
     word = re.escape(name)
-    assert re.search(rf'^haproxy_server_sessions_total\{{proxy="{word}",server="node1"\}} [1-9]', page, re.M)
+    counted = rf'^haproxy_server_sessions_total\{{proxy="{word}",server="node1"\}} [1-9]'
+
+    async def is_counted() -> bool:
+        """A process that has just taken over counts from nothing, and its predecessor may have had the request."""
+        nonlocal page
+        assert (await lab.request("http://203.0.113.51/", timeout=20)).status == 200
+        url = f"http://{found['status']['address']}:8404/metrics"
+        page = await output(lab, "weighted", "curl", "-sS", url)
+        return bool(re.search(counted, page, re.M))
+
+    await eventually(is_counted)
     assert f'haproxy_server_status{{proxy="{name}",server="node1",state="UP"}} 1' in page
     line = rf"^{re.escape(CLIENT)}:\d+ \[\S+\] {word} {word}/node\d \d/\d+/\d+ \d+ -- "
 

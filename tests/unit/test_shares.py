@@ -14,7 +14,8 @@ import shares
 from shares import Share
 
 TESTS = Path(shares.__file__).parent
-NAMES = [f"tests/e2e/test_a.py::test_{number}" for number in range(400)]
+FILES = [f"tests/e2e/test_{number}.py" for number in range(400)]
+NAMES = [f"{file}::test_a" for file in FILES]
 DAYS = range(20_000, 20_040)
 
 
@@ -44,10 +45,16 @@ def test_whoever_tests_at_each_other_day_meets_both_too() -> None:
 
 def test_the_choice_is_the_same_everywhere() -> None:
     """Python's own hash() differs from process to process."""
-    ours = [shares.chosen(name, 7) for name in NAMES]
-    code = "import shares; print(*(shares.chosen(f'tests/e2e/test_a.py::test_{n}', 7) for n in range(400)))"
+    ours = [shares.chosen(file, 7) for file in FILES]
+    code = "import shares; print(*(shares.chosen(f'tests/e2e/test_{n}.py', 7) for n in range(400)))"
     theirs = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=TESTS).split()
     assert theirs == ours and {*ours} == {*shares.SHARES}
+
+
+def test_a_file_is_not_divided() -> None:
+    """Its labs are built once."""
+    names = [f"{FILES[0]}::test_{number}[{number}]" for number in range(20)]
+    assert {Share("root", 7).takes("e2e", name, ()) for name in names} in ({True}, {False})
 
 
 def test_what_depends_on_privilege_is_both_users() -> None:
@@ -118,8 +125,7 @@ def test_nonsense_is_refused(user: str, day: str, says: str) -> None:
 SOME_TESTS = """
 import pytest
 
-@pytest.mark.parametrize("number", range(20))
-def test_any(number): pass
+def test_any(): pass
 
 @pytest.mark.privilege
 def test_privilege(): pass
@@ -134,9 +140,10 @@ def test_both_users(): pass
 
 def test_pytest_with_workers_leaves_the_others_share_out_and_says_how_many(tmp_path: Path) -> None:
     folder = tmp_path / "tests"
-    for place in ("e2e", "unit"):
-        (folder / place).mkdir(parents=True)
-        (folder / place / f"test_{place}.py").write_text(SOME_TESTS)
+    files = [f"tests/e2e/test_{number}.py" for number in range(6)]
+    for file in (*files, "tests/unit/test_unit.py"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(SOME_TESTS)
     for file in ("conftest.py", "shares.py"):
         shutil.copy(TESTS / file, folder)
     shutil.copy(TESTS.parent / "pyproject.toml", tmp_path)
@@ -156,11 +163,35 @@ def test_pytest_with_workers_leaves_the_others_share_out_and_says_how_many(tmp_p
     environment = {**os.environ, **asked, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    names = [f"tests/e2e/test_e2e.py::test_any[{number}]" for number in range(20)]
-    ours = {name for name in names if shares.chosen(name, 20420) == "user"}
-    assert 0 < len(ours) < 20
-    assert set(re.findall(r"PASSED (\S+)", done.stdout)) == ours | {"tests/e2e/test_e2e.py::test_privilege"}
-    says = (
-        f"the share of an ordinary user on day 20420: {2 * 23 - len(ours) - 1} tests left to the other user"
-    )
+    ours = {file for file in files if shares.chosen(file, 20420) == "user"}
+    assert 0 < len(ours) < 6
+    expected = {f"{file}::test_any" for file in ours} | {f"{file}::test_privilege" for file in files}
+    assert set(re.findall(r"PASSED (\S+)", done.stdout)) == expected
+    says = f"the share of an ordinary user on day 20420: {7 * 4 - len(expected)} tests left to the other user"
     assert says in done.stdout
+
+
+def test_what_failed_is_written_down_but_not_what_tests_start_themselves(tmp_path: Path) -> None:
+    """scripts/test tries those of the file a second time."""
+    (tmp_path / "tests" / "unit").mkdir(parents=True)
+    (tmp_path / "tests" / "unit" / "test_some.py").write_text(
+        "import os, pytest\n"
+        "def test_passes(): assert 'EMULAB_TEST_FAILED' not in os.environ\n"
+        "@pytest.mark.parametrize('a', ['x y'])\n"
+        "def test_fails(a): assert a == 'z'\n"
+        "@pytest.fixture\ndef broken(): raise OSError\n"
+        "def test_has_no_place(broken): pass\n"
+    )
+    for file in ("conftest.py", "shares.py"):
+        shutil.copy(TESTS / file, tmp_path / "tests")
+    shutil.copy(TESTS.parent / "pyproject.toml", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-n", "1", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "EMULAB_TEST_FAILED": str(tmp_path / "failed"), "EMULAB_TEST_SHARE": ""}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    prefix = "tests/unit/test_some.py::"
+    assert (tmp_path / "failed").read_text().splitlines() == [
+        f"{prefix}test_fails[x y]",
+        f"{prefix}test_has_no_place",
+    ]

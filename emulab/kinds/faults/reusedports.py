@@ -23,13 +23,15 @@ FAULT = FaultKind(
     text="a node's IPVS sends a connection from a port that was used before to the pod of then, gone or not",
     target=NODE_TARGET,
     effects=_effects,
-    # The server ends the connection, so that the client may use its port again at once.
+    # The server ends the connection, so that the client may use its port again at once: by the length of the answer
+    # curl would know before the server's end of it comes, and might be first.
     symptom=Symptom(
         "{node}",
         (
             "sh",
             "-c",
-            "curl -sSf -m 2 -o /dev/null -H 'Connection: close' --local-port 40123 http://{service}/",
+            "curl -sSf -m 4 -o /dev/null -H 'Connection: close' --ignore-content-length --local-port 40123"
+            " http://{service}/",
         ),
         after="pods-replaced",
     ),

@@ -119,7 +119,7 @@ OPTION = re.compile(r"--?[A-Za-z].*")
 def installed() -> set[str]:
     """What the scripts install, and say so."""
     lists = re.findall(r'^[A-Z]+_PACKAGES="(.*)"$', (ROOT / "scripts/setup").read_text(), re.MULTILINE)
-    assert len(lists) == 4
+    assert len(lists) == 5
     mininet = re.findall(
         r"^MININET_PACKAGES = \((.*)\)$", (ROOT / "scripts/benchmarks/bringup.py").read_text(), re.M
     )
