@@ -68,11 +68,24 @@ def _listener(key: str, namespace: str, everywhere: bool, several: bool) -> sock
 
 def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.socket:
     """A fresh socket that belongs to the namespace of `fd`, non-blocking."""
+    (sock,) = open_sockets(fd, family, kind, protocol)
+    return sock
 
-    def make() -> socket.socket:
-        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
-        sock.setblocking(False)
-        return sock
+
+def open_sockets(fd: int, family: int, kind: int, protocol: int = 0, count: int = 1) -> list[socket.socket]:
+    """So many of them, all or none."""
+    made: list[socket.socket] = []
+
+    def make() -> list[socket.socket]:
+        try:
+            for _ in range(count):
+                made.append(socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol))
+                made[-1].setblocking(False)
+        except BaseException:
+            for sock in made:
+                sock.close()
+            raise
+        return made
 
     return netns.inside(fd, make)
 

@@ -83,8 +83,8 @@ class Kind(GroupKind):
     @property
     def is_kubernetes(self) -> bool:
         """Whether it is one of Kubernetes' own, whose structure its OpenAPI tells: those have groups without a dot, or
-        below k8s.io."""
-        return "." not in self.group or self.group.endswith(".k8s.io")
+        below k8s.io, where a CustomResourceDefinition may be as well."""
+        return BROUGHT not in self.categories and ("." not in self.group or self.group.endswith(".k8s.io"))
 
     @property
     def structures(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from emulab.model.checks import show
-from emulab.model.keys import Key
+from emulab.model.keys import GroupKind, Key
 from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ class Lookup(Protocol):
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> Sequence[Pods]:
         """What of that namespace a selector finds: Pods that users ask for, and templates of workloads."""
+
+    def kind(self, kind: GroupKind, namespace: str | None = None) -> Sequence[Object]:
+        """All objects of a kind, of one Namespace when given."""
 
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
         """The names of containers for which a stand-in answers, and the program that there isn't."""

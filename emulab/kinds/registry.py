@@ -132,6 +132,14 @@ DESTINATION_RULE = _add(
     )
 )
 NETWORK_POLICY = _add(Kind(_NETWORKING, "NetworkPolicy", "networkpolicies", "netpol"))
+CLUSTER_NETWORK_POLICY = _add(
+    Kind(
+        *("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies", "cnp"),
+        namespaced=False,
+        categories=(BROUGHT,),
+        home="emulab.kinds.networking.clusternetworkpolicy",
+    )
+)
 CLUSTER = _add(Kind(_EMULAB, "Cluster", "clusters", namespaced=False))
 LOAD_BALANCER = _add(
     Kind(_EMULAB, "LoadBalancer", "loadbalancers", "lb", namespaced=False, categories=(PLACE, ADDRESSED))

@@ -16,6 +16,7 @@ SMALLEST = {
     "balancer": ("--rounds", "1", "--seconds", "1"),
     "ingress": ("--rounds", "1", "--seconds", "1", "--only", "small,new"),
     "l7": ("--rounds", "1", "--seconds", "1"),
+    "policy": ("--sizes", "2", "--world", "2", "--rounds", "1"),
     "changes": ("--services", "20", "--repeats", "1"),
 }
 """Those that take minutes or install something are not among them."""

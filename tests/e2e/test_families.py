@@ -251,3 +251,41 @@ async def test_the_proxy_tells_of_each_family(lab: Lab, families: Families) -> N
     assert set(re.findall(r'ip_family="(\w+)"', shown)) == {family.name for family in families}
     health = json.loads(await output(lab, "node1", "curl", "-gsS", f"http://{loopback}:10256/healthz"))
     assert set(health["status"]) == {family.name for family in families}
+
+
+async def test_a_policy_for_one_family_denies_the_other(lab: Lab, families: Families) -> None:
+    last = families[-1]
+    sources = [{"ipBlock": {"cidr": str(last.everything)}}]
+    spec = {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"from": sources}]}
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "one"}}
+    await lab.apply(json.dumps({**kind, "spec": spec}))
+    try:
+        asked = ("-l", lab.name, "policy", "-n", "default")
+        rows = json.loads((await cli(*asked, "matrix", "--probe", "-o", "json")).stdout)
+        for row in rows:
+            if row["source"] == "default/asker":
+                told = row.get("families") or {last.name: row}
+                found = {name: (one["allowed"], one["passed"]) for name, one in told.items()}
+                assert found == {family.name: (family is last, family is last) for family in families}
+        check = await cli(*asked, "check", "asker", "svc/web")
+        assert check.status == (0 if len(families) == 1 else 1)
+        said = [line.rpartition(": ")[2] for line in check.text.splitlines() if " → " in line]
+        assert sorted(said) == sorted(2 * ["allowed" if family is last else "denied" for family in families])
+    finally:
+        await lab.delete("NetworkPolicy", "one", "default")
+
+
+async def test_names_that_a_policy_forgets_are_missed_in_each_family(lab: Lab, families: Families) -> None:
+    [servers] = await lab.get("Service", "kube-dns", "kube-system")
+    [pod] = [p for p in await lab.get("Pod", namespace="default") if "web" in p["metadata"]["name"]][:1]
+    place = f"pod/{pod['metadata']['name']}"
+    ask = ("dig", "+short", "+tries=1", "+time=1", "web.default.svc.cluster.local")
+    async with lab.fault("no-dns-egress", "web"):
+        for address in servers["spec"]["clusterIPs"]:
+            assert (await lab.exec(place, *ask, f"@{address}")).status != 0
+        for address in await addresses(lab, "web"):
+            assert await curl(lab, place, f"http://{host(address)}/") == address
+        path = await lab.trace("http://web/", source=place, timeout=1)
+        assert path.failure is not None and "NetworkPolicy default/web-egress-" in path.failure.text
+    for address in servers["spec"]["clusterIPs"]:
+        assert (await lab.exec(place, *ask, f"@{address}")).status == 0

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOST, MOVED = "shop.test", "www.moved.test"
 PROBE = {"httpGet": {"path": "/healthz", "port": 80}, "periodSeconds": 1, "failureThreshold": 1}
 TARGETS = {
-    SERVICE_TARGET: {"readiness-flaps": "probed"},
+    SERVICE_TARGET: {"readiness-flaps": "probed", "no-dns-egress": "probed"},
     HOST_TARGET: {},
     RESOLVER_TARGET: {},
 }
@@ -120,6 +120,7 @@ async def words(lab: Lab) -> dict[str, str]:
     )
     return {
         "pod": f"pod/{asker}",
+        "service_name": "web",
         "service": services["web"],
         "probed_service": services["probed"],
         "moved": MOVED,

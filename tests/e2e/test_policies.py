@@ -1,4 +1,4 @@
-"""NetworkPolicies, asked by packets: every pair of pods, and what stands beside pods."""
+"""Policies, asked by packets: every pair of pods, and what stands beside pods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
-from emulab.toolbox.policies import Policies, ProbedFlow, policies_of, probe
+from emulab.toolbox.policies import Policies, policies_of
+from emulab.toolbox.probing import ProbedFlow, probe
 
 from .tools import connect, emulab, eventually, output
 
@@ -42,6 +43,11 @@ def pod(namespace: str, name: str, labels: dict[str, str], **spec: Any) -> str:
 def policy(name: str, spec: dict[str, Any], namespace: str = "red") -> str:
     kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
     return json.dumps({**kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec})
+
+
+def cluster_policy(name: str, **spec: Any) -> str:
+    kind = {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy"}
+    return json.dumps({**kind, "metadata": {"name": name}, "spec": {"priority": 10, **spec}})
 
 
 def named(kind: str, name: str, **more: Any) -> str:
@@ -81,6 +87,8 @@ async def _without(lab: Lab) -> AsyncIterator[None]:
 async def without_policies(lab: Lab) -> None:
     for o in await lab.get("NetworkPolicy"):
         await lab.delete("NetworkPolicy", o["metadata"]["name"], o["metadata"]["namespace"])
+    for o in await lab.get("ClusterNetworkPolicy"):
+        await lab.delete("ClusterNetworkPolicy", o["metadata"]["name"], "")
 
 
 def expected(there: Policies, flow: ProbedFlow) -> bool:
@@ -160,10 +168,49 @@ def drawn(draw: random.Random) -> list[str]:
     return found
 
 
+def drawn_of_the_cluster(draw: random.Random) -> list[str]:
+    """Some ClusterNetworkPolicies, of one priority or of several."""
+
+    def pods() -> dict[str, Any]:
+        if draw.random() < 0.4:
+            return {"namespaces": draw.choice(TEAMS)}
+        return {"pods": {"podSelector": draw.choice(LABELS), "namespaceSelector": draw.choice(TEAMS)}}
+
+    def rules(word: str) -> list[dict[str, Any]]:
+        networks = [str(b["cidr"]) for b in BLOCKS]
+        blocks: list[dict[str, Any]] = [*({"networks": [one]} for one in networks), {"nodes": {}}]
+        found = []
+        for _ in range(draw.randrange(0, 4)):
+            peers = [draw.choice(blocks) if word == "to" and draw.random() < 0.3 else pods()]
+            ports: list[dict[str, Any]] = [
+                {"tcp": {"destinationPort": {"range": {"start": 8000, "end": 8100}}}}
+            ]
+            ports += [{"destinationNamedPort": "http"}] if not {"networks", "nodes"} & peers[0].keys() else []
+            rule = {"action": draw.choice(["Accept", "Deny", "Deny", "Pass"]), word: peers}
+            found.append({**rule, "protocols": [draw.choice(ports)]} if draw.random() < 0.5 else rule)
+        return found
+
+    return [
+        cluster_policy(
+            f"c{number}",
+            tier=draw.choice(["Admin", "Baseline"]),
+            priority=draw.randrange(0, 2),
+            subject={"namespaces": {"matchExpressions": [NOT_OURS]}} if draw.random() < 0.5 else pods(),
+            ingress=rules("from"),
+            egress=rules("to"),
+        )
+        for number in range(draw.randrange(2, 4))
+    ]
+
+
+NOT_OURS = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
+
+
 @pytest.mark.parametrize("seed", range(6))
-async def test_packets_agree_with_the_specification(lab: Lab, seed: int) -> None:
+async def test_packets_agree_with_the_specifications(lab: Lab, seed: int) -> None:
     draw = random.Random(seed)
-    await lab.apply(*drawn(draw), ready=False)
+    policies = drawn(draw) if seed != 4 else []  # then Baseline is asked about every pod
+    await lab.apply(*policies, *(drawn_of_the_cluster(draw) if seed > 2 else ()), ready=False)
     before = await agree(lab)
     assert False in before
     # PodLabels of a pod and of a Namespace change, and count at once.
@@ -275,6 +322,40 @@ async def test_a_trace_names_the_policy(lab: Lab) -> None:
     assert "pod red/guest" in said and "pod red/web" in said
 
 
+async def test_a_service_that_leads_back_is_judged_by_the_cluster_alone(lab: Lab) -> None:
+    """By its own address a pod reaches itself in any case."""
+    (service,) = await lab.get("Service", "web", "red")
+    virtual, own = service["spec"]["clusterIP"], await address(lab, "red", "web")
+    deny = [{"action": "Deny", "name": "no-http", "from": [{"namespaces": {}}]}]
+    red = {"namespaces": {"matchLabels": {"team": "red"}}}
+    await lab.apply(DENY_ALL)
+    assert not await silent(lab, "web", virtual, 8000)
+    await lab.apply(cluster_policy("deny", tier="Baseline", subject=red, ingress=deny))
+    assert not await silent(lab, "web", virtual, 8000)  # a NetworkPolicy isolates it, and has decided
+    await lab.apply(cluster_policy("deny", tier="Admin", subject=red, ingress=deny))
+    assert await silent(lab, "web", virtual, 8000) and not await silent(lab, "web", own, 80)
+    check = ("-l", lab.name, "policy", "-n", "red", "check", "web")
+    judged = await emulab(*check, "svc/web")
+    assert judged.status == 1 and "egress   allowed: a pod reaches itself by a Service" in judged.text
+    assert "ingress  denied by spec.ingress[0] (no-http)" in judged.text
+    assert (await emulab(*check, "web")).status == 0
+
+
+async def test_a_trace_names_the_rule_of_the_cluster(lab: Lab) -> None:
+    deny = [{"action": "Deny", "name": "no-clients", "from": [{"namespaces": {}}]}]
+    await lab.apply(cluster_policy("tenants", tier="Admin", subject={"namespaces": {}}, ingress=deny[:0]))
+    web = await address(lab, "red", "web")
+    assert not await silent(lab, "guest", web, 80)
+    await lab.apply(
+        cluster_policy("tenants", tier="Admin", subject={"pods": {"podSelector": LABELS[1]}}, ingress=deny)
+    )
+    path = await lab.trace(f"http://{web}/", source="pod/guest", namespace="red", timeout=1)
+    assert path.failure is not None and path.failure.object == "ClusterNetworkPolicy tenants"
+    assert "spec.ingress[0] (no-clients) of ClusterNetworkPolicy tenants (Admin tier) denies it" in (
+        path.failure.text
+    )
+
+
 async def test_the_tool_says_the_same(lab: Lab) -> None:
     await lab.apply(policy("web", {"podSelector": {"matchLabels": {"app": "web"}}}))
     check = ("-l", lab.name, "policy", "-n", "red", "check")
@@ -297,6 +378,7 @@ async def test_the_tool_says_the_same(lab: Lab) -> None:
         (("guest", "web:80/icmp"), "'icmp' is no protocol that policies know: tcp, udp or sctp"),
         (("guest", ":80"), "has a port and nobody who has it: NAME:80"),
         (("guest", "fd00::1"), "fd00::1: an address needs a port: [fd00::1]:80"),
+        (("guest", "svc/nobody"), 'services "nobody" not found'),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),
         (("guest",), "policy check takes a SOURCE and a DESTINATION"),
     ],

@@ -18,6 +18,7 @@ from pages.walk import run_steps
 
 ANSWERS = re.compile(r"(?:^|, )([\w-]+) answers")
 ALL_ANSWERED = re.compile(r"all (\d+) of \d+ more requests get 200")
+PORTS, PROBES = re.compile(r"port (\d+)"), re.compile(r"\d+ probes agree$")
 TWO_ADDRESSES = re.compile(r"(\d+\.\d+\.\d+\.\d+).* (\d+\.\d+\.\d+\.\d+)")
 
 
@@ -53,6 +54,11 @@ def said(remark: str) -> str:
         return "curl: ( …"
     if answers := ANSWERS.search(remark):
         return f'… "service": "{answers[1]}", …'
+    if remark.endswith((": denied", ": allowed")):
+        port = [80, *PORTS.findall(remark)][-1]
+        return f"… port {port}/tcp: {remark.rpartition(': ')[2]}\n…"
+    if probes := PROBES.search(remark):
+        return f"…\n{probes[0]}"
     if "each of the nodes" in remark:
         return "\n".join(re.findall(r"node\d+", remark))
     if "some get 503" in remark:

@@ -58,7 +58,7 @@ class Client:
     def request_descriptors(self, op: str, **arguments: Any) -> tuple[Any, list[int]]:
         request = json.loads(json.dumps(arguments))
         if op == "socket":
-            return None, [self._operations.open_socket(request).detach()]
+            return None, [self._operations.open_sockets(request)[0].detach()]
         assert op == "observe"
         if self._observation is None:
             self._observation = Observation(self._around)

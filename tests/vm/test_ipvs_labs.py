@@ -148,6 +148,27 @@ async def test_a_network_policy_judges_where_a_service_leads(lab: Lab) -> None:
     await lab.delete("NetworkPolicy", "out")
 
 
+async def test_a_cluster_network_policy_judges_what_a_service_leads_back(lab: Lab) -> None:
+    """It comes by `output` then, from the pod to itself."""
+    deny = [{"action": "Deny", "from": [{"namespaces": {}}]}]
+    spec = {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}, "ingress": deny}
+    kind = {"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy"}
+
+    async def silent(address: str, port: int) -> bool:
+        try:
+            async with asyncio.timeout(5):
+                _, writer = await connect(lab, "server", address, port)
+        except TimeoutError:
+            return True
+        writer.close()
+        return False
+
+    assert not await silent(SERVICE, 80)
+    await lab.apply(json.dumps({**kind, "metadata": {"name": "deny"}, "spec": spec}))
+    assert await silent(SERVICE, 80) and not await silent(await ip_of(lab, "server"), 8080)
+    await lab.delete("ClusterNetworkPolicy", "deny", "")
+
+
 async def test_a_change_of_mode_and_of_services(lab: Lab) -> None:
     assert (await ask(lab, "pod/asker", SERVICE, 80))["pod"] == "server"
     for mode in ("nftables", "ipvs, scheduler: wlc"):

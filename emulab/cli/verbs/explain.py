@@ -67,7 +67,7 @@ def _explained(kind: Kind, path: list[str], recursive: bool) -> Iterator[str]:
 
 def _definition(kind: Kind) -> str:
     """The definition of a kind's objects. Raises UserError where nothing describes them."""
-    name = kind.structures[0] if kind.is_kubernetes else own.definition_of(kind.kind)
+    name = kind.structures[0] if kind.is_kubernetes else own.definition_of(kind)
     if not name:
         raise UserError(f"{kind.kind}: what its objects may say is its CustomResourceDefinition's alone")
     return name

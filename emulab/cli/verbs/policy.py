@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.cli.usage import UsageError, add_namespace, add_output
 from emulab.errors import UserError
+from emulab.model.families import Family, family_of
 from emulab.observe.telling.escapes import as_json
 
 if TYPE_CHECKING:
     from emulab.kinds.cells import Raw
     from emulab.plan.policies.facts import PolicyPod
-    from emulab.plan.policies.verdicts import PolicyEnd
+    from emulab.plan.policies.verdicts import FlowVerdict, PolicyEnd
     from emulab.python import Lab
-    from emulab.toolbox.policies import Policies, ProbedFlow
+    from emulab.toolbox.policies import Policies
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _SERVICES = ("svc/", "service/", "services/")
@@ -59,34 +61,74 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from emulab.python import Lab
-    from emulab.toolbox.policies import policies_of, reasons
+    from emulab.toolbox.policies import policies_of
 
     if len(options.ends) != 2:
         raise UsageError("policy check takes a SOURCE and a DESTINATION[:PORT[/PROTOCOL]]")
     source_text, (target, port, protocol) = options.ends[0], _split(options.ends[1])
     there = asyncio.run(policies_of(Lab([], name=options.lab)))
-    source = _ends(options, there, source_text, options.namespace)[0][0]
-    if source.node and not _is_address(source_text):
-        shown = f"`emulab exec {source.node} -- ip route get ADDRESS` shows it"
+    sources = _ends(options, there, source_text, options.namespace)[0][0]
+    if sources[0].node and not _is_address(source_text):
+        shown = f"`emulab exec {sources[0].node} -- ip route get ADDRESS` shows it"
         told = f"{source_text}: sends from an address of its node's, which the way decides"
         raise UsageError(f"{told}: ask for that; {shown}")
-    found = []
-    for end, pod in _ends(options, there, target, options.to_namespace or options.namespace):
-        for number, proto in _ports(options, pod, target, port, protocol):
-            judged = there.verdict(source, end, proto, number)
-            ends = _named(source), _named(end)
-            found.append((*ends, number, proto, judged.allows, reasons(judged, *ends)))
+    destinations = _ends(options, there, target, options.to_namespace or options.namespace)
+    service = _service(options, target) if target.startswith(_SERVICES) else None
+    found: list[list[_Answer]] = []
+    for ends, pod in destinations:
+        ports = _ports(pod, service, target, port, protocol)
+        pairs = [(s, d) for s in sources for d in ends if family_of(s.address) is family_of(d.address)]
+        if service is not None:
+            spoken = service["spec"].get("ipFamilies") or ()
+            pairs = [(s, d) for s, d in pairs if not spoken or family_of(d.address).name in spoken]
+        if not pairs:
+            raise UserError(f"{source_text} and {target} have no addresses of one family")
+        for number, proto in ports:
+            judged = [
+                (s, d, there.verdict(s, d, proto, number, by_service=service is not None)) for s, d in pairs
+            ]
+            found.append([_Answer(s, d, number, proto, verdict) for s, d, verdict in judged])
     if not found:
         raise UserError(f"{target}: none of its pods has the port that it names")
     if options.output == "json":
-        keys = ("source", "destination", "port", "protocol", "allowed", "reasons")
-        print(as_json([dict(zip(keys, (*one[:5], dict(one[5])), strict=True)) for one in found]))
+        print(as_json([answer.plain() for answers in found for answer in answers]))
     else:
-        for one, other, number, proto, allowed, why in found:
-            print(f"{one} → {other} port {number}/{proto}: {'allowed' if allowed else 'denied'}")
-            for direction, text in why:
-                print(f"  {direction:<8} {text}")
-    return 0 if all(one[4] for one in found) else 1
+        for answers in found:
+            alike = len({answer.about for answer in answers}) == 1
+            for answer in answers[:1] if alike else answers:
+                print(answer.text())
+    return 0 if all(answer.verdict.allows for answers in found for answer in answers) else 1
+
+
+class _Answer(NamedTuple):
+    """What is said of one flow."""
+
+    source: PolicyEnd
+    destination: PolicyEnd
+    port: int
+    protocol: str
+    verdict: FlowVerdict
+
+    @property
+    def about(self) -> object:
+        """What is said of it without its addresses."""
+        return self.verdict.allows, *self.reasons("", "")
+
+    def reasons(self, source: str, destination: str) -> list[tuple[str, str]]:
+        from emulab.toolbox.policies import reasons
+
+        return reasons(self.verdict, source, destination)
+
+    def plain(self) -> dict[str, Any]:
+        ends = _named(self.source), _named(self.destination)
+        flow = {"source": ends[0], "destination": ends[1], "port": self.port, "protocol": self.protocol}
+        return {**flow, "allowed": self.verdict.allows, "reasons": dict(self.reasons(*ends))}
+
+    def text(self) -> str:
+        ends = _named(self.source), _named(self.destination)
+        said = "allowed" if self.verdict.allows else "denied"
+        head = f"{ends[0]} → {ends[1]} port {self.port}/{self.protocol}: {said}"
+        return "\n".join([head, *(f"  {name:<8} {why}" for name, why in self.reasons(*ends))])
 
 
 def _split(text: str) -> tuple[str, int | None, str]:
@@ -117,31 +159,44 @@ def _is_address(text: str) -> bool:
 
 def _ends(
     options: argparse.Namespace, there: Policies, text: str, namespace: str
-) -> list[tuple[PolicyEnd, Raw | None]]:
-    """Who is meant: the pods behind a Service, one of a workload's, or whoever has an address; with the Pod."""
+) -> list[tuple[list[PolicyEnd], Raw | None]]:
+    """Who is meant: the pods behind a Service, one of a workload's, or whoever has an address; with the Pod. An end is
+    there for each family that it speaks."""
     from emulab.cli.pods import choose
     from emulab.kinds.registry import SERVICE
     from emulab.lab.client.client import connect
 
     if _is_address(text):
-        return [(there.end(ip_address(text)), None)]
+        return [([there.end(ip_address(text))], None)]
     with connect(options.lab) as client:
         chosen = choose(client, text, namespace)
     raw = chosen.pods if chosen.kind == SERVICE else chosen.pods[:1]
-    found: list[tuple[PolicyEnd, Raw | None]] = [
-        (end, one) for one in raw if (end := there.end_of(one)) is not None
+    found: list[tuple[list[PolicyEnd], Raw | None]] = [
+        (ends, one) for one in raw if (ends := there.ends_of(one))
     ]
     if not found:
         raise UserError(f"{text}: has no address, as it doesn't run yet or has ended")
     return found
 
 
+def _service(options: argparse.Namespace, target: str) -> Raw:
+    from emulab.cli.kinds import Reference
+    from emulab.cli.selection import fetch
+    from emulab.kinds.registry import SERVICE
+    from emulab.lab.client.client import connect
+
+    with connect(options.lab) as client:
+        reference = Reference(SERVICE, target.partition("/")[2])
+        [service] = fetch(client, reference, options.to_namespace or options.namespace)
+    return service
+
+
 def _ports(
-    options: argparse.Namespace, pod: Raw | None, target: str, port: int | None, protocol: str
+    pod: Raw | None, service: Raw | None, target: str, port: int | None, protocol: str
 ) -> list[tuple[int, str]]:
     """The port that is asked about, or those that the destination has."""
-    if pod is not None and target.startswith(_SERVICES):
-        return _target_ports(options, target, pod, port, protocol)
+    if pod is not None and service is not None:
+        return _target_ports(service, target, pod, port, protocol)
     if port is not None:
         return [(port, protocol)]
     if pod is None:
@@ -155,19 +210,12 @@ def _ports(
 
 
 def _target_ports(
-    options: argparse.Namespace, target: str, pod: Raw, port: int | None, protocol: str
+    service: Raw, target: str, pod: Raw, port: int | None, protocol: str
 ) -> list[tuple[int, str]]:
     """Where the ports of a Service lead, as policies see a flow when kube-proxy has translated it."""
-    from emulab.cli.kinds import Reference
-    from emulab.cli.selection import fetch
-    from emulab.kinds.registry import SERVICE
-    from emulab.lab.client.client import connect
     from emulab.model.objects import Object
     from emulab.plan.policies.facts import named_ports
 
-    with connect(options.lab) as client:
-        reference = Reference(SERVICE, target.partition("/")[2])
-        [service] = fetch(client, reference, options.to_namespace or options.namespace)
     names, found = {(name, proto): number for name, proto, number in named_ports(Object(pod))}, []
     for one in service["spec"].get("ports") or ():
         own = (one.get("protocol") or "TCP").lower()
@@ -193,11 +241,14 @@ def _matrix(options: argparse.Namespace) -> int:
 
     if options.ends:
         raise UsageError("policy matrix takes no SOURCE and no DESTINATION")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection at once is a file
     return asyncio.run(_matrix_of(options, Lab([], name=options.lab)))
 
 
 async def _matrix_of(options: argparse.Namespace, lab: Lab) -> int:
-    from emulab.toolbox.policies import ProbedFlow, policies_of, probe, shared_addresses
+    from emulab.toolbox.policies import families_of, policies_of
+    from emulab.toolbox.probing import ProbedFlow, probe, probe_again
 
     there = await policies_of(lab)
     ports = {
@@ -213,31 +264,34 @@ async def _matrix_of(options: argparse.Namespace, lab: Lab) -> int:
         and (p.namespace == wanted if wanted else p.namespace not in ("kube-system", "ingress-nginx"))
     ]
     flows = [
-        ProbedFlow(one, other, ports[other.namespace, other.name])
+        ProbedFlow(one, other, ports[other.namespace, other.name], family)
         for one in pods
         for other in pods
-        if one is not other and shared_addresses(one, other)
+        if one is not other
+        for family in families_of(one, other)
     ]
-    judged = {flow[:2]: _allows(there, flow) for flow in map(_by_name, flows)}
-    sent = {}
+    judged = [there.allows(*flow) for flow in flows]
+    sent: list[bool] | list[None] = [None] * len(flows)
     if options.probe:
-        sent = dict(zip((_by_name(f)[:2] for f in flows), await probe(lab, flows), strict=True))
-    wrong = [names for names, passed in sent.items() if passed != judged[names]]
-    _print_matrix(options, pods, ports, judged, sent, wrong)
-    return 1 if wrong else 0
+        sent = await probe_again(lab, flows, judged, await probe(lab, flows))
+    cells: dict[tuple[str, str], list[_Cell]] = {}
+    for flow, allowed, passed in zip(flows, judged, sent, strict=True):
+        pair = str(flow.source), str(flow.destination)
+        cells.setdefault(pair, []).append(_Cell(flow.family, allowed, passed))
+    _print_matrix(options, pods, ports, cells)
+    return 1 if any(cell.is_wrong for row in cells.values() for cell in row) else 0
 
 
-def _by_name(flow: ProbedFlow) -> tuple[str, str, ProbedFlow]:
-    return str(flow.source), str(flow.destination), flow
+class _Cell(NamedTuple):
+    """What is said of a pair of pods in one family, and what packets say."""
 
+    family: Family
+    allowed: bool
+    passed: bool | None = None
 
-def _allows(there: Policies, named: tuple[str, str, ProbedFlow]) -> bool:
-    from emulab.toolbox.policies import shared_addresses
-
-    flow = named[2]
-    addresses = shared_addresses(flow.source, flow.destination)
-    assert addresses is not None
-    return there.verdict(there.end(addresses[0]), there.end(addresses[1]), "tcp", flow.port).allows
+    @property
+    def is_wrong(self) -> bool:
+        return self.passed is not None and self.passed is not self.allowed
 
 
 def _first_port(raw: dict[str, Any]) -> int:
@@ -252,42 +306,59 @@ def _print_matrix(
     options: argparse.Namespace,
     pods: list[PolicyPod],
     ports: dict[tuple[str, str], int],
-    judged: dict[tuple[str, str], bool],
-    sent: dict[tuple[str, str], bool],
-    wrong: list[tuple[str, str]],
+    cells: dict[tuple[str, str], list[_Cell]],
 ) -> None:
     from emulab.cli.output.table import table
 
     if options.output == "json":
-        shown = [
-            {"source": one, "destination": other, "allowed": allowed}
-            | ({"passed": sent[one, other]} if (one, other) in sent else {})
-            for (one, other), allowed in judged.items()
-        ]
-        print(as_json(shown))
+        print(as_json([_plain(*pair, row) for pair, row in cells.items()]))
         return
     if not pods:
-        print("there are no pods that NetworkPolicies could be about")
+        print("there are no pods that policies could be about")
         return
     header = ["", "FROM \\ TO", *(str(number) for number, _ in enumerate(pods, 1))]
-    rows = []
-    for number, one in enumerate(pods, 1):
-        cells = [_cell(str(one), str(other), judged, wrong) for other in pods]
-        port = ports[one.namespace, one.name]
-        rows.append([str(number), f"{one}:{port}", *cells])
+    rows = [
+        [str(number), f"{one}:{ports[one.namespace, one.name]}"]
+        + [_sign(cells.get((str(one), str(other)), [])) for other in pods]
+        for number, one in enumerate(pods, 1)
+    ]
     print(table(header, rows))
-    print("\n+ allowed, - denied" + (", ! packets disagree" if options.probe else ""))
-    for one_name, other_name in wrong:
-        expected = "allowed" if judged[one_name, other_name] else "denied"
-        print(f"pod {one_name} → pod {other_name}: {expected} by the policies, and packets say otherwise")
+    parted = any(len({cell.allowed for cell in row}) > 1 for row in cells.values())
+    by_one = ", 4 or 6 allowed by that family alone" if parted else ""
+    print(f"\n+ allowed, - denied{by_one}{', ! packets disagree' if options.probe else ''}")
+    wrong = [(pair, cell) for pair, row in cells.items() for cell in row if cell.is_wrong]
+    for (one_name, other_name), cell in wrong:
+        expected = "allowed" if cell.allowed else "denied"
+        flow = f"pod {one_name} → pod {other_name} ({cell.family})"
+        print(f"{flow}: {expected} by the policies, and packets say otherwise")
     if options.probe and not wrong:
-        print(f"{len(sent)} probes agree")
+        print(f"{sum(map(len, cells.values()))} probes agree")
 
 
-def _cell(one: str, other: str, judged: dict[tuple[str, str], bool], wrong: list[tuple[str, str]]) -> str:
-    if (one, other) not in judged:
+def _sign(row: list[_Cell]) -> str:
+    if not row:
         return "."
-    return "!" if (one, other) in wrong else "+" if judged[one, other] else "-"
+    allowed = [cell for cell in row if cell.allowed]
+    if any(cell.is_wrong for cell in row):
+        return "!"
+    if not allowed:
+        return "-"
+    return "+" if len(allowed) == len(row) else str(allowed[0].family.version)
+
+
+def _plain(source: str, destination: str, row: list[_Cell]) -> dict[str, Any]:
+    """For programs; by family where there are two."""
+    told: dict[str, Any] = {"source": source, "destination": destination}
+    told["allowed"] = all(cell.allowed for cell in row)
+    if row[0].passed is not None:
+        told["passed"] = all(cell.passed for cell in row)
+    if len(row) > 1:
+        told["families"] = {
+            cell.family.name: {"allowed": cell.allowed}
+            | ({} if cell.passed is None else {"passed": cell.passed})
+            for cell in row
+        }
+    return told
 
 
 _ACTIONS = {"check": _check, "matrix": _matrix}

@@ -37,7 +37,7 @@ from emulab.kinds.registry import (
 from emulab.model.addresses import IPAddress, IPNetwork, parse_address
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
-from emulab.model.keys import Key
+from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 
@@ -116,6 +116,9 @@ class _World:
 
     def get(self, key: Key) -> Object | None:
         return self.objects.get(key)
+
+    def kind(self, kind: GroupKind, namespace: str | None = None) -> Sequence[Object]:
+        return self.objects.kind(kind, namespace)
 
     def missing_programs(self, annotations: Mapping[str, str], spec: Mapping[str, Any]) -> Mapping[str, str]:
         return missing(annotations, spec, self.cluster, self._lacks, self.images(annotations, spec))

@@ -1,4 +1,5 @@
-"""When Faults begin and end, and where they are put: the phases of what is broken on purpose.
+"""When Faults begin and end, and where they are put: the phases of what is broken on purpose; and the objects that are
+there for as long.
 
 A lab without Faults doesn't load the library.
 """
@@ -9,17 +10,20 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emulab.cluster.controllers.world import WorkingCopy, unix_time
+from emulab.cluster.controllers.names import controller_reference, new_uid
+from emulab.cluster.controllers.world import WorkingCopy, owner_uid, uid, unix_time
 from emulab.kinds.kind import PLACE
-from emulab.kinds.registry import FAULT, KINDS
+from emulab.kinds.registry import FAULT, KINDS, NETWORK_POLICY
 from emulab.model.collection import NORMAL, WARNING, Tell
 from emulab.model.objects import Object
 
 if TYPE_CHECKING:
     from emulab.kinds.emulab.fault import Fault
+    from emulab.kinds.faults.effects import Isolated
     from emulab.kinds.faults.scene import Scene
 
 _COMPONENT = "emulab"
+_LAST_PORT = 65535
 
 
 def follow(world: WorkingCopy) -> None:
@@ -32,6 +36,8 @@ def follow(world: WorkingCopy) -> None:
         if status.get("phase") != o.status.get("phase"):
             _tell(world, o, status)
         world.put(o.replace(status=status))
+    for o in world.kind(FAULT):
+        _make(world, o, scene)
 
 
 def stale_services(world: WorkingCopy) -> frozenset[str]:
@@ -101,6 +107,46 @@ def _target(o: Object, fault: Fault, scene: Scene) -> tuple[str, str]:
         drawn = scene.drawn(kind, fault.seed, o.name)
         return drawn, "" if drawn else f"there is no {kind} to put it at"
     return fault.target, "" if scene.has(kind, fault.target) else f"there is no {kind} {fault.target}"
+
+
+def _make(world: WorkingCopy, o: Object, scene: Scene) -> None:
+    """Makes the objects that a Fault consists of, and deletes those that it doesn't any more."""
+    from emulab.kinds.emulab.fault import at_work
+    from emulab.kinds.faults.effects import Isolated
+
+    effects = [effect for _, effects in at_work([o], scene) for effect in effects]
+    wanted = {made.key: made for made in (_policy(e) for e in effects if isinstance(e, Isolated))}
+    for old in world.owned(o, NETWORK_POLICY):
+        if old.key not in wanted:
+            world.delete(old)
+    for key, made in wanted.items():
+        there = world.get(key)
+        if there is None:
+            own = {"uid": new_uid(key, f"{uid(o)} {world.now}"), "ownerReferences": [controller_reference(o)]}
+            world.put(made.replace(metadata={**made.metadata, **own}))
+        elif owner_uid(there) == uid(o):  # else it is another Fault's, which is the same
+            world.put(made.replace(metadata=there.metadata))
+
+
+def _policy(effect: Isolated) -> Object:
+    namespace, _, name = effect.policy.partition("/")
+    open_ports = [
+        {"protocol": protocol, "port": first, "endPort": last}
+        for protocol in ("TCP", "UDP")
+        for first, last in ((1, effect.port - 1), (effect.port + 1, _LAST_PORT))
+    ]
+    return Object(
+        {
+            "apiVersion": NETWORK_POLICY.api_version,
+            "kind": NETWORK_POLICY.kind,
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "podSelector": {"matchLabels": dict(effect.labels)},
+                "policyTypes": ["Egress"],
+                "egress": [{"ports": open_ports}],
+            },
+        }
+    )
 
 
 def _tell(world: WorkingCopy, o: Object, status: dict[str, Any]) -> None:

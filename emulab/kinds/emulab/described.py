@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from emulab.kinds.emulab.describedbalancer import LOAD_BALANCER_FIELDS
 from emulab.kinds.emulab.describednames import RESOLVER, ZONE
 from emulab.kinds.emulab.ownfield import METADATA, OwnField
+from emulab.kinds.kind import Kind
+from emulab.kinds.networking.describedpolicies import ABOUT as ABOUT_CLUSTER_POLICY
+from emulab.kinds.networking.describedpolicies import FIELDS as CLUSTER_POLICY
 from emulab.kinds.openapi.table import ApiField
 
 _CLUSTER = {
@@ -280,8 +283,9 @@ FIELDS: Mapping[str, Mapping[str, OwnField]] = {
     **RESOLVER,
     **ZONE,
     **_FAULT,
+    **CLUSTER_POLICY,
 }
-"""Definition → its fields by name."""
+"""Definition → its fields by name. A ClusterNetworkPolicy isn't emulab's, but no OpenAPI of Kubernetes' own has it."""
 
 _ABOUT = {
     "emulab.v1.Cluster": "The cluster itself: nodes, networks, proxy mode. A lab has one at most; without one it has "
@@ -296,12 +300,13 @@ _ABOUT = {
     "published by themselves.",
     "emulab.v1.Fault": "Something that is broken on purpose, until it is deleted or its time is over. `emulab fault` "
     "puts and mends them.",
+    **ABOUT_CLUSTER_POLICY,
 }
 
 
-def definition_of(kind: str) -> str:
-    """The definition of a kind of emulab's own, "" for another one."""
-    name = f"emulab.v1.{kind}"
+def definition_of(kind: Kind) -> str:
+    """The definition of a kind that is described here, "" for another one."""
+    name = f"{kind.group.partition('.')[0]}.{kind.version}.{kind.kind}"
     return name if name in _ABOUT else ""
 
 

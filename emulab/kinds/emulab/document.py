@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from emulab.kinds.emulab.described import FIELDS, definition_of, described
 from emulab.kinds.emulab.ownfield import OwnField
 from emulab.kinds.kind import Kind
-from emulab.kinds.registry import KINDS
+from emulab.kinds.registry import CLUSTER, KINDS
 
 _HEAD = """\
 # emulab's own kinds
@@ -22,15 +22,15 @@ _WORDS = {"int32": "integer", "int-or-string": "integer or string"}
 
 
 def own_kinds() -> str:
-    ours = [kind for kind in KINDS if not kind.is_kubernetes and definition_of(kind.kind)]
+    ours = [kind for kind in KINDS if kind.group == CLUSTER.group]
     return "\n".join([_HEAD, *("\n".join(_section(kind)) for kind in ours)])
 
 
 def _section(kind: Kind) -> Iterator[str]:
     yield f"## {kind.kind} ({kind.api_version})\n"
-    yield f"{described(definition_of(kind.kind))}\n"
+    yield f"{described(definition_of(kind))}\n"
     yield "| field | type | default | what it is |\n| --- | --- | --- | --- |"
-    for path, own in _rows(definition_of(kind.kind)):
+    for path, own in _rows(definition_of(kind)):
         default = (
             "required" if own.required else f"`{own.default}`" if _is_value(own.default) else own.default
         )

@@ -139,6 +139,16 @@ class Unsliced:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolated:
+    """There is a NetworkPolicy, NAMESPACE/NAME, by which the pods with these labels reach everybody, and of TCP and UDP
+    all ports but one."""
+
+    policy: str
+    labels: tuple[tuple[str, str], ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Searching:
     """The pods of a node search so many domains more for each name."""
 
@@ -191,6 +201,7 @@ Harm = (
     | StaleNames
     | Redated
     | Unsliced
+    | Isolated
     | Searching
     | Unready
     | LateStart

@@ -93,11 +93,15 @@ class Scene(NamedTuple):
         known = self.targets(kind)
         return name in known or (kind == SERVICE_TARGET and name.removeprefix(f"{_DEFAULT}/") in known)
 
-    def pods(self, service: str) -> Sequence[Object]:
-        """The Pods that a Service selects."""
+    def selector(self, service: str) -> Mapping[str, str]:
+        """The labels of the Pods that a Service selects; none where it isn't there."""
         namespace, _, name = qualified(service).partition("/")
         found = next((o for o in self.others(SERVICE) if (o.namespace, o.name) == (namespace, name)), None)
-        selector = found.spec.get("selector") if found is not None else None
+        return (found.spec.get("selector") if found is not None else None) or {}
+
+    def pods(self, service: str) -> Sequence[Object]:
+        """The Pods that a Service selects."""
+        namespace, selector = qualified(service).partition("/")[0], self.selector(service)
         if not selector:
             return ()
         return [

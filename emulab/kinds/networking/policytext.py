@@ -1,4 +1,4 @@
-"""A NetworkPolicy in words, as `kubectl describe` has it (networkPolicyDescriber)."""
+"""A NetworkPolicy in words, as `kubectl describe` has it (networkPolicyDescriber); a ClusterNetworkPolicy alike."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emulab.kinds import cells
+from emulab.kinds.networking.clusterpolicyview import ClusterNetworkPolicy
 from emulab.kinds.networking.policyview import (
     DIRECTIONS,
     INGRESS,
     AddressBlock,
     NetworkPolicy,
-    PodSelection,
+    NodeSelection,
+    PolicyPeer,
     PolicyPort,
     PolicyRule,
 )
@@ -19,6 +21,8 @@ from emulab.kinds.networking.policyview import (
 if TYPE_CHECKING:
     from emulab.kinds.fields import Fields
     from emulab.model.objects import Object
+
+_BETWEEN = "----------"
 
 
 def described(o: Object) -> Fields:
@@ -42,16 +46,39 @@ def _rules(direction: str, rules: tuple[PolicyRule, ...]) -> Iterator[str]:
         yield f"<none> (Selected pods are isolated for {direction} connectivity)"
     for number, rule in enumerate(rules):
         if number:
-            yield "----------"
+            yield _BETWEEN
         if rule.ports is None:
             yield "To Port: <any> (traffic allowed to all ports)"
-        for port in rule.ports or ():
-            yield f"To Port: {_port(port)}"
-        word, end = ("From", "source") if direction == INGRESS else ("To", "destination")
-        if rule.peers is None:
-            yield f"{word}: <any> (traffic not restricted by {end})"
-        for peer in rule.peers or ():
-            yield f"{word}: {peer_text(peer)}"
+        yield from _matched(direction, rule)
+
+
+def _matched(direction: str, rule: PolicyRule) -> Iterator[str]:
+    for port in rule.ports or ():
+        yield f"To Port: {_port(port)}"
+    word, end = ("From", "source") if direction == INGRESS else ("To", "destination")
+    if rule.peers is None:
+        yield f"{word}: <any> (traffic not restricted by {end})"
+    for peer in rule.peers or ():
+        yield f"{word}: {peer_text(peer)}"
+
+
+def cluster_policy_described(o: Object) -> Fields:
+    """The fields of a ClusterNetworkPolicy's description."""
+    policy = ClusterNetworkPolicy.of(o)
+    found: Fields = [("Tier", policy.tier), ("Priority", str(policy.priority))]
+    found.append(("Subject", peer_text(policy.subject)))
+    for direction in DIRECTIONS:
+        rules = policy.rules[direction]
+        if not rules:
+            found.append((f"Not affecting {direction} traffic", ""))
+            continue
+        lines = list[str]()
+        for rule in rules:
+            lines += [*([_BETWEEN] if lines else ()), " ".join(filter(None, (rule.action, rule.name)))]
+            lines += ["To Port: <any>"] if rule.matches.ports is None else []
+            lines += _matched(direction, rule.matches)
+        found.append((f"{direction.capitalize()} rules", lines))
+    return found
 
 
 def _port(port: PolicyPort) -> str:
@@ -61,11 +88,13 @@ def _port(port: PolicyPort) -> str:
     return f"{number}/{port.protocol.upper()}"
 
 
-def peer_text(peer: AddressBlock | PodSelection) -> str:
+def peer_text(peer: PolicyPeer) -> str:
     """Who is meant."""
     if isinstance(peer, AddressBlock):
         exceptions = f", except {', '.join(map(str, peer.exceptions))}" if peer.exceptions else ""
         return f"IPBlock {peer.network}{exceptions}"
+    if isinstance(peer, NodeSelection):
+        return f"NodeSelector {cells.selector_text(peer.nodes) if peer.nodes else '<any>'}"
     pods = cells.selector_text(peer.pods) if peer.pods else ""
     if peer.namespaces is None:
         return f"PodSelector {pods or '<any>'}"

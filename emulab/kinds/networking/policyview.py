@@ -59,6 +59,15 @@ class PodSelection(NamedTuple):
         return matches_selector(self.pods, labels)
 
 
+class NodeSelection(NamedTuple):
+    """The addresses of nodes, by their labels."""
+
+    nodes: LabelSelector
+
+
+PolicyPeer = AddressBlock | PodSelection | NodeSelection
+
+
 class PolicyPort(NamedTuple):
     """Ports of a protocol: all of them (`first` is 0), a range, or those of a name."""
 
@@ -71,7 +80,7 @@ class PolicyPort(NamedTuple):
 class PolicyRule(NamedTuple):
     """What is allowed: any of these peers at any of these ports. None: everybody, every port of every protocol."""
 
-    peers: tuple[AddressBlock | PodSelection, ...] | None
+    peers: tuple[PolicyPeer, ...] | None
     ports: tuple[PolicyPort, ...] | None
 
 
@@ -111,13 +120,13 @@ def _rule(rule: Mapping[str, Any], peers: str, namespace: str) -> PolicyRule:
     )
 
 
-def _peer(peer: Mapping[str, Any], namespace: str) -> AddressBlock | PodSelection:
+def _peer(peer: Mapping[str, Any], namespace: str) -> PolicyPeer:
     if block := peer.get("ipBlock"):
-        return AddressBlock(_network(block["cidr"]), tuple(map(_network, block.get("except") or ())))
+        return AddressBlock(network(block["cidr"]), tuple(map(network, block.get("except") or ())))
     return PodSelection(peer.get("podSelector") or {}, peer.get("namespaceSelector"), namespace)
 
 
-def _network(text: str) -> IPNetwork:
+def network(text: str) -> IPNetwork:
     """As `net.ParseCIDR` reads it: with or without bits behind the prefix."""
     return ip_network(text, strict=False)
 

@@ -116,8 +116,14 @@ class LabClient:
 
     def request_socket(self, **arguments: Any) -> socket.socket:
         """Asks for a socket in a target's namespace (op `socket`). Raises UserError."""
-        _, (fd,) = self.request_descriptors("socket", **arguments)
-        return socket.socket(fileno=fd)
+        (sock,) = self.request_sockets(1, **arguments)
+        return sock
+
+    def request_sockets(self, count: int, **arguments: Any) -> list[socket.socket]:
+        """So many of them, at most MAX_FDS."""
+        several: dict[str, Any] = {"count": count} if count > 1 else {}
+        _, fds = self.request_descriptors("socket", None, **arguments, **several)
+        return [socket.socket(fileno=fd) for fd in fds]
 
     def close(self) -> None:
         self.socket.close()

@@ -9,7 +9,7 @@ import signal
 import socket
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -131,8 +131,9 @@ class ControlServer:
         try:
             match request.get("op"):
                 case "socket":
-                    with self._operations.open_socket(request) as made:
-                        await wire.send_descriptors(sock, [made.fileno()])
+                    with ExitStack() as stack:
+                        made = [stack.enter_context(one) for one in self._operations.open_sockets(request)]
+                        await wire.send_descriptors(sock, [one.fileno() for one in made])
                     answer: dict[str, Any] = {"result": None}
                 case "exec":
                     answer = {"result": await self._execute(sock, reader, request)}

@@ -25,6 +25,7 @@ from emulab.kernel import libc, probe, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
+from emulab.lab.client.client import MAX_FDS
 from emulab.lab.engines import refuse_missing
 from emulab.lab.hosts.processes import Process
 from emulab.lab.kubelet.kubelet import Kubelet
@@ -341,13 +342,14 @@ class Operations:
         families = [f.number for f in families_of(place.addresses) if f in spoken]
         return [place.resolv_conf, place.hosts, families]
 
-    def open_socket(self, arguments: Arguments) -> socket.socket:
-        """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place."""
-        check(arguments, **PLACED, **SOCKET)
+    def open_sockets(self, arguments: Arguments) -> list[socket.socket]:
+        """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place, or `count` of them."""
+        check(arguments, **PLACED, **SOCKET, count=optional(COUNT))
         place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
-        return sockets.open_socket(
+        return sockets.open_sockets(
             *(self._around.handles[place.namespace].fd, arguments["family"], arguments["type"]),
             arguments.get("protocol") or 0,
+            min(arguments.get("count") or 1, MAX_FDS),
         )
 
     @takes()

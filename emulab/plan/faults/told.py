@@ -11,6 +11,7 @@ from emulab.kinds.faults.effects import (
     Filtered,
     Harm,
     Impaired,
+    Isolated,
     KeptFlows,
     LateStart,
     LostOnWire,
@@ -50,7 +51,7 @@ def _place(effect: Harm) -> str:
     match effect:
         case LostOnWire(place) | Impaired(place) | WrongNeighbour(place):
             return place
-        case StaleNames(name) | Redated(name) | Unsliced(name):
+        case StaleNames(name) | Redated(name) | Unsliced(name) | Isolated(name):
             return name
         case Unready(pod) | LateStart(pod) | ShortKeepAlive(pod):
             return pod

@@ -1,4 +1,4 @@
-"""NetworkPolicies, enforced: on each node a table of nftables, whatever kube-proxy's mode. Pure.
+"""Policies, enforced: on each node a table of nftables, whatever kube-proxy's mode. Pure.
 
 * `facts`     what of Pods and Namespaces counts
 * `verdicts`  who may reach whom at which port, by the policies alone: what `emulab policy` asks

@@ -1,4 +1,4 @@
-"""NetworkPolicies as rules and sets of nftables. A policy is put into rules once, whatever pods come and go."""
+"""Policies as rules and sets of nftables. A policy is put into rules once, whatever pods come and go."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from emulab.kinds.networking.clusterpolicyview import DENY, PASS, ClusterNetworkPolicy
 from emulab.kinds.networking.policyview import (
     EGRESS,
     INGRESS,
     AddressBlock,
     NetworkPolicy,
+    NodeSelection,
     PodLabels,
     PodSelection,
+    PolicyPeer,
     PolicyPort,
     PolicyRule,
 )
 from emulab.model.families import Family, family_of, of_family
 from emulab.model.objects import Object
-from emulab.plan.policies.facts import PolicyPod
+from emulab.model.selectors import matches_selector
+from emulab.plan.policies.facts import PolicyNode, PolicyPod
 from emulab.plan.rules.meaning import DROP, Meaning, meant
 
 PORT = "meta l4proto . th dport"
@@ -33,9 +37,10 @@ RuleTexts = tuple[str, ...]
 
 
 class PolicySet(NamedTuple):
-    """A set that pods are in: with their addresses, or where it is about names of ports, with these as well."""
+    """A set that pods are in, with their addresses, or where it is about names of ports, with these as well; or one
+    that nodes are in."""
 
-    peers: tuple[AddressBlock | PodSelection, ...]
+    peers: tuple[PolicyPeer, ...]
     ports: tuple[PolicyPort, ...] = ()
 
     @property
@@ -48,9 +53,21 @@ class PolicySet(NamedTuple):
         return own.pop() if len(own) == 1 else ""
 
     @property
+    def of_nodes(self) -> bool:
+        """Whether nodes are in it, and no pods."""
+        return any(isinstance(one, NodeSelection) for one in self.peers)
+
+    @property
     def asks_namespaces(self) -> bool:
         """Whether it depends on labels of Namespaces."""
         return any(isinstance(one, PodSelection) and one.namespaces for one in self.peers)
+
+    def node_elements(self, node: PolicyNode, family: Family) -> RuleTexts:
+        """What a node adds to it."""
+        meant = any(
+            isinstance(one, NodeSelection) and matches_selector(one.nodes, node.labels) for one in self.peers
+        )
+        return tuple(map(str, of_family(node.addresses, family))) if meant else ()
 
     def elements(self, pod: PolicyPod, namespace_labels: PodLabels, family: Family) -> RuleTexts:
         """What a pod adds to it."""
@@ -60,7 +77,8 @@ class PolicySet(NamedTuple):
             if any(
                 one.has(address)
                 if isinstance(one, AddressBlock)
-                else one.matches(pod.labels, pod.namespace, namespace_labels)
+                else isinstance(one, PodSelection)
+                and one.matches(pod.labels, pod.namespace, namespace_labels)
                 for one in self.peers
             )
         ]
@@ -81,9 +99,7 @@ class CompiledPolicy:
         self._made: dict[tuple[str, str, object], RuleTexts] = {}
         for direction, rules in policy.rules.items():
             for rule in rules:
-                for made in _sets_of(direction, rule):
-                    name = f"{'ports' if made.ports else 'pods'}-{digest(made)}"
-                    self.sets[name] = made
+                self.sets |= _sets_of(direction, rule)
         self._named_in = {
             direction: any(port.name for rule in rules for port in rule.ports or ())
             for direction, rules in policy.rules.items()
@@ -105,24 +121,106 @@ class CompiledPolicy:
         return found
 
 
+class CompiledClusterPolicy:
+    """A ClusterNetworkPolicy with what its rules match, each made when it is first asked for."""
+
+    def __init__(self, policy: ClusterNetworkPolicy) -> None:
+        self.policy = policy
+        self.sets: dict[str, PolicySet] = {}
+        self._made: dict[tuple[str, str, object], tuple[RuleTexts, ...]] = {}
+        for direction, rules in policy.rules.items():
+            for rule in rules:
+                self.sets |= _sets_of(direction, rule.matches)
+
+    @classmethod
+    def of(cls, o: Object) -> CompiledClusterPolicy:
+        """The policy that an object is."""
+        return cls(ClusterNetworkPolicy.of(o))
+
+    def rules(self, direction: str, pod: PolicyPod, family: Family, later: str) -> Iterator[str]:
+        """What it decides of a pod, in order. `later`: the chain of the next tier, "" where there is none."""
+        key = direction, family.nft, pod.ports if direction == INGRESS else ()
+        found = self._made.get(key)
+        own = self.policy.rules[direction]
+        if found is None:
+            found = self._made[key] = tuple(
+                tuple(_rule(direction, rule.matches, pod, family)) for rule in own
+            )
+        for number, texts in enumerate(found):
+            action = own[number].action
+            if action == DENY:
+                remedy = f"{self.policy.whose(direction, number)} denies it: accept it by a rule that is asked before"
+                meaning = Meaning(COMPONENT, DROP, "", str(self.policy), remedy)
+                for text in texts:
+                    yield meant(f"{text} counter drop".lstrip(), meaning)
+            else:
+                verdict = f"goto {later}" if action == PASS and later else "return"
+                yield from (f"{text} {verdict}".lstrip() for text in texts)
+
+
 class PolicyChain(NamedTuple):
-    """The rules for what is isolated alike."""
+    """The rules for what is judged alike."""
 
     name: str
     rules: RuleTexts
     sets: frozenset[str]
     """Names of the sets that they ask."""
+    later: tuple[PolicyChain, ...] = ()
+    """The chain to which they hand on what they don't decide."""
+
+    @property
+    def all(self) -> tuple[PolicyChain, ...]:
+        """With that one."""
+        return (self, *self.later)
 
 
-def chain_of(
-    direction: str, policies: Sequence[CompiledPolicy], pod: PolicyPod, family: Family
+class Judges(NamedTuple):
+    """Who judges a pod in a direction, those of ClusterNetworkPolicies in their order."""
+
+    admin: tuple[CompiledClusterPolicy, ...] = ()
+    isolating: tuple[CompiledPolicy, ...] = ()
+    baseline: tuple[CompiledClusterPolicy, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    @property
+    def of_itself(self) -> Judges:
+        """Who judges what comes back to the pod that has sent it to a Service: NetworkPolicies allow that."""
+        return Judges(self.admin, (), () if self.isolating else self.baseline)
+
+
+def chain_of(direction: str, judges: Judges, pod: PolicyPod, family: Family) -> PolicyChain:
+    """The chain of those that are judged as this pod is."""
+    later: tuple[PolicyChain, ...] = ()
+    if judges.isolating:
+        policies = [one.policy for one in judges.isolating]
+        allowed = dict.fromkeys(t for one in judges.isolating for t in one.rules(direction, pod, family))
+        later = (
+            _chain(direction, [*allowed, _denial(direction, policies)], [*allowed, *map(str, policies)]),
+        )
+    elif judges.baseline:
+        later = (_tier(direction, judges.baseline, pod, family, ()),)
+    return _tier(direction, judges.admin, pod, family, later) if judges.admin else later[0]
+
+
+def _tier(
+    direction: str,
+    policies: Sequence[CompiledClusterPolicy],
+    pod: PolicyPod,
+    family: Family,
+    later: tuple[PolicyChain, ...],
 ) -> PolicyChain:
-    """The chain of those that are isolated as this pod is, by all of these policies."""
-    rules = tuple(dict.fromkeys(text for policy in policies for text in policy.rules(direction, pod, family)))
-    told = [one.policy for one in policies]
-    name = f"{direction}-{digest([*rules, *map(str, told)])}"
+    to = later[0].name if later else ""
+    rules = [text for one in policies for text in one.rules(direction, pod, family, to)]
+    rules += [f"goto {to}"] if to else []
+    made = _chain(direction, rules, [*rules, *(one.policy for one in policies)])
+    return made._replace(later=later)
+
+
+def _chain(direction: str, rules: Sequence[str], about: object) -> PolicyChain:
     asked = frozenset(re.findall(r"@(\S+)", " ".join(rules)))
-    return PolicyChain(name, ("", *rules, _denial(direction, told)), asked)
+    return PolicyChain(f"{direction}-{digest(about)}", ("", *rules), asked)
 
 
 def digest(value: object) -> str:
@@ -131,12 +229,15 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _sets_of(direction: str, rule: PolicyRule) -> Iterator[PolicySet]:
+def _sets_of(direction: str, rule: PolicyRule) -> Iterator[tuple[str, PolicySet]]:
+    """The sets that a rule asks, by name."""
     for peer in rule.peers or ():
-        if isinstance(peer, PodSelection):
-            yield PolicySet((peer,))
+        if not isinstance(peer, AddressBlock):
+            made = PolicySet((peer,))
+            yield f"{'nodes' if made.of_nodes else 'pods'}-{digest(made)}", made
     if direction == EGRESS and (named := _named(rule)):
-        yield PolicySet(rule.peers or (_ANYBODY,), named)
+        made = PolicySet((_ANYBODY,) if rule.peers is None else rule.peers, named)
+        yield f"ports-{digest(made)}", made
 
 
 def _named(rule: PolicyRule) -> tuple[PolicyPort, ...]:
@@ -154,7 +255,7 @@ def _rule(direction: str, rule: PolicyRule, pod: PolicyPod, family: Family) -> I
         known = ((port, pod.port(port.protocol, port.name)) for port in named)
         numbered += [PolicyPort(port.protocol, n, n) for port, n in known if n is not None]
     elif named:
-        name = digest(PolicySet(rule.peers or (_ANYBODY,), named))
+        name = digest(PolicySet((_ANYBODY,) if rule.peers is None else rule.peers, named))
         yield f"{family.nft} daddr . {PORT} @ports-{name}"
     if numbered:
         at = f"{PORT} {{ {', '.join(_apart(numbered))} }}"
@@ -169,8 +270,9 @@ def _of_peers(direction: str, rule: PolicyRule, family: Family) -> Iterator[str]
         return
     field = f"{family.nft} {_PEERS[direction]}"
     for peer in rule.peers:
-        if isinstance(peer, PodSelection):
-            yield f"{field} @pods-{digest(PolicySet((peer,)))}"
+        if not isinstance(peer, AddressBlock):
+            kind = "nodes" if isinstance(peer, NodeSelection) else "pods"
+            yield f"{field} @{kind}-{digest(PolicySet((peer,)))}"
         elif family_of(peer.network) is family:
             yield " ".join([f"{field} {peer.network}", *(f"{field} != {one}" for one in peer.exceptions)])
 

@@ -1,4 +1,4 @@
-"""What of Pods and Namespaces counts for NetworkPolicies."""
+"""What of Pods, Namespaces and Nodes counts for policies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from emulab.kinds.networking.policyview import PodLabels
-from emulab.kinds.registry import NETWORK_POLICY
+from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NETWORK_POLICY
+from emulab.kinds.underlay import underlay_addresses
 from emulab.model.addresses import IPAddress
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
@@ -56,6 +57,18 @@ def policy_pod(pod: Object) -> PolicyPod | None:
     return PolicyPod(pod.namespace, pod.name, spec["nodeName"], labels, pod_addresses(pod), named_ports(pod))
 
 
+class PolicyNode(NamedTuple):
+    """A node, which ClusterNetworkPolicies may mean as one that is sent to."""
+
+    labels: PodLabels
+    addresses: tuple[IPAddress, ...]
+
+
+def policy_node(o: Object) -> PolicyNode:
+    """What counts of a Node."""
+    return PolicyNode(o.metadata.get("labels") or {}, tuple(underlay_addresses(o)))
+
+
 def namespace_labels(o: Object) -> PodLabels:
     """The labels of a Namespace."""
     return {**(o.metadata.get("labels") or {}), NAME_LABEL: o.name}
@@ -66,13 +79,17 @@ class PolicyScene(NamedTuple):
 
     pods: tuple[PolicyPod, ...]
     namespaces: Mapping[str, PodLabels]
+    nodes: Mapping[str, PolicyNode] = {}
 
     @classmethod
-    def among(cls, pods: Iterable[Object], namespaces: Iterable[Object]) -> PolicyScene:
+    def among(
+        cls, pods: Iterable[Object], namespaces: Iterable[Object], nodes: Iterable[Object] = ()
+    ) -> PolicyScene:
         """What is among objects."""
         found = (policy_pod(pod) for pod in pods)
         labels = {o.name: namespace_labels(o) for o in namespaces}
-        return cls(tuple(pod for pod in found if pod is not None), labels)
+        there = tuple(pod for pod in found if pod is not None)
+        return cls(there, labels, {o.name: policy_node(o) for o in nodes})
 
     def labels_of(self, namespace: str) -> PodLabels:
         """Those of a Namespace, which needn't be there as an object."""
@@ -80,5 +97,5 @@ class PolicyScene(NamedTuple):
 
 
 def is_any(source: PlanSource) -> bool:
-    """Whether there is a NetworkPolicy at all."""
-    return bool(source.members(NETWORK_POLICY))
+    """Whether there is a policy at all."""
+    return bool(source.members(NETWORK_POLICY) or source.members(CLUSTER_NETWORK_POLICY))

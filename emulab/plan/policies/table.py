@@ -1,9 +1,9 @@
-"""The table of a node that has pods which are isolated."""
+"""The table of a node that has pods which policies are about."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Some
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.kinds.networking.policyview import DIRECTIONS, EGRESS, INGRESS
@@ -20,13 +20,19 @@ _NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor
 """How a pod finds its node at all, which connection tracking doesn't look at. ARP isn't IP's matter."""
 
 
-class IsolatedPod(NamedTuple):
-    """A pod of a node, with what it is isolated by."""
+_HAIRPIN = "hairpin"
+_ITSELF = {INGRESS: "itself-ingress", EGRESS: "itself-egress"}
+
+
+class JudgedPod(NamedTuple):
+    """A pod of a node, with what it is judged by."""
 
     node: str
     addresses: tuple[str, ...]
     chains: Mapping[str, PolicyChain]
     """By direction."""
+    of_itself: Mapping[str, PolicyChain] = {}
+    """By direction, what judges the pod when it meets itself by a Service: ClusterNetworkPolicies do."""
 
 
 def set_collection(name: str, elements: Some[str], family: Family) -> Collection:
@@ -38,7 +44,7 @@ def set_collection(name: str, elements: Some[str], family: Family) -> Collection
 
 
 def node_table(
-    pods: Sequence[IsolatedPod],
+    pods: Sequence[JudgedPod],
     sets: Mapping[str, Collection],
     family: Family,
     services: Sequence[str] | None,
@@ -46,12 +52,20 @@ def node_table(
     """The table of a node with these pods. `services`: where IPVS is what they are served by."""
     ip = family.nft
     judge = {direction: f"{ip} {_FIELD[direction]} vmap @{direction}" for direction in DIRECTIONS}
-    both = (_KNOWN, f"{ip} saddr . {ip} daddr @self accept", judge[EGRESS], judge[INGRESS])
-    used = {chain.name: chain for pod in pods for chain in pod.chains.values()}
+    hairpins = any(pod.of_itself for pod in pods)
+    itself = f"goto {_HAIRPIN}" if hairpins else "accept"
+    both = (_KNOWN, f"{ip} saddr . {ip} daddr @self {itself}", judge[EGRESS], judge[INGRESS])
+    judging = (one for pod in pods for which in (pod.chains, pod.of_itself) for one in which.values())
+    used = {chain.name: chain for first in judging for chain in first.all}
     chains = {name: used[name].rules for name in sorted(used)}
+    leads = {direction: _leads(pods, lambda pod: pod.chains, direction) for direction in DIRECTIONS}
+    if hairpins:
+        leads |= {_ITSELF[one]: _leads(pods, lambda pod: pod.of_itself, one) for one in DIRECTIONS}
+        asked_then = (f"{ip} {_FIELD[one]} vmap @{_ITSELF[one]}" for one in (EGRESS, INGRESS))
+        chains[_HAIRPIN] = ("", *asked_then, "accept")
     collections = {
-        direction: Collection("map", f"typeof {ip} {_FIELD[direction]} : verdict ;", _leads(pods, direction))
-        for direction in DIRECTIONS
+        name: Collection("map", f"typeof {ip} {_FIELD[name.removeprefix('itself-')]} : verdict ;", elements)
+        for name, elements in leads.items()
     }
     own = sorted({address for pod in pods for address in pod.addresses})
     collections["self"] = Collection(
@@ -71,10 +85,12 @@ def node_table(
     return Ruleset(ip, TABLE, chains, collections)
 
 
-def _leads(pods: Sequence[IsolatedPod], direction: str) -> Mapping[str, str]:
+def _leads(
+    pods: Sequence[JudgedPod], which: Callable[[JudgedPod], Mapping[str, PolicyChain]], direction: str
+) -> Mapping[str, str]:
     return {
-        address: f"jump {pod.chains[direction].name}"
+        address: f"jump {which(pod)[direction].name}"
         for pod in pods
-        if direction in pod.chains
+        if direction in which(pod)
         for address in pod.addresses
     }

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from emulab.kinds.core.serviceview import Service, ingress_ips
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.networking.clusterpolicyview import TIERS
 from emulab.kinds.networking.policyview import DIRECTIONS, PodLabels
-from emulab.kinds.registry import NAMESPACE, NETWORK_POLICY, POD, SERVICE
+from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.families import Family, of_family
 from emulab.model.keys import Key
@@ -18,15 +19,24 @@ from emulab.model.members import changed_keys
 from emulab.model.objects import Object
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
-from emulab.plan.policies.compiled import CompiledPolicy, PolicyChain, PolicySet, chain_of
+from emulab.plan.policies.compiled import (
+    CompiledClusterPolicy,
+    CompiledPolicy,
+    Judges,
+    PolicyChain,
+    PolicySet,
+    chain_of,
+)
 from emulab.plan.policies.facts import (
     NAME_LABEL,
+    PolicyNode,
     PolicyPod,
     is_any,
     namespace_labels,
+    policy_node,
     policy_pod,
 )
-from emulab.plan.policies.table import IsolatedPod, node_table, set_collection
+from emulab.plan.policies.table import JudgedPod, node_table, set_collection
 from emulab.plan.state import Collection, Network, Ruleset, World
 
 _NOTHING = World(Network(), {}, {})
@@ -48,13 +58,15 @@ class PoliciesPlan:
             return self._world
         policies = source.facts(NETWORK_POLICY, CompiledPolicy.of)
         pods, labels = source.facts(POD, policy_pod), source.facts(NAMESPACE, namespace_labels)
+        cluster = source.facts(CLUSTER_NETWORK_POLICY, CompiledClusterPolicy.of)
+        nodes = source.facts(NODE, policy_node) if cluster else {}
         ipvs = self._cluster.proxy_mode == "ipvs"
         virtual = [one for found in source.facts(SERVICE, _virtual).values() for one in found] if ipvs else []
         made = []
         for family in self._cluster.families:
             known = [str(a) for a in of_family(virtual, family)] if ipvs else None
             tables = self._tables.setdefault(family, PolicyTables(family))
-            made.append(tables.follow(policies, pods, labels, known))
+            made.append(tables.follow(policies, pods, labels, known, cluster, nodes))
         if [*map(id, made)] != [*map(id, self._made)]:
             self._made, draft = tuple(made), Draft(self._cluster.families)
             for family, of_nodes in zip(self._cluster.families, made, strict=True):
@@ -71,7 +83,7 @@ def _virtual(service: Object) -> tuple[IPAddress, ...]:
 
 
 class _KeptSet:
-    """A set, with what each pod adds to it."""
+    """A set, with what each pod or node adds to it."""
 
     def __init__(self, name: str, made: PolicySet, family: Family) -> None:
         self.name, self.made, self._family = name, made, family
@@ -79,7 +91,13 @@ class _KeptSet:
 
     def follow(self, key: Key, pod: PolicyPod | None, labels: PodLabels) -> bool:
         """Takes note of a pod that is another or gone; whether that changes anything."""
-        elements = self.made.elements(pod, labels, self._family) if pod is not None else ()
+        return self._note(key, self.made.elements(pod, labels, self._family) if pod is not None else ())
+
+    def follow_node(self, key: Key, node: PolicyNode | None) -> bool:
+        """Takes note of a node that is another or gone."""
+        return self._note(key, self.made.node_elements(node, self._family) if node is not None else ())
+
+    def _note(self, key: Key, elements: tuple[str, ...]) -> bool:
         if elements == self._of.get(key, ()):
             return False
         self._of[key] = elements
@@ -97,6 +115,9 @@ class PolicyTables:
     def __init__(self, family: Family) -> None:
         self._family = family
         self._policies: Mapping[Key, CompiledPolicy] = {}
+        self._cluster: Mapping[Key, CompiledClusterPolicy] = {}
+        self._tiers: Mapping[str, Sequence[CompiledClusterPolicy]] = dict.fromkeys(TIERS, ())
+        self._nodes: Mapping[Key, PolicyNode] = {}
         self._pods: Mapping[Key, PolicyPod] = {}
         self._labels: Mapping[Key, PodLabels] = {}
         self._services: Sequence[str] | None = None
@@ -107,7 +128,7 @@ class PolicyTables:
         self._sets_about: dict[str, list[_KeptSet]] = {}
         self._collections: dict[str, Collection] = {}
         self._chains: dict[tuple[object, ...], PolicyChain] = {}
-        self._isolated: dict[str, dict[Key, IsolatedPod]] = {}
+        self._isolated: dict[str, dict[Key, JudgedPod]] = {}
         self._node_of: dict[Key, str] = {}
         self._tables: dict[str, Ruleset] = {}
 
@@ -117,13 +138,17 @@ class PolicyTables:
         pods: Mapping[Key, PolicyPod],
         labels: Mapping[Key, PodLabels],
         services: Sequence[str] | None,
+        cluster: Mapping[Key, CompiledClusterPolicy] = {},
+        nodes: Mapping[Key, PolicyNode] = {},
     ) -> Mapping[str, Ruleset]:
         """The tables by node, for these; the very same mapping where nothing changed."""
-        told = _changed(self._policies, policies)
+        told, ruled = _changed(self._policies, policies), _changed(self._cluster, cluster)
+        rebuilt = _changed(self._nodes, nodes)
         moved = _changed(self._pods, pods)
         renamed = {key.name for key in _changed(self._labels, labels)}
         stale = set(self._isolated) if services != self._services else set()
         self._policies, self._pods, self._labels, self._services = policies, pods, labels, services
+        self._cluster, self._nodes = cluster, nodes
         for name in renamed:
             self._labels_of.pop(name, None)
         self._labels_of |= {key.name: found for key, found in labels.items() if key.name in renamed}
@@ -131,11 +156,20 @@ class PolicyTables:
             self._pods_in.setdefault(key.namespace, {})[key] = None
             if key not in pods:
                 del self._pods_in[key.namespace][key]
-        changed = self._follow_policies() if told else set()
+        changed = self._follow_policies() if told or ruled else set()
         changed |= self._follow_pods(moved, own=True) | self._follow_pods(self._those_in(renamed), own=False)
+        changed |= {
+            one.name
+            for one in self._sets.values()
+            if one.made.of_nodes and sum(one.follow_node(key, nodes.get(key)) for key in rebuilt)
+        }
         for name in changed:
             self._collections[name] = self._sets[name].collection()
-        for key in dict.fromkeys([*moved, *self._those_in({key.namespace for key in told})]):
+        others = [*self._those_in({key.namespace for key in told}), *(pods if ruled else ())]
+        others += (
+            self._those_in(renamed) if cluster else []
+        )  # whose subjects are of Namespaces by their labels
+        for key in dict.fromkeys([*moved, *others]):
             stale |= self._isolate(key)
         stale |= {node for node, table in self._tables.items() if not changed.isdisjoint(table.collections)}
         if stale:
@@ -157,6 +191,9 @@ class PolicyTables:
         for key, policy in self._policies.items():
             self._policies_in.setdefault(key.namespace, []).append(policy)
             needed |= policy.sets
+        self._tiers = {tier: _of_tier(tier, self._cluster.values()) for tier in TIERS}
+        for ruling in self._cluster.values():
+            needed |= ruling.sets
         self._chains.clear()
         added = needed.keys() - self._sets.keys()
         self._sets = {
@@ -169,6 +206,8 @@ class PolicyTables:
         for name in added:
             one = self._sets[name]
             own = one.made.namespace
+            for key, node in self._nodes.items() if one.made.of_nodes else ():
+                one.follow_node(key, node)
             for key in self._those_in([own]) if own else self._pods:
                 one.follow(key, self._pods[key], self._told_of(key.namespace))
         return added
@@ -200,30 +239,43 @@ class PolicyTables:
             self._isolated.setdefault(new.node, {})[key] = new
         return {one.node for one in (old, new) if one is not None} if old != new else set()
 
-    def _isolation(self, pod: PolicyPod) -> IsolatedPod | None:
+    def _isolation(self, pod: PolicyPod) -> JudgedPod | None:
         mine = [
             one
             for one in self._policies_in.get(pod.namespace, ())
             if one.policy.pods.matches(pod.labels, pod.namespace, {})
         ]
-        chains = {
-            direction: self._chain(direction, about, pod)
-            for direction in DIRECTIONS
-            if (about := [one for one in mine if direction in one.policy.rules])
+        judged = {direction: self._judges(direction, mine, pod) for direction in DIRECTIONS}
+        chains = {one: self._chain(one, judges, pod) for one, judges in judged.items() if judges}
+        of_itself = {
+            one: self._chain(one, judges.of_itself, pod) for one, judges in judged.items() if judges.of_itself
         }
         addresses = tuple(map(str, of_family(pod.addresses, self._family)))
-        return IsolatedPod(pod.node, addresses, chains) if chains and addresses else None
+        return JudgedPod(pod.node, addresses, chains, of_itself) if chains and addresses else None
 
-    def _chain(self, direction: str, policies: Sequence[CompiledPolicy], pod: PolicyPod) -> PolicyChain:
-        name = direction, pod.ports, *map(id, policies)
+    def _judges(self, direction: str, mine: Iterable[CompiledPolicy], pod: PolicyPod) -> Judges:
+        about = direction, pod.labels, pod.namespace, self._told_of(pod.namespace)
+        admin, baseline = (
+            tuple(one for one in self._tiers[tier] if one.policy.is_about(*about)) for tier in TIERS
+        )
+        return Judges(admin, tuple(one for one in mine if direction in one.policy.rules), baseline)
+
+    def _chain(self, direction: str, judges: Judges, pod: PolicyPod) -> PolicyChain:
+        name = direction, pod.ports, *(tuple(map(id, tier)) for tier in judges)
         found = self._chains.get(name)
         if found is None:
-            found = self._chains[name] = chain_of(direction, policies, pod, self._family)
+            found = self._chains[name] = chain_of(direction, judges, pod, self._family)
         return found
 
     def _table(self, node: str) -> Ruleset:
         pods = list(self._isolated[node].values())
         return node_table(pods, self._collections, self._family, self._services)
+
+
+def _of_tier(tier: str, policies: Iterable[CompiledClusterPolicy]) -> Sequence[CompiledClusterPolicy]:
+    """Those of a tier, as they are asked."""
+    own = [one for one in policies if one.policy.tier == tier]
+    return sorted(own, key=lambda one: one.policy.rank)
 
 
 def _changed(then: Mapping[Key, object], now: Mapping[Key, object]) -> list[Key]:

@@ -10,6 +10,7 @@ from controllers_store import Store, make, node
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.controllers import next_due
 from emulab.kinds.emulab.fault import Fault
+from emulab.kinds.networking.policyview import EGRESS, NetworkPolicy
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 
@@ -76,6 +77,53 @@ def test_one_target_is_drawn_and_stays_whatever_comes() -> None:
 
 def test_a_hidden_one_is_not_told_of() -> None:
     assert lab(fault(target="node1", hidden=True)).told == []
+
+
+WEB = make("Service", "web", spec={"selector": {"app": "web"}})
+
+
+def test_a_policy_that_a_fault_consists_of_comes_and_goes_with_it() -> None:
+    store = lab(WEB, fault(fault="no-dns-egress", target="web", **{"for": "10s"}))
+    [made] = [o for o in store.objects.values() if o.kind == "NetworkPolicy"]
+    [rule] = NetworkPolicy.of(made).rules[EGRESS]
+    assert rule.peers is None and rule.ports is not None
+
+    def allowed(protocol: str, port: int) -> bool:
+        return any(p.protocol == protocol and p.first <= port <= p.last for p in rule.ports or ())
+
+    for protocol in ("tcp", "udp"):
+        assert [allowed(protocol, port) for port in (1, 52, 53, 54, 65535)] == [True, True, False, True, True]
+    assert made.spec["podSelector"] == {"matchLabels": {"app": "web"}}
+    store.put(WEB.replace(spec={"selector": {"app": "shop"}}))
+    store.settle()
+    [made] = [o for o in store.objects.values() if o.kind == "NetworkPolicy"]
+    assert made.spec["podSelector"] == {"matchLabels": {"app": "shop"}}
+    store.now += 10
+    store.settle()
+    assert there(store).phase == "Mended"
+    assert not [o for o in store.objects.values() if o.kind == "NetworkPolicy"]
+
+
+@pytest.mark.parametrize(
+    ("egress", "told"),
+    [
+        ([{}], ["it may have no effect: NetworkPolicy default/mine lets its pods reach port 53"]),
+        ([{"ports": [{"port": 80}]}], []),
+        (
+            [{"ports": [{"port": 53, "protocol": "UDP"}]}],
+            ["it may have no effect: NetworkPolicy default/mine"],
+        ),
+    ],
+)
+def test_another_policy_that_mends_it_is_told(egress: list[Any], told: list[str]) -> None:
+    labels = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}
+    web = make("Deployment", "web", spec={"selector": {"matchLabels": {"app": "web"}}, "template": labels})
+    mine = make(
+        "NetworkPolicy", "mine", spec={"podSelector": {}, "policyTypes": ["Egress"], "egress": egress}
+    )
+    o = fault(fault="no-dns-egress", target="web")
+    found = warnings([o], Objects([WEB, web, mine, o]))
+    assert len(found) == len(told) and all(text in line for text, line in zip(told, found, strict=True))
 
 
 @pytest.mark.parametrize(("zone", "phase"), [("zone-b", "Active"), ("zone-x", "Pending")])

@@ -19,7 +19,7 @@ from patience import LONG
 import emulab
 from emulab.errors import EmulabError, KernelError, ManifestError, UserError
 from emulab.lab.client import wire
-from emulab.lab.client.client import LabClient
+from emulab.lab.client.client import MAX_FDS, LabClient
 from emulab.lab.supervisor.control import ControlServer
 
 Progress = Callable[[str], None]
@@ -43,10 +43,11 @@ class Operations:
 
         return operation
 
-    def open_socket(self, arguments: Mapping[str, Any]) -> socket.socket:
+    def open_sockets(self, arguments: Mapping[str, Any]) -> list[socket.socket]:
         if arguments["target"] != "client":
             raise UserError("no such place")
-        return socket.socket(arguments["family"], arguments["type"])
+        count = arguments.get("count", 1)
+        return [socket.socket(arguments["family"], arguments["type"]) for _ in range(count)]
 
 
 class Peer:
@@ -328,6 +329,10 @@ async def test_the_client_gets_a_socket(operations: Operations, tmp_path: Path) 
             )
             kind = int(made.type)
             made.close()
+            several = client.request_sockets(MAX_FDS, target="client", family=2, type=1)
+            assert len({one.fileno() for one in several}) == MAX_FDS
+            for one in several:
+                one.close()
             with pytest.raises(UserError, match="no such place"):
                 client.request_socket(target="x", family=2, type=1)
             return kind, client.request("get")
