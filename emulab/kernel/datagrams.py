@@ -2,19 +2,20 @@
 
 A batch has a place for each of some datagrams: what came, and from whom. An answer is written over what it answers, so
 that it goes where that came from without anybody having to know where that is.
+
+Neither call waits, so both keep the interpreter's lock.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
-import os
 import socket
 from array import array
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-_LIBC.sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+_LIBC = ctypes.PyDLL(None)
+_INT, _UINT, _POINTER = ctypes.c_int, ctypes.c_uint, ctypes.c_void_p
+_receive = ctypes.PYFUNCTYPE(_INT, _INT, _POINTER, _UINT, _INT, _POINTER)(("recvmmsg", _LIBC))
+_send = ctypes.PYFUNCTYPE(_INT, _INT, _POINTER, _UINT, _INT)(("sendmmsg", _LIBC))
 _SOCKADDR = 28  # struct sockaddr_in6
 
 
@@ -47,7 +48,7 @@ class DatagramBatch:
 
     def __init__(self, sock: socket.socket, count: int, size: int) -> None:
         self.size = size
-        self._fd, self._inet6, self._count = sock.fileno(), sock.family == socket.AF_INET6, count
+        self._inet6 = sock.family == socket.AF_INET6
         self.octets = bytearray(count * size)
         self._names = bytearray(count * _SOCKADDR)
         octets, names = _address(self.octets), _address(self._names)
@@ -56,24 +57,24 @@ class DatagramBatch:
             self._vectors[i] = _IoVector(octets + i * size, size)
             vector = ctypes.addressof(self._vectors) + i * ctypes.sizeof(_IoVector)
             self._messages[i] = _Message(_Header(names + i * _SOCKADDR, _SOCKADDR, vector, 1))
-        self._at = ctypes.addressof(self._messages)
-        self._step = ctypes.sizeof(_Message)
-        words = memoryview(self._messages).cast("B").cast("I")
-        self._lengths = words[_Message.length.offset // 4 :: self._step // 4]
+        at, step, length = ctypes.addressof(self._messages), ctypes.sizeof(_Message), _Message.length.offset
+        self._fd, self._flags = sock.fileno(), socket.MSG_DONTWAIT
+        self._at, self._step = at, step
+        self._receiving = _INT(self._fd), _POINTER(at), _UINT(count), _INT(self._flags), None
+        self.lengths = memoryview(self._messages).cast("B").cast("I")[length // 4 :: step // 4]
         self._sizes = memoryview(self._vectors).cast("B").cast("L")[1::2]
         self._whole = memoryview(array("L", [size] * count))
         self._received = 0
 
-    def receive(self) -> list[int]:
-        """Reads what is there, without waiting. The length of each datagram. Raises OSError."""
-        if self._received:
+    def receive(self) -> int:
+        """Reads what is there, without waiting: how many datagrams, which have these `lengths`. 0: none, or the socket
+        has an error."""
+        if self._received == 1:
+            self._sizes[0] = self.size
+        elif self._received:
             self._sizes[: self._received] = self._whole[: self._received]
-        self._received = 0
-        found = _LIBC.recvmmsg(self._fd, self._at, self._count, socket.MSG_DONTWAIT, None)
-        if found < 0:
-            raise _failure()
-        self._received = found
-        return self._lengths[:found].tolist()
+        self._received = max(_receive(*self._receiving), 0)
+        return self._received
 
     def write(self, number: int, answer: bytes) -> None:
         """Puts an answer in the place of datagram `number`."""
@@ -83,9 +84,9 @@ class DatagramBatch:
 
     def write_rest(self, number: int, rest: bytes) -> None:
         """Puts an answer there but for its first two octets, which are those of what it answers."""
-        at, end = number * self.size + 2, number * self.size + 2 + len(rest)
-        self.octets[at:end] = rest
-        self._sizes[number] = len(rest) + 2
+        at, length = number * self.size, len(rest) + 2
+        self.octets[at + 2 : at + length] = rest
+        self._sizes[number] = length
 
     def host(self, number: int) -> tuple[str, int] | tuple[str, int, int, int]:
         """From whom datagram `number` came, as sockets have it."""
@@ -97,22 +98,12 @@ class DatagramBatch:
         scope = int.from_bytes(name[24:28], "little")
         return socket.inet_ntop(socket.AF_INET6, name[8:24]), port, 0, scope
 
-    def address(self, number: int) -> bytes:
-        """The octets of the address from which datagram `number` came."""
-        at = number * _SOCKADDR
-        return bytes(self._names[at + 8 : at + 24] if self._inet6 else self._names[at + 4 : at + 8])
-
     def send(self, first: int, end: int) -> None:
         """Sends what is in the places from `first` to before `end`. One that can't be sent is left out."""
         while first < end:
-            sent = _LIBC.sendmmsg(self._fd, self._at + first * self._step, end - first, socket.MSG_DONTWAIT)
+            sent = _send(self._fd, self._at + first * self._step, end - first, self._flags)
             first += sent if sent > 0 else 1
 
 
 def _address(octets: bytearray) -> int:
     return ctypes.addressof((ctypes.c_char * len(octets)).from_buffer(octets))
-
-
-def _failure() -> OSError:
-    number = ctypes.get_errno() or errno.EIO
-    return OSError(number, os.strerror(number))

@@ -96,7 +96,8 @@ def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
 class _Told(Generic[T]):
     """A mapping that the server is told, in versions: there may be 10,000 in it of which one changes."""
 
-    def __init__(self, ask: Callable[[Object], T | None]) -> None:
+    def __init__(self, ask: Callable[[Object], tuple[str, T] | None]) -> None:
+        """`ask`: what is told of an object, and by which key."""
         self._ask = ask
         self._members: Members = {}
         self._made = Version[str, T]()
@@ -105,29 +106,33 @@ class _Told(Generic[T]):
         """The version that has what is told of these objects."""
         changes: dict[str, T | None] = {}
         for key in changed_keys(self._members, members):
-            name, o = f"{key.namespace}/{key.name}", members.get(key)
-            told = None if o is None else self._ask(o)
-            if told != self._made.get(name):
-                changes[name] = told
+            was, told = self._told(self._members.get(key)), self._told(members.get(key))
+            if was is not None and (told is None or told[0] != was[0]):
+                changes.setdefault(was[0], None)
+            if told is not None and told[1] != self._made.get(told[0]):
+                changes[told[0]] = told[1]
         self._members = members
         if changes:
             self._made = self._made.next()
-        for name, told in changes.items():
-            if told is None:
+        for name, value in changes.items():
+            if value is None:
                 self._made.remove(name)
             else:
-                self._made.write(name, told)
+                self._made.write(name, value)
         return self._made
+
+    def _told(self, o: Object | None) -> tuple[str, T] | None:
+        return None if o is None else self._ask(o)
 
 
 def _name(namespace: Object) -> str:
     return namespace.name
 
 
-def _service(o: Object) -> ServiceNames:
+def _service(o: Object) -> tuple[str, ServiceNames]:
     service = Service.of(o)
     external = service.type == "ExternalName"
-    return ServiceNames(
+    told = ServiceNames(
         namespace=service.namespace,
         name=service.name,
         headless=service.headless,
@@ -136,23 +141,24 @@ def _service(o: Object) -> ServiceNames:
         addresses=() if external else tuple(map(str, service.cluster_ips)),
         ports=tuple(NamedPort(p.name, p.protocol, p.port) for p in service.ports),
     )
+    return f"{o.namespace}/{o.name}", told
 
 
-def _slice(o: Object) -> SliceNames | None:
+def _slice(o: Object) -> tuple[str, SliceNames] | None:
     view = EndpointSlice.of(o)
     endpoints = tuple(NamedEndpoint(e.hostname, a, e.ready) for e in view.endpoints for a in e.addresses)
     if not (view.service and endpoints) or view.address_type == "FQDN":
         return None
     ports = tuple(NamedPort(p.name, p.protocol, p.port) for p in view.ports)
-    return SliceNames(view.namespace, view.service, endpoints, ports)
+    return f"{o.namespace}/{view.service}/{o.name}", SliceNames(endpoints, ports)
 
 
-def _pod(o: Object) -> PodNames | None:
+def _pod(o: Object) -> tuple[str, PodNames] | None:
     """Those that run and stay (CoreDNS forgets a Pod that is being deleted, and watches no ended ones)."""
     if o.metadata.get("deletionTimestamp") or o.status.get("phase") in ("Succeeded", "Failed"):
         return None
     addresses = tuple(entry["ip"] for entry in o.status.get("podIPs") or ())
-    return PodNames(o.namespace, addresses) if addresses else None
+    return (f"{o.namespace}/{o.name}", PodNames(o.namespace, addresses)) if addresses else None
 
 
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:

@@ -6,7 +6,7 @@ that others know. Both directions follow from their fields:
     a dataclass        an object; a field that is as its default isn't written and needn't be there
     a NamedTuple       a list, for what there may be ten thousand of; all of its fields are there
     tuple[X, ...]      a list
-    Mapping[str, X]    an object
+    Mapping[str, X]    an object, or what is `late`
     X | None           null, or X
     X | Y              `Variant`s: an object, whose field `type` says which of them it is
     str, int, float, bool
@@ -27,6 +27,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from emulab.dataclass import dataclass
 from emulab.errors import UserError
+from emulab.servers.late import Late, Unread
 
 Plain = Any
 """Data as `json.loads` returns it."""
@@ -212,7 +213,15 @@ def _list(item: ReadValue) -> ReadValue:
 
 
 def _mapping(item: ReadValue) -> ReadValue:
+    def read_late(key: str, text: str) -> Any:
+        try:
+            return item(json.loads(text))
+        except _Wrong as wrong:
+            raise BadConfiguration(f"config….{key}{wrong.path}: {wrong.reason}") from None
+
     def read(data: Plain) -> Any:
+        if type(data) is Unread:
+            return Late(data, read_late)
         values: dict[str, Any] = {}
         for key, one in _of(dict, "an object", data).items():
             try:

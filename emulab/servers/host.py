@@ -3,7 +3,7 @@
 Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
 
     → {"id", "op": "sockets", "keys": [...]}   descriptors beside it, kept until the next "configure"
-    → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration
+    → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration (`told`)
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "journal"}                  one descriptor: a pipe, for servers that write into logs of others
     → {"id", "op": "flush"}                    answered when all lines so far are in that pipe, which has room for them
@@ -64,6 +64,7 @@ from emulab.servers.base import (
 )
 from emulab.servers.crew.leader import Leader
 from emulab.servers.records import Records
+from emulab.servers.told import read_told
 
 SERVERS = {
     "dns": "emulab.servers.dns.server",
@@ -236,7 +237,7 @@ class _Host:
         if large:
             gc.disable()
         try:
-            config = _read_memory_file(fd)
+            config = read_told(_read_memory_file(fd))
             sockets, self._waiting = self._waiting, {}
             self._leader.remember(sockets)
             await self._server.configure(config, sockets)
@@ -272,7 +273,7 @@ class _Host:
                 await self._configure(fds[0])
             case "patch":
                 assert isinstance(self._server, Patchable)
-                changes = _read_memory_file(fds[0])
+                changes = json.loads(_read_memory_file(fds[0]))
                 if (patched := self._server.patch(changes)) is not None:
                     await patched
                 await self._leader.patch(changes)
@@ -332,8 +333,8 @@ class _Host:
             return  # a supervisor that is busy misses a record rather than stopping the traffic
 
 
-def _read_memory_file(fd: int) -> Any:
+def _read_memory_file(fd: int) -> bytes:
     size = os.fstat(fd).st_size
     with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory:
         os.close(fd)
-        return json.loads(memory[:])
+        return memory[:]

@@ -170,9 +170,7 @@ def cluster(number: int, listen: tuple[str, ...]) -> DnsConfig:
     ports = (NamedPort("http", "TCP", 80),)
     services = {f"default/s{i}": _service(i, ports) for i in range(number)}
     slices = {
-        f"default/s{i}-0": SliceNames(
-            "default",
-            f"s{i}",
+        f"default/s{i}/s{i}-0": SliceNames(
             tuple(NamedEndpoint("", f"10.244.{i % 250}.{k + 2}", True) for k in range(3)),
             ports,
         )

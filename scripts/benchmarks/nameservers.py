@@ -26,6 +26,7 @@ from emulab.servers.dns.config import DnsConfig
 from emulab.servers.engines.dnsmasq import conf as dnsmasq
 from emulab.servers.engines.unbound import conf as unbound
 from emulab.servers.patches import patch_between
+from emulab.servers.told import told_bytes
 
 EMULAB, DNSMASQ, UNBOUND = "emulab", "dnsmasq", "unbound"
 ADDRESSES = {EMULAB: "10.9.0.1", DNSMASQ: "10.9.0.2", UNBOUND: "10.9.0.3"}
@@ -50,7 +51,7 @@ class OwnServer:
         sockets = [_listening(key) for key in config.listen]
         ask(self._control, "sockets", [one.fileno() for one in sockets], keys=list(config.listen))
         self.config = config
-        tell(self._control, "configure", json_bytes(config))
+        tell(self._control, "configure", told_bytes(config))
         for one in sockets:
             one.close()
 
@@ -64,7 +65,7 @@ class OwnServer:
         patch = patch_between(self.config, config)
         self.config = config
         if patch is None:
-            tell(self._control, "configure", json_bytes(config))
+            tell(self._control, "configure", told_bytes(config))
         else:
             tell(self._control, "patch", json_bytes(patch))
 

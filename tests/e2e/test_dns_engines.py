@@ -97,7 +97,7 @@ def test_programs_answer_what_objects_say(user: User, engine: str) -> None:
                 assert answers(program, server, name, kind) == expected, (server, name, kind)
         assert "10.0.0.5" in run("node1", "dig", "+short", "alias.corp.test")
         ttl = run("client", "dig", "+noall", "+answer", "www.shop.test").split()[1]
-        assert 0 < int(ttl) <= 7
+        assert 0 <= int(ttl) <= 7  # 0: a program says so of what is in its last second
 
         if engine in CONFS:
             assert f"aren't drawn by {engine}: they are answered like" in up.stderr

@@ -25,9 +25,7 @@ _CLUSTER = {
     "services": {
         "n/s": {"namespace": "n", "name": "s", "addresses": ["10.96.0.1"], "ports": [["p", "TCP", 1]]}
     },
-    "slices": {
-        "n/s": {"namespace": "n", "service": "s", "endpoints": [["h", "10.0.0.1", True]], "ports": []}
-    },
+    "slices": {"n/s/s": {"endpoints": [["h", "10.0.0.1", True]], "ports": []}},
     "verified": {"n/p": {"namespace": "n", "addresses": ["192.0.2.1"]}},
 }
 _BLOCK = {

@@ -35,13 +35,14 @@ async def run_program(command: Sequence[str], stdin: bytes = b"") -> Completed:
     """Runs a program to its end; kills it when the caller is cancelled."""
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=subprocess.PIPE,
+        # A pipe that has nothing to say is one that may be closed before uvloop says so.
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": import_path()},
     )
     try:
-        stdout, stderr = await process.communicate(stdin)
+        stdout, stderr = await process.communicate(stdin or None)
     except asyncio.CancelledError:
         process.terminate()
         raise

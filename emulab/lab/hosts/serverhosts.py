@@ -34,6 +34,7 @@ from emulab.servers.configuration import json_bytes
 from emulab.servers.crew.remote import TakeRecord, memory_file
 from emulab.servers.host import JOURNALING, TOLD_WHOLE
 from emulab.servers.patches import patch_between
+from emulab.servers.told import told_bytes
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
@@ -78,7 +79,7 @@ def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
         patch = patch_between(old.config, server.config, changed_keys)
         if patch is not None:
             return _News(server, json_bytes(patch), old) if patch else None
-    return _News(server, json_bytes(server.config))
+    return _News(server, told_bytes(server.config))
 
 
 class ServerHosts:
@@ -299,7 +300,7 @@ class ServerHosts:
                 await host.patch(server, news.content)
                 return
             news = _News(
-                server, await asyncio.to_thread(json_bytes, server.config)
+                server, await asyncio.to_thread(told_bytes, server.config)
             )  # it has begun anew meanwhile
             host = self._hosts.get(server.name)
         replaced = host is not None and host.applied is not None and host.applied.kind != server.kind
@@ -384,7 +385,7 @@ class ServerHosts:
         if server is None or self._applied(name) is not None or name in self._draining:
             return True
         try:
-            await self._bring(_News(server, await asyncio.to_thread(json_bytes, server.config)))
+            await self._bring(_News(server, await asyncio.to_thread(told_bytes, server.config)))
         except EmulabError as error:
             self._record(name, {"event": "error", "error": str(error)})
             host = self._hosts.get(name)

@@ -5,10 +5,10 @@
 * the cluster's DNS: `kubernetes`, the names of a cluster, and `forward` for the rest.
 
 The cores know neither sockets nor clocks: `names`, `rdata`, `reader` and `wire` lead to dnslib's encoding, `zone` the
-data and its lookup, `kubernetes` a cluster's names, `cache` what upstream servers said, `engine` leads one
-question through them until it is `Solved` or upstream must be asked (`Forward`), `hot` keeps finished answers as bytes.
-Around them: `client` and `forwarder` ask upstream servers, `responder` turns queries into answers, `reporter` tells of
-them, `ports` and `server` own the sockets.
+data and its lookup, `kubernetes` a cluster's names, of what its `directory` has, `cache` what upstream servers said,
+`engine` leads one question through them until it is `Solved` or upstream must be asked (`Forward`), `hot` keeps
+finished answers as bytes. Around them: `client` and `forwarder` ask upstream servers, `responder` turns queries into
+answers, `reporter` tells of them, `ports` and `server` own the sockets.
 
 The wire format is dnslib's; `wire`, `reader`, `rdata` and `names` alone know it. Names are tuples of labels
 everywhere inside (`names.Name`); text exists in the configuration and in reports only.

@@ -122,8 +122,6 @@ class ServiceNames:
 class SliceNames:
     """Endpoints of a Service, all of them with the same ports."""
 
-    namespace: str
-    service: str
     endpoints: tuple[NamedEndpoint, ...]
     ports: tuple[NamedPort, ...]
 
@@ -140,10 +138,10 @@ class PodNames:
 class Kubernetes:
     """What a cluster's names follow from: no records, of which there would be several for each endpoint.
 
-    A Service or slice is told by a key, by which its change is told, too. `exposed`: the only namespaces. `pods`:
-    addresses with dashes are names, of `verified` Pods alone where these are told. `ignore_empty`: a Service without
-    endpoints has no name. `reverse` are the zones of reverse names; below `fallthrough` others are asked for what isn't
-    there.
+    Services have keys of the form NAMESPACE/NAME, slices NAMESPACE/SERVICE/NAME: by these they are found, and read when
+    that happens. Changes are told by keys, those of Pods, too. `exposed`: the only namespaces. `pods`: addresses with
+    dashes are names, of `verified` Pods alone where these are told. `ignore_empty`: a Service without endpoints has no
+    name. `reverse` are the zones of reverse names; below `fallthrough` others are asked for what isn't there.
     """
 
     domain: str
@@ -323,6 +321,7 @@ class DnsConfig(Configuration):
     """
 
     PATCHED = frozenset({"kubernetes.services", "kubernetes.slices", "kubernetes.verified"})
+    LATE = frozenset({"kubernetes.services", "kubernetes.slices"})
 
     zones: tuple[ZoneConfig, ...] = ()
     forward: tuple[str, ...] = ()

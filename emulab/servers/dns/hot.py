@@ -69,9 +69,12 @@ class Hot:
             if now >= self.expires:
                 return None
             self._age(now)
-        wire = self.wires[self.turn]
+        wires = self.wires
+        wire = wires[self.turn]
         if wire is not None:
-            self.turn = (self.turn + 1) % len(self.wires)
+            self.given += 1
+            if len(wires) > 1:
+                self.turn = (self.turn + 1) % len(wires)
         return wire
 
     def put(self, turn: int, wire: bytes) -> None:

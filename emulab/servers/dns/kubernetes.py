@@ -25,9 +25,9 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from emulab.servers.dns import names, rdata
-from emulab.servers.dns.config import Kubernetes, NamedEndpoint, NamedPort, ServiceNames, SliceNames, Soa
+from emulab.servers.dns.config import NamedPort, ServiceNames, Soa
+from emulab.servers.dns.directory import NO_PORTS, Directory, canonical, host
 from emulab.servers.dns.names import Name, lower
-from emulab.servers.dns.plugins.made import Below
 from emulab.servers.dns.wire import ResourceRecord
 from emulab.servers.dns.zone import (
     Authority,
@@ -44,112 +44,13 @@ _VERSION_TTL = 28800
 _OWN_SERVICE = ("kube-system", "kube-dns")
 """The Service behind which the cluster's DNS is: its name is the zone's name server (plugin/kubernetes/ns.go)."""
 _SERVICES, _PODS = "svc", "pod"
-_NO_PORTS = (NamedPort("", "", 0),)
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
-_ServiceName = tuple[str, str]
 
 
 def cluster_zones(directory: Directory, soa: Soa) -> tuple[Authority, ...]:
     """The zone of the cluster's domain and those of its reverse names."""
     reverse = (ReverseNames(directory, origin, soa) for origin in directory.given.reverse)
     return ClusterNames(directory, soa), *reverse
-
-
-class Directory:
-    """Services, and the endpoints of each."""
-
-    def __init__(self, given: Kubernetes, known: Directory | None = None) -> None:
-        """`known`: one of the same cluster, of which is taken over what stays as it is."""
-        self.given = given
-        self.domain, self.ttl = given.domain, given.ttl
-        self._through = Below(given.fallthrough)
-        if known is None or known.given.services is not given.services:
-            self.services = {(s.namespace, s.name): s for s in given.services.values()}
-            if given.exposed is not None:
-                self.services = {key: s for key, s in self.services.items() if s.namespace in given.exposed}
-            self.namespaces = frozenset(given.namespaces) | {namespace for namespace, _ in self.services}
-            if given.exposed is not None:
-                self.namespaces &= frozenset(given.exposed)
-        else:
-            self.services, self.namespaces = known.services, known.namespaces
-        self._slices: dict[_ServiceName, dict[str, SliceNames]] = {} if known is None else dict(known._slices)
-        before = {} if known is None else known.given.slices
-        for key, told in before.items():
-            new = given.slices.get(key)
-            if new is not told and (new is None or _service_of(new) != _service_of(told)):
-                self._exchange(_service_of(told), key, None)
-        for key, told in given.slices.items():
-            if before.get(key) is not told:
-                self._exchange(_service_of(told), key, told)
-        self._pointers: dict[str, list[str]] | None = None
-        self._namespaces_of: dict[str, str]
-        if known is not None and known.given.verified is given.verified:
-            self._namespaces_of = known._namespaces_of
-        else:
-            pods = (given.verified or {}).values()
-            self._namespaces_of = {_canonical(a): pod.namespace for pod in pods for a in pod.addresses}
-
-    def namespace_of(self, address: str) -> str:
-        """The Namespace of the Pod with that address, "" where it isn't known."""
-        return self._namespaces_of.get(_canonical(address), "")
-
-    def _exchange(self, service: _ServiceName, key: str, told: SliceNames | None) -> None:
-        """Puts a slice in the place of the one of its key, or none. What another directory has stays as it is."""
-        own = dict(self._slices.get(service, {}))
-        if told is None:
-            own.pop(key, None)
-        else:
-            own[key] = told
-        self._slices[service] = own
-
-    def endpoints(self, service: ServiceNames) -> Iterator[tuple[NamedEndpoint, Sequence[NamedPort]]]:
-        """Those that a Service's names lead to."""
-        for one in self._slices.get((service.namespace, service.name), {}).values():
-            for endpoint in one.endpoints:
-                if endpoint.ready or service.tolerant:
-                    yield endpoint, one.ports or _NO_PORTS
-
-    def nothing(self, name: Name) -> Found:
-        """That there is no such name; or that others are to be asked for it."""
-        return Found(LookupKind.ELSEWHERE if name in self._through else LookupKind.NXDOMAIN)
-
-    def whole_name(self, service: ServiceNames) -> str:
-        return f"{service.name}.{service.namespace}.{_SERVICES}.{self.domain}"
-
-    def pointers(self, address: str) -> Sequence[str]:
-        """The names of an address."""
-        if self._pointers is None:
-            self._pointers = self._all_pointers()
-        return self._pointers.get(address, ())
-
-    def _all_pointers(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for service in self.services.values():
-            for address in service.addresses:
-                found.setdefault(_canonical(address), [self.whole_name(service)])
-        own = frozenset(found)
-        for service in self.services.values():
-            for endpoint, _ in self.endpoints(service):
-                address = _canonical(endpoint.address)
-                if address not in own:
-                    found.setdefault(address, []).append(f"{host(endpoint)}.{self.whole_name(service)}")
-        return found
-
-
-def _service_of(told: SliceNames) -> _ServiceName:
-    return told.namespace, told.service
-
-
-def _canonical(address: str) -> str:
-    return str(ip_address(address)) if ":" in address else address
-
-
-def host(endpoint: NamedEndpoint) -> str:
-    """An endpoint's first label (`endpointHostname` of CoreDNS)."""
-    if endpoint.hostname:
-        return endpoint.hostname
-    dashed = endpoint.address.replace(".", "-").replace(":", "-")
-    return f"{dashed}0" if dashed.endswith("-") else dashed
 
 
 class _Led(NamedTuple):
@@ -196,7 +97,7 @@ class ClusterNames:
         """What the zone has of its own: its SOA, its name server, and the version of the specification."""
         if not labels and rtype in (rdata.SOA, rdata.ANY):
             return Found(LookupKind.ANSWER, Rotor((self._apex,)))
-        own = self._directory.services.get(_OWN_SERVICE)
+        own = self._directory.service(*_OWN_SERVICE)
         if not labels and rtype == rdata.NS and own is not None and own.addresses:
             record = self._record(self.origin, rdata.NS, self._directory.whole_name(own))
             return Found(LookupKind.ANSWER, Rotor((record,)))
@@ -256,7 +157,7 @@ class ClusterNames:
             return []
         if kind == _PODS:
             return self._pod(labels[-3], namespace)
-        service = self._directory.services.get((namespace, labels[-3]))
+        service = self._directory.service(namespace, labels[-3])
         return self._service(service, labels[:-3]) if service else None
 
     def _pod(self, label: str, namespace: str) -> list[_Led] | None:
@@ -282,7 +183,7 @@ class ClusterNames:
                     numbers = [p.number for p in ports if _fits(p, port, protocol)]
                     found += [_Led(endpoint.address, number, f"{label}.{own}") for number in numbers]
         elif not (self._directory.given.ignore_empty and not any(self._directory.endpoints(service))):
-            numbers = [p.number for p in service.ports or _NO_PORTS if _fits(p, port, protocol)]
+            numbers = [p.number for p in service.ports or NO_PORTS if _fits(p, port, protocol)]
             found = [_Led(address, number, own) for number in numbers for address in service.addresses]
         return found or None
 
@@ -344,4 +245,4 @@ def _address(name: Name) -> str:
         return ".".join(labels) if len(labels) == 4 else ""
     text = "".join(labels)
     groups = ":".join(text[at : at + 4] for at in range(0, 32, 4))
-    return _canonical(groups) if len(labels) == len(text) == 32 and _is_address(groups) else ""
+    return canonical(groups) if len(labels) == len(text) == 32 and _is_address(groups) else ""

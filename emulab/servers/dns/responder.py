@@ -48,7 +48,7 @@ class Responder:
     """Engine, forwarder, kept answers and counters of one server."""
 
     def __init__(self, emit: Emit, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._emit = emit
         self._reporter = Reporter(emit)
         self._forwarder = Forwarder(self._ask, clock)
@@ -80,7 +80,7 @@ class Responder:
         self._engine = Engine(
             settings.zones, self._cache, forwards=forwards, blocks=settings.blocks, pods=settings.pods
         )
-        self._hot = HotAnswers()
+        self.hot = HotAnswers()
         self._logs = any(block.logs or block.errors for block in settings.given)
 
     def answer(self, packet: bytes, host: Host, stream: bool, respond: Respond) -> bytes | None:
@@ -89,12 +89,13 @@ class Responder:
         None when upstream must be asked first: `respond` is called with the answer then.
         """
         view = self._zones.view(host[0])
-        table = self._hot.table(view, stream, len(host) > 2)
+        table = self.hot.table(view, stream, len(host) > 2)
         hot = table.get(packet[2:])
         if hot is not None and not self._logs:
-            found = hot.take(self._clock())
+            found = hot.take(self.clock())
             if found is not None:
-                self.note(hot)
+                if hot.given == 1:
+                    self.note(hot)
                 if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
                     self._reporter.answer(told, found, hot.cache)
@@ -109,14 +110,14 @@ class Responder:
             self._count(error.reply[3] & 0xF, "")
             return error.reply
         told = self._reporter.query(packet, query, host, stream)
-        now = self._clock()
+        now = self.clock()
         asked = _Asked(query, packet, stream, table, self._settings.recursion, told, host, now)
         step = self._engine.resolve(query, view, now, host[0])
         if isinstance(step, Forward):
             if len(self._waiting) < MAX_WAITING and self._waiting_of[host[0]] < MAX_WAITING_OF_CLIENT:
                 self._wait(host[0], self._forward(asked, step, respond))
                 return None
-            step = self._engine.resume(step, None, self._clock())
+            step = self._engine.resume(step, None, self.clock())
         assert isinstance(step, Solved)
         return self._finish(asked, step)
 
@@ -132,17 +133,11 @@ class Responder:
 
     def finished(self, client: str, inet6: bool) -> dict[bytes, Hot]:
         """The finished answers for a client over UDP, by query without its id; "" for one where all see the same."""
-        return self._hot.table(self._zones.view(client), False, inet6)
-
-    def now(self) -> float:
-        """The time by which answers are kept."""
-        return self._clock()
+        return self.hot.table(self._zones.view(client), False, inet6)
 
     def note(self, hot: Hot) -> None:
-        """A finished answer has been given."""
-        if not hot.given:
-            self._given.append(hot)
-        hot.given += 1
+        """A finished answer has been given for the first time since they were added up."""
+        self._given.append(hot)
 
     def _add_up(self) -> None:
         """Counts what has been given."""
@@ -175,13 +170,13 @@ class Responder:
         while isinstance(step, Forward):
             learn = engine.cache.within(step.limits) if step.keeps else engine.cache.passed_on
             entry = await self._forwarder.fetch(step.upstream or upstream, step.key, learn, who)
-            step = engine.resume(step, entry, self._clock())
+            step = engine.resume(step, entry, self.clock())
         respond(self._finish(asked, step))
 
     async def _ask(
         self, server: ServerAddress, key: CacheKey, upstream: Upstreams, clients: Sequence[str]
     ) -> Response:
-        since = self._clock()
+        since = self.clock()
         response = await client.ask_server(
             *(server, key, upstream.timeout, clients),
             reporter=self._reporter,
@@ -189,7 +184,7 @@ class Responder:
             stream=upstream.stream,
         )
         if self._settings.pages:
-            self._metrics.asked(socket_name(server), response.rcode, self._clock() - since)
+            self._metrics.asked(socket_name(server), response.rcode, self.clock() - since)
         return response
 
     async def _refresh(self, forward: Forward) -> None:
@@ -207,7 +202,7 @@ class Responder:
         self._reporter.answer(asked.told, packed[2:], solved.cache)
         served = self._served(asked, solved) if self._settings.pages else None
         if served is not None:
-            self._metrics.add(served, len(asked.host) > 2, len(packed), round(self._clock() - asked.since, 4))
+            self._metrics.add(served, len(asked.host) > 2, len(packed), round(self.clock() - asked.since, 4))
         if self._logs:
             self._log(asked, solved, packed)
         for forward in solved.refresh:
@@ -215,13 +210,13 @@ class Responder:
                 self._wait("", self._refresh(forward))
         # What hardly comes twice isn't kept: options are mostly cookies, odd case is a resolver's nonce.
         ordinary = not query.options and query.asked == query.name
-        if ordinary and solved.until > self._clock() and solved.turns <= MAX_TURNS:
+        if ordinary and solved.until > self.clock() and solved.turns <= MAX_TURNS:
             hit = "hit" if solved.cache else ""
             if served is not None and hit:
                 served = served._replace(plugin="cache")
             hot = Hot(query, reply.rcode, hit, solved.until, solved.turns, served, solved.expires)
             hot.inet6 = len(asked.host) > 2
-            self._hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
+            self.hot.put(asked.table, asked.packet[2:], hot, solved.turn, packed[2:])
         return packed
 
     def _served(self, asked: _Asked, solved: Solved) -> CountedQuery:
@@ -250,7 +245,7 @@ class Responder:
             and self.journal.takes("dns")
         ):
             self.journal.write("dns", error_line(query, reply.rcode, "no upstream server answered"))
-        seconds = self._clock() - asked.since
+        seconds = self.clock() - asked.since
         answers, size = bool(reply.answer), len(asked.packet)
         done = Exchanged(asked.host, asked.stream, query, size, packed, reply.rcode, answers, seconds)
         if any(log.wants(query.name, done) for log in block.logs) and self.journal.takes("dns"):
@@ -260,7 +255,7 @@ class Responder:
         """The metrics of CoreDNS, in Prometheus' format."""
         self._add_up()
         counts = Counter(
-            "success" if e.positive else "denial" for _, e in self._cache.entries(None, self._clock())
+            "success" if e.positive else "denial" for _, e in self._cache.entries(None, self.clock())
         )
         return self._metrics.text(counts, self._misses, self._stale)
 
@@ -273,8 +268,8 @@ class Responder:
 
     def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Does what an operator asks of the cache; see `orders`."""
-        done = carry_out(order, self._cache, self._clock())
-        self._hot = HotAnswers()
+        done = carry_out(order, self._cache, self.clock())
+        self.hot = HotAnswers()
         return done
 
     async def close(self, grace: float) -> None:
@@ -300,7 +295,7 @@ class Responder:
                 "stale": self._stale,
                 "entries": len(self._cache),
             },
-            "prepared": len(self._hot),
+            "prepared": len(self.hot),
             "waiting": len(self._waiting),
             "upstream": {"exchanges": self._forwarder.exchanges, "failures": self._forwarder.failures},
             "events_skipped": self._reporter.skipped,

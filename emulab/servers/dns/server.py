@@ -13,6 +13,7 @@ from emulab.servers.base import Config, Emit, Server, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.checks import RecordChecks
 from emulab.servers.dns.config import NODE_CACHE_METRICS, DnsConfig, PodNames, ServiceNames, SliceNames
+from emulab.servers.dns.directory import ClusterChanges
 from emulab.servers.dns.metrics import setup_errors
 from emulab.servers.dns.pages import PagesPort
 from emulab.servers.dns.ports import TcpPort, UdpPort
@@ -80,12 +81,14 @@ class DnsServer:
 
     def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`: Services and endpoints of a cluster have other names from the next query on."""
-        kinds = {"services": ServiceNames, "slices": SliceNames, "verified": PodNames}
-        read = [
-            read_changes(kind, changes.get(f"kubernetes.{name}", {}), f"kubernetes.{name}")
-            for name, kind in kinds.items()
-        ]
-        self._settings = self._settings.patched(*read)
+        services, slices, verified = (
+            changes.get(f"kubernetes.{one}", {}) for one in ("services", "slices", "verified")
+        )
+        told = ClusterChanges(
+            read_changes(ServiceNames, services, "kubernetes.services"),
+            read_changes(SliceNames, slices, "kubernetes.slices"),
+        )
+        self._settings = self._settings.patched(told, read_changes(PodNames, verified, "kubernetes.verified"))
         self._responder.configure(self._settings)
 
     def order(self, order: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeVar
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.configuration import BadConfiguration
@@ -15,19 +14,16 @@ from emulab.servers.dns.config import (
     DnsConfig,
     Kubernetes,
     PodNames,
-    ServiceNames,
-    SliceNames,
     Soa,
     ZoneConfig,
 )
-from emulab.servers.dns.kubernetes import ClusterNames, Directory, cluster_zones
+from emulab.servers.dns.directory import ClusterChanges, Directory, KeyedChanges
+from emulab.servers.dns.kubernetes import ClusterNames, cluster_zones
 from emulab.servers.dns.plugins.blocks import Blocks
 from emulab.servers.dns.upstreams import Upstreams, upstreams
 from emulab.servers.dns.zone import Authority, ServedZone, Zones
+from emulab.servers.late import changed
 
-T = TypeVar("T")
-KeyedChanges = Mapping[str, T | None]
-"""By the keys of what changed; None for what is gone."""
 ZoneSource = ZoneConfig | Kubernetes
 
 
@@ -86,10 +82,7 @@ class DnsSettings:
         )
 
     def patched(
-        self,
-        services: KeyedChanges[ServiceNames],
-        slices: KeyedChanges[SliceNames],
-        verified: KeyedChanges[PodNames] = MappingProxyType({}),
+        self, changes: ClusterChanges, verified: KeyedChanges[PodNames] = MappingProxyType({})
     ) -> DnsSettings:
         """The settings with other Services, endpoints and Pods of a cluster. Raises BadConfiguration where there is
         none."""
@@ -98,11 +91,12 @@ class DnsSettings:
             if isinstance(source, Kubernetes):
                 kubernetes = replace(
                     source,
-                    services=_with(source.services, services) if services else source.services,
-                    slices=_with(source.slices, slices) if slices else source.slices,
-                    verified=_with(source.verified or {}, verified) if verified else source.verified,
+                    services=changed(source.services, changes.services),
+                    slices=changed(source.slices, changes.slices),
+                    verified=changed(source.verified or {}, verified) if verified else source.verified,
                 )
-                found.append((kubernetes, cluster_zones(Directory(kubernetes, _directory(made)), self.soa)))
+                directory = Directory(kubernetes, _directory(made), changes)
+                found.append((kubernetes, cluster_zones(directory, self.soa)))
             else:
                 found.append((source, made))
         if all(new is old for (new, _), (old, _) in zip(found, self.sources, strict=True)):
@@ -131,16 +125,6 @@ def _which(source: ZoneSource) -> tuple[object, ...]:
 def _directory(made: Iterable[Authority]) -> Directory:
     """What the zones of a cluster answer from."""
     return next(zone.directory for zone in made if isinstance(zone, ClusterNames))
-
-
-def _with(told: Mapping[str, T], changes: KeyedChanges[T]) -> dict[str, T]:
-    found = dict(told)
-    for key, value in changes.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = value
-    return found
 
 
 def _made(source: ZoneSource, soa: Soa) -> tuple[Authority, ...]:

@@ -30,6 +30,7 @@ from emulab.servers.health.config import HealthPolicy
 from emulab.servers.kubeproxy.config import KubeProxyConfig
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
 from emulab.servers.l7.config import L7Config
+from emulab.servers.told import read_told, told_bytes
 
 CONFIGS: list[type[Configuration]] = [DnsConfig, EchoConfig, KubeProxyConfig, L4Config, L7Config]
 
@@ -93,6 +94,7 @@ def test_every_configuration_comes_back_as_it_went(kind: type[Configuration], da
     value = data.draw(values(kind))
     assert from_json(kind, json.loads(json_bytes(value))) == value
     assert json.loads(json_bytes(value)) == to_json(value)
+    assert from_json(kind, read_told(told_bytes(value))) == value
 
 
 def test_what_is_planned_is_understood() -> None:
@@ -103,6 +105,7 @@ def test_what_is_planned_is_understood() -> None:
     assert {type(server.config) for server in built.servers.values()} == set(CONFIGS)
     for server in built.servers.values():
         assert from_json(type(server.config), json.loads(json_bytes(server.config))) == server.config
+        assert from_json(type(server.config), read_told(told_bytes(server.config))) == server.config
 
 
 def test_what_is_as_by_default_is_not_written() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import pytest
@@ -10,7 +11,7 @@ from dnsanswers import answers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.servers.configuration import BadConfiguration
+from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.config import (
     DnsConfig,
     Kubernetes,
@@ -19,7 +20,10 @@ from emulab.servers.dns.config import (
     ServiceNames,
     SliceNames,
 )
+from emulab.servers.dns.directory import ClusterChanges
 from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.late import held
+from emulab.servers.told import read_told, told_bytes
 
 T = TypeVar("T")
 HTTP, METRICS = NamedPort("http", "TCP", 80), NamedPort("metrics", "TCP", 9090)
@@ -29,18 +33,18 @@ def service(name: str, *addresses: str, ports: tuple[NamedPort, ...] = (HTTP,), 
     return ServiceNames("app", name, addresses, headless=not addresses, ports=ports, **more)
 
 
-def endpoints(name: str, *given: tuple[str, str], ports: tuple[NamedPort, ...] = (HTTP,)) -> SliceNames:
-    return SliceNames("app", name, tuple(NamedEndpoint(h, a, True) for h, a in given), ports)
+def endpoints(*given: tuple[str, str], ports: tuple[NamedPort, ...] = (HTTP,)) -> SliceNames:
+    return SliceNames(tuple(NamedEndpoint(h, a, True) for h, a in given), ports)
 
 
-def by_number(*told: T) -> dict[str, T]:
-    return dict(zip("abcdefghij", told, strict=False))
+def by_name(*told: ServiceNames) -> dict[str, ServiceNames]:
+    return {f"{one.namespace}/{one.name}": one for one in told}
 
 
 WORLD = Kubernetes(
     "c.test.",
     ("app", "empty"),
-    by_number(
+    by_name(
         service("web", "10.96.0.5", ports=(HTTP, METRICS)),
         service("db"),
         service("bare", ports=()),
@@ -49,13 +53,13 @@ WORLD = Kubernetes(
         service("number", alias="192.0.2.1."),
         service("six", "fd00::5", "10.96.0.6"),
     ),
-    by_number(
-        endpoints("web", ("web-1", "10.244.1.2"), ("", "10.244.1.3"), ports=(HTTP, METRICS)),
-        endpoints("db", ("same", "10.244.1.4"), ("same", "10.244.1.5"), ("other", "10.244.1.6")),
-        endpoints("bare", ("", "10.244.1.4"), ports=()),
-        endpoints("six", ("", "fd00:1::")),
-        endpoints("gone", ("", "10.244.1.9")),
-    ),
+    {
+        "app/web/1": endpoints(("web-1", "10.244.1.2"), ("", "10.244.1.3"), ports=(HTTP, METRICS)),
+        "app/db/1": endpoints(("same", "10.244.1.4"), ("same", "10.244.1.5"), ("other", "10.244.1.6")),
+        "app/bare/1": endpoints(("", "10.244.1.4"), ports=()),
+        "app/six/1": endpoints(("", "fd00:1::")),
+        "app/gone/1": endpoints(("", "10.244.1.9")),
+    },
 )
 SETTINGS = DnsSettings().changed(DnsConfig(listen=(), kubernetes=WORLD))
 
@@ -92,8 +96,8 @@ def test_addresses_lead_back_to_the_names() -> None:
     assert data("5.0.96.10.in-addr.arpa.", "PTR") == ["web.app.svc.c.test."]
     assert data("3.1.244.10.in-addr.arpa.", "PTR") == ["10-244-1-3.web.app.svc.c.test."]
     assert data("4.1.244.10.in-addr.arpa.", "PTR") == [
-        "same.db.app.svc.c.test.",
         "10-244-1-4.bare.app.svc.c.test.",
+        "same.db.app.svc.c.test.",
     ]
     nibbles = ".".join(reversed("fd000000000000000000000000000005"))
     assert data(f"{nibbles}.ip6.arpa.", "PTR") == ["six.app.svc.c.test."]
@@ -194,7 +198,7 @@ def test_the_zone_has_its_own_records() -> None:
 def test_the_zones_name_server_is_the_clusters_dns() -> None:
     """plugin/kubernetes/ns.go."""
     own = replace(service("kube-dns", "10.96.0.10", "fd00::a"), namespace="kube-system")
-    world = replace(WORLD, services={**WORLD.services, "own": own})
+    world = replace(WORLD, services={**WORLD.services, "kube-system/kube-dns": own})
     settings = DnsSettings().changed(DnsConfig(listen=(), kubernetes=world))
     host = "kube-dns.kube-system.svc.c.test."
     assert answers(settings, "c.test.", "NS") == [["c.test.", "NS", host, 5]]
@@ -213,24 +217,30 @@ def test_a_cluster_that_is_the_same_is_not_read_again() -> None:
     assert answers(changed, "web.app.svc.c.test.") == answers(SETTINGS, "web.app.svc.c.test.")
 
 
-KEYS = st.sampled_from("abc")
-SERVICES = st.sampled_from(
-    [
+SERVICES = {
+    "app/web": [
         service("web", "10.96.0.5"),
         service("web"),
         service("web", "10.96.0.7", ports=(METRICS,)),
-        service("db"),
-        service("db", alias="example.com."),
-        replace(service("web"), namespace="other"),
-    ]
+        service("web", "fd00:0::5", "10.96.0.5"),
+    ],
+    "app/db": [service("db"), service("db", alias="example.com."), service("db", tolerant=True)],
+    "other/web": [replace(service("web"), namespace="other")],
+}
+SLICES = [
+    endpoints(("a", "10.244.1.2"), ("", "10.244.1.3")),
+    endpoints(("b", "10.244.1.4"), ports=(METRICS,)),
+    endpoints(("", "10.244.2.2"), ("", "FD00:1::0:2")),
+    SliceNames((NamedEndpoint("late", "10.244.1.2", False),), ()),
+]
+SOME_SERVICES = st.fixed_dictionaries(
+    {}, optional={key: st.none() | st.sampled_from(values) for key, values in SERVICES.items()}
 )
-SLICES = st.sampled_from(
-    [
-        endpoints("web", ("a", "10.244.1.2"), ("", "10.244.1.3")),
-        endpoints("web", ("b", "10.244.1.4"), ports=(METRICS,)),
-        endpoints("db", ("a", "10.244.1.2")),
-        replace(endpoints("web", ("", "10.244.2.2")), namespace="other"),
-    ]
+SOME_SLICES = st.fixed_dictionaries(
+    {},
+    optional={
+        f"{service}/{name}": st.none() | st.sampled_from(SLICES) for service in SERVICES for name in "ab"
+    },
 )
 NAMES = [
     f"{name}.svc.c.test."
@@ -243,40 +253,81 @@ NAMES = [
         namespace,
     )
 ]
-ADDRESSES = ["10.96.0.5", "10.96.0.7", "10.244.1.2", "10.244.1.3", "10.244.1.4", "10.244.2.2"]
+ADDRESSES = [
+    "10.96.0.5",
+    "10.96.0.7",
+    "10.244.1.2",
+    "10.244.1.3",
+    "10.244.1.4",
+    "10.244.2.2",
+    "fd00::5",
+    "fd00:1::2",
+]
+
+
+def all_names(settings: DnsSettings) -> dict[tuple[str, str], Any]:
+    """What is answered of all names and addresses."""
+    reverse = [ip_address(address).reverse_pointer + "." for address in ADDRESSES]
+    asked = [(name, rtype) for name in NAMES for rtype in ("A", "AAAA", "SRV", "CNAME")]
+    asked += [(name, "PTR") for name in reverse]
+    return {one: answers(settings, *one) for one in asked}
 
 
 @given(
-    st.lists(
-        st.tuples(
-            st.dictionaries(KEYS, st.none() | SERVICES, max_size=2),
-            st.dictionaries(KEYS, st.none() | SLICES, max_size=2),
-        ),
-        max_size=4,
-    )
+    st.tuples(SOME_SERVICES, SOME_SLICES),
+    st.lists(st.tuples(SOME_SERVICES, SOME_SLICES), max_size=3),
+    st.booleans(),
 )
 def test_who_is_told_of_changes_answers_as_if_all_had_been_told(
+    first: tuple[dict[str, ServiceNames | None], dict[str, SliceNames | None]],
     changes: list[tuple[dict[str, ServiceNames | None], dict[str, SliceNames | None]]],
+    asked: bool,
 ) -> None:
-    told, services, slices = DnsSettings().changed(DnsConfig(listen=(), kubernetes=EMPTY)), {}, {}
+    """Whether of what came first anything has been read by then, or not."""
+    services, slices = (there({}, one) for one in first)
+    config = DnsConfig(listen=(), kubernetes=replace(EMPTY, services=services, slices=slices))
+    told = DnsSettings().changed(from_json(DnsConfig, read_told(told_bytes(config))))
     for some, others in changes:
-        told = told.patched(some, others)
-        services = {k: v for k, v in {**services, **some}.items() if v is not None}
-        slices = {k: v for k, v in {**slices, **others}.items() if v is not None}
-    whole = DnsSettings().changed(
-        DnsConfig(listen=(), kubernetes=replace(EMPTY, services=services, slices=slices))
-    )
-    for name in NAMES:
-        for rtype in ("A", "SRV", "CNAME"):
-            assert answers(told, name, rtype) == answers(whole, name, rtype), (name, rtype)
-    for address in ADDRESSES:
-        reverse = ".".join(reversed(address.split("."))) + ".in-addr.arpa."
-        assert answers(told, reverse, "PTR") == answers(whole, reverse, "PTR"), address
+        if asked:
+            all_names(told)
+        told = told.patched(ClusterChanges(some, others))
+        services, slices = there(services, some), there(slices, others)
+    config = DnsConfig(listen=(), kubernetes=replace(EMPTY, services=services, slices=slices))
+    whole = DnsSettings().changed(config)
+    assert all_names(told) == all_names(whole)
+    assert told.changed(config).zones.zones == told.zones.zones
+
+
+def there(before: dict[str, T], changes: dict[str, T | None]) -> dict[str, T]:
+    return {key: value for key, value in {**before, **changes}.items() if value is not None}
+
+
+def test_of_many_services_those_are_read_that_are_asked_for() -> None:
+    config = DnsConfig(listen=(), kubernetes=WORLD)
+    settings = DnsSettings().changed(from_json(DnsConfig, read_told(told_bytes(config))))
+    kubernetes = settings.sources[0][0]
+    assert isinstance(kubernetes, Kubernetes)
+
+    def read() -> set[str]:
+        all_of = (*held(kubernetes.services), *held(kubernetes.slices))
+        return {key for key, value in all_of if not isinstance(value, str)}
+
+    assert read() == set()
+    assert answers(settings, "web.app.svc.c.test.") == [["web.app.svc.c.test.", "A", "10.96.0.5", 5]]
+    assert answers(settings, "missing.app.svc.c.test.") == "NXDOMAIN"
+    assert read() == {"app/web"}
+    assert [r[2] for r in answers(settings, "6.1.244.10.in-addr.arpa.", "PTR")] == [
+        "other.db.app.svc.c.test."
+    ]
+    assert read() == {"app/web", "app/db", "app/db/1"}
+    again = from_json(DnsConfig, read_told(told_bytes(config)))
+    assert settings.changed(again).zones.zones == settings.zones.zones
+    assert read() == {"app/web", "app/db", "app/db/1"}
 
 
 def test_whoever_has_no_cluster_is_told_of_none() -> None:
     with pytest.raises(BadConfiguration, match="no cluster"):
-        DnsSettings().patched({}, {})
+        DnsSettings().patched(ClusterChanges({}, {}))
 
 
 EMPTY = Kubernetes("c.test.", ("app", "empty"), {}, {})

@@ -37,11 +37,11 @@ CLUSTER = Kubernetes(
     "c.test.",
     ("app", "hidden"),
     {
-        "a": ServiceNames("app", "web", ("10.96.0.5",)),
-        "b": ServiceNames("hidden", "web", ("10.96.0.6",)),
-        "c": ServiceNames("app", "busy", ("10.96.0.7",)),
+        "app/web": ServiceNames("app", "web", ("10.96.0.5",)),
+        "hidden/web": ServiceNames("hidden", "web", ("10.96.0.6",)),
+        "app/busy": ServiceNames("app", "busy", ("10.96.0.7",)),
     },
-    {"c": SliceNames("app", "busy", (NamedEndpoint("", "10.244.0.9", True),), ())},
+    {"app/busy/1": SliceNames((NamedEndpoint("", "10.244.0.9", True),), ())},
 )
 
 
