@@ -13,14 +13,13 @@ from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.conntrack import conntrack, duration
 from emulab.kinds.emulab.nodecapacity import capacity
-from emulab.kinds.emulab.plugins import chain, first_of, no_chain
+from emulab.kinds.emulab.plugins import chain, first_of, no_chain, plugin_name
 from emulab.kinds.emulab.podnetworks import (
     NETWORK_MODES,
     around,
     carries,
     its_own_mode,
     mode_of,
-    network_plugin,
 )
 from emulab.kinds.emulab.zonelinks import of_nodes, zone_links
 from emulab.kinds.images import DNS_ENGINES, ENGINES
@@ -308,7 +307,7 @@ cluster_spec = mapping(
                 "mtu": integer(576, 9216, "an MTU"),
                 "underlay": _underlay,
                 "isolated": boolean,
-                "plugin": network_plugin,
+                "plugin": plugin_name,
                 "cni": chain,
                 "links": zone_links,
             },

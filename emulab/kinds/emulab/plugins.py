@@ -1,7 +1,8 @@
 """What a Cluster says of CNI plug-ins of this machine: `network.cni`, a chain by the name of its first, or written out.
 
-The latter is a network configuration list of the CNI specification (containernetworking/cni, SPEC.md), without what a
-lab fills in: its version and name, and the range of host-local, which is the node's.
+`network.plugin` may name the first, too, where it is none of the lab's own. A chain that is written out is a network
+configuration list of the CNI specification (containernetworking/cni, SPEC.md), without what a lab fills in: its version
+and name, and the range of host-local, which is the node's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from emulab.kinds.emulab.podnetworks import is_own
 from emulab.model.checks import Problems, boolean, either, mapping, one_of, pattern, sequence, wrong
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -45,27 +47,29 @@ chain = either(str, plugin_name, conflist)
 def no_chain(network: dict[str, Any]) -> Problems:
     """Pods' networks are made by the lab, or by a chain."""
     if "plugin" in network and "cni" in network:
-        return wrong(
-            "is what the lab makes itself, and cni has plug-ins of this machine make it: leave one out",
-            "plugin",
-        )
+        return wrong("says what makes pods' networks, and so does cni: leave one out", "plugin")
     return ()
 
 
 def first_of(network: Mapping[str, Any]) -> str:
-    """The first of the plug-ins that a Cluster's `network` asks for; "" for none."""
-    given = network.get("cni") or ""
+    """The first of the plug-ins of this machine that a Cluster's `network` asks for; "" for none."""
+    given = _given(network)
     return given if isinstance(given, str) else given["plugins"][0]["type"]
 
 
 def chain_of(network: Mapping[str, Any]) -> str:
     """The chain that a Cluster's `network` asks for, as the JSON of a network configuration list; "" for none."""
-    given = network.get("cni")
+    given = _given(network)
     if not given:
         return ""
     if isinstance(given, str):
         given = {"plugins": [_first(given), *_CHAINED]}
     return json.dumps({"cniVersion": VERSION, "name": NAME, **given})
+
+
+def _given(network: Mapping[str, Any]) -> Any:
+    plugin = network.get("plugin") or ""
+    return network.get("cni") or ("" if is_own(plugin) else plugin)
 
 
 def _first(name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from emulab.model.addresses import IPAddress, IPNetwork
-from emulab.model.checks import Problems, show, wrong
+from emulab.model.checks import Problems, wrong
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed"),
@@ -65,17 +65,15 @@ def carries(mode: str, version: int) -> bool:
     return version in _AROUND[mode]
 
 
-def network_plugin(value: Any) -> Problems:
-    """One of the lab's own."""
-    if type(value) is str and value in NETWORKS:
-        return ()
-    own = ", ".join(NETWORKS)
-    return wrong(f"{show(value)} is not one of {own}; plug-ins of this machine are called by network.cni")
+def is_own(plugin: str) -> bool:
+    """Whether the lab makes this one itself. Others are plug-ins of this machine, as in `network.cni`."""
+    return plugin in NETWORKS
 
 
 def plugin_of(network: Mapping[str, Any]) -> str:
-    """The plug-in that a Cluster's `network` asks for."""
-    return network.get("plugin") or next(iter(NETWORKS))
+    """The lab's own plug-in that a Cluster's `network` asks for; the default where this machine's are called."""
+    named = network.get("plugin") or ""
+    return named if is_own(named) else next(iter(NETWORKS))
 
 
 def mode_of(network: Mapping[str, Any]) -> str:

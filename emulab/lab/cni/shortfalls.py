@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from emulab.kernel import plugins
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.emulab.podnetworks import NETWORKS
 from emulab.kinds.registry import CLUSTER, POD
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
@@ -38,13 +39,16 @@ def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
 
 
 def _of_chain(o: Object, cluster: Cluster) -> Iterator[Finding]:
-    path = (*_NETWORK, "cni")
+    named = "cni" not in o.spec.get("network", {})
+    path = (*_NETWORK, "plugin" if named else "cni")
     chain = json.loads(cluster.chain)["plugins"]
     names = [name for p in chain for name in (p["type"], (p.get("ipam") or {}).get("type")) if name]
     missing = [name for name in dict.fromkeys(names) if not plugins.file_of(name)]
     if missing:
         where = ", ".join(plugins.folders())
         what = f"there is no plug-in {', '.join(missing)} in {where}; Debian has the usual ones in {plugins.PACKAGE}"
+        if named:
+            what += f"; the lab's own are {', '.join(NETWORKS)}"
         yield Finding(o, path, what)
     if "bridge" in names and not plugins.filters_bridges():
         yield Finding(o, path, _UNFILTERED)

@@ -39,6 +39,7 @@ def test_a_chain_by_its_name_has_the_nodes_range_and_the_pods_mtu() -> None:
         ("bandwidth", {"bandwidth": True}),
     ]
     assert plugins(cni="ptp", mode="routed")[0]["mtu"] == 1500
+    assert configuration.conflist(cluster(plugin="ptp"), NODE) == chain, "which is none of the lab's own"
 
 
 def test_a_bridge_is_the_router_of_its_pods() -> None:

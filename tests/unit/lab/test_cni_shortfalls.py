@@ -43,6 +43,9 @@ def test_plugins_that_are_not_here(machine: Path) -> None:
     (line,) = told(cluster(cni={"plugins": [{"type": "bridge", "ipam": {"type": "dhcp"}}]}))
     assert "spec.network.cni: there is no plug-in dhcp in" in line
     assert told(cluster()) == [], "the lab's own network needs none"
+    (line,) = told(cluster(plugin="flanel"))
+    assert "spec.network.plugin: there is no plug-in flanel, portmap, bandwidth in" in line
+    assert line.endswith("; the lab's own are flannel, bridge, kindnet, calico")
 
 
 def test_a_bridge_whose_packets_meet_no_rules(monkeypatch: pytest.MonkeyPatch) -> None:
