@@ -139,7 +139,7 @@ class Cluster:
     @property
     def has_overlay(self) -> bool:
         """Whether pods of two nodes talk inside packets of the nodes."""
-        return self.overhead > 0 and not self.chain
+        return self.overhead > 0
 
     @property
     def overhead(self) -> int:
