@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from emulab.errors import UserError
 from emulab.kinds.cells import Raw
+from emulab.kinds.emulab.plugins import chain_of
 from emulab.kinds.networking.clusterpolicyview import ACCEPT, ClusterNetworkPolicy
 from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
 from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NAMESPACE, NETWORK_POLICY, NODE, POD
@@ -69,7 +71,13 @@ class Policies:
 
 
 async def policies_of(lab: Lab) -> Policies:
-    """Those of a lab that is up."""
+    """Those of a lab that is up. Raises UserError where nobody enforces them."""
+    for cluster in await lab.get("Cluster"):
+        if chain_of(cluster["spec"].get("network") or {}):
+            raise UserError(
+                "policies aren't enforced here: plug-ins of this machine make the pods' networks (spec.network of the "
+                "Cluster); leave that to the lab"
+            )
     policies, ruling = await lab.get(NETWORK_POLICY.kind), await lab.get(CLUSTER_NETWORK_POLICY.kind)
     pods, namespaces = await lab.get(POD.kind), await lab.get(NAMESPACE.kind)
     return Policies.of(policies, pods, namespaces, await lab.get(NODE.kind), ruling)

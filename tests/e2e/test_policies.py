@@ -380,6 +380,10 @@ async def test_the_tool_says_the_same(lab: Lab) -> None:
         (("guest", "fd00::1"), "fd00::1: an address needs a port: [fd00::1]:80"),
         (("guest", "svc/nobody"), 'services "nobody" not found'),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),
+        (
+            ("guest", "10.96.0.10:53/udp"),
+            "10.96.0.10 port 53 is Service kube-system/kube-dns's, and translated",
+        ),
         (("guest",), "policy check takes a SOURCE and a DESTINATION"),
     ],
 )

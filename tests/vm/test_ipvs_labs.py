@@ -124,10 +124,10 @@ async def test_a_trace_of_what_the_node_itself_asks(lab: Lab) -> None:
 
 
 async def test_a_network_policy_judges_where_a_service_leads(lab: Lab) -> None:
-    """IPVS translates behind `input`, where the address of the Service is all that is to be seen."""
+    """IPVS translates behind `input`, where the address of the Service, or of the node, is all that is to be seen."""
     server = await ip_of(lab, "server")
 
-    async def passes(cidr: str) -> bool:
+    async def passes(cidr: str, address: str = SERVICE, port: int = 80) -> bool:
         spec = {
             "podSelector": {},
             "policyTypes": ["Egress"],
@@ -137,14 +137,14 @@ async def test_a_network_policy_judges_where_a_service_leads(lab: Lab) -> None:
         await lab.apply(json.dumps({**kind, "spec": spec}))
         try:
             async with asyncio.timeout(5):
-                _, writer = await connect(lab, "asker", SERVICE, 80)
+                _, writer = await connect(lab, "asker", address, port)
         except TimeoutError:
             return False
         writer.close()
         return True
 
-    assert await passes(f"{server}/32")
-    assert not await passes(f"{SERVICE}/32")
+    assert await passes(f"{server}/32") and await passes(f"{server}/32", NODE1, NODE_PORT)
+    assert not await passes(f"{SERVICE}/32") and not await passes(f"{NODE1}/32", NODE1, NODE_PORT)
     await lab.delete("NetworkPolicy", "out")
 
 

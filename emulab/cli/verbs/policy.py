@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.cli.usage import UsageError, add_namespace, add_output
@@ -72,8 +72,11 @@ def _check(options: argparse.Namespace) -> int:
         shown = f"`emulab exec {sources[0].node} -- ip route get ADDRESS` shows it"
         told = f"{source_text}: sends from an address of its node's, which the way decides"
         raise UsageError(f"{told}: ask for that; {shown}")
+    if _is_address(target):
+        _translated(options, ip_address(target), port, protocol)
     destinations = _ends(options, there, target, options.to_namespace or options.namespace)
     service = _service(options, target) if target.startswith(_SERVICES) else None
+    translated = service is not None and service["spec"].get("clusterIP") != "None"
     found: list[list[_Answer]] = []
     for ends, pod in destinations:
         ports = _ports(pod, service, target, port, protocol)
@@ -84,9 +87,7 @@ def _check(options: argparse.Namespace) -> int:
         if not pairs:
             raise UserError(f"{source_text} and {target} have no addresses of one family")
         for number, proto in ports:
-            judged = [
-                (s, d, there.verdict(s, d, proto, number, by_service=service is not None)) for s, d in pairs
-            ]
+            judged = [(s, d, there.verdict(s, d, proto, number, by_service=translated)) for s, d in pairs]
             found.append([_Answer(s, d, number, proto, verdict) for s, d, verdict in judged])
     if not found:
         raise UserError(f"{target}: none of its pods has the port that it names")
@@ -191,6 +192,37 @@ def _service(options: argparse.Namespace, target: str) -> Raw:
     return service
 
 
+def _translated(
+    options: argparse.Namespace, address: IPv4Address | IPv6Address, port: int | None, protocol: str
+) -> None:
+    """Refuses what kube-proxy translates before any policy is asked: addresses of Services, and node ports."""
+    from emulab.cli.kinds import Reference
+    from emulab.cli.selection import EVERY_NAMESPACE, fetch
+    from emulab.kinds.registry import NODE, SERVICE
+    from emulab.lab.client.client import connect
+
+    with connect(options.lab) as client:
+        services, nodes = (fetch(client, Reference(kind, ""), EVERY_NAMESPACE) for kind in (SERVICE, NODE))
+    of_node = any(
+        ip_address(one["address"]) == address
+        for node in nodes
+        for one in node["status"].get("addresses") or ()
+        if one["type"] != "Hostname"
+    )
+    for service in services:
+        spec, name = service["spec"], service["metadata"]["name"]
+        given = [*(spec.get("clusterIPs") or ()), *(spec.get("externalIPs") or ())]
+        outside = (service.get("status") or {}).get("loadBalancer") or {}
+        given += [one["ip"] for one in outside.get("ingress") or () if one.get("ipMode", "VIP") == "VIP"]
+        own = any(ip_address(text) == address for text in given if text != "None")
+        for one in spec.get("ports") or ():
+            asked = (one.get("protocol") or "TCP").lower() == protocol and port is not None
+            number = one.get("nodePort")
+            if (own and asked and one["port"] == port) or (of_node and asked and number == port):
+                told = f"{address} port {port} is Service {service['metadata']['namespace']}/{name}'s"
+                raise UsageError(f"{told}, and translated before policies are asked: ask for svc/{name}")
+
+
 def _ports(
     pod: Raw | None, service: Raw | None, target: str, port: int | None, protocol: str
 ) -> list[tuple[int, str]]:
@@ -220,7 +252,8 @@ def _target_ports(
     for one in service["spec"].get("ports") or ():
         own = (one.get("protocol") or "TCP").lower()
         if port is None or (one["port"], own) == (port, protocol):
-            number = one.get("targetPort") or one["port"]
+            headless = service["spec"].get("clusterIP") == "None"  # nobody translates its port
+            number = one["port"] if headless else one.get("targetPort") or one["port"]
             found.append((names.get((number, own)) if isinstance(number, str) else number, own))
     if not found:
         raise UserError(f"{target} has no port {port}/{protocol}" if port else f"{target} has no ports")

@@ -34,6 +34,8 @@ def _effects(scene: Scene, target: str, _: FaultOptions) -> Sequence[Harm]:
 def _doubts(target: str, world: Lookup) -> str:
     if world.cluster.chain:
         return "it has no effect here: plug-ins of network.cni don't enforce NetworkPolicies"
+    if world.cluster.proxy_mode == "userspace":
+        return "it has no effect here: in userspace mode it is the node that connects to name servers"
     namespace = qualified(target).partition("/")[0]
     for pods in pods_asked_for(target, world) if target else ():
         for policy in _letting(pods, namespace, world):

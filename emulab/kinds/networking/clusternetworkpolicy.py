@@ -16,11 +16,11 @@ from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.networking.clusterpolicyview import ACCEPT, ADMIN, BASELINE, DENY, PASS
+from emulab.kinds.networking.networkpolicy import policy_cidr
 from emulab.kinds.registry import CLUSTER_NETWORK_POLICY
 from emulab.model.checks import (
     Check,
     Problems,
-    cidr,
     dns_subdomain,
     exactly_one,
     integer,
@@ -82,7 +82,7 @@ _domain = pattern(
     r"(\*\.)?([a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.)+[a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.?",
     "a domain name such as kubernetes.io or *.kubernetes.io",
 )
-_outside = {"nodes": label_selector, "networks": _some(cidr), "domainNames": _some(_domain)}
+_outside = {"nodes": label_selector, "networks": _some(policy_cidr), "domainNames": _some(_domain)}
 _incoming = mapping(_pods, rules=(exactly_one(*_pods),), closed=True)
 _outgoing = mapping({**_pods, **_outside}, rules=(exactly_one(*_pods, *_outside),), closed=True)
 

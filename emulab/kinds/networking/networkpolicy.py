@@ -25,9 +25,12 @@ if TYPE_CHECKING:
     from emulab.model.objects import Object
 
 
-def _cidr(value: Any) -> Problems:
+def policy_cidr(value: Any) -> Problems:
+    """A network as the API server takes it (net.ParseCIDR): its prefix is a number."""
     if type(value) is not str:
         return string(value)
+    if value.strip() != value or ("/" in value and not value.partition("/")[2].isdigit()):
+        return wrong(f"{show(value)} is not a network such as 10.9.8.0/24 or 2001:db8::/64")
     try:
         ip_network(value, strict=False)
     except ValueError:
@@ -65,7 +68,10 @@ def _range(entry: dict[str, Any]) -> Problems:
 
 
 _block = typed(
-    "networking.v1.IPBlock", {"cidr": _cidr, "except": sequence(_cidr)}, ("cidr",), rules=(_exceptions,)
+    "networking.v1.IPBlock",
+    {"cidr": policy_cidr, "except": sequence(policy_cidr)},
+    ("cidr",),
+    rules=(_exceptions,),
 )
 _peers = sequence(
     typed(

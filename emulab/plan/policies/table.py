@@ -15,7 +15,7 @@ TABLE = "network-policies"
 _HOOK = "{{ type filter hook {} priority 0 ; policy accept ; }}"
 _KNOWN = "ct state established,related accept"
 _FIELD = {INGRESS: "daddr", EGRESS: "saddr"}
-_SERVICES = "services"
+_SERVICES, _NODE_PORTS = "services", "node-ports"
 _NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept"
 """How a pod finds its node at all, which connection tracking doesn't look at. ARP isn't IP's matter."""
 
@@ -35,6 +35,17 @@ class JudgedPod(NamedTuple):
     """By direction, what judges the pod when it meets itself by a Service: ClusterNetworkPolicies do."""
 
 
+class Served(NamedTuple):
+    """What a node itself has of Services, where its proxy goes on with them after `input`: it is let through there."""
+
+    addresses: tuple[str, ...] = ()
+    """Of IPVS: `ADDRESS . PROTOCOL . PORT`."""
+    node_ports: tuple[str, ...] = ()
+    """Of IPVS: `PROTOCOL . PORT`, at each of the node's addresses."""
+    portals: bool = False
+    """Of userspace mode, to which the packets have been led by DNAT."""
+
+
 def set_collection(name: str, elements: Some[str], family: Family) -> Collection:
     """One of the sets that rules ask."""
     ports = f" . {PORT}" if name.startswith("ports-") else ""
@@ -47,9 +58,9 @@ def node_table(
     pods: Sequence[JudgedPod],
     sets: Mapping[str, Collection],
     family: Family,
-    services: Sequence[str] | None,
+    services: Served,
 ) -> Ruleset:
-    """The table of a node with these pods. `services`: where IPVS is what they are served by."""
+    """The table of a node with these pods."""
     ip = family.nft
     judge = {direction: f"{ip} {_FIELD[direction]} vmap @{direction}" for direction in DIRECTIONS}
     hairpins = any(pod.of_itself for pod in pods)
@@ -74,9 +85,16 @@ def node_table(
     asked = frozenset[str]().union(*(chain.sets for chain in used.values()))
     collections |= {name: sets[name] for name in sorted(asked)}
     passing: tuple[str, ...] = (_NEIGHBOURS,) if family is IPV6 else ()
-    if services is not None:  # IPVS has yet to find an endpoint, and sends it on by way of `output`
-        collections[_SERVICES] = Collection("set", f"typeof {ip} daddr ;", dict.fromkeys(services, ""))
-        passing += (f"{ip} daddr @{_SERVICES} accept",)
+    if services.addresses:  # IPVS has yet to find an endpoint, and sends it on by way of `output`
+        elements = dict.fromkeys(services.addresses, "")
+        collections[_SERVICES] = Collection("set", f"typeof {ip} daddr . {PORT} ;", elements)
+        passing += (f"{ip} daddr . {PORT} @{_SERVICES} accept",)
+    if services.node_ports:
+        elements = dict.fromkeys(services.node_ports, "")
+        collections[_NODE_PORTS] = Collection("set", f"typeof {PORT} ;", elements)
+        passing += (f"fib daddr type local {PORT} @{_NODE_PORTS} accept",)
+    if services.portals:  # the node's proxy connects to an endpoint by itself
+        passing += ("ct status dnat accept",)
     chains |= {
         "forward": (_HOOK.format("forward"), *both),
         "input": (_HOOK.format("input"), _KNOWN, *passing, judge[EGRESS]),

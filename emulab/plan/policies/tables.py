@@ -6,6 +6,7 @@ To work out everything anew takes 0.2 s for 200 policies and 200 pods, and there
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from emulab.kinds.core.serviceview import Service, ingress_ips
 from emulab.kinds.emulab.clusterview import Cluster
@@ -36,9 +37,10 @@ from emulab.plan.policies.facts import (
     policy_node,
     policy_pod,
 )
-from emulab.plan.policies.table import JudgedPod, node_table, set_collection
+from emulab.plan.policies.table import JudgedPod, Served, node_table, set_collection
 from emulab.plan.state import Collection, Network, Ruleset, World
 
+UNSERVED = Served()
 _NOTHING = World(Network(), {}, {})
 
 
@@ -60,11 +62,11 @@ class PoliciesPlan:
         pods, labels = source.facts(POD, policy_pod), source.facts(NAMESPACE, namespace_labels)
         cluster = source.facts(CLUSTER_NETWORK_POLICY, CompiledClusterPolicy.of)
         nodes = source.facts(NODE, policy_node) if cluster else {}
-        ipvs = self._cluster.proxy_mode == "ipvs"
-        virtual = [one for found in source.facts(SERVICE, _virtual).values() for one in found] if ipvs else []
+        mode = self._cluster.proxy_mode
+        served = list(source.facts(SERVICE, _served).values()) if mode == "ipvs" else []
         made = []
         for family in self._cluster.families:
-            known = [str(a) for a in of_family(virtual, family)] if ipvs else None
+            known = _together(served, family)._replace(portals=mode == "userspace")
             tables = self._tables.setdefault(family, PolicyTables(family))
             made.append(tables.follow(policies, pods, labels, known, cluster, nodes))
         if [*map(id, made)] != [*map(id, self._made)]:
@@ -76,10 +78,27 @@ class PoliciesPlan:
         return self._world
 
 
-def _virtual(service: Object) -> tuple[IPAddress, ...]:
-    """The addresses of a Service that a node has for IPVS."""
+class _ServicePorts(NamedTuple):
+    """What a node has of a Service for IPVS."""
+
+    addresses: tuple[IPAddress, ...]
+    ports: tuple[str, ...]
+    node_ports: tuple[str, ...]
+
+
+def _served(service: Object) -> _ServicePorts:
     view = Service.of(service)
-    return (*view.cluster_ips, *view.external_ips, *map(parse_address, ingress_ips(service, proxied=False)))
+    outside = map(parse_address, ingress_ips(service, proxied=False))
+    return _ServicePorts(
+        (*view.cluster_ips, *view.external_ips, *outside),
+        tuple(f"{port.protocol.lower()} . {port.port}" for port in view.ports),
+        tuple(f"{port.protocol.lower()} . {port.node_port}" for port in view.ports if port.node_port),
+    )
+
+
+def _together(served: Sequence[_ServicePorts], family: Family) -> Served:
+    at = {f"{a} . {port}" for one in served for a in of_family(one.addresses, family) for port in one.ports}
+    return Served(tuple(sorted(at)), tuple(sorted({port for one in served for port in one.node_ports})))
 
 
 class _KeptSet:
@@ -120,7 +139,7 @@ class PolicyTables:
         self._nodes: Mapping[Key, PolicyNode] = {}
         self._pods: Mapping[Key, PolicyPod] = {}
         self._labels: Mapping[Key, PodLabels] = {}
-        self._services: Sequence[str] | None = None
+        self._services = UNSERVED
         self._labels_of: dict[str, PodLabels] = {}
         self._policies_in: dict[str, list[CompiledPolicy]] = {}
         self._pods_in: dict[str, dict[Key, None]] = {}
@@ -137,7 +156,7 @@ class PolicyTables:
         policies: Mapping[Key, CompiledPolicy],
         pods: Mapping[Key, PolicyPod],
         labels: Mapping[Key, PodLabels],
-        services: Sequence[str] | None,
+        services: Served = UNSERVED,
         cluster: Mapping[Key, CompiledClusterPolicy] = {},
         nodes: Mapping[Key, PolicyNode] = {},
     ) -> Mapping[str, Ruleset]:

@@ -135,10 +135,18 @@ def _with_changes(known: _Keys, slices: KeyedChanges[SliceNames]) -> _Keys:
         service = key.rpartition("/")[0]
         keys = found.get(service, ())
         if told is None:
-            found[service] = tuple(one for one in keys if one != key)
+            _keep(found, service, tuple(one for one in keys if one != key))
         elif key not in keys:
             found[service] = (*keys, key)
     return found
+
+
+def _keep(found: dict[str, tuple[str, ...]], name: str, keys: tuple[str, ...]) -> None:
+    """What is left of a name's keys; a name without any isn't known."""
+    if keys:
+        found[name] = keys
+    else:
+        found.pop(name, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,7 @@ def _exchanged(
     for key, value in changes.items():
         old = before.get(key)
         for address in () if old is None else map(canonical, of(old)):
-            found[address] = tuple(one for one in found.get(address, ()) if one != key)
+            _keep(found, address, tuple(one for one in found.get(address, ()) if one != key))
         for address in () if value is None else map(canonical, of(value)):
             found[address] = tuple(sorted((*found.get(address, ()), key)))
     return found

@@ -27,6 +27,7 @@ from emulab.servers.journal import Journal
 Respond = Callable[[bytes], None]
 
 MAX_WAITING = 4000  # queries that wait for upstream; more are answered with SERVFAIL
+_MOST_GIVEN = 4096  # answers that wait to be counted
 MAX_WAITING_OF_CLIENT = 1000  # of which one address may have so many, so that others have room beside it
 
 
@@ -136,8 +137,13 @@ class Responder:
         return self.hot.table(self._zones.view(client), False, inet6)
 
     def note(self, hot: Hot) -> None:
-        """A finished answer has been given for the first time since they were added up."""
+        """A finished answer has been given for the first time since they were added up.
+
+        Those that are forgotten meanwhile, as a name that has changed, are kept until then.
+        """
         self._given.append(hot)
+        if len(self._given) >= _MOST_GIVEN:
+            self._add_up()
 
     def _add_up(self) -> None:
         """Counts what has been given."""

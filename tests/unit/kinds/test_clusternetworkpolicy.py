@@ -89,7 +89,8 @@ def test_it_is_described_in_a_few_lines() -> None:
         ("from: [{namespaces: {}}]", "from: [{nodes: {}}]", 'unknown field "spec.ingress[0].from[0].nodes"'),
         ("start: 53", "start: 54", "must be greater than start"),
         ("{tcp: {destinationPort: {number: 80}}}", "{tcp: {}}", "is required"),
-        ("10.0.0.0/8", "10.0.0.0", "is not a CIDR"),
+        ("10.0.0.0/8", "10.0.0.0", '"10.0.0.0" has no prefix length'),
+        ("10.0.0.0/8", "'10.0.0.0/8 '", '"10.0.0.0/8 " is not a network'),
         ("Accept", "Deny", "is for rules with action Accept alone"),
         (
             "protocols: [{udp: {destinationPort: {range: {start: 53, end: 54}}}}]",

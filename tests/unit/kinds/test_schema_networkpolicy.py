@@ -29,6 +29,11 @@ def block(cidr: Any, *exceptions: str) -> dict[str, Any]:
             "ingress[0].from[0].ipBlock: may not specify both ipBlock and another peer",
         ),
         (block("10.0.0.0"), 'ingress[0].from[0].ipBlock.cidr: "10.0.0.0" has no prefix length'),
+        (
+            block("10.0.0.0/255.0.0.0"),
+            'ingress[0].from[0].ipBlock.cidr: "10.0.0.0/255.0.0.0" is not a network',
+        ),
+        (block("10.0.0.0/8 "), 'ingress[0].from[0].ipBlock.cidr: "10.0.0.0/8 " is not a network'),
         (block("ten"), 'ingress[0].from[0].ipBlock.cidr: "ten" is not a network'),
         (
             block("10.0.0.0/8", "11.0.0.0/16"),

@@ -14,7 +14,7 @@ from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NAMESPACE, NETWORK_POL
 from emulab.model.objects import Object
 from emulab.plan.policies.compiled import CompiledClusterPolicy, CompiledPolicy
 from emulab.plan.policies.facts import PolicyNode, PolicyPod
-from emulab.plan.policies.tables import PolicyTables
+from emulab.plan.policies.tables import UNSERVED, PolicyTables
 from emulab.plan.state import Ruleset
 
 LABELS = [{}, {"app": "a"}, {"app": "b"}, {"app": "a", "tier": "x"}]
@@ -144,7 +144,7 @@ def fed(
         {NETWORK_POLICY.key(p.namespace, p.name): CompiledPolicy(p) for p in told},
         {POD.key(p.namespace, p.name): p for p in known},
         {NAMESPACE.key("", n): {**of, "kubernetes.io/metadata.name": n} for n, of in labels.items()},
-        None,
+        UNSERVED,
         {CLUSTER_NETWORK_POLICY.key("", p.name): CompiledClusterPolicy(p) for p in ruling},
         {NODE.key("", name): node for name, node in nodes.items()},
     )

@@ -28,7 +28,8 @@ from emulab.model.families import IPV4, IPV6, of_family
 from emulab.model.keys import Key
 from emulab.plan.policies.compiled import CompiledPolicy
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
-from emulab.plan.policies.tables import PolicyTables
+from emulab.plan.policies.table import Served
+from emulab.plan.policies.tables import UNSERVED, PolicyTables
 from emulab.plan.policies.verdicts import PolicyEnd, Verdicts
 from emulab.plan.rules.meaning import MeantRule
 from emulab.plan.state import Ruleset
@@ -107,18 +108,34 @@ def test_what_stays_is_the_very_same() -> None:
     told = {Key("networking.k8s.io", "NetworkPolicy", "one", "p"): CompiledPolicy(policy(0, "one", spec))}
     known = {Key("", "Pod", "one", f"{n}"): pod(n, "one", {}, 80) for n in range(1, 4)}
     tables = PolicyTables(IPV4)
-    before = tables.follow(told, known, {}, None)
-    assert tables.follow(told, dict(known), {}, None) is before
-    after = tables.follow(told, {**known, Key("", "Pod", "one", "4"): pod(4, "one", {}, 80)}, {}, None)
+    before = tables.follow(told, known, {}, UNSERVED)
+    assert tables.follow(told, dict(known), {}, UNSERVED) is before
+    after = tables.follow(told, {**known, Key("", "Pod", "one", "4"): pod(4, "one", {}, 80)}, {}, UNSERVED)
     assert after["node2"] is before["node2"] and after["node1"] != before["node1"]
+
+
+ISOLATED = {"podSelector": {}, "policyTypes": ["Egress"]}
 
 
 def test_an_isolated_pod_finds_its_node() -> None:
     """Neighbour discovery is ICMPv6, which connection tracking knows nothing of."""
-    spec = {"podSelector": {}, "policyTypes": ["Egress"]}
     for family, asks in ((IPV4, False), (IPV6, True)):
-        table = fed(PolicyTables(family), [policy(0, "one", spec)], [pod(1, "one", {}, 80)])["node2"]
+        table = fed(PolicyTables(family), [policy(0, "one", ISOLATED)], [pod(1, "one", {}, 80)])["node2"]
         assert any("nd-neighbor-solicit" in rule for rule in table.chains["input"]) is asks
+
+
+def test_what_a_nodes_own_proxy_goes_on_with_is_let_through_before_it_is_judged() -> None:
+    """IPVS and the proxy of userspace mode have the node itself for a Service, at the Service's ports alone."""
+    told = {Key("networking.k8s.io", "NetworkPolicy", "one", "p"): CompiledPolicy(policy(0, "one", ISOLATED))}
+    known = {Key("", "Pod", "one", "1"): pod(1, "one", {}, 80)}
+    served = Served(("10.96.0.1 . tcp . 443",), ("tcp . 30080",))
+    asked = PolicyTables(IPV4).follow(told, known, {}, served)["node2"]
+    services, ports, judged = asked.chains["input"][-3:]
+    assert services == "ip daddr . meta l4proto . th dport @services accept"
+    assert ports == "fib daddr type local meta l4proto . th dport @node-ports accept" and "vmap" in judged
+    assert dict(asked.collections["services"].elements) == {"10.96.0.1 . tcp . 443": ""}
+    portals = PolicyTables(IPV4).follow(told, known, {}, Served(portals=True))["node2"]
+    assert portals.chains["input"][-2:] == ("ct status dnat accept", judged)
 
 
 def ruled(**spec: Any) -> ClusterNetworkPolicy:

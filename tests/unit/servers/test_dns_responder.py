@@ -146,3 +146,16 @@ async def test_a_client_that_waits_for_much_leaves_room_for_others():
         assert ask(1000, "192.0.2.2") is None
         await resolver.close(0.0)
         await until(lambda: resolver.status()["waiting"] == 0)
+
+
+def test_answers_that_wait_to_be_counted_are_no_more_than_some():
+    """Each holds its answers, also when its name has long changed and nobody asks for numbers."""
+    responder, most = configured(zones=ZONES), 0
+    for number in range(5000):
+        packet = bytes(dnslib.DNSRecord.question(f"no-{number}.example.com").pack())
+        for _ in range(3):
+            assert responder.answer(packet, HOST, False, lambda late: None)
+        most = max(most, len(responder._given))
+    assert 0 < most <= 4096
+    status = responder.status()
+    assert status["queries"] == status["rcodes"]["NXDOMAIN"] == 5000 * 3 and not responder._given
