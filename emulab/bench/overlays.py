@@ -20,7 +20,7 @@ OVERLAY = "overlay"
 NONE = "flannel-routed"
 """That without an overlay or a bridge: the nodes have routes to each other's pods."""
 WAY = "pod to pod"
-VARIED = (("network", "plugin"), ("network", "mode"))
+VARIED = (("network", "plugin"), ("network", "mode"), ("network", "cni"))
 
 _EVERY: Mapping[str, dict[str, str]] = {
     f"{plugin}-{mode}": {"plugin": plugin, "mode": mode}

@@ -18,7 +18,7 @@ from emulab.kinds.images import ENGINES, OWN_ENGINE
 
 PATH = "path"
 MAIN, ROUTED = "vxlan", "routed"
-VARIED = (("network", "plugin"), ("network", "mode"), ("ingress", "engine"))
+VARIED = (("network", "plugin"), ("network", "mode"), ("network", "cni"), ("ingress", "engine"))
 """Fields of a Cluster that there are layers for each value of."""
 Find = Callable[[Stage], Awaitable[Target]]
 

@@ -16,9 +16,9 @@ from emulab.kinds.core.podspec import FOREIGN, PodSpec
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4, family_of
 from emulab.model.objects import Object
-from emulab.plan.cni import pod_mtu
-from emulab.plan.cni.podlinks import GATEWAYS
-from emulab.plan.draft import interface_name, mac
+from emulab.plan.cni import plugin_of, pod_mtu
+from emulab.plan.cni.plugin import Node
+from emulab.plan.cni.podlinks import pod_mac
 from emulab.plan.pods import identity, pod_addresses, resolv_conf
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -172,25 +172,27 @@ def _ports(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def result(call: Call, pod: Object, cluster: Cluster) -> dict[str, Any]:
-    """What is answered after ADD."""
-    own, link = pod_addresses(pod), interface_name("veth", identity(pod))
+def result(call: Call, pod: Object, cluster: Cluster, node: Node) -> dict[str, Any]:
+    """What is answered after ADD. `node`: that of the Pod."""
+    plugin, own = plugin_of(cluster), pod_addresses(pod)
+    link = plugin.link_name(identity(pod))
     mtu = {"mtu": pod_mtu(cluster)} if call.version == "1.1.0" else {}
-    own_mac = "0a:58:" + ":".join(f"{b:02x}" for b in own[0].packed[-4:])
-    ips = []
+    ips, routes = [], []
     for address in own:
         family = family_of(address)
         version = {} if call.version >= "1" else {"version": "4" if family is IPV4 else "6"}
-        entry = {"address": f"{address}/{address.max_prefixlen}", "gateway": str(GATEWAYS[family])}
+        interface, gateway = plugin.pod_interface(node, address), plugin.gateway(node, family)
+        entry = {"address": str(interface), "gateway": str(gateway)}
         ips.append({**version, "interface": 1, **entry})
+        routes.append({"dst": str(family.everything), "gw": str(gateway)})
     return {
         "cniVersion": call.version,
         "interfaces": [
-            {"name": link, "mac": mac(pod.spec["nodeName"], link), **mtu},
-            {"name": call.interface, "mac": own_mac, **mtu, "sandbox": call.namespace},
+            {"name": link, "mac": plugin.link_mac(node.name, link), **mtu},
+            {"name": call.interface, "mac": pod_mac(own), **mtu, "sandbox": call.namespace},
         ],
         "ips": ips,
-        "routes": [{"dst": str(family_of(a).everything), "gw": str(GATEWAYS[family_of(a)])} for a in own],
+        "routes": routes,
         "dns": _dns(resolv_conf(pod.namespace, PodSpec.of_pod(pod), cluster)),
     }
 

@@ -38,6 +38,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import CLUSTER, NAMESPACE, POD
 from emulab.lab.client.client import LabClient, connect
 from emulab.model.objects import Object
+from emulab.plan.cni.plugin import Node
 
 _MOST = 1 << 20  # bytes of a configuration
 
@@ -124,7 +125,12 @@ def _add(call: Call, client: LabClient) -> dict[str, Any]:
     except EmulabError:
         client.request("give", name=call.owner)
         raise
-    return result(call, Object(there), cluster)
+    return result(call, Object(there), cluster, _node(client, there["spec"]["nodeName"]))
+
+
+def _node(client: LabClient, name: str) -> Node:
+    [there] = client.request("get", group="", kind="Node", namespace="", name=name)
+    return Node.of(Object(there))
 
 
 def _why(pod: dict[str, Any]) -> str:

@@ -13,8 +13,16 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.links.encoding import Encoding, Handles
 from emulab.kernel.netlink.messages import NLM_F_CREATE, NLM_F_EXCL, Message
-from emulab.kernel.netlink.requests import send_batch
-from emulab.kernel.netlink.rtnetlink import IFF_UP, LINK, RTM_NEWLINK, RTM_SETLINK
+from emulab.kernel.netlink.requests import dump, send_batch
+from emulab.kernel.netlink.rtnetlink import (
+    IFF_UP,
+    INTERFACE_ADDRESS,
+    LINK,
+    RTM_DELADDR,
+    RTM_GETADDR,
+    RTM_NEWLINK,
+    RTM_SETLINK,
+)
 from emulab.kernel.netns import Handle
 from emulab.plan.links import Ipip
 
@@ -33,8 +41,23 @@ def _add(item: Ipip, handles: Handles) -> Message:
 
 
 def _remove(item: Ipip, handles: Handles) -> Message:
-    values = {"index": handles[item.namespace].indexes.pop(item.name), "flags": 0, "change": IFF_UP}
-    return Message(RTM_SETLINK, 0, LINK.encode(values))
+    handle = handles[item.namespace]
+    index = handle.indexes.pop(item.name)
+    _flush(item, handle, index)
+    return Message(RTM_SETLINK, 0, LINK.encode({"index": index, "flags": 0, "change": IFF_UP}))
+
+
+def _flush(item: Ipip, handle: Handle, index: int) -> None:
+    """Removes the addresses of the device. Routes go when it is set down; addresses of IPv4 would stay, and be in the
+    way when it is wanted again."""
+    sock = netns.open_rtnl(handle)
+    bodies = dump(sock, RTM_GETADDR, INTERFACE_ADDRESS.encode({}), f"list the addresses of {item.name}")
+    entries = ((INTERFACE_ADDRESS.decode(body), body) for body in bodies)
+    own = [Message(RTM_DELADDR, 0, body) for entry, body in entries if entry["index"] == index]
+    if failed := send_batch(sock, own):
+        raise KernelError(
+            f"remove the addresses of {item.name}: {failed[0].text}", item.namespace, failed[0].errno
+        )
 
 
 def _found(item: Ipip, handle: Handle) -> int:

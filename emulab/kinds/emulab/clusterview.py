@@ -9,7 +9,7 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import seconds, settings
-from emulab.kinds.emulab.plugins import chain_of
+from emulab.kinds.emulab.plugins import chain_field_of, chain_of
 from emulab.kinds.emulab.podnetworks import around, mode_of, plugin_of
 from emulab.kinds.emulab.zonelinks import ZoneLink, links_of
 from emulab.kinds.registry import CLUSTER
@@ -74,6 +74,7 @@ class Cluster:
     links: tuple[ZoneLink, ...] = ()  # between zones that are far from each other
     isolated: bool = False  # whether the internet reaches balancers alone
     chain: str = ""  # of CNI plug-ins that make pods' networks, as JSON; "" where the lab makes them itself
+    chain_field: str = "network.cni"  # what says it
     proxy_mode: str = "nftables"
     scheduler: str = "rr"  # of ipvs
     strict_arp: bool = False  # of ipvs: ARP is not answered for addresses of Services
@@ -115,6 +116,7 @@ class Cluster:
             links=links_of(network),
             isolated=bool(network.get("isolated")),
             chain=chain_of(network),
+            chain_field=chain_field_of(network),
             proxy_mode=proxy.get("mode") or default.proxy_mode,
             scheduler=proxy.get("scheduler") or default.scheduler,
             strict_arp=proxy.get("strictARP") or default.strict_arp,
@@ -139,7 +141,7 @@ class Cluster:
     @property
     def has_overlay(self) -> bool:
         """Whether pods of two nodes talk inside packets of the nodes."""
-        return self.overhead > 0 and not self.chain
+        return self.overhead > 0
 
     @property
     def overhead(self) -> int:
@@ -233,7 +235,6 @@ _FIXED = {
     "network.mtu": "mtu",
     "network.underlay": "vpc",
     "network.plugin": "network_plugin",
-    "network.cni": "chain",
     "dns.nodeLocalCache": "node_cache",
 }
 
@@ -253,4 +254,5 @@ def check_no_cluster(before: Cluster, key: Key) -> None:
 
 
 def _changed(before: Cluster, after: Cluster) -> list[str]:
-    return [name for name, field in _FIXED.items() if getattr(before, field) != getattr(after, field)]
+    fixed = [*_FIXED.items(), ((after if after.chain else before).chain_field, "chain")]
+    return [name for name, field in fixed if getattr(before, field) != getattr(after, field)]

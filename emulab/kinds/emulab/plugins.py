@@ -67,6 +67,11 @@ def chain_of(network: Mapping[str, Any]) -> str:
     return json.dumps({"cniVersion": VERSION, "name": NAME, **given})
 
 
+def chain_field_of(network: Mapping[str, Any]) -> str:
+    """The field of a Cluster's spec that asks for the chain: `network.plugin` names plug-ins of this machine, too."""
+    return "network.plugin" if _given(network) and not network.get("cni") else "network.cni"
+
+
 def _given(network: Mapping[str, Any]) -> Any:
     plugin = network.get("plugin") or ""
     return network.get("cni") or ("" if is_own(plugin) else plugin)

@@ -47,6 +47,15 @@ def _two(link: dict[str, Any]) -> Problems:
     return ()
 
 
+def _does_something(link: dict[str, Any]) -> Problems:
+    delay, jitter = (_number("time", link.get(field, "0")) for field in ("delay", "jitter"))
+    if jitter and not delay:
+        return wrong(
+            "is how much longer or shorter delay may be, and there is none: say delay, too", "jitter"
+        )
+    return () if delay or "rate" in link else wrong("changes nothing without delay or rate: say one of them")
+
+
 def _each_pair_once(links: list[Any]) -> Problems:
     pairs = [frozenset((link["from"], link["to"])) for link in links]
     for index, pair in enumerate(pairs):
@@ -65,7 +74,7 @@ zone_links = sequence(
             "rate": _checked("rate"),
         },
         required=("from", "to"),
-        rules=(_two,),
+        rules=(_two, _does_something),
         closed=True,
     ),
     rules=(_each_pair_once,),

@@ -239,8 +239,12 @@ def _nobodys(case: Case, packet: Packet, following: str) -> str | None:
     """The MAC address that a packet was sent to, where the place it was for was looked at and has none such."""
     at = case.place_of(case.whose(following))
     known = {link.mac for link in case.recording.links if at and link.place == at}
-    to_mac = case.recording.frames[packet.frame].data[:6].hex(":")
-    return to_mac if any(known) and to_mac not in known and not int(to_mac[:2], 16) & 1 else None
+    octets = case.recording.frames[packet.frame].data[:6]
+    to_mac = octets.hex(":")
+    to_one = (
+        any(octets) and not octets[0] & 1
+    )  # all zero: of a link without headers, which a capture makes up
+    return to_mac if to_one and any(known) and to_mac not in known else None
 
 
 def _sender(leg: Leg, packet: Packet) -> str:

@@ -8,7 +8,6 @@ where the kernel has br_netfilter: `emulab.kernel.plugins`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_interface
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import Family, family_of
@@ -18,6 +17,7 @@ from emulab.plan.cni.podlinks import (
     MASQUERADE_TABLE,
     addresses_of,
     gateway,
+    in_range,
     masquerade_table,
     node_routes,
     pod_link,
@@ -46,9 +46,8 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
     draft.add(Hairpin(node.name, link))
     for address in addresses_of(place, cluster):
         family = family_of(address)
-        own = ip_interface((address, node.pod_range(family).prefixlen))
         draft.add(
-            Address(place.namespace, place.interface, own),
+            Address(place.namespace, place.interface, in_range(node, address)),
             Route(place.namespace, family.everything, place.interface, gateway(node, family)),
         )
 
@@ -57,6 +56,10 @@ PLUGIN = Plugin(
     name="bridge",
     modes={"routed": NetworkMode(plan_nodes)},
     plan_pod=plan_pod,
+    link_name=veth_name,
+    link_mac=mac,
+    pod_interface=in_range,
+    gateway=gateway,
     way_in=lambda identity: BRIDGE,
     masquerade=masquerade_table,
     tables=frozenset({MASQUERADE_TABLE, HOST_PORT_TABLE}),

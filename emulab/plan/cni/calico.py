@@ -18,16 +18,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.podnetworks import block_of
 from emulab.kinds.registry import POD
-from emulab.model.addresses import IPNetwork
+from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.model.objects import Object
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
-from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, pod_link
+from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, alone, pod_link
 from emulab.plan.draft import Draft, mac
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import Address, Ipip, ProxyArp, Route, Vxlan
@@ -53,6 +53,16 @@ MASQUERADED, KNOWN = (
 def link_name(identity: str) -> str:
     """The node's end of a pod's link, by what tells the pod from others: `NAMESPACE.NAME~…`."""
     return "cali" + hashlib.sha1(identity.partition("~")[0].encode(), usedforsecurity=False).hexdigest()[:11]
+
+
+def link_mac(node: str, link: str) -> str:
+    """The MAC address of the node's end, which is the same on all of them."""
+    return ROUTER_MAC
+
+
+def gateway(node: Node, family: Family) -> IPAddress:
+    """What pods take for their router."""
+    return ROUTERS[family]
 
 
 def plan_vxlan(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
@@ -151,13 +161,13 @@ def _plan_blocks(
 def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:
     """A pod's veth pair; its router answers for all addresses."""
     pod, interface, link = place.namespace, place.interface, link_name(identity)
-    pod_link(draft, place, node, link, cluster, mtu, own_mac=ROUTER_MAC)
+    pod_link(draft, place, node, link, cluster, mtu, own_mac=link_mac(node.name, link))
     for address in addresses_of(place, cluster):
         family = family_of(address)
-        router = ROUTERS[family]
+        router = gateway(node, family)
         draft.add(
             Route(node.name, family.host(address), link),
-            Address(pod, interface, ip_interface(address)),
+            Address(pod, interface, alone(node, address)),
             Route(pod, family.everything, interface, router),
         )
         if family is IPV4:
@@ -191,6 +201,10 @@ PLUGIN = Plugin(
         "ipip": NetworkMode(plan_ipip, plan_blocks_in_ipip, protocols=frozenset({4}), needs=("ipip",)),
     },
     plan_pod=plan_pod,
+    link_name=link_name,
+    link_mac=link_mac,
+    pod_interface=alone,
+    gateway=gateway,
     way_in=link_name,
     masquerade=masquerade,
     tables=frozenset({NAME, HOST_PORT_TABLE}),

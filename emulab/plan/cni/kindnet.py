@@ -17,11 +17,12 @@ from emulab.plan.cni.podlinks import (
     HOST_PORT_TABLE,
     addresses_of,
     gateway,
+    in_range,
     node_routes,
     pod_link,
     veth_name,
 )
-from emulab.plan.draft import Draft
+from emulab.plan.draft import Draft, mac
 from emulab.plan.links import Address, Route
 from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Place, Ruleset
@@ -46,7 +47,7 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
         draft.add(
             Address(node.name, link, ip_interface(router)),
             Route(node.name, family.host(address), link),
-            Address(pod, interface, ip_interface((address, network.prefixlen)), routed=False),
+            Address(pod, interface, in_range(node, address), routed=False),
             Route(pod, family.host(router), interface, source=address),
             Route(pod, network, interface, router, source=address),
             Route(pod, family.everything, interface, router),
@@ -72,6 +73,10 @@ PLUGIN = Plugin(
     name="kindnet",
     modes={"routed": NetworkMode(plan_nodes)},
     plan_pod=plan_pod,
+    link_name=veth_name,
+    link_mac=mac,
+    pod_interface=in_range,
+    gateway=gateway,
     way_in=veth_name,
     masquerade=masquerade,
     tables=frozenset({TABLE, HOST_PORT_TABLE}),

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from emulab.dataclass import dataclass
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.underlay import underlay_addresses
-from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.addresses import IPAddress, IPInterface, IPNetwork
 from emulab.model.families import Family, first
 from emulab.model.objects import Object
 from emulab.plan.draft import Draft
@@ -70,6 +70,14 @@ class Plugin:
     plan_pod: Callable[[Draft, Place, Node, str, Cluster, int], None]
     """Adds the link of a pod: its place, its node, what tells the pod from others of its name, and the MTU in bytes.
     Places and items alone: rules are a node's, and those of a pod would be left out of the sum (`plan.pods`)."""
+    link_name: Callable[[str], str]
+    """The node's end of a pod's link, by what tells the pod from others."""
+    link_mac: Callable[[str, str], str]
+    """The MAC address of the node's end, by the names of node and link."""
+    pod_interface: Callable[[Node, IPAddress], IPInterface]
+    """A pod's address, with the network that it takes for its link's."""
+    gateway: Callable[[Node, Family], IPAddress]
+    """What a pod takes for its router."""
     way_in: Callable[[str], str]
     """The link over which a node reaches a pod, by what tells the pod from others."""
     masquerade: Callable[[Cluster, Family], Ruleset]

@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv6Network, ip_address, ip_interface
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.addresses import IPAddress
+from emulab.model.addresses import IPAddress, IPInterface
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft, interface_name, mac
@@ -35,6 +35,26 @@ def gateway(node: Node, family: Family) -> IPAddress:
     return node.pod_range(family)[1]
 
 
+def alone(node: Node, address: IPAddress) -> IPInterface:
+    """A pod's address where it is alone on its link."""
+    return ip_interface(address)
+
+
+def in_range(node: Node, address: IPAddress) -> IPInterface:
+    """A pod's address in its node's range."""
+    return ip_interface((address, node.pod_range(family_of(address)).prefixlen))
+
+
+def fixed_gateway(node: Node, family: Family) -> IPAddress:
+    """The router of pods whose routers are all called the same."""
+    return GATEWAYS[family]
+
+
+def pod_mac(addresses: Sequence[IPAddress]) -> str:
+    """The MAC address of a pod with these addresses."""
+    return "0a:58:" + ":".join(f"{b:02x}" for b in addresses[0].packed[-4:])
+
+
 def pod_link(
     draft: Draft,
     place: Place,
@@ -47,9 +67,8 @@ def pod_link(
 ) -> Veth:
     """A pod's namespace and veth pair: the node's end has this name and, where it says so, MAC address and bridge."""
     draft.namespace(place.namespace)
-    pod_mac = "0a:58:" + ":".join(f"{b:02x}" for b in addresses_of(place, cluster)[0].packed[-4:])
-    near = own_mac or mac(node.name, link)
-    veth = Veth(node.name, link, near, place.namespace, place.interface, pod_mac, mtu, master)
+    near, far = own_mac or mac(node.name, link), pod_mac(addresses_of(place, cluster))
+    veth = Veth(node.name, link, near, place.namespace, place.interface, far, mtu, master)
     draft.add(veth)
     return veth
 
@@ -62,9 +81,9 @@ def routed_link(draft: Draft, place: Place, node: Node, identity: str, cluster: 
         family = family_of(address)
         draft.add(
             Route(node.name, family.host(address), veth.name),
-            Address(pod, interface, ip_interface(address)),
-            Neighbour(pod, interface, GATEWAYS[family], veth.mac),
-            Route(pod, family.everything, interface, GATEWAYS[family], onlink=True),
+            Address(pod, interface, alone(node, address)),
+            Neighbour(pod, interface, fixed_gateway(node, family), veth.mac),
+            Route(pod, family.everything, interface, fixed_gateway(node, family), onlink=True),
         )
 
 

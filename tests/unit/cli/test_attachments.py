@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from lab_objects import obj
 
 from emulab.cli import attachments, main
 from emulab.cli.attachments import CniError, call_of, pod_of, result
-from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds import registry
+from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.lab.offline import offline_world
+from emulab.model.sources import Source
+from emulab.plan.cni import PLUGINS
+from emulab.plan.cni.plugin import Node
+from emulab.plan.links import Address, Route, Veth
+from emulab.plan.pods import identity
+from emulab.plan.world import Planner
 
 VARIABLES = {"CNI_CONTAINERID": "c-1", "CNI_NETNS": "/run/netns/x", "CNI_IFNAME": "net0"}
 CONFIG = {"cniVersion": "1.0.0", "name": "n", "type": "emulab"}
@@ -98,9 +107,12 @@ POD = obj(
 )
 
 
+NODE = Node("node1", (ip_address("10.0.0.11"),), (ip_network("10.244.1.0/24"),))
+
+
 @pytest.mark.parametrize("version", attachments.VERSIONS)
 def test_a_result_of_each_version(version: str) -> None:
-    answer = result(call(config={"cniVersion": version}), POD, Cluster())
+    answer = result(call(config={"cniVersion": version}), POD, Cluster(), NODE)
     assert answer["cniVersion"] == version
     (ip,) = answer["ips"]
     assert (ip["address"], ip["gateway"], ip["interface"]) == ("10.244.1.5/32", "169.254.1.1", 1)
@@ -111,6 +123,40 @@ def test_a_result_of_each_version(version: str) -> None:
     assert own.get("mtu") == (1450 if version == "1.1.0" else None), "it came with 1.1.0"
     assert answer["routes"] == [{"dst": "0.0.0.0/0", "gw": "169.254.1.1"}]
     assert answer["dns"]["nameservers"] == ["10.96.0.10"]
+
+
+CLUSTER = """
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {name: c}
+spec: {network: {plugin: PLUGIN, families: [IPv4, IPv6]}, ingress: {replicas: 0}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, annotations: {emulab.dev/foreign: c-1/eth0}}
+spec: {nodeName: node1, containers: [{name: c}]}
+"""
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_result_says_what_is_made(plugin: str) -> None:
+    text = CLUSTER.replace("PLUGIN", plugin)
+    objects, _ = offline_world([Source("text", text)])
+    cluster = cluster_of(objects)
+    network = Planner().plan(objects, cluster).network
+    [pod] = (o for o in objects.kind(registry.POD) if o.name == "web")
+    [node] = (Node.of(o) for o in objects.kind(registry.NODE) if o.name == "node1")
+    answer = result(call(CNI_IFNAME="eth0"), pod, cluster, node)
+
+    [link] = (i for i in network.items if isinstance(i, Veth) and i.peer_namespace == identity(pod))
+    own = [i for i in network.items if i.namespace == identity(pod)]
+    ends = [(i["name"], i["mac"]) for i in answer["interfaces"]]
+    assert ends == [(link.name, link.mac), (link.peer, link.peer_mac)]
+    assert {ip["address"] for ip in answer["ips"]} == {str(a.address) for a in own if isinstance(a, Address)}
+    ways = [r for r in own if isinstance(r, Route) and not r.destination.prefixlen]
+    routers = {str(r.destination): str(r.gateway) for r in ways}
+    assert {r["dst"]: r["gw"] for r in answer["routes"]} == routers
+    assert sorted(ip["gateway"] for ip in answer["ips"]) == sorted(routers.values())
 
 
 def test_what_is_not_as_it_was_is_said() -> None:

@@ -326,6 +326,18 @@ def nodes_of(store: Store, cluster: Cluster) -> dict[str, tuple[str, str]]:
     return {o.name: (o.spec["podCIDR"], o.status["address"]) for o in store.objects().kind(NODE)}
 
 
+def test_a_node_that_runs_is_in_the_zone_that_its_cluster_says() -> None:
+    store, label = Store(), "topology.kubernetes.io/zone"
+    for specs, zones in [
+        (names("n1", "n2"), ["zone-a", "zone-b"]),
+        ((NodeSpec("n1", {}, "far"), NodeSpec("n2", {}, "")), ["far", None]),
+        ((NodeSpec("n1", {label: "own"}, "far"), NodeSpec("n2", {}, "near")), ["own", "near"]),
+        (names("n1", "n2"), ["zone-a", "zone-b"]),
+    ]:
+        nodes_of(store, Cluster(nodes=specs))
+        assert [o.labels.get(label) for o in store.objects().kind(NODE)] == zones
+
+
 def test_nodes_get_a_range_and_an_address_each() -> None:
     assert nodes_of(Store(), Cluster(nodes=names("node1", "node2", "node3"))) == {
         "node1": ("10.244.1.0/24", "10.0.0.11"),

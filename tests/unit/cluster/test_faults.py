@@ -160,8 +160,11 @@ def test_a_zone_is_there_when_a_node_is_in_it(zone: str, phase: str) -> None:
         ),
     ],
 )
-def test_what_would_have_no_effect_is_told(spec: dict[str, Any], network: str, told: list[str]) -> None:
-    cluster = make("Cluster", "c", "", spec={"nodes": 2, "network": {"mode": network}})
+@pytest.mark.parametrize("plugin", ["flannel", "ptp"])
+def test_what_would_have_no_effect_is_told(
+    spec: dict[str, Any], network: str, told: list[str], plugin: str
+) -> None:
+    cluster = make("Cluster", "c", "", spec={"nodes": 2, "network": {"plugin": plugin, "mode": network}})
     o = make("Fault", "f", "", spec=spec)
     objects = Objects([cluster, node("node1", "zone-a"), node("node2", "zone-b"), o])
     found = warnings([o], objects)

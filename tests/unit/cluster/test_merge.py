@@ -343,6 +343,9 @@ def cluster(**spec: Any) -> Any:
         ({"serviceCIDR": "10.50.0.0/16"}, {}, "serviceCIDR"),
         ({"clusterDomain": "a.test"}, {"clusterDomain": "b.test"}, "clusterDomain"),
         ({"network": {"mtu": 1500}}, {"network": {"mtu": 9000}}, r"network\.mtu"),
+        ({"network": {"plugin": "flannel"}}, {"network": {"plugin": "ptp"}}, r"network\.plugin"),
+        ({"network": {"plugin": "ptp"}}, {}, r"network\.plugin"),
+        ({"network": {"cni": "ptp"}}, {"network": {"plugin": "flannel"}}, r"network\.cni"),
     ],
 )
 def test_what_a_running_cluster_cannot_change(old: Any, new: Any, field: str) -> None:

@@ -191,8 +191,16 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
             "network.links[0].to: no node is in zone/zone-c; there is zone/zone-a, zone/zone-b",
         ),
         (
-            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-a"}]}},
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-a", "rate": "1gbit"}]}},
             "network.links[0].to: zone/zone-a is where the link comes from: nodes of one zone are close",
+        ),
+        (
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-b", "delay": "0"}]}},
+            "network.links[0]: changes nothing without delay or rate: say one of them",
+        ),
+        (
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-b", "jitter": "5ms"}]}},
+            "network.links[0].jitter: is how much longer or shorter delay may be, and there is none: say delay, too",
         ),
         (
             {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-b", "rate": "fast"}]}},
@@ -202,8 +210,8 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
             {
                 "network": {
                     "links": [
-                        {"from": "zone/zone-a", "to": "zone/zone-b"},
-                        {"from": "zone/zone-b", "to": "zone/zone-a"},
+                        {"from": "zone/zone-a", "to": "zone/zone-b", "rate": "1gbit"},
+                        {"from": "zone/zone-b", "to": "zone/zone-a", "delay": "2ms"},
                     ]
                 }
             },

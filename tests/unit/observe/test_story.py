@@ -9,6 +9,7 @@ from handmade import ACK, FIN, PSH, START, SYN, Wire, ethernet, icmp, ipv4, reco
 
 from emulab.observe.events import (
     Flow,
+    LinkState,
     Recording,
     RouteAnswer,
     RuleTrace,
@@ -187,6 +188,26 @@ def test_encapsulation() -> None:
         "outer_destination": "10.0.0.12",
     }
     assert path.first(event="encapsulate").to_json()["encapsulation"] == outer.to_json()
+
+
+@pytest.mark.parametrize(("header", "told"), [(bytes(12), False), (b"\x02" * 12, True)])
+def test_a_header_that_a_capture_has_made_up_leads_nobody_astray(header: bytes, told: bool) -> None:
+    """As of a device of IP in IP, which has none."""
+    wire = Wire()
+    ask(wire, SYN, 100)
+    lost = ethernet(ipv4(CLIENT, NODE, 6, tcp(40000, 80, 100, SYN)))
+    wire.frames = [wire.frames[0]._replace(data=header + lost[12:])]
+    failure = tell(
+        recording(
+            wire.frames,
+            status=None,
+            error="timeout",
+            owners={("", NODE, 0): Owner("Node", "", "node1", "node1")},
+            links=[LinkState("node1", "eth0", True, True, 1500, "02:00:00:00:00:01")],
+        )
+    ).failure
+    assert failure is not None and failure.reason == "lost"
+    assert ("was sent to the MAC address" in failure.text) is told
 
 
 def test_an_icmp_error_is_a_response() -> None:
