@@ -35,7 +35,7 @@ class JudgedPod(NamedTuple):
     """By direction, what judges the pod when it meets itself by a Service: ClusterNetworkPolicies do."""
 
 
-class Served(NamedTuple):
+class NodeServices(NamedTuple):
     """What a node itself has of Services, where its proxy goes on with them after `input`: it is let through there."""
 
     addresses: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def node_table(
     pods: Sequence[JudgedPod],
     sets: Mapping[str, Collection],
     family: Family,
-    services: Served,
+    services: NodeServices,
 ) -> Ruleset:
     """The table of a node with these pods."""
     ip = family.nft

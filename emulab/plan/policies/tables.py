@@ -37,10 +37,10 @@ from emulab.plan.policies.facts import (
     policy_node,
     policy_pod,
 )
-from emulab.plan.policies.table import JudgedPod, Served, node_table, set_collection
+from emulab.plan.policies.table import JudgedPod, NodeServices, node_table, set_collection
 from emulab.plan.state import Collection, Network, Ruleset, World
 
-UNSERVED = Served()
+UNSERVED = NodeServices()
 _NOTHING = World(Network(), {}, {})
 
 
@@ -96,9 +96,9 @@ def _served(service: Object) -> _ServicePorts:
     )
 
 
-def _together(served: Sequence[_ServicePorts], family: Family) -> Served:
+def _together(served: Sequence[_ServicePorts], family: Family) -> NodeServices:
     at = {f"{a} . {port}" for one in served for a in of_family(one.addresses, family) for port in one.ports}
-    return Served(tuple(sorted(at)), tuple(sorted({port for one in served for port in one.node_ports})))
+    return NodeServices(tuple(sorted(at)), tuple(sorted({port for one in served for port in one.node_ports})))
 
 
 class _KeptSet:
@@ -156,7 +156,7 @@ class PolicyTables:
         policies: Mapping[Key, CompiledPolicy],
         pods: Mapping[Key, PolicyPod],
         labels: Mapping[Key, PodLabels],
-        services: Served = UNSERVED,
+        services: NodeServices = UNSERVED,
         cluster: Mapping[Key, CompiledClusterPolicy] = {},
         nodes: Mapping[Key, PolicyNode] = {},
     ) -> Mapping[str, Ruleset]:

@@ -28,7 +28,7 @@ from emulab.model.families import IPV4, IPV6, of_family
 from emulab.model.keys import Key
 from emulab.plan.policies.compiled import CompiledPolicy
 from emulab.plan.policies.facts import PolicyPod, PolicyScene
-from emulab.plan.policies.table import Served
+from emulab.plan.policies.table import NodeServices
 from emulab.plan.policies.tables import UNSERVED, PolicyTables
 from emulab.plan.policies.verdicts import PolicyEnd, Verdicts
 from emulab.plan.rules.meaning import MeantRule
@@ -128,13 +128,13 @@ def test_what_a_nodes_own_proxy_goes_on_with_is_let_through_before_it_is_judged(
     """IPVS and the proxy of userspace mode have the node itself for a Service, at the Service's ports alone."""
     told = {Key("networking.k8s.io", "NetworkPolicy", "one", "p"): CompiledPolicy(policy(0, "one", ISOLATED))}
     known = {Key("", "Pod", "one", "1"): pod(1, "one", {}, 80)}
-    served = Served(("10.96.0.1 . tcp . 443",), ("tcp . 30080",))
+    served = NodeServices(("10.96.0.1 . tcp . 443",), ("tcp . 30080",))
     asked = PolicyTables(IPV4).follow(told, known, {}, served)["node2"]
     services, ports, judged = asked.chains["input"][-3:]
     assert services == "ip daddr . meta l4proto . th dport @services accept"
     assert ports == "fib daddr type local meta l4proto . th dport @node-ports accept" and "vmap" in judged
     assert dict(asked.collections["services"].elements) == {"10.96.0.1 . tcp . 443": ""}
-    portals = PolicyTables(IPV4).follow(told, known, {}, Served(portals=True))["node2"]
+    portals = PolicyTables(IPV4).follow(told, known, {}, NodeServices(portals=True))["node2"]
     assert portals.chains["input"][-2:] == ("ct status dnat accept", judged)
 
 
