@@ -64,7 +64,7 @@ build() {
 um() { make -s -j 2 -C "$KERNELS/new/source" ARCH=um KBUILD_MODPOST_WARN=1 "$@"; }
 
 # Its memory is a file, its control socket lies in a home, and each of its address spaces is a process here: all that is
-# in namespaces that end with it.
+# in namespaces that end with it. `unshare` doesn't listen to SIGTERM, so SIGKILL comes soon.
 run_machine() {
     place=$(mktemp -d)
     {
@@ -75,7 +75,7 @@ run_machine() {
     } >"$place/init"
     chmod +x "$place/init"
     sh -c 'echo $$ >.cache/vm/pid && exec "$@"' sh \
-        timeout --kill-after=10 "$LIMIT" unshare --mount --pid --fork --kill-child --mount-proc sh -c '
+        timeout --kill-after=1 "$LIMIT" unshare --mount --pid --fork --kill-child --mount-proc sh -c '
             mkdir "$1/memory" && mount -t tmpfs -o size=3200M memory "$1/memory" || exit
             export TMPDIR="$1/memory" HOME="$1/memory"
             "$2/linux" mem=3G umid=emulab uml_dir="$1/memory" rootfstype=hostfs root=/dev/root hostfs=/ ro \
