@@ -177,18 +177,21 @@ def result(call: Call, pod: Object, cluster: Cluster, node: Node) -> dict[str, A
     plugin, own = plugin_of(cluster), pod_addresses(pod)
     link = plugin.link_name(identity(pod))
     mtu = {"mtu": pod_mtu(cluster)} if call.version == "1.1.0" else {}
+    way_in = plugin.way_in(identity(pod))
+    names = [link] if way_in == link else [way_in, link]  # a bridge is told first, as the plug-in bridge does
+    on_node = [{"name": name, "mac": plugin.link_mac(node.name, name), **mtu} for name in names]
     ips, routes = [], []
     for address in own:
         family = family_of(address)
         version = {} if call.version >= "1" else {"version": "4" if family is IPV4 else "6"}
         interface, gateway = plugin.pod_interface(node, address), plugin.gateway(node, family)
         entry = {"address": str(interface), "gateway": str(gateway)}
-        ips.append({**version, "interface": 1, **entry})
+        ips.append({**version, "interface": len(on_node), **entry})
         routes.append({"dst": str(family.everything), "gw": str(gateway)})
     return {
         "cniVersion": call.version,
         "interfaces": [
-            {"name": link, "mac": plugin.link_mac(node.name, link), **mtu},
+            *on_node,
             {"name": call.interface, "mac": pod_mac(own), **mtu, "sandbox": call.namespace},
         ],
         "ips": ips,

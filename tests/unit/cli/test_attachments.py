@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from lab_objects import obj
+from worlds import items
 
 from emulab.cli import attachments, main
 from emulab.cli.attachments import CniError, call_of, pod_of, result
@@ -17,7 +18,7 @@ from emulab.lab.offline import offline_world
 from emulab.model.sources import Source
 from emulab.plan.cni import PLUGINS
 from emulab.plan.cni.plugin import Node
-from emulab.plan.links import Address, Route, Veth
+from emulab.plan.links import Address, Bridge, Route, Veth
 from emulab.plan.pods import identity
 from emulab.plan.world import Planner
 
@@ -150,8 +151,11 @@ def test_a_result_says_what_is_made(plugin: str) -> None:
 
     [link] = (i for i in network.items if isinstance(i, Veth) and i.peer_namespace == identity(pod))
     own = [i for i in network.items if i.namespace == identity(pod)]
+    bridges = [(b.name, b.mac) for b in items(network, Bridge, "node1")]
     ends = [(i["name"], i["mac"]) for i in answer["interfaces"]]
-    assert ends == [(link.name, link.mac), (link.peer, link.peer_mac)]
+    assert ends == [*bridges, (link.name, link.mac), (link.peer, link.peer_mac)]
+    assert len(bridges) == (plugin == "bridge")
+    assert {answer["interfaces"][ip["interface"]]["name"] for ip in answer["ips"]} == {link.peer}
     assert {ip["address"] for ip in answer["ips"]} == {str(a.address) for a in own if isinstance(a, Address)}
     ways = [r for r in own if isinstance(r, Route) and not r.destination.prefixlen]
     routers = {str(r.destination): str(r.gateway) for r in ways}
