@@ -141,18 +141,19 @@ class KernelNetwork:
         self._rulesets = {k: r for k, r in self._rulesets.items() if k[0] in self._namespaces}
 
     def _lost(self, dead: set[tuple[str, str]]) -> list[RulesChange]:
-        """The meshes on links that are made anew."""
-        return (
-            [
-                (key, None, mesh)
-                for key, mesh in self._rulesets.items()
-                if isinstance(mesh, Mesh)
-                and (key[0], mesh.link) in dead
-                and mesh.link in self.handles[key[0]].indexes
-            ]
-            if dead
-            else []
-        )
+        """The meshes on links that are made anew, and the settings of such links."""
+        if not dead:
+            return []
+        again = {(namespace, link) for namespace, link in dead if link in self._indexes(namespace)}
+        return [
+            (key, None, rules)
+            for key, rules in self._rulesets.items()
+            if (isinstance(rules, Mesh) and (key[0], rules.link) in again)
+            or (isinstance(rules, Tuning) and any((key[0], link) in again for link in rules.links()))
+        ]
+
+    def _indexes(self, namespace: str) -> Mapping[str, int]:
+        return self.handles[namespace].indexes if namespace in self.handles else {}
 
     def _note_gone(self, namespaces: set[str], links: set[tuple[str, str]]) -> None:
         """Notes what went with its namespace or its link."""

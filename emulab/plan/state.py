@@ -123,9 +123,17 @@ class Mesh:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Settings (paths below /proc/sys) of what is in a namespace only once there are rules: connection tracking."""
+    """Settings (paths below /proc/sys) of what is in a namespace only once there are rules: connection tracking; and of
+    links."""
 
     sysctls: tuple[tuple[str, str], ...]
+
+    def links(self) -> Iterator[str]:
+        """The links that have some of them (net/ipv4/conf/LINK/…)."""
+        for path, _ in self.sysctls:
+            words = path.split("/")
+            if len(words) > 3 and words[2] == "conf":
+                yield words[3]
 
 
 Rules = Ruleset | Iptables | Ipvs | UdpBackends | Mesh | Tuning

@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 
 import pytest
 from namespaces import ip, isolated
@@ -14,7 +15,7 @@ from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.plan.links import Address, Bridge, Item, Veth, Vxlan
-from emulab.plan.state import Mesh, Namespace, Network, Way
+from emulab.plan.state import Mesh, Namespace, Network, Tuning, Way
 
 NODE = "n1"
 ITEMS: tuple[Item, ...] = (
@@ -91,6 +92,17 @@ def test_ways_are_there_again_when_their_link_was_made_anew() -> None:
     for items, numbers in ((other, (2, 3)), (ITEMS, (3, 4))):
         world.apply(network(mesh(*numbers), items))
         assert found(world) == overlaid(*numbers)
+
+
+@isolated
+def test_settings_are_there_again_when_their_link_was_made_anew() -> None:
+    world, path = KernelNetwork(), "net/ipv4/conf/eth0/route_localnet"
+    settings = {(NODE, "links"): Tuning(((path, "1"),))}
+    for mtu in (1500, 1400):
+        items = [replace(i, mtu=mtu) if isinstance(i, Veth) else i for i in ITEMS[:3]]
+        world.apply(Network({n: Namespace(n) for n in ("wire", NODE)}, frozenset(items), settings))
+        found = netns.inside(world.handles[NODE].fd, lambda: Path("/proc/sys", path).read_text())
+        assert found == "1\n"
 
 
 @isolated
