@@ -8,7 +8,9 @@ import struct
 from emulab.errors import KernelError, UserError
 
 _LIBRARY = "libpcap.so.0.8"  # Debian's name of it, whatever the version
-_ETHERNET = 1  # DLT_EN10MB
+_ETHERNET, _BARE = 1, 12  # DLT_EN10MB, and DLT_RAW: links without a header of their own
+_LOAD_FIRST, _IF_EQUAL, _SKIP = 0x30, 0x15, 0x05  # linux/bpf_common.h
+_PLAIN_IPV4 = 0x45  # how a packet begins there; as a MAC address it would be a group's, which nobody has
 _NO_NETMASK = 0xFFFFFFFF
 _INSTRUCTION = struct.Struct("=HBBI")
 
@@ -20,16 +22,32 @@ class _Program(ctypes.Structure):
 
 
 def compiled(expression: str, snap: int) -> bytes:
-    """A program that keeps `snap` bytes of the frames that an expression names, and nothing of others.
+    """A program that keeps `snap` bytes of the frames that an expression names, and nothing of others; also of packets
+    of IPv4 on links that have no frames (tunl0), unless the expression speaks of frames.
 
     Raises UserError for what is no expression, KernelError where there is no libpcap.
     """
+    framed = _compiled(expression, snap, _ETHERNET)
+    try:
+        bare = _compiled(expression, snap, _BARE)
+    except UserError:
+        return framed
+    which = [
+        (_LOAD_FIRST, 0, 0, 0),
+        (_IF_EQUAL, 1, 0, _PLAIN_IPV4),
+        (_SKIP, 0, 0, len(bare) // _INSTRUCTION.size),
+    ]
+    return b"".join([*(_INSTRUCTION.pack(*one) for one in which), bare, framed])
+
+
+def _compiled(expression: str, snap: int, link: int) -> bytes:
+    """The program for links of one kind. Raises as `compiled` does."""
     try:
         pcap = ctypes.CDLL(_LIBRARY)
     except OSError:
         raise KernelError("compile a filter", remedy="install libpcap0.8, which comes with tcpdump") from None
     pcap.pcap_open_dead.restype = pcap.pcap_geterr.restype = ctypes.c_void_p
-    handle = ctypes.c_void_p(pcap.pcap_open_dead(_ETHERNET, snap))
+    handle = ctypes.c_void_p(pcap.pcap_open_dead(link, snap))
     program = _Program()
     try:
         if pcap.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, _NO_NETMASK):
