@@ -19,11 +19,11 @@ def _effects(_: Scene, target: str, __: FaultOptions) -> Sequence[Harm]:
 
 FAULT = FaultKind(
     name="overlay-blocked",
-    text="a firewall before a node lets no VXLAN through: pods of other nodes don't reach its pods",
+    text="a firewall before a node lets no packets of the overlay through: pods of other nodes don't reach its pods",
     target=NODE_TARGET,
     effects=_effects,
     symptom=Symptom("{other_pod}", ("ping", "-c", "1", "-W", "1", "{pod_address}")),
-    says="a firewall before node {target} drops the overlay's packets (VXLAN)",
+    says="a firewall before node {target} drops the overlay's packets",
     reasons=frozenset({"lost", "no-answer"}),
     thread="https://github.com/flannel-io/flannel/issues/1318",
     needs_overlay=True,
