@@ -15,7 +15,7 @@ from emulab.kernel.netlink.requests import dump
 from emulab.kernel.netlink.trafficcontrol import RTM_GETQDISC, TC
 from emulab.kernel.network import KernelNetwork
 from emulab.plan.draft import FABRIC
-from emulab.plan.impaired import KEY, Cable, Impairment, spliced
+from emulab.plan.impaired import KEY, Cable, Impairment, spliced, wires_of
 from emulab.plan.links import Address, Bridge, Item, Veth
 from emulab.plan.state import Namespace, Network, World
 
@@ -75,7 +75,7 @@ def _wires() -> tuple[Network, Network]:
         ends = _MAC.format(number), name, "eth0", _MAC.format(number + 8)
         items |= {Veth(FABRIC, name, *ends, 1500, "vpc"), Address(name, "eth0", own)}
     whole = Network(names, frozenset(items))
-    more = spliced(World(whole, {}, {}), {"b": Cable(to=Impairment(delay=DELAY))})
+    more = spliced(wires_of(World(whole, {}, {})), {"b": Cable(to=Impairment(delay=DELAY))})
     return whole, Network(names, whole.items.union(more.items), {KEY: more.rules})
 
 

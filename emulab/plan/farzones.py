@@ -13,10 +13,11 @@ def zone_cables(cluster: Cluster) -> Mapping[str, Cable]:
     members: dict[str, list[str]] = {}
     for node, zone in cluster.zones.items():
         members.setdefault(zone, []).append(node)
+    places = {zone: tuple(nodes) for zone, nodes in members.items()}
     found: dict[str, list[Toward]] = {}
     for link in cluster.links:
         wanted = Impairment(delay=link.delay, jitter=link.jitter, rate=link.rate)
         for near, far in ((link.one, link.other), (link.other, link.one)):
             for node in members.get(near, ()):
-                found.setdefault(node, []).append(Toward(tuple(members.get(far, ())), wanted))
+                found.setdefault(node, []).append(Toward(places.get(far, ()), wanted))
     return {node: Cable(toward=tuple(toward)) for node, toward in found.items()}

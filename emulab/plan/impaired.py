@@ -114,15 +114,21 @@ class Spliced(NamedTuple):
     ports: Mapping[str, str]
 
 
-def spliced(world: World, cables: Mapping[str, Cable]) -> Spliced:
+def wires_of(world: World) -> list[Veth]:
+    """All cables, in the order of their names."""
+    wires = (i for i in world.network.items if isinstance(i, Veth) and i.namespace == FABRIC)
+    return sorted(wires, key=lambda wire: wire.name)
+
+
+def spliced(wires: Sequence[Veth], cables: Mapping[str, Cable]) -> Spliced:
     """The links and rules for all cables of these places."""
     items: list[Item] = []
     chains: dict[str, tuple[str, ...]] = {}
     ports: dict[str, str] = {}
-    wires = [i for i in world.network.items if isinstance(i, Veth) and i.namespace == FABRIC]
-    for wire in sorted(wires, key=lambda w: w.name):
+    others = _Others(wires)
+    for wire in wires:
         if cable := cables.get(wire.peer_namespace):
-            splice = _Splice(wire, cable, wires)
+            splice = _Splice(wire, cable, others)
             items += splice.items()
             chains |= splice.chains()
             ports[wire.name] = splice.port
@@ -133,13 +139,29 @@ def _either(one: float, other: float) -> float:
     return one + other - one * other
 
 
-def _lanes(cable: Cable, wire: Veth, wires: Sequence[Veth]) -> list[_Lane]:
+class _Others:
+    """How rules say for whom a frame is."""
+
+    def __init__(self, wires: Sequence[Veth]) -> None:
+        self._macs: dict[tuple[str, str], list[str]] = {}
+        for wire in wires:
+            self._macs.setdefault((wire.peer_namespace, wire.master), []).append(wire.peer_mac)
+        self._known: dict[tuple[tuple[str, ...], str], str] = {}  # a thousand nodes have the same others
+
+    def which(self, places: tuple[str, ...], bridge: str) -> str:
+        """A rule's condition for frames to these places at this bridge; "" where they have no cable there."""
+        key = places, bridge
+        if key not in self._known:
+            own = sorted(mac for place in places for mac in self._macs.get((place, bridge), ()))
+            self._known[key] = f"ether daddr {{ {', '.join(own)} }} " if own else ""
+        return self._known[key]
+
+
+def _lanes(cable: Cable, wire: Veth, others: _Others) -> list[_Lane]:
     """The lanes of what comes from a place: by the MAC addresses of whom it is for, and one for all else."""
     found = []
     for places, wanted in cable.toward:
-        own = sorted(w.peer_mac for w in wires if w.peer_namespace in places and w.master == wire.master)
-        if own:
-            which = f"ether daddr {{ {', '.join(own)} }} "
+        if which := others.which(places, wire.master):
             found.append(_Lane(which, wanted.then(cable.from_), narrow=wanted.rate))
     return _numbered([*found, _Lane("", cable.from_)])
 
@@ -152,8 +174,8 @@ def _numbered(lanes: Sequence[_Lane]) -> list[_Lane]:
 class _Splice:
     """The pairs of one cable, from the place outwards."""
 
-    def __init__(self, wire: Veth, cable: Cable, wires: Sequence[Veth]) -> None:
-        self.wire, self.to, self.from_ = wire, _numbered([_Lane("", cable.to)]), _lanes(cable, wire, wires)
+    def __init__(self, wire: Veth, cable: Cable, others: _Others) -> None:
+        self.wire, self.to, self.from_ = wire, _numbered([_Lane("", cable.to)]), _lanes(cable, wire, others)
         self.real = any(lane.wanted.corrupt for lane in (*self.to, *self.from_))
         self.rates = cable.from_.rate, cable.to.rate
         narrow = (lane for lane in self.from_ if lane.narrow)

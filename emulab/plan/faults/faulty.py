@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from emulab.kinds.emulab.clusterview import Cluster
@@ -13,6 +13,8 @@ from emulab.plan.state import Network, Rules, World
 
 if TYPE_CHECKING:
     from emulab.kinds.faults.effects import Harm
+    from emulab.plan.impaired import Cable, Spliced
+    from emulab.plan.links import Veth
 
 E = TypeVar("E")
 
@@ -22,6 +24,7 @@ class Faulty:
 
     def __init__(self) -> None:
         self._made: tuple[World, Sequence[Harm], World] | None = None
+        self._splices = _Splices()
         self.effects: tuple[Harm, ...] = ()
 
     def follow(self, source: PlanSource) -> None:
@@ -60,11 +63,38 @@ class Faulty:
             self._made = None
             return world
         if self._made is None or self._made[0] is not world or self._made[1] is not self.effects:
-            self._made = world, self.effects, _broken(world, self.effects, nodes, cluster)
+            self._made = world, self.effects, _broken(world, self.effects, nodes, cluster, self._splices)
         return self._made[2]
 
 
-def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster) -> World:
+class _Splices:
+    """What impaired cables are, kept for as long as these are the same: pods come and go more often."""
+
+    def __init__(self) -> None:
+        self._zones: tuple[Cluster, Mapping[str, Cable]] | None = None
+        self._made: tuple[Sequence[Veth], Mapping[str, Cable], Spliced] | None = None
+
+    def zones(self, cluster: Cluster) -> Mapping[str, Cable]:
+        """The cables of a Cluster's far zones."""
+        from emulab.plan.farzones import zone_cables
+
+        if self._zones is None or self._zones[0] is not cluster:
+            self._zones = cluster, zone_cables(cluster)
+        return self._zones[1]
+
+    def of(self, world: World, cables: Mapping[str, Cable]) -> Spliced:
+        """The links and rules for all cables of these places."""
+        from emulab.plan.impaired import spliced, wires_of
+
+        wires = wires_of(world)
+        if self._made is None or (self._made[0], self._made[1]) != (wires, cables):
+            self._made = wires, cables, spliced(wires, cables)
+        return self._made[2]
+
+
+def _broken(
+    world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluster: Cluster, splices: _Splices
+) -> World:
     from emulab.kinds.faults.effects import (
         Askew,
         FewPorts,
@@ -78,7 +108,6 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
         WrongWay,
     )
     from emulab.plan import impaired
-    from emulab.plan.farzones import zone_cables
     from emulab.plan.faults import askew
     from emulab.plan.faults.bad import cables
     from emulab.plan.faults.filtered import filtered
@@ -88,16 +117,15 @@ def _broken(world: World, effects: Sequence[Harm], nodes: Sequence[Node], cluste
     from emulab.plan.faults.servers import misled
     from emulab.plan.faults.ways import astray
     from emulab.plan.faults.wire import KEY, lost
-    from emulab.plan.impaired import Cable
 
     network = world.network
     rulesets: dict[tuple[str, str], Rules] = dict(network.rulesets)
     items, ports = network.items, dict[str, str]()
-    wires: dict[str, Cable] = dict(zone_cables(cluster)) if cluster.links else {}
+    wires = dict(splices.zones(cluster)) if cluster.links else {}
     for place, cable in cables(_only(effects, Impaired), cluster).items():
         wires[place] = wires[place].beside(cable) if place in wires else cable
     if wires:
-        bad = impaired.spliced(world, wires)
+        bad = splices.of(world, wires)
         rulesets[impaired.KEY], ports = bad.rules, dict(bad.ports)
         items = items.union(bad.items)
     if frames := _only(effects, LostOnWire):

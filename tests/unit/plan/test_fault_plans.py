@@ -16,7 +16,7 @@ from emulab.model.collection import Objects
 from emulab.model.families import IPV4, IPV6, Families
 from emulab.plan.draft import FABRIC, mac
 from emulab.plan.faults.stuck import Stuck
-from emulab.plan.impaired import Cable, Impairment, Toward, spliced
+from emulab.plan.impaired import Cable, Impairment, Toward, spliced, wires_of
 from emulab.plan.links import (
     Checksums,
     DelayLine,
@@ -153,7 +153,7 @@ def test_delays_are_spread_evenly_and_not_in_order() -> None:
 def test_a_cable_can_be_slow_towards_some_places_alone() -> None:
     whole = world(cluster())
     toward = (Toward(("node2",), Impairment(delay=1_000_000)), Toward(("node3", "x"), Impairment(loss=1)))
-    made = spliced(whole, {"node1": Cable(from_=Impairment(delay=200_000), toward=toward)})
+    made = spliced(wires_of(whole), {"node1": Cable(from_=Impairment(delay=200_000), toward=toward)})
     macs = {i.peer_namespace: i.peer_mac for i in whole.network.items if isinstance(i, Veth)}
     lines = [i.lanes for i in made.items if isinstance(i, DelayLine)]
     assert lines == [(Held(1_200_000), Held(200_000), Held(200_000))]
@@ -168,7 +168,7 @@ def test_a_cable_can_be_slow_towards_some_places_alone() -> None:
 def test_a_rate_towards_some_places_is_theirs_alone() -> None:
     whole = world(cluster())
     toward = (Toward(("node2",), Impairment(delay=1_000_000, rate=10_000_000)),)
-    made = spliced(whole, {"node1": Cable(from_=Impairment(rate=50_000_000), toward=toward)})
+    made = spliced(wires_of(whole), {"node1": Cable(from_=Impairment(rate=50_000_000), toward=toward)})
     shapers = {(i.link, i.rate) for i in made.items if isinstance(i, Shaper)}
     assert shapers == {("node1~r0", 50_000_000), ("node1~n00", 10_000_000)}
     assert made.rules.chains["ingress-node1"][1:] == ('fwd to "node1~r0"',)
