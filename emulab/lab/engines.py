@@ -19,6 +19,7 @@ from emulab.lab.balancerengines import refuse_missing_programs
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
+from emulab.plan.cni import mode_of
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations.lacking import lacks_of_annotations, lacks_of_keys
 from emulab.plan.l7.ingress import ingress_config
@@ -38,6 +39,7 @@ async def refuse_missing(given: Sequence[Object]) -> None:
     """Raises UserError when an engine that is asked for isn't installed, or can't do what is asked of it."""
     refuse_missing_programs(given)
     for o in given:
+        _refuse_missing_of_network(o)
         for field, name in _asked(o):
             if name == _OWN:
                 continue
@@ -50,6 +52,18 @@ async def refuse_missing(given: Sequence[Object]) -> None:
                 why := what_lacks((await run_program(["haproxy", "-vv"])).stdout.decode())
             ):
                 raise UserError(f"{place}: the haproxy of this host {why}")
+
+
+def _refuse_missing_of_network(o: Object) -> None:
+    if o.type != CLUSTER:
+        return
+    cluster = Cluster.of(o)
+    for name, package in mode_of(cluster).programs.items():
+        if not cluster.chain and shutil.which(name) is None:
+            raise UserError(
+                f"{o.position}: {o.key} spec.network.mode: there is no {name} on this host; install it, for example "
+                f"with apt install {package}"
+            )
 
 
 def _asked(o: Object) -> Iterator[tuple[str, str]]:

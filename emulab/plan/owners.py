@@ -22,6 +22,7 @@ from emulab.model.collection import Objects
 from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
+from emulab.plan.cni.calicobgp import BGP
 from emulab.plan.cni.hostports import host_ports
 from emulab.plan.hostowner import host_owner
 from emulab.plan.links import Address, Neighbour, Route
@@ -31,6 +32,7 @@ from emulab.plan.proxy.intents import Candidates, usable
 from emulab.plan.proxy.ports import candidates
 from emulab.plan.publishednames import published
 from emulab.plan.state import World
+from emulab.servers.bgp.config import BgpConfig
 
 OwnerQuestion = tuple[str, str, int]
 """Protocol, address and port. With protocol "" and port 0: whose the address is.
@@ -316,7 +318,8 @@ def _port_name(port: ServicePort) -> str:
 def planned(world: World, name: str) -> Owner | None:
     """How a place's links and routes were planned, as the commands that make them again.
 
-    `restore`: what goes with each link when it is switched off; `routes`: each route's prefix and command.
+    `restore`: what goes with each link when it is switched off; `routes`: each route's prefix and command; `learned`:
+    networks to which it learns its routes by BGP.
     """
     place = world.places.get(name)
     if place is None:
@@ -332,4 +335,7 @@ def planned(world: World, name: str) -> Owner | None:
             routes.append((str(item.destination), command))
         for _, link in item.on():
             restore.setdefault(link, []).append(command)
-    return Owner("place", "", name, name, {"restore": restore, "routes": routes})
+    speaker = world.servers.get(f"{name}{BGP}")
+    learned = speaker.config.pools if speaker is not None and isinstance(speaker.config, BgpConfig) else ()
+    more = {"learned": list(learned)} if learned else {}
+    return Owner("place", "", name, name, {"restore": restore, "routes": routes, **more})

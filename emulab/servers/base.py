@@ -144,6 +144,14 @@ class Filed(Protocol):
 
 
 @runtime_checkable
+class Housed(Protocol):
+    """A server that has a folder of the lab's, for sockets say, which programs beside it see, too (`host.HOUSED`)."""
+
+    def house(self, folder: int) -> None:
+        """Takes a descriptor of it, before the first configuration."""
+
+
+@runtime_checkable
 class Refreshed(Protocol):
     """A server that has to ask somebody for what its status and records say: a real program, say."""
 

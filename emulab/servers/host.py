@@ -6,6 +6,7 @@ Protocol on a SOCK_SEQPACKET socket, one JSON datagram a message:
     → {"id", "op": "configure"}                one descriptor: a memory file holding the configuration (`told`)
     → {"id", "op": "tell", "message": {...}}   for servers that want to know (`base.Informed`)
     → {"id", "op": "journal"}                  one descriptor: a pipe, for servers that write into logs of others
+    → {"id", "op": "house"}                    one descriptor: a folder, for servers that have files for others there
     → {"id", "op": "flush"}                    answered when all lines so far are in that pipe, which has room for them
     → {"id", "op": "files"}                    answered with the texts that programs beside the server see, by path
     → {"id", "op": "order", "order": {...}}    of an operator (`base.Orderly`), answered with what came of it
@@ -53,6 +54,7 @@ from emulab.servers.base import (
     Crewed,
     Figuring,
     Filed,
+    Housed,
     Informed,
     Journaling,
     Manifold,
@@ -78,12 +80,19 @@ SERVERS = {
     "ingress-by-nginx": "emulab.servers.engines.nginx.server",
     "echo": "emulab.servers.echo.server",
     "vrrp": "emulab.servers.vrrp.server",
+    "bgp-by-bird": "emulab.servers.engines.bird.server",
     "vrrp-by-keepalived": "emulab.servers.engines.keepalived.server",
     "kube-proxy": "emulab.servers.kubeproxy.server",
 }
 
 JOURNALING = frozenset({"echo"})
 """Kinds of servers that write into logs of others (`base.Journaling`)."""
+
+HOUSED = {"bgp-by-bird": "/run/bird"}
+"""Kinds of servers that have a folder which programs beside them see (`base.Housed`), and where these look for it."""
+
+LEAVING_FIRST = frozenset({"bgp-by-bird"})
+"""Kinds that end before what is planned without them is made: they have made some of it."""
 
 TOLD_WHOLE = frozenset(
     {"dns-by-dnsmasq", "dns-by-unbound", "ingress-by-haproxy", "ingress-by-nginx", "l4-by-haproxy"}
@@ -211,6 +220,9 @@ class _Host:
                     self._server.journal(fds[0])
                 else:
                     os.close(fds[0])
+            case "house":
+                assert isinstance(self._server, Housed)
+                self._server.house(fds[0])
             case "files" | "figures":
                 return self._told(command)
             case "order" | "flush":

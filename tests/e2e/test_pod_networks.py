@@ -109,6 +109,21 @@ KNOWN["calico-ipip"] = KNOWN["calico-vxlan"]._replace(
     hops=("node2 {far}", "node2 tunl0", "node2 eth0", "node1 eth0", "node1 tunl0", "node1 {web}"),
     itself="10.244.1.0",  # of the first link that has an address: tunl0 was there before eth0
 )
+KNOWN["calico-bgp"] = KNOWN["calico-vxlan"]._replace(
+    mtu=1500,
+    routes=(
+        "10.244.1.1 dev {web} scope link",
+        "blackhole 10.244.1.0/26 proto bird",
+        "10.244.2.0/26 via 10.0.0.12 dev eth0 proto bird",
+    ),
+    routes6=(
+        "fd00:244:0:1::1 dev {web}",
+        "blackhole fd00:244:0:1::/122 dev lo proto bird",
+        "fd00:244:0:2::/122 via fd00:10::c dev eth0 proto bird",
+    ),
+    hops=("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
+    node2=NODE2,
+)
 """By plug-in and mode; flannel's are those of all other tests."""
 
 NEEDING = {"calico-ipip"}

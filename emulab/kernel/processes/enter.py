@@ -26,6 +26,7 @@ from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.cgroups import cgroup as cgroups
 from emulab.kernel.cgroups.cgroup import Cgroup
+from emulab.kernel.processes.mountpoint import make_room
 
 if TYPE_CHECKING:
     from emulab.kernel.containers.bundle import OciRun
@@ -283,6 +284,8 @@ def _cover_files(program: Program) -> None:
 
 def _bind(source: str, target: str) -> None:
     real = os.path.realpath(target)  # /etc/resolv.conf is often a link
+    if not os.path.exists(real) and os.path.isdir(source):
+        make_room(*os.path.split(real))
     if not os.path.exists(real):
         raise KernelError(
             f"bind {source} to {target}", remedy=f"create an empty {real}: it will be covered, not changed"

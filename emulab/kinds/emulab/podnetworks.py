@@ -18,7 +18,7 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed"),
     "bridge": ("routed",),
     "kindnet": ("routed",),
-    "calico": ("vxlan", "ipip"),
+    "calico": ("vxlan", "ipip", "bgp"),
 }
 """The modes of each plug-in: how what its pods send each other travels between nodes. The first is its default."""
 
@@ -30,6 +30,7 @@ _AROUND: Mapping[str, Mapping[int, int]] = {
     "vxlan": {4: 50, 6: 70},  # Ethernet, IP, UDP, VXLAN (RFC 7348)
     "routed": {4: 0, 6: 0},
     "ipip": {4: 20},  # IP (RFC 2003)
+    "bgp": {4: 0, 6: 0},
 }
 """Bytes around a packet between nodes, by the version of their addresses; a version that is missing isn't carried."""
 
@@ -86,4 +87,10 @@ def its_own_mode(network: dict[str, Any]) -> Problems:
     plugin, mode = plugin_of(network), network.get("mode")
     if mode is None or mode in NETWORKS[plugin]:
         return ()
-    return wrong(f"{plugin} has no mode {mode}; it has {' and '.join(NETWORKS[plugin])}", "mode")
+    *others, last = NETWORKS[plugin]
+    there = f"{', '.join(others)} and {last}" if others else last
+    if network.get("cni") or not is_own(network.get("plugin") or plugin):
+        return wrong(
+            f"there is no mode {mode} for pods of this machine's plug-ins; there are {there}", "mode"
+        )
+    return wrong(f"{plugin} has no mode {mode}; it has {there}", "mode")

@@ -1,5 +1,6 @@
 """The lab's processes, as its event loop sees them.
 
-`processes`: programs started by the spawner; `serverhosts`: the processes of the servers, `hosted`: one of them;
-`listeners`: their sockets; `pulse`: whether one that doesn't answer hangs; `logs`: what all of them print.
+`processes`: programs started by the spawner; `serverhosts`: the processes of the servers, `hosted`: one of them,
+`news`: what it is told; `listeners`: their sockets, `houses`: their folders; `pulse`: whether one that doesn't answer
+hangs; `logs`: what all of them print.
 """

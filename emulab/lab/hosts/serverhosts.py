@@ -14,26 +14,23 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain, count
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.netns import Handle
 from emulab.lab.hosts.crews import Crews
 from emulab.lab.hosts.hosted import Hosted
+from emulab.lab.hosts.houses import opened_house
 from emulab.lab.hosts.listeners import listeners
 from emulab.lab.hosts.logs import Logs
+from emulab.lab.hosts.news import News, news_between
 from emulab.lab.hosts.processes import Process, Processes
-from emulab.model.members import changed_keys
-from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import PlannedServer
-from emulab.servers.configuration import json_bytes
 from emulab.servers.crew.remote import TakeRecord, memory_file
-from emulab.servers.host import JOURNALING, TOLD_WHOLE
-from emulab.servers.patches import patch_between
+from emulab.servers.host import HOUSED, JOURNALING, LEAVING_FIRST
 from emulab.servers.told import told_bytes
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
@@ -58,28 +55,6 @@ class RecordListener:
 
     def hears(self, name: str) -> bool:
         return self.names is None or name in self.names
-
-
-class _News(NamedTuple):
-    """What a server is to be told: its whole configuration, or what differs from `known` in that."""
-
-    server: PlannedServer
-    content: bytes
-    known: PlannedServer | None = None
-
-
-def _news(changes: Iterable[tuple[PlannedServer | None, PlannedServer]], ahead: bool) -> list[_News | None]:
-    """What is new to servers that were told the former; None: nothing. For a thread: there may be 10,000 of a thing."""
-    return [_new(old, between(old, server) if ahead and old else server) for old, server in changes]
-
-
-def _new(old: PlannedServer | None, server: PlannedServer) -> _News | None:
-    patched = server.kind not in TOLD_WHOLE or (old is not None and old.config == server.config)
-    if old is not None and patched and replace(old, config=server.config) == server:
-        patch = patch_between(old.config, server.config, changed_keys)
-        if patch is not None:
-            return _News(server, json_bytes(patch), old) if patch else None
-    return _News(server, told_bytes(server.config))
 
 
 class ServerHosts:
@@ -236,11 +211,13 @@ class ServerHosts:
         return records
 
     async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
-        """Before rules are written: has servers listen to which the rules will lead. Raises KernelError.
+        """Before rules are written: has servers listen to which the rules will lead, and those end that make what the
+        rules will be in the place of. Raises KernelError.
 
         Where their namespaces aren't there yet, nobody is either whom rules could lead anywhere.
         """
         self._handles = handles
+        await asyncio.gather(*(self._leave(name) for name in self._leaving(wanted)))
         ahead = [
             (self._applied(s.name), s)
             for s in wanted.values()
@@ -258,6 +235,20 @@ class ServerHosts:
         told = [(self._applied(n), s) for n, s in wanted.items() if n not in self._draining]
         await self._bring_all([(old, s) for old, s in told if old is not s])
 
+    def _leaving(self, wanted: Mapping[str, PlannedServer]) -> list[str]:
+        return [
+            name
+            for name, host in self._hosts.items()
+            if name not in wanted and host.applied is not None and host.applied.kind in LEAVING_FIRST
+        ]
+
+    async def _leave(self, name: str) -> None:
+        """Ends a server in good order."""
+        with suppress(KernelError):
+            await self._hosts[name].ask("close", timeout=_RECORDS_ANSWER, grace=0.0)
+        if name in self._hosts:
+            self._end(name)
+
     def _is_anothers(self, server: PlannedServer) -> bool:
         """Whether it is wanted for another pod, of the name of that with which it ends."""
         return server.name in self._draining and self._draining[server.name] is not self._handles.get(
@@ -274,7 +265,7 @@ class ServerHosts:
         """Brings servers from what they are to what they shall be; with `ahead`, only so far that either will do."""
         if not changes:
             return
-        news = await asyncio.to_thread(_news, changes, ahead)
+        news = await asyncio.to_thread(news_between, changes, ahead)
         for (old, server), new in zip(changes, news, strict=True):
             # Who is told nothing ahead is both what it was and what it shall be, and that it stays.
             if new is None and not ahead and old is self._applied(server.name):
@@ -286,11 +277,11 @@ class ServerHosts:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _bring(self, news: _News) -> None:
+    async def _bring(self, news: News) -> None:
         async with self._locks.setdefault(news.server.name, asyncio.Lock()):
             await self._bring_alone(news)
 
-    async def _bring_alone(self, news: _News) -> None:
+    async def _bring_alone(self, news: News) -> None:
         server = news.server
         host = self._hosts.get(server.name)
         if host is not None and host.applied is server:
@@ -299,7 +290,7 @@ class ServerHosts:
             if host is not None and host.process.running and host.applied is news.known:
                 await host.patch(server, news.content)
                 return
-            news = _News(
+            news = News(
                 server, await asyncio.to_thread(told_bytes, server.config)
             )  # it has begun anew meanwhile
             host = self._hosts.get(server.name)
@@ -335,6 +326,10 @@ class ServerHosts:
             _, journal = self._logs.open("")
             host.send("journal", (journal,))
             os.close(journal)
+        if server.kind in HOUSED:
+            house = await asyncio.to_thread(opened_house, self._logs.folder.parent, server.name)
+            host.send("house", (house,))
+            os.close(house)
         if recorders := self._recorders(server.name):
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
@@ -385,7 +380,7 @@ class ServerHosts:
         if server is None or self._applied(name) is not None or name in self._draining:
             return True
         try:
-            await self._bring(_News(server, await asyncio.to_thread(told_bytes, server.config)))
+            await self._bring(News(server, await asyncio.to_thread(told_bytes, server.config)))
         except EmulabError as error:
             self._record(name, {"event": "error", "error": str(error)})
             host = self._hosts.get(name)

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emulab.lab.folders.disk import writing
+from emulab.lab.hosts.houses import house_of
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder
 from emulab.plan.state import Place
+from emulab.servers.host import HOUSED
 
 
 async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:
@@ -24,8 +26,10 @@ async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:
         return {}
     own = files_folder(around, place).with_suffix(".served")
     found: dict[str, str] = {}
-    for name in [s.name for s in world.servers.values() if s.namespace == place.namespace]:
-        if texts := await around.servers.files(name):
+    for server in [s for s in world.servers.values() if s.namespace == place.namespace]:
+        if server.kind in HOUSED and around.servers.running(server.name):
+            found[HOUSED[server.kind]] = str(house_of(around.folder, server.name))
+        if texts := await around.servers.files(server.name):
             folder = os.path.commonpath([os.path.dirname(path) for path in texts])
             written = own / folder.lstrip("/")
             await asyncio.to_thread(_write, texts, folder, written)

@@ -218,8 +218,14 @@ class Case:
         planned = self.fact("place", place)
         routes = planned.details["routes"] if planned else ()
         fitting = [(prefix, c) for prefix, c in routes if ip_address(destination) in ip_network(prefix)]
+        best, command = max(fitting, key=lambda f: ip_network(f[0]).prefixlen, default=("", ""))
+        learned = [ip_network(n) for n in planned.details.get("learned", ())] if planned else []
+        if any(
+            ip_address(destination) in n and (not best or ip_network(best).prefixlen < n.prefixlen)
+            for n in learned
+        ):
+            return f"it learns that by BGP; see which session isn't up: {self.inside(place, 'birdc show protocols')}"
         if fitting:
-            command = max(fitting, key=lambda f: ip_network(f[0]).prefixlen)[1]
             return f"give it back its route: {self.inside(place, command)}"
         if self.whose(destination) is None and self.fact("pods", destination) is None:
             return self.wanted_address(destination)

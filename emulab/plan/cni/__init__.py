@@ -3,7 +3,7 @@
 * `flannel`    VXLAN, or routes between nodes
 * `bridge`     a bridge on each node
 * `kindnet`    a link for each pod, whose gateway the node is
-* `calico`     a link for each pod, blocks of addresses, VXLAN
+* `calico`     a link for each pod, blocks of addresses, VXLAN, IP in IP or BGP (`calicobgp`)
 * `plugin`     the record, and what is known of a node
 * `podlinks`   parts that plug-ins share: a routed pod link, routes between nodes, masquerading
 * `hostports`  ports of nodes that lead to pods, whatever the network

@@ -7,6 +7,7 @@
 * A node has addresses in blocks of 64. It takes another one when those that it has are full; each is a route on all
   other nodes, and nothing at all on its own where no pod has the address (felix/dataplane/linux/route_mgr.go).
 * The first address of a node's first block is that of its end of the tunnel.
+* With `bgp` blocks are told by BGP, and packets go as they are: `calicobgp`.
 * What pods send to others than pods leaves with the node's address (natOutgoing; felix/rules/nat.go), and what the node
   itself sends into the tunnel by another address of its own with that of the tunnel.
 
@@ -26,6 +27,7 @@ from emulab.kinds.registry import POD
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.model.objects import Object
+from emulab.plan.cni.calicobgp import plan_speakers
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, alone, pod_link
 from emulab.plan.draft import Draft, mac
@@ -41,6 +43,8 @@ ROUTER_MAC = "ee:ee:ee:ee:ee:ee"
 PORT, VNI = 4789, 4096
 IPIP_DEVICE = "tunl0"
 VXLAN_DEVICES = {IPV4: "vxlan.calico", IPV6: "vxlan-v6.calico"}
+_TUNNELS: Mapping[str, Mapping[Family, str]] = {"vxlan": VXLAN_DEVICES, "ipip": {IPV4: IPIP_DEVICE}}
+"""The device of a mode that has one."""
 MASQUERADED, KNOWN = (
     {IPV4: "cali40masq-ipam-pools", IPV6: "cali60masq-ipam-pools"},
     {
@@ -122,6 +126,24 @@ def _blocks_of_pod(pod: Object) -> tuple[str, tuple[IPNetwork, ...]] | None:
     return (pod.spec["nodeName"], tuple(block_of(NAME, a) for a in addresses)) if addresses else None
 
 
+def plan_bgp(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """Nothing on the nodes' links: neither an overlay, nor ways that are planned."""
+
+
+def plan_blocks_by_bgp(
+    draft: Draft, source: PlanSource, nodes: Sequence[Node], cluster: Cluster, family: Family
+) -> None:
+    """Who tells the blocks of all families; done with the first of them."""
+    if family is not cluster.families[0]:
+        return
+    by_family = [_blocks(source, nodes, one) for one in cluster.families]
+    blocks = {
+        node.name: [b for own in of_node for b in own]
+        for node, *of_node in zip(nodes, *by_family, strict=True)
+    }
+    plan_speakers(draft, nodes, blocks, cluster)
+
+
 @lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
 def _vxlan_ways(nodes: tuple[Node, ...], blocks: _Blocks, family: Family) -> Mapping[str, Way]:
     device, found = VXLAN_DEVICES[family], dict[str, Way]()
@@ -181,16 +203,18 @@ def masquerade(cluster: Cluster, family: Family) -> Ruleset:
     declaration = f"type {family.nft_address} ; flags interval ;"
     sets = {name: Collection("set", declaration, pools) for name in (masqueraded, all_pods)}
     outgoing = f"{ip} saddr @{masqueraded} {ip} daddr != @{all_pods} masquerade fully-random"
-    device = VXLAN_DEVICES[family] if cluster.network_mode == "vxlan" else IPIP_DEVICE
-    own = f'oifname "{device}" fib saddr . oif type != local fib saddr type local masquerade fully-random'
-    chains = {
+    tunnel = _TUNNELS.get(cluster.network_mode)
+    chains: dict[str, tuple[str, ...]] = {
         "nat-cali-nat-outgoing": ("", meant(outgoing, Meaning("CNI plug-in", SNAT))),
         "nat-POSTROUTING": (
             "{ type nat hook postrouting priority 110 ; policy accept ; }",
             "jump nat-cali-nat-outgoing",
-            meant(own, Meaning("CNI plug-in", SNAT)),
         ),
     }
+    if tunnel is not None:
+        device = tunnel[family]
+        own = f'oifname "{device}" fib saddr . oif type != local fib saddr type local masquerade fully-random'
+        chains["nat-POSTROUTING"] += (meant(own, Meaning("CNI plug-in", SNAT)),)
     return Ruleset(ip, NAME, chains, sets)
 
 
@@ -199,6 +223,7 @@ PLUGIN = Plugin(
     modes={
         "vxlan": NetworkMode(plan_vxlan, plan_blocks_in_vxlan, ports=frozenset({PORT})),
         "ipip": NetworkMode(plan_ipip, plan_blocks_in_ipip, protocols=frozenset({4}), needs=("ipip",)),
+        "bgp": NetworkMode(plan_bgp, plan_blocks_by_bgp, programs={"bird": "bird2"}),
     },
     plan_pod=plan_pod,
     link_name=link_name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 
-from emulab.dataclass import dataclass
+from emulab.dataclass import dataclass, field
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.underlay import underlay_addresses
 from emulab.model.addresses import IPAddress, IPInterface, IPNetwork
@@ -53,6 +53,8 @@ class NetworkMode:
     """Protocols of IP whose packets carry others."""
     needs: tuple[str, ...] = ()
     """What of the kernel beside what every lab needs, as `emulab.kernel.probe` calls it."""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Programs that nodes run, each with Debian's package that has it."""
 
     def packets(self) -> list[str]:
         """How rules say what carries others."""

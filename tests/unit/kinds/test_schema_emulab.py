@@ -67,11 +67,19 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ),
         (
             {"network": {"plugin": "flannel", "mode": "vlan"}},
-            'network.mode: "vlan" is not one of vxlan, routed, ipip',
+            'network.mode: "vlan" is not one of vxlan, routed, ipip, bgp',
         ),
         (
             {"network": {"plugin": "bridge", "mode": "vxlan"}},
             "network.mode: bridge has no mode vxlan; it has routed",
+        ),
+        (
+            {"network": {"plugin": "kindnet", "mode": "bgp"}},
+            "network.mode: kindnet has no mode bgp; it has routed",
+        ),
+        (
+            {"network": {"cni": "bridge", "mode": "ipip"}},
+            "network.mode: there is no mode ipip for pods of this machine's plug-ins; there are vxlan and routed",
         ),
         ({"network": {"cni": {}}}, "network.cni.plugins: is required"),
         ({"network": {"cni": {"plugins": []}}}, "network.cni.plugins: must not be empty"),
@@ -110,7 +118,7 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
             {"clusterDomain": "Cluster"},
             "clusterDomain: \"Cluster\" is not a DNS name (a-z, 0-9 and inside '-' and '.', at most 253)",
         ),
-        ({"network": {"mode": "flannel"}}, 'network.mode: "flannel" is not one of vxlan, routed, ipip'),
+        ({"network": {"mode": "flannel"}}, 'network.mode: "flannel" is not one of vxlan, routed, ipip, bgp'),
         ({"network": {"mtu": 575}}, "network.mtu: 575 is not an MTU (576-9216)"),
         ({"network": {"mtu": 9217}}, "network.mtu: 9217 is not an MTU (576-9216)"),
         ({"network": {"underlay": "10.0.0"}}, 'network.underlay: "10.0.0" is not a CIDR such as 10.0.0.0/24'),

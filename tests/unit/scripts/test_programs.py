@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = {
     "apt-get": "",
     "bash": "",
+    "bird": "bird2",
+    "birdc": "bird2",
     "brctl": "bridge-utils",
     "bridge": "iproute2",
     "capinfos": "wireshark-common",

@@ -1,0 +1,30 @@
+"""What a speaker of BGP is told: who it is, whom it talks to, and what it has to tell."""
+
+from __future__ import annotations
+
+from emulab.dataclass import dataclass
+from emulab.servers.configuration import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class BgpPeer:
+    """A session with one address of another speaker. `passive`: that one opens it."""
+
+    name: str
+    address: str
+    passive: bool = False
+    least: int = 0  # routes that it has to tell, once it is up
+
+
+@dataclass(frozen=True, slots=True)
+class BgpConfig(Configuration):
+    """One speaker. Whoever calls from `callers` has a session with it, too."""
+
+    router_id: str = ""
+    number: int = 64512  # of the autonomous system, which all are of
+    own: tuple[str, ...] = ()  # its addresses, one of each family
+    peers: tuple[BgpPeer, ...] = ()
+    blocks: tuple[str, ...] = ()  # of addresses that are its own pods'
+    pools: tuple[str, ...] = ()  # of which it tells single addresses that it has of others' blocks
+    callers: tuple[str, ...] = ()  # networks
+    reflects: bool = False  # whether it tells callers what it has heard from others

@@ -1,0 +1,118 @@
+"""bird.conf (BIRD 2's User's Guide), as confd of calico-node writes it for BIRD 1, one daemon for each family. Pure.
+
+Read from its templates (node/filesystem/etc/calico/confd/templates: bird.cfg, bird_aggr.cfg, bird_ipam.cfg). Names of
+protocols, filters and what is told to whom are theirs. Ours are times: connections are tried each second, not each
+two to five.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_network
+
+from emulab.servers.bgp.config import BgpConfig, BgpPeer
+
+FOLDER = "/etc/bird"
+CONF = f"{FOLDER}/bird.conf"
+SOCKET = "bird.ctl"
+ROOM = "/run/bird"
+"""Where birdc looks for the socket."""
+
+_CHANNELS = {4: "ipv4", 6: "ipv6"}
+_NOT_DIRECT = 'interface -"cali*", -"kube-ipvs*", "*";'
+
+
+def bird_conf(config: BgpConfig) -> str:
+    """The text of bird.conf."""
+    versions = [ip_address(address).version for address in config.own]
+    of_node = not config.callers
+    lines = ["log stderr all;", f"router id {config.router_id};", ""]
+    lines += ["protocol device {", "  scan time 2;", "}", ""]
+    channels = [f"  {_CHANNELS[version]};" for version in versions]
+    lines += ["protocol direct {", *([f"  {_NOT_DIRECT}"] if of_node else []), *channels, "}", ""]
+    lines += _of_node(config, versions) if of_node else _of_router(config)
+    return "\n".join(lines) + "\n"
+
+
+def _of_node(config: BgpConfig, versions: Sequence[int]) -> Iterator[str]:
+    yield from _told(config)
+    for version in versions:
+        # No metric of BIRD's own, as with Calico: the kernel's default.
+        yield from _kernel(
+            version, "import all;", "filter calico_kernel_programming", "learn;", "persist;", "metric 0;"
+        )
+    for version in versions:
+        if blocks := [one for one in config.blocks if ip_network(one).version == version]:
+            routes = [f"  route {block} blackhole;" for block in blocks]
+            yield from ("protocol static {", f"  {_CHANNELS[version]};", *routes, "}", "")
+    yield from _template(config)
+    for peer in config.peers:
+        yield from _session(config, peer)
+
+
+def _told(config: BgpConfig) -> Iterator[str]:
+    """What others are told: own blocks, nothing below them, and pods' addresses that are of others' blocks."""
+    yield "function calico_aggr ()"
+    yield "{"
+    for block in config.blocks:
+        yield f"  if ( net = {block} ) then {{ accept; }}"
+        yield f"  if ( net ~ {block} ) then {{ reject; }}"
+    yield from ("}", "", "filter calico_export_to_bgp_peers {", "  calico_aggr();")
+    for pool in config.pools:
+        yield f"  if ( net ~ {pool} ) then {{ accept; }}"
+    yield from ("  reject;", "}", "", "filter calico_kernel_programming {")
+    # The kernel has those by itself; BIRD 1 never gives it them.
+    yield from ("  if ( source = RTS_DEVICE ) then { reject; }", "  accept;", "}", "")
+
+
+def _kernel(version: int, imported: str, exported: str, *settings: str) -> Iterator[str]:
+    yield "protocol kernel {"
+    yield from (f"  {one}" for one in ("scan time 2;", *settings, "graceful restart;", "merge paths on;"))
+    yield f"  {_CHANNELS[version]} {{ {imported} export {exported}; }};"
+    yield from ("}", "")
+
+
+def _template(config: BgpConfig) -> Iterator[str]:
+    yield "template bgp bgp_template {"
+    yield '  description "Connection to BGP peer";'
+    yield "  debug { states };"
+    yield "  multihop;"
+    yield "  graceful restart;"
+    yield from ("  connect delay time 1;", "  connect retry time 1;", "  error wait time 1,5;")
+    yield from ("}", "")
+
+
+def _session(config: BgpConfig, peer: BgpPeer) -> Iterator[str]:
+    version = ip_address(peer.address).version
+    own = next(one for one in config.own if ip_address(one).version == version)
+    yield f"protocol bgp {peer.name} from bgp_template {{"
+    yield f"  local {own} as {config.number};"
+    yield f"  neighbor {peer.address} as {config.number};"
+    yield from (
+        f"  {_CHANNELS[version]} {{",
+        "    gateway recursive;",
+        "    add paths on;",
+        "    import all;",
+    )
+    yield from ("    export filter calico_export_to_bgp_peers;", "  };")
+    if peer.passive:
+        yield "  passive on;"
+    yield from ("}", "")
+
+
+def _of_router(config: BgpConfig) -> Iterator[str]:
+    """The router's, which is none of Calico's: whoever is in the nodes' network may call."""
+    for network in config.callers:
+        version = ip_network(network).version
+        own = next(one for one in config.own if ip_address(one).version == version)
+        channel = _CHANNELS[version]
+        yield from _kernel(version, "import none;", "where source = RTS_BGP")
+        yield f"protocol bgp nodes_{channel} {{"
+        yield "  debug { states };"
+        yield f"  local {own} as {config.number};"
+        yield f"  neighbor range {network} as {config.number};"
+        yield f'  dynamic name "node_{channel}_";'
+        yield from ("  multihop;", "  graceful restart;", *(["  rr client;"] if config.reflects else []))
+        exported = "all" if config.reflects else "none"
+        yield f"  {channel} {{ gateway recursive; add paths on; import all; export {exported}; }};"
+        yield from ("}", "")
