@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from ipaddress import ip_network
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.kinds.emulab.podnetworks import NETWORKS, carries
@@ -11,8 +12,10 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.model.sources import Source
+from emulab.plan.links import Item, Route
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import World
+from emulab.servers.bgp.config import BgpConfig
 
 POD_NETWORKS = [
     f"{plugin}-{mode}" for plugin, modes in NETWORKS.items() for mode in modes if carries(mode, 6)
@@ -125,6 +128,21 @@ def built(
     return offline_world([Source(f"text{i}", text) for i, text in enumerate(texts)])
 
 
+def learned(world: World) -> World:
+    """The world with the routes that speakers of BGP tell each other, which no plan has."""
+    speakers = [(s.namespace, s.config) for s in world.servers.values() if isinstance(s.config, BgpConfig)]
+    routes: list[Item] = []
+    for namespace, own in speakers:
+        link = "vpc" if own.callers else "eth0"
+        for block, told in [(ip_network(b), other) for _, other in speakers for b in other.blocks]:
+            if told is own:
+                routes.append(Route(namespace, block, type="blackhole"))
+                continue
+            [hop] = (a for a in map(ip_address, told.own) if a.version == block.version)
+            routes.append(Route(namespace, block, link, hop))
+    return replace(world, network=replace(world.network, items=world.network.items.union(routes)))
+
+
 def planned_with_objects(
     *families: Family, mode: str = "nftables", network: str = POD_NETWORKS[0]
 ) -> tuple[Objects, World]:
@@ -134,4 +152,4 @@ def planned_with_objects(
 
 def planned(*families: Family, mode: str = "nftables", network: str = POD_NETWORKS[0]) -> World:
     """That world alone."""
-    return planned_with_objects(*families, mode=mode, network=network)[1]
+    return learned(planned_with_objects(*families, mode=mode, network=network)[1])

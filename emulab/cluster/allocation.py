@@ -13,13 +13,22 @@ from typing import Any
 from emulab.cluster.balanceraddresses import balancer_addresses
 from emulab.cluster.balancerreplicas import replica_changes
 from emulab.cluster.freeaddresses import first_free, service_families, underlay_taken, unplaced
+from emulab.cluster.podblocks import PodBlocks
 from emulab.errors import UserError
 from emulab.kinds.core.hostnames import unfit_hostname
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.servicefamilies import families_for, policy_of
 from emulab.kinds.core.serviceschema import NODE_PORTS, needs_health_check, needs_node_ports
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import ranges_of
+from emulab.kinds.emulab.podnetworks import (
+    BLOCKS,
+    NODE_LENGTHS,
+    block_of,
+    blocks_in,
+    has_blocks,
+    least_length,
+    range_in,
+)
 from emulab.kinds.emulab.resolver import OWN_RESOLVER
 from emulab.kinds.registry import CLIENT, NODE, POD, RESOLVER, SERVICE
 from emulab.kinds.underlay import (
@@ -40,18 +49,23 @@ LAST_POD = "emulab.dev/last-pod-address"
 def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -> tuple[IPNetwork, ...]:
     """The pod networks (one for each of the cluster's pod CIDRs) of the node with this index (from 0).
 
-    Where another node has that one already (`taken`), the first free one. Raises UserError when there is none.
+    Where another node has that one already (`taken`), the first free one; in networks that give addresses in blocks, a
+    block where there is none for each node. Raises UserError when there is none.
     """
     ranges = []
     for cidr in cluster.pod_cidrs:
-        prefix = 24 if cidr.version == 4 else 64
+        prefix = NODE_LENGTHS[cidr.version]
+        least = least_length(cluster.network_plugin, cidr.version)
+        if prefix < least and 1 << max(prefix - cidr.prefixlen, 0) < len(cluster.nodes):
+            ranges.append(_block(cluster, cidr, taken))
+            continue
         count = 1 << max(prefix - cidr.prefixlen, 0)
         slot = index + 1 if count > len(cluster.nodes) else index  # node1 has 10.244.1.0/24 where that fits
         size = cidr.max_prefixlen - prefix
         base, length = int(cidr.network_address), max(prefix, cidr.prefixlen)
         slots = (slot, *range(min(count, len(taken) + 1)))
         networks = (ip_network((base + (s << size), length)) for s in slots if s < count)
-        found = next((network for network in networks if network not in taken), None)
+        found = next((n for n in networks if n not in taken and _first_block(cluster, n) not in taken), None)
         if found is None:
             raise UserError(
                 f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no /{prefix} for each of"
@@ -59,6 +73,20 @@ def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -
             )
         ranges.append(found)
     return tuple(ranges)
+
+
+def _first_block(cluster: Cluster, network: IPNetwork) -> IPNetwork | None:
+    plugin = cluster.network_plugin
+    return block_of(plugin, network.network_address) if has_blocks(plugin) else None
+
+
+def _block(cluster: Cluster, cidr: IPNetwork, taken: Collection[IPNetwork]) -> IPNetwork:
+    """The first block that nobody has."""
+    blocks = (block for block in blocks_in(cluster.network_plugin, cidr) if block not in taken)
+    found = next(blocks, None)
+    if found is None:
+        raise UserError(f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no block left for another node")
+    return found
 
 
 def allocate(objects: Objects, cluster: Cluster) -> list[Change]:
@@ -210,28 +238,35 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
     for pod in objects.facts(POD, _waiting).values():
         if pod.spec["nodeName"] in nodes and (pod.spec.get("hostNetwork") or not cluster.chain):
             waiting.setdefault(pod.spec["nodeName"], []).append(pod)
+    blocks = (
+        PodBlocks(cluster.network_plugin, cluster.pod_cidrs, nodes)
+        if waiting and _gives_blocks(cluster)
+        else None
+    )
     taken: dict[str, set[str]] = {}
     for pod in objects.kind(POD) if waiting else ():
-        if pod.spec.get("nodeName") in waiting:
-            taken.setdefault(pod.spec["nodeName"], set()).update(
-                e["ip"] for e in pod.status.get("podIPs") or ()
-            )
+        if blocks is not None or pod.spec.get("nodeName") in waiting:
+            node_name = "" if blocks is not None else pod.spec["nodeName"]
+            taken.setdefault(node_name, set()).update(e["ip"] for e in pod.status.get("podIPs") or ())
     changes: list[Change] = []
     for name, pods in waiting.items():
         node = nodes[name]
         networks = [ip_network(c) for c in node.spec.get("podCIDRs") or ()]
         hosts = [str(a) for a in underlay_addresses(node)]
-        used = taken.get(name, set())
+        used = taken.setdefault(name if blocks is None else "", set())
         last = node.annotations.get(LAST_POD, "")
         for pod in pods:
             own = [] if pod.spec.get("hostNetwork") else networks
-            found = [
-                a for network in own if (a := _next_address(cluster.network_plugin, network, last, used))
+            parts = [
+                blocks.parts(name, net.version) if blocks is not None else iter([range_in(net)])
+                for net in own
             ]
+            found = [a for one in parts if (a := _next_address(one, last, used))]
             if pod.spec.get("hostNetwork"):
                 found = hosts
             elif len(found) < len(networks) or not found:
-                lack = f"failed to set up pod network: no address is left in the pod range of {name}"
+                where = "any block" if blocks is not None else f"the pod range of {name}"
+                lack = f"failed to set up pod network: no address is left in {where}"
                 changes += _without_sandbox(pod, name, lack)
                 continue
             if unfit := unfit_hostname(pod, PodSpec.of(pod.spec), cluster):
@@ -249,8 +284,10 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
                 "hostIPs": [{"ip": host} for host in hosts] or [{"ip": ""}],
             }
             changes.append(PutStatus(pod.key, status))
-        if last != node.annotations.get(LAST_POD, ""):
-            metadata = {**node.metadata, "annotations": {**node.annotations, LAST_POD: last}}
+        told = {LAST_POD: last, **({BLOCKS: blocks.taken(name)} if blocks is not None else {})}
+        if any(text != node.annotations.get(key, "") for key, text in told.items()):
+            noted = {key: text for key, text in told.items() if text}
+            metadata = {**node.metadata, "annotations": {**node.annotations, **noted}}
             changes.append(Put(node.replace(metadata=metadata)))
     return changes
 
@@ -261,8 +298,12 @@ def _waiting(pod: Object) -> Object | None:
     return pod if pod.spec.get("nodeName") and not pod.status.get("podIPs") and not over else None
 
 
-def _next_address(plugin: str, network: IPNetwork, last: str, used: set[str]) -> str | None:
-    for part, low, size in ranges_of(plugin, network):
+def _gives_blocks(cluster: Cluster) -> bool:
+    return has_blocks(cluster.network_plugin) and not cluster.chain
+
+
+def _next_address(parts: Iterable[tuple[IPNetwork, int, int]], last: str, used: set[str]) -> str | None:
+    for part, low, size in parts:
         given = ip_address(last) if last else None
         start = int(given) - int(part.network_address) + 1 - low if given is not None and given in part else 0
         for step in range(size):

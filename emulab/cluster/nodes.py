@@ -11,6 +11,7 @@ from emulab.cluster import allocation as at
 from emulab.cluster.freeaddresses import underlay_taken
 from emulab.kinds.core.capacity import capacity
 from emulab.kinds.emulab.clusterview import ZONE, Cluster, NodeSpec
+from emulab.kinds.emulab.podnetworks import blocks_of_node, has_blocks
 from emulab.kinds.registry import NODE, POD
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus
@@ -26,7 +27,9 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     there = {o.name: o for o in objects.kind(NODE)}
     new = [n.name for n in cluster.nodes if n.name not in there]
     changed: list[Change] = [
-        PutStatus(o.key, status) for n in cluster.nodes for o, status in _resized(n, there.get(n.name))
+        PutStatus(o.key, status)
+        for n in cluster.nodes
+        for o, status in _resized(n, there.get(n.name), cluster)
     ]
     changed += [Put(o) for n in cluster.nodes for o in _labelled(n, cluster, there.get(n.name))]
     if not new and len(there) == len(cluster.nodes):
@@ -34,14 +37,19 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     addresses = at.node_addresses(new, cluster, underlay_taken(objects, cluster))
     wanted = {n.name for n in cluster.nodes}
     # Those of nodes that go are free: their pods go with them.
-    taken = {ip_network(c) for n, o in there.items() if n in wanted for c in o.spec["podCIDRs"]}
+    kept = [o for n, o in there.items() if n in wanted]
+    taken = {ip_network(c) for o in kept for c in o.spec["podCIDRs"]}
+    if has_blocks(cluster.network_plugin):
+        taken.update(block for o in kept for block in blocks_of_node(cluster.network_plugin, o))
     changes: list[Change] = [*changed]
     for index, spec in enumerate(cluster.nodes):
         if spec.name not in there:
             labels = {**_own_labels(spec.name), REGION: "region-1", **_zone(spec, cluster), **spec.labels}
             ranges = at.pod_range(cluster, index, taken)
             taken.update(ranges)
-            node = _node_object(spec, labels, ranges, addresses[spec.name])
+            node = _node_object(
+                spec, labels, ranges, addresses[spec.name], _room_for_pods(cluster, ranges[0])
+            )
             changes += [Put(node), PutStatus(node.key, node.status)]
     gone = {name for name in there if name not in wanted}
     changes += [Delete(there[name].key) for name in gone]
@@ -63,11 +71,13 @@ def _own_labels(name: str) -> dict[str, str]:
     }
 
 
-def _resized(spec: NodeSpec, node: Object | None) -> Iterator[tuple[Object, Mapping[str, Any]]]:
+def _resized(
+    spec: NodeSpec, node: Object | None, cluster: Cluster
+) -> Iterator[tuple[Object, Mapping[str, Any]]]:
     """A node that is there, and its status, where the Cluster gives it more or less than it has."""
     if node is None:
         return
-    room = capacity(spec.capacity, _addresses(ip_network(node.spec["podCIDRs"][0])))
+    room = capacity(spec.capacity, _room_for_pods(cluster, ip_network(node.spec["podCIDRs"][0])))
     if node.status.get("capacity") != room:
         yield node, {**node.status, "allocatable": room, "capacity": room}
 
@@ -89,16 +99,23 @@ def _labelled(spec: NodeSpec, cluster: Cluster, node: Object | None) -> Iterator
         yield node.replace(metadata={**node.metadata, "labels": labels})
 
 
-def _addresses(pods: IPNetwork) -> int:
-    """How many Pods have one: all but the network's own, the node's and the last."""
+def _room_for_pods(cluster: Cluster, pods: IPNetwork) -> int:
+    """How many Pods can have an address: of blocks all that there are, of a range all but the network's own, the node's
+    and the last."""
+    if has_blocks(cluster.network_plugin):
+        return cluster.pod_cidrs[0].num_addresses
     return pods.num_addresses - 3
 
 
 def _node_object(
-    spec: NodeSpec, labels: dict[str, str], ranges: tuple[IPNetwork, ...], addresses: tuple[IPAddress, ...]
+    spec: NodeSpec,
+    labels: dict[str, str],
+    ranges: tuple[IPNetwork, ...],
+    addresses: tuple[IPAddress, ...],
+    most: int,
 ) -> Object:
     name, cidrs = spec.name, [str(r) for r in ranges]
-    room = capacity(spec.capacity, _addresses(ranges[0]))
+    room = capacity(spec.capacity, most)
     return Object(
         {
             "apiVersion": "v1",

@@ -19,7 +19,9 @@ from emulab.kinds.emulab.podnetworks import (
     around,
     carries,
     its_own_mode,
+    least_length,
     mode_of,
+    plugin_of,
 )
 from emulab.kinds.emulab.zonelinks import of_nodes, zone_links
 from emulab.kinds.images import DNS_ENGINES, ENGINES
@@ -62,8 +64,6 @@ SCHEDULERS = ("rr", "wrr", "lc", "wlc", "sh", "dh", "lblc", "sed", "nq")
 
 MAX_NODES = 2000
 """Every node has a route and, in an overlay, two more entries for each other one: four million of each then."""
-
-_NODE_PREFIX = {4: 24, 6: 64}  # of each node's share of podCIDR
 
 _SERVICE_PREFIX = {4: 27, 6: 123}  # the tenth address of serviceCIDR is that of kube-dns
 _LARGEST_UNDERLAY, _SMALLEST_UNDERLAY = 8, 24
@@ -230,8 +230,12 @@ def _nodes_fit(spec: dict[str, Any]) -> Problems:
     if 4 in (net.version for net in pods) and number > (room := underlay_of(IPV4, vpc).room_for_nodes):
         what = f"{vpc} has room for {room} nodes, not for {number}; network.underlay takes a larger one"
         return wrong(what, "nodes")
+    plugin = plugin_of(spec.get("network") or {})
     for pod in pods:
-        room = 1 << (_NODE_PREFIX[pod.version] - pod.prefixlen)
+        least = least_length(plugin, pod.version)
+        if pod.prefixlen > least:
+            return wrong(f"{pod} is too small: it must be a /{least} or larger", "podCIDR")
+        room = 1 << (least - pod.prefixlen)
         if number > room:
             return wrong(f"{pod} has room for {room} nodes, not for {number}", "podCIDR")
     return ()
@@ -297,7 +301,7 @@ _some_number = integer(1, MAX_NODES, "a number of nodes")
 cluster_spec = mapping(
     {
         "nodes": either(list, _node_list, _node_number),
-        "podCIDR": _cidrs_of(_NODE_PREFIX),
+        "podCIDR": _cidrs_of({4: 32, 6: 128}),
         "serviceCIDR": _cidrs_of(_SERVICE_PREFIX),
         "clusterDomain": dns_zone,
         "network": mapping(

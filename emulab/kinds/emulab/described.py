@@ -27,8 +27,9 @@ _CLUSTER = {
         ),
         "podCIDR": OwnField(
             "string",
-            "Network of the pods, of which each node has a /24, or a /64 of IPv6 (by default of fd00:244::/48); of two "
-            "families, one of each with a comma between. Can't be changed in a running lab",
+            "Network of the pods, of which each node has a /24, or a /64 of IPv6 (by default of fd00:244::/48), "
+            "with calico blocks, a /26 or a /122 at least; of two families, one of each with a comma between. "
+            "Can't be changed in a running lab",
             "10.244.0.0/16",
         ),
         "serviceCIDR": OwnField(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from itertools import islice
 from typing import Any
 
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.checks import Problems, wrong
+from emulab.model.objects import Object
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed"),
@@ -38,22 +38,45 @@ _BLOCKS: Mapping[str, Mapping[int, int]] = {"calico": {4: 26, 6: 122}}
 """Prefix lengths of the blocks in which a plug-in's nodes have addresses, by the version of these."""
 
 
+NODE_LENGTHS: Mapping[int, int] = {4: 24, 6: 64}
+"""Prefix lengths of a node's share of the pods' network, by the version of their addresses."""
+
+
+def has_blocks(plugin: str) -> bool:
+    """Whether nodes have addresses in blocks, of the whole of the pods' network, and not in one range of each."""
+    return plugin in _BLOCKS
+
+
+def least_length(plugin: str, version: int) -> int:
+    """The prefix length of the least that a node has of the pods' network."""
+    return _BLOCKS.get(plugin, NODE_LENGTHS)[version]
+
+
+def blocks_in(plugin: str, network: IPNetwork) -> Iterator[IPNetwork]:
+    """The blocks of a network, one after the other; one that is smaller than a block has none."""
+    length = _BLOCKS[plugin][network.version]
+    return network.subnets(new_prefix=length) if network.prefixlen <= length else iter(())
+
+
 def block_of(plugin: str, address: IPAddress) -> IPNetwork:
     """The block that an address is in."""
     return ip_network((address, _BLOCKS[plugin][address.version]), strict=False)
 
 
-def ranges_of(plugin: str, network: IPNetwork) -> Iterator[tuple[IPNetwork, int, int]]:
-    """Where a node gives its pods addresses, the first range first: each with the number of its first address for them,
-    and how many there are."""
-    lengths = _BLOCKS.get(plugin)
-    if lengths is None:  # without the network's own, the gateway's and the broadcast one
-        yield network, 2, min(network.num_addresses, _MOST) - 3
-        return
-    blocks: Iterator[IPNetwork] = network.subnets(new_prefix=lengths[network.version])
-    for number, block in enumerate(islice(blocks, _MOST >> 6)):
-        own = 0 if number else 1  # the first one of all is that of the node's end of the tunnel
-        yield block, own, block.num_addresses - own
+BLOCKS = "emulab.dev/pod-blocks"
+"""The annotation of a Node that has the blocks which it took beside its first ones."""
+
+
+def blocks_of_node(plugin: str, node: Object) -> list[IPNetwork]:
+    """The blocks that a node has: those of its first addresses, and those that it took, in this order."""
+    firsts = [block_of(plugin, ip_network(cidr).network_address) for cidr in node.spec.get("podCIDRs") or ()]
+    return [*firsts, *map(ip_network, filter(None, str(node.annotations.get(BLOCKS) or "").split(",")))]
+
+
+def range_in(network: IPNetwork) -> tuple[IPNetwork, int, int]:
+    """Where a node without blocks gives its pods addresses: the number of the first one in its range, and how many
+    there are, without the network's own, the gateway's and the broadcast one."""
+    return network, 2, min(network.num_addresses, _MOST) - 3
 
 
 def around(mode: str, version: int) -> int:

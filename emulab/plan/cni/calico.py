@@ -5,13 +5,14 @@
   proxy ARP answers for it (cni-plugin/pkg/dataplane/linux/dataplane_linux.go). In IPv6 the gateway is the link-local
   address of the node's end.
 * A node has addresses in blocks of 64. It takes another one when those that it has are full; each is a route on all
-  other nodes, and nothing at all on its own where no pod has the address (felix/dataplane/linux/route_mgr.go).
+  other nodes, and nothing at all on its own where no pod has the address (felix/dataplane/linux/route_mgr.go). An
+  address that a pod of another node has borrowed is a route of its own to there.
 * The first address of a node's first block is that of its end of the tunnel.
 * With `bgp` blocks are told by BGP, and packets go as they are: `calicobgp`.
 * What pods send to others than pods leaves with the node's address (natOutgoing; felix/rules/nat.go), and what the node
   itself sends into the tunnel by another address of its own with that of the tunnel.
 
-The real one takes blocks anywhere in the pods' network; here those of a node are of its `podCIDR`, so none is borrowed.
+Who has which block, and when pods have addresses of others' blocks, says `emulab.cluster.podblocks`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import block_of
-from emulab.kinds.registry import POD
+from emulab.kinds.emulab.podnetworks import block_of, blocks_of_node
+from emulab.kinds.registry import NODE, POD
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.model.objects import Object
@@ -85,7 +86,8 @@ def plan_blocks_in_vxlan(
 ) -> None:
     """The ways to other nodes' blocks: by their ends of the tunnel."""
     blocks = _blocks(source, nodes, family)
-    device, ways = VXLAN_DEVICES[family], _vxlan_ways(tuple(nodes), blocks, family)
+    borrowed = _borrowed(source, nodes, blocks, family)
+    device, ways = VXLAN_DEVICES[family], _vxlan_ways(tuple(nodes), blocks, borrowed, family)
     _plan_blocks(draft, nodes, blocks, device, ways, family)
 
 
@@ -101,29 +103,47 @@ def plan_blocks_in_ipip(
 ) -> None:
     """The ways to other nodes' blocks: by the nodes' own addresses, to which the device sends."""
     blocks = _blocks(source, nodes, family)
-    ways = _ipip_ways(tuple(nodes), blocks, family)
+    borrowed = _borrowed(source, nodes, blocks, family)
+    ways = _ipip_ways(tuple(nodes), blocks, borrowed, family)
     _plan_blocks(draft, nodes, blocks, IPIP_DEVICE, ways, family)
 
 
 _Blocks = tuple[tuple[IPNetwork, ...], ...]
 """Of each node, in the order of the nodes."""
+_Borrowed = tuple[tuple[str, IPAddress], ...]
+"""Nodes, each with an address of another one's block that a pod there has."""
 
 
 def _blocks(source: PlanSource, nodes: Sequence[Node], family: Family) -> _Blocks:
-    """The first block of each node, and those that its pods have addresses of."""
-    found = {node.name: {block_of(NAME, node.pod_range(family).network_address)} for node in nodes}
-    for name, networks in source.facts(POD, _blocks_of_pod).values():
-        if name in found:
-            found[name].update(n for n in networks if n.version == family.version)
-    return tuple(tuple(sorted(found[node.name])) for node in nodes)
+    """The blocks of each node, its first one first."""
+    known = {key.name: blocks for key, blocks in source.facts(NODE, _blocks_of_node).items()}
+    return tuple(tuple(b for b in known[node.name] if b.version == family.version) for node in nodes)
 
 
-def _blocks_of_pod(pod: Object) -> tuple[str, tuple[IPNetwork, ...]] | None:
-    """A Pod's node, and the blocks of its addresses."""
+def _blocks_of_node(node: Object) -> tuple[IPNetwork, ...]:
+    return tuple(blocks_of_node(NAME, node))
+
+
+def _borrowed(source: PlanSource, nodes: Sequence[Node], blocks: _Blocks, family: Family) -> _Borrowed:
+    """Whose pods have addresses of others' blocks."""
+    names = {node.name for node in nodes}
+    owners = {block: node.name for node, own in zip(nodes, blocks, strict=True) for block in own}
+    return tuple(
+        sorted(
+            (name, address)
+            for name, addresses in source.facts(POD, _addresses_of_pod).values()
+            for address, block in addresses
+            if name in names and family_of(address) is family and owners.get(block, name) != name
+        )
+    )
+
+
+def _addresses_of_pod(pod: Object) -> tuple[str, tuple[tuple[IPAddress, IPNetwork], ...]] | None:
+    """A Pod's node, and its addresses with their blocks."""
     if pod.spec.get("hostNetwork") or not pod.spec.get("nodeName"):
         return None
     addresses = [ip_address(e["ip"]) for e in pod.status.get("podIPs") or ()]
-    return (pod.spec["nodeName"], tuple(block_of(NAME, a) for a in addresses)) if addresses else None
+    return (pod.spec["nodeName"], tuple((a, block_of(NAME, a)) for a in addresses)) if addresses else None
 
 
 def plan_bgp(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
@@ -145,24 +165,34 @@ def plan_blocks_by_bgp(
 
 
 @lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
-def _vxlan_ways(nodes: tuple[Node, ...], blocks: _Blocks, family: Family) -> Mapping[str, Way]:
-    device, found = VXLAN_DEVICES[family], dict[str, Way]()
+def _vxlan_ways(
+    nodes: tuple[Node, ...], blocks: _Blocks, borrowed: _Borrowed, family: Family
+) -> Mapping[str, Way]:
+    device, found, ends = VXLAN_DEVICES[family], dict[str, Way](), dict[str, tuple[IPAddress, IPAddress]]()
     for node, (first, *others) in zip(nodes, blocks, strict=True):
         end, address = node.pod_range(family).network_address, node.address(family)
         found[node.name] = Way(first, address, mac(node.name, device))
         for block in others:
             found[f"{node.name} {block}"] = Way(block, address, via=end, owner=node.name)
+        ends[node.name] = address, end
+    for name, borrower in borrowed:
+        address, end = ends[name]
+        found[f"{name} {borrower}"] = Way(family.host(borrower), address, via=end, owner=name)
     return found
 
 
 @lru_cache(maxsize=4)
-def _ipip_ways(nodes: tuple[Node, ...], blocks: _Blocks, family: Family) -> Mapping[str, Way]:
-    found = dict[str, Way]()
+def _ipip_ways(
+    nodes: tuple[Node, ...], blocks: _Blocks, borrowed: _Borrowed, family: Family
+) -> Mapping[str, Way]:
+    found, ends = dict[str, Way](), {node.name: node.address(family) for node in nodes}
     for node, (first, *others) in zip(nodes, blocks, strict=True):
         address = node.address(family)
         found[node.name] = Way(first, address, via=address)
         for block in others:
             found[f"{node.name} {block}"] = Way(block, address, via=address, owner=node.name)
+    for name, borrower in borrowed:
+        found[f"{name} {borrower}"] = Way(family.host(borrower), ends[name], via=ends[name], owner=name)
     return found
 
 

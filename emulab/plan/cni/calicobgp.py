@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress, IPNetwork
@@ -64,12 +63,12 @@ def _serve(draft: Draft, place: str, config: BgpConfig) -> None:
     draft.servers[name] = PlannedServer(name, KIND, place, config, {})
 
 
-def _router_id(name: str, addresses: Sequence[IPAddress]) -> str:
+def _router_id(name: str, addresses: Sequence[IPAddress]) -> int:
     """An address of IPv4; of a speaker that has none a number that follows from its name (CALICO_ROUTER_ID=hash)."""
     own = first(addresses, IPV4)
     if own is not None:
-        return str(own)
-    return str(IPv4Address(hashlib.sha1(name.encode(), usedforsecurity=False).digest()[:4]))
+        return int(own)
+    return int.from_bytes(hashlib.sha1(name.encode(), usedforsecurity=False).digest()[:4])
 
 
 @lru_cache(maxsize=2)  # a plan like the one before has the very same peers, so that they are soon compared

@@ -20,7 +20,7 @@ class BgpPeer:
 class BgpConfig(Configuration):
     """One speaker. Whoever calls from `callers` has a session with it, too."""
 
-    router_id: str = ""
+    router_id: int = 0  # of 32 bits; it is written as an address of IPv4, and needn't be one
     number: int = 64512  # of the autonomous system, which all are of
     own: tuple[str, ...] = ()  # its addresses, one of each family
     peers: tuple[BgpPeer, ...] = ()

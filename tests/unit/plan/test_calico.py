@@ -5,13 +5,18 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from lab_objects import obj
 from worlds import items, world
 
-from emulab.kinds.emulab.podnetworks import block_of, ranges_of
+from emulab.cluster.podblocks import PodBlocks
+from emulab.kinds.emulab.podnetworks import BLOCKS as TAKEN
+from emulab.kinds.emulab.podnetworks import block_of, range_in
+from emulab.model.objects import Object
 from emulab.plan.cni.calico import link_name
 from emulab.plan.difference import difference
 from emulab.plan.links import Address, Route
 from emulab.plan.state import Mesh, World
+from emulab.servers.bgp.config import BgpConfig
 
 BLOCKS = ["10.244.1.0/26", "10.244.1.64/26"]
 
@@ -61,13 +66,63 @@ def test_one_block_more_leaves_the_ways_that_there_are() -> None:
     assert not [i for i in (*change.make_room, *change.remove) if isinstance(i, Route)]
 
 
-def test_blocks_and_what_they_give() -> None:
-    (first, low, size), (other, *_) = list(ranges_of("calico", ip_network("10.244.1.0/24")))[:2]
-    assert (str(first), low, size, str(other)) == ("10.244.1.0/26", 1, 63, "10.244.1.64/26")
-    six = next(ranges_of("calico", ip_network("fd00:244:0:1::/64")))
-    assert str(six[0]) == "fd00:244:0:1::/122"
-    assert str(block_of("calico", six[0][63])) == "fd00:244:0:1::/122"
-    assert list(ranges_of("flannel", ip_network("10.244.1.0/24"))) == [(ip_network("10.244.1.0/24"), 2, 253)]
+SMALL = """
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {name: c}
+spec:
+  podCIDR: 10.244.0.0/25,fd00:244::/121
+  serviceCIDR: 10.96.0.0/16,fd00:96::/112
+  network: {plugin: calico, mode: MODE}
+  ingress: {replicas: 0}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 65
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {nodeName: node1, containers: [{name: c, image: web}]}
+"""
+
+
+def test_where_no_block_is_left_addresses_are_borrowed() -> None:
+    """A pool of two blocks for two nodes: 63 pods have addresses of the first one, of which one is the tunnel's."""
+    net = world(SMALL.replace("MODE", "vxlan")).network
+    for device, block, mine in (
+        ("vxlan.calico", "10.244.0.64/26", ["10.244.0.66/32", "10.244.0.67/32", "10.244.0.68/32"]),
+        ("vxlan-v6.calico", "fd00:244::40/122", ["fd00:244::42/128", "fd00:244::43/128", "fd00:244::44/128"]),
+    ):
+        from_second = [r for r in items(net, Route, "node2") if r.link == device]
+        first = block_of("calico", ip_network(block).network_address - 64)
+        assert {str(r.destination) for r in from_second} == {str(first), *mine}
+        assert {str(r.gateway) for r in from_second} == {str(first.network_address)}
+        assert [str(r.destination) for r in items(net, Route, "node1") if r.link == device] == [block]
+
+
+def test_who_borrows_tells_it() -> None:
+    config = world(SMALL.replace("MODE", "bgp")).servers["node1/bgp"].config
+    assert isinstance(config, BgpConfig)
+    assert config.blocks == ("10.244.0.0/26", "fd00:244::/122")
+    assert config.pools == ("10.244.0.0/25", "fd00:244::/121"), "single addresses of which are told, too"
+
+
+def test_blocks_are_taken_in_turn() -> None:
+    def node(name: str, cidr: str, taken: str = "") -> Object:
+        return obj("Node", name, spec={"podCIDRs": [cidr]}, metadata={"annotations": {TAKEN: taken}})
+
+    nodes = {"a": node("a", "10.244.0.0/26"), "b": node("b", "10.244.0.64/26", "10.244.0.192/26")}
+    blocks = PodBlocks("calico", [ip_network("10.244.0.0/24")], nodes)
+    assert [(str(net), low, size) for net, low, size in blocks.parts("a", 4)] == [
+        ("10.244.0.0/26", 1, 63),
+        ("10.244.0.128/26", 0, 64),
+        ("10.244.0.64/26", 1, 63),
+        ("10.244.0.192/26", 0, 64),
+    ]
+    assert (blocks.taken("a"), blocks.taken("b")) == ("10.244.0.128/26", "10.244.0.192/26")
+    assert range_in(ip_network("10.244.1.0/24")) == (ip_network("10.244.1.0/24"), 2, 253)
 
 
 def test_links_have_calicos_names() -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from itertools import permutations
 
 import pytest
-from familyworlds import EVERY, POD_NETWORKS, built
+from familyworlds import EVERY, POD_NETWORKS, built, learned
 from worlds import Walker, items, raw_service, raw_slice
 
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
@@ -130,7 +130,7 @@ def test_a_world_of_both_has_what_each_has_alone(
 @pytest.mark.parametrize("network", POD_NETWORKS)
 @pytest.mark.parametrize("families", [(IPV6,), (IPV4, IPV6)], ids=["6", "4-6"])
 def test_everybody_finds_the_way_in_every_family(network: str, families: tuple[Family, ...]) -> None:
-    world = built(families, network=network)[1]
+    world = learned(built(families, network=network)[1])
     walker = Walker(world.network)
     pods = [
         p for p in world.places.values() if p.kind == "pod" and p.namespace not in ("node1", "node2", "node3")

@@ -6,6 +6,7 @@ import re
 from itertools import permutations
 
 import pytest
+from familyworlds import learned
 from worlds import Walker, addresses, items, links, world
 
 from emulab.errors import ManifestError
@@ -66,7 +67,7 @@ spec: {{nodes: {nodes}, network: {{plugin: {plugin}, mode: {mode}, mtu: 1400}}}}
 @pytest.fixture(scope="module", params=EVERY, ids="-".join)
 def built(request: pytest.FixtureRequest) -> World:
     plugin, mode = request.param
-    return world(cluster(mode, plugin=plugin), PODS)
+    return learned(world(cluster(mode, plugin=plugin), PODS))
 
 
 def test_everybody_on_the_underlay_reaches_everybody(built: World) -> None:
@@ -168,7 +169,7 @@ def test_no_address_is_given_twice(built: World) -> None:
     assert len(found) == len({address for _, address in found})
 
 
-MTUS = {"vxlan": 1350, "routed": 1400, "ipip": 1380}
+MTUS = {"vxlan": 1350, "routed": 1400, "ipip": 1380, "bgp": 1400}
 
 
 @pytest.mark.parametrize(("plugin", "mode"), EVERY)

@@ -8,7 +8,7 @@ two to five.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
 
@@ -26,7 +26,7 @@ def bird_conf(config: BgpConfig) -> str:
     """The text of bird.conf."""
     versions = [ip_address(address).version for address in config.own]
     of_node = not config.callers
-    lines = ["log stderr all;", f"router id {config.router_id};", ""]
+    lines = ["log stderr all;", f"router id {IPv4Address(config.router_id)};", ""]
     lines += ["protocol device {", "  scan time 2;", "}", ""]
     channels = [f"  {_CHANNELS[version]};" for version in versions]
     lines += ["protocol direct {", *([f"  {_NOT_DIRECT}"] if of_node else []), *channels, "}", ""]
