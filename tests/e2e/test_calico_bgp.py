@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.plan.cni.calicobgp import MESH
 
 from .proxyworld import pod
 from .tools import eventually, output
@@ -137,6 +138,19 @@ async def test_a_node_comes_and_goes(lab: Lab) -> None:
     await lab.apply(cluster(nodes=2))
     assert await routes(lab, "node1") == before
     assert await bird(lab, "node1") == speaker and await reaches(lab)
+
+
+async def test_of_many_nodes_the_router_reflects(lab: Lab) -> None:
+    before = await routes(lab, "node1")
+    await lab.apply(cluster(nodes=MESH + 1))
+    assert await sessions(lab, "node1") == {
+        "Global_10_0_0_1": "Established",
+        "Global_fd00_10__1": "Established",
+    }
+    there = await routes(lab, "node1")
+    assert len(there) == 2 * (MESH + 1) and {*before} <= {*there}
+    await lab.apply(cluster())
+    assert await routes(lab, "node1") == before and await reaches(lab)
 
 
 async def test_another_mode_and_back(lab: Lab) -> None:

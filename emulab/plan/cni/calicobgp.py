@@ -1,8 +1,8 @@
 """Calico without an overlay: nodes tell each other their blocks by BGP, as BIRD in calico-node does. Pure.
 
 * All are of one autonomous system, 64512, and each node has a session with each other one (Calico's default, the full
-  mesh), of which the node of the lower address opens it. Beyond a hundred nodes, as Calico's documentation advises,
-  there is no mesh: the router reflects what nodes tell it.
+  mesh), of which the node of the higher address opens it. Where there are many nodes, as Calico's documentation
+  advises, there is no mesh: the router reflects what nodes tell it.
 * The router, as the top of a rack does, has a session with every node (a global BGPPeer), so that it knows the way to
   pods as well.
 * Nothing of a node's routes to others is planned: it is BIRD that makes them (`emulab.servers.engines.bird`).
@@ -26,14 +26,16 @@ BGP = "/bgp"
 """Behind a place: the server that speaks BGP there."""
 KIND = "bgp-by-bird"
 ROUTER = "router"
-_MESH = 100  # nodes that have a session each with each other
+MESH = 16
+"""Nodes that have a session each with each other. Calico's documentation says a hundred; but who talks to all others
+has each as a neighbour, and the kernel has room for a thousand of these on the whole machine (gc_thresh3)."""
 
 
 def plan_speakers(
     draft: Draft, nodes: Sequence[Node], blocks: Mapping[str, Sequence[IPNetwork]], cluster: Cluster
 ) -> None:
     """A speaker on every node, which has these blocks, and one on the router."""
-    reflected = len(nodes) > _MESH
+    reflected = len(nodes) > MESH
     routers = tuple(u.router_vpc for u in cluster.underlays)
     peers = _peers(tuple(nodes), routers, cluster.families)
     pools = tuple(str(pool) for family in cluster.families for pool in cluster.pods_of(family))
@@ -76,7 +78,7 @@ def _peers(
     nodes: tuple[Node, ...], routers: tuple[IPAddress, ...], families: Families
 ) -> Mapping[str, tuple[BgpPeer, ...]]:
     """The sessions of each node."""
-    reflected = len(nodes) > _MESH
+    reflected = len(nodes) > MESH
     least = len(nodes) - 1 if reflected else 0
     upwards = tuple(_peer("Global", str(router), least=least) for router in routers)
     if reflected:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import pytest
 from worlds import items, world
 
+from emulab.plan.cni.calicobgp import MESH
 from emulab.plan.links import Route
 from emulab.plan.state import World
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
@@ -57,9 +58,9 @@ def test_nodes_are_a_mesh_and_know_the_router() -> None:
     assert not [key for key in there.network.rulesets if key[1].startswith("mesh")]
 
 
-def test_beyond_a_hundred_nodes_the_router_reflects() -> None:
-    there = built(nodes=101)
-    assert told(there, "node7").peers == (BgpPeer("Global_10_0_0_1", "10.0.0.1", least=100),)
+def test_of_many_nodes_the_router_reflects() -> None:
+    there = built(nodes=MESH + 1)
+    assert told(there, "node7").peers == (BgpPeer("Global_10_0_0_1", "10.0.0.1", least=MESH),)
     assert told(there, "router").reflects
 
 

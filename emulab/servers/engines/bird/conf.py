@@ -113,6 +113,6 @@ def _of_router(config: BgpConfig) -> Iterator[str]:
         yield f"  neighbor range {network} as {config.number};"
         yield f'  dynamic name "node_{channel}_";'
         yield from ("  multihop;", "  graceful restart;", *(["  rr client;"] if config.reflects else []))
-        exported = "all" if config.reflects else "none"
+        exported = "where source = RTS_BGP" if config.reflects else "none"
         yield f"  {channel} {{ gateway recursive; add paths on; import all; export {exported}; }};"
         yield from ("}", "")

@@ -18,8 +18,9 @@ from emulab.servers.configuration import from_json
 from emulab.servers.engines.bird.conf import CONF, FOLDER, SOCKET, bird_conf
 from emulab.servers.engines.bird.control import BgpSession, sessions, told
 
-_PATIENCE = 5.0
-"""Seconds for sessions that are new. Whoever doesn't answer by then, a node that is lost say, is waited for no more."""
+_PATIENCE, _FOR_EACH = 5.0, 0.05
+"""Seconds for sessions that are new, and for each route that they have to tell. Whoever doesn't answer by then, a node
+that is lost say, is waited for no more."""
 _AGAIN = 0.03, 0.3  # seconds between two looks, at first and at most
 _BEGINNING = 10.0  # seconds that BIRD may take until it answers
 _ESTABLISHED = "Established"
@@ -107,11 +108,12 @@ class BirdSpeaker:
     async def _until_up(self, new: Mapping[str, BgpPeer]) -> None:
         """Returns when these sessions are up and have told what they have to, or their time is over."""
         loop = asyncio.get_running_loop()
-        end, pause = loop.time() + _PATIENCE, _AGAIN[0]
+        patience = _PATIENCE + _FOR_EACH * sum(peer.least for peer in new.values())
+        end, pause = loop.time() + patience, _AGAIN[0]
         while missing := await self._missing(new):
             if loop.time() > end:
                 names = ", ".join(f"{peer.address} ({peer.name})" for peer in missing)
-                self._emit({"event": "error", "error": f"no BGP session with {names} after {_PATIENCE:g} s"})
+                self._emit({"event": "error", "error": f"no BGP session with {names} after {patience:g} s"})
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _AGAIN[1])
