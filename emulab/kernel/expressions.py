@@ -10,7 +10,9 @@ from emulab.errors import KernelError, UserError
 _LIBRARY = "libpcap.so.0.8"  # Debian's name of it, whatever the version
 _ETHERNET, _BARE = 1, 12  # DLT_EN10MB, and DLT_RAW: links without a header of their own
 _LOAD_FIRST, _IF_EQUAL, _SKIP = 0x30, 0x15, 0x05  # linux/bpf_common.h
-_PLAIN_IPV4 = 0x45  # how a packet begins there; as a MAC address it would be a group's, which nobody has
+_PLAIN = 0x45, 0x60
+"""How packets of IPv4 and IPv6 begin there; as MAC addresses they would be a group's and a maker's of network cards,
+which nobody has in a lab."""
 _NO_NETMASK = 0xFFFFFFFF
 _INSTRUCTION = struct.Struct("=HBBI")
 
@@ -23,7 +25,7 @@ class _Program(ctypes.Structure):
 
 def compiled(expression: str, snap: int) -> bytes:
     """A program that keeps `snap` bytes of the frames that an expression names, and nothing of others; also of packets
-    of IPv4 on links that have no frames (tunl0), unless the expression speaks of frames.
+    on links that have no frames (tunl0), unless the expression speaks of frames.
 
     Raises UserError for what is no expression, KernelError where there is no libpcap.
     """
@@ -32,9 +34,11 @@ def compiled(expression: str, snap: int) -> bytes:
         bare = _compiled(expression, snap, _BARE)
     except UserError:
         return framed
+    first, second = _PLAIN
     which = [
         (_LOAD_FIRST, 0, 0, 0),
-        (_IF_EQUAL, 1, 0, _PLAIN_IPV4),
+        (_IF_EQUAL, 2, 0, first),
+        (_IF_EQUAL, 1, 0, second),
         (_SKIP, 0, 0, len(bare) // _INSTRUCTION.size),
     ]
     return b"".join([*(_INSTRUCTION.pack(*one) for one in which), bare, framed])

@@ -23,12 +23,23 @@ from emulab.kernel.links.mesh import Meshes
 from emulab.kernel.netlink.messages import Message
 from emulab.kernel.netlink.requests import send_batch
 from emulab.kernel.netns import Handle
-from emulab.kernel.rules import conntrack, iptables, tables
+from emulab.kernel.rules import conntrack, iptables, tables, wireguard
 from emulab.kernel.rules.ipvs import IpvsTable
 from emulab.kernel.rules.nft import Nft
 from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
 from emulab.plan.links import Item, rank
-from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, Tuning, UdpBackends
+from emulab.plan.state import (
+    Iptables,
+    Ipvs,
+    Mesh,
+    Namespace,
+    Network,
+    Rules,
+    Ruleset,
+    Tuning,
+    UdpBackends,
+    WireguardPeers,
+)
 
 _NOT_THERE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH})
 """What the kernel says of an item that is gone already: with its link, or by somebody's own hand."""
@@ -141,14 +152,14 @@ class KernelNetwork:
         self._rulesets = {k: r for k, r in self._rulesets.items() if k[0] in self._namespaces}
 
     def _lost(self, dead: set[tuple[str, str]]) -> list[RulesChange]:
-        """The meshes on links that are made anew, and the settings of such links."""
+        """What links that are made anew have: meshes, peers and settings."""
         if not dead:
             return []
         again = {(namespace, link) for namespace, link in dead if link in self._indexes(namespace)}
         return [
             (key, None, rules)
             for key, rules in self._rulesets.items()
-            if (isinstance(rules, Mesh) and (key[0], rules.link) in again)
+            if (isinstance(rules, Mesh | WireguardPeers) and (key[0], rules.link) in again)
             or (isinstance(rules, Tuning) and any((key[0], link) in again for link in rules.links()))
         ]
 
@@ -232,6 +243,8 @@ class KernelNetwork:
                     self.ipvs(key[0]).write(_ipvs(after))
                 case Mesh():
                     meshes.write(key[0], _mesh(before), _mesh(after))
+                case WireguardPeers():
+                    wireguard.write(self.handles[key[0]], _peers(before), _peers(after))
                 case UdpBackends() as backends:
                     if isinstance(before, UdpBackends) and after is not None:
                         fd = self.handles[key[0]].fd
@@ -295,6 +308,11 @@ def _iptables(rules: Rules | None) -> Iptables | None:
 
 def _mesh(rules: Rules | None) -> Mesh | None:
     assert rules is None or isinstance(rules, Mesh), rules
+    return rules
+
+
+def _peers(rules: Rules | None) -> WireguardPeers | None:
+    assert rules is None or isinstance(rules, WireguardPeers), rules
     return rules
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.network import KernelNetwork
-from emulab.plan.links import Ipip
+from emulab.plan.links import Ipip, Wireguard
 from emulab.plan.state import Namespace, Network
 
 
@@ -29,6 +29,16 @@ def _ipip() -> None:
         network.close()
 
 
+def _wireguard() -> None:
+    network = KernelNetwork()
+    try:
+        network.apply(Network({"a": Namespace("a")}, frozenset({Wireguard("a", "wg", 1420)})))
+    except KernelError:
+        raise EmulabError("the kernel has no WireGuard") from None
+    finally:
+        network.close()
+
+
 NEEDS = {
     need.name: need
     for need in (
@@ -37,6 +47,12 @@ NEEDS = {
             "network mode ipip",
             "modprobe ipip, or use a kernel with CONFIG_NET_IPIP (Debian: linux-image-amd64)",
             _ipip,
+        ),
+        NetworkNeed(
+            "wireguard",
+            "network mode wireguard",
+            "modprobe wireguard, or use a kernel with CONFIG_WIREGUARD (Debian: linux-image-amd64)",
+            _wireguard,
         ),
     )
 }

@@ -21,6 +21,7 @@ from emulab.plan.state import (
     Ruleset,
     Tuning,
     UdpBackends,
+    WireguardPeers,
     World,
 )
 from emulab.plan.sysctls import Sysctls, host
@@ -63,6 +64,8 @@ def rules_key(rules: Rules, family: Family) -> str:
             return "udp-backends"
         case Mesh():
             return f"mesh-{family.nft}"
+        case WireguardPeers():
+            return f"wireguard-{family.nft}"
         case Tuning():
             return "conntrack"
 

@@ -14,7 +14,18 @@ from typing import Any
 from emulab.model.addresses import socket_name
 from emulab.plan.links import Item, rank
 from emulab.plan.mesh import expanded
-from emulab.plan.state import Iptables, Ipvs, Mesh, PlannedServer, Rules, Ruleset, Tuning, UdpBackends, World
+from emulab.plan.state import (
+    Iptables,
+    Ipvs,
+    Mesh,
+    PlannedServer,
+    Rules,
+    Ruleset,
+    Tuning,
+    UdpBackends,
+    WireguardPeers,
+    World,
+)
 from emulab.servers.configuration import to_json
 
 
@@ -129,6 +140,14 @@ def rules_lines(rules: Rules) -> list[str]:
             return _udp_lines(rules)
         case Mesh():
             return [f"mesh on {rules.link}, {len(rules.ways)} nodes"]
+        case WireguardPeers():
+            return [
+                f"wireguard {rules.link} port {rules.port}",
+                *(
+                    f"  peer {peer.public_key} endpoint {peer.address} allowed-ips {peer.network}"
+                    for _, peer in rules.to_others()
+                ),
+            ]
         case Tuning():
             return [f"sysctl {key} = {value}" for key, value in rules.sysctls]
 

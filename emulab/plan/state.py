@@ -136,7 +136,31 @@ class Tuning:
                 yield words[3]
 
 
-Rules = Ruleset | Iptables | Ipvs | UdpBackends | Mesh | Tuning
+@dataclass(frozen=True, slots=True)
+class WireguardPeer:
+    """A node as the others' WireGuard knows it: its public key, in base64, its address, and its pods."""
+
+    public_key: str
+    address: IPAddress
+    network: IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardPeers:
+    """What a node's WireGuard device is told. `peers` are by node and the same for all, as those of a `Mesh`."""
+
+    node: str
+    link: str
+    port: int
+    private_key: str
+    peers: Mapping[str, WireguardPeer]
+
+    def to_others(self) -> Iterator[tuple[str, WireguardPeer]]:
+        """The peers that the node has."""
+        return ((name, peer) for name, peer in self.peers.items() if name != self.node)
+
+
+Rules = Ruleset | Iptables | Ipvs | UdpBackends | Mesh | WireguardPeers | Tuning
 """What is large and changes in part, so that it is one value and not an item each."""
 
 
@@ -145,7 +169,7 @@ class Network:
     """The wanted state of the kernel.
 
     `rulesets` are keyed by namespace and what they are there: a table of nftables (`ip kube-proxy`), `iptables`,
-    `ip6tables`, `ipvs`, `udp-backends`, `conntrack`, or `mesh-ip` and `mesh-ip6`.
+    `ip6tables`, `ipvs`, `udp-backends`, `conntrack`, `mesh-ip` and `mesh-ip6`, or `wireguard-ip` and `wireguard-ip6`.
     """
 
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

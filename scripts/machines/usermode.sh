@@ -2,7 +2,7 @@
 # scripts/test-vm, which says what each function is for.
 #
 # Debian's build has IPVS, dummy devices, netem and cgroups, but its nftables knows bridges alone. So those modules are
-# compiled from the source of the very same kernel, in some 80 s of a processor, once.
+# compiled from the source of the very same kernel, and WireGuard, in some 110 s of a processor, once.
 
 # Modules that differ when nftables knows IP: itself, what it has for IP, and the NAT that exports more then; and what it
 # looks at in bridges and copies from one link to another.
@@ -13,7 +13,10 @@ MODULES="
     ipv6/netfilter/nft_fib_ipv6 ipv6/netfilter/nft_reject_ipv6
     bridge/netfilter/nft_meta_bridge bridge/netfilter/nft_reject_bridge
     netfilter/nf_dup_netdev netfilter/nft_dup_netdev netfilter/nft_fwd_netdev"
-OPTIONS="NF_TABLES_INET=y NF_TABLES_IPV4=y NF_TABLES_IPV6=y NF_TABLES_ARP=y NF_TABLES_NETDEV=y
+# WireGuard, which Debian's build has not, and what it has of libraries.
+MORE="drivers/net/wireguard/wireguard lib/crypto/libchacha20poly1305 lib/crypto/libcurve25519
+    lib/crypto/libcurve25519-generic"
+OPTIONS="WIREGUARD=m NF_TABLES_INET=y NF_TABLES_IPV4=y NF_TABLES_IPV6=y NF_TABLES_ARP=y NF_TABLES_NETDEV=y
     NFT_NAT=m NFT_FIB_IPV4=m NFT_FIB_IPV6=m NFT_FIB_INET=m NFT_REJECT_IPV4=m
     NFT_BRIDGE_META=m NFT_BRIDGE_REJECT=m NFT_DUP_NETDEV=m NFT_FWD_NETDEV=m"
 
@@ -24,7 +27,7 @@ can_run() { [ "$(uname -m)" = x86_64 ] && [ "$(id -u)" = 0 ]; }
 newest() {
     version=$(field user-mode-linux Version)
     source=$(field user-mode-linux Built-Using | sed -n 's/.*linux (= \([^)]*\)).*/\1/p')
-    [ -z "$version" ] || [ -z "$source" ] || name=user-mode-linux_${version}_$source
+    [ -z "$version" ] || [ -z "$source" ] || name=user-mode-linux_${version}_${source}_wireguard # what is compiled is part of it
 }
 
 download() {
@@ -39,9 +42,11 @@ unpack() {
     mv "$KERNELS"/new/files/usr/lib/uml/modules "$KERNELS/new/lib/modules"
     release=$(basename "$KERNELS"/new/lib/modules/*)
     dpkg-deb --fsys-tarfile "$KERNELS"/new/linux-source-*.deb | tar -x -C "$KERNELS/new/files"
-    # Half of the source is drivers, of which the build reads what there could be.
+    # Half of the source is drivers, of which the build reads what there could be, and compiles WireGuard.
     xz -dc "$KERNELS"/new/files/usr/src/linux-source-*.tar.xz | tar -x -C "$KERNELS/new/source" --strip-components 1 \
-        --exclude='*/drivers/*.[chS]' --exclude='*/sound/*.[chS]' --exclude='*/fs/*.[chS]' --exclude='*.dts*' \
+        --exclude='*/drivers/[!n]*.[chS]' --exclude='*/drivers/n[!e]*.[chS]' --exclude='*/drivers/ne[!t]*.[chS]' \
+        --exclude='*/drivers/net/[!w]*.[chS]' --exclude='*/drivers/net/w[!i]*.[chS]' --exclude='*/drivers/net/wirele*.[chS]' \
+        --exclude='*/sound/*.[chS]' --exclude='*/fs/*.[chS]' --exclude='*.dts*' \
         --exclude='*/Documentation/*/*' --exclude='*/tools/testing/*' --exclude='*/tools/perf/*'
     build >"$KERNELS/build.log" 2>&1 || die "modules of user-mode Linux could not be built; see $KERNELS/build.log"
     depmod -b "$KERNELS/new" "$release"
@@ -53,11 +58,13 @@ unpack() {
 build() {
     zcat "$KERNELS"/new/files/usr/share/doc/user-mode-linux/config.gz >"$KERNELS/new/source/.config"
     for option in $OPTIONS; do echo "CONFIG_$option" >>"$KERNELS/new/source/.config"; done
-    targets=$(for module in $MODULES; do echo "net/$module.ko"; done)
+    modules="$(for module in $MODULES; do echo "net/$module"; done) $MORE"
+    targets=$(for module in $modules; do echo "$module.ko"; done)
     # shellcheck disable=SC2086 # a list of words
     um olddefconfig && um modules_prepare && um $targets || return 1
-    for module in $MODULES; do
-        cp "$KERNELS/new/source/net/$module.ko" "$KERNELS/new/lib/modules/$release/kernel/net/$module.ko" || return 1
+    for module in $modules; do
+        mkdir -p "$KERNELS/new/lib/modules/$release/kernel/$(dirname "$module")"
+        cp "$KERNELS/new/source/$module.ko" "$KERNELS/new/lib/modules/$release/kernel/$module.ko" || return 1
     done
 }
 

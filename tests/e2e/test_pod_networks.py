@@ -109,6 +109,17 @@ KNOWN["calico-ipip"] = KNOWN["calico-vxlan"]._replace(
     hops=("node2 {far}", "node2 tunl0", "node2 eth0", "node1 eth0", "node1 tunl0", "node1 {web}"),
     itself="10.244.1.0",  # of the first link that has an address: tunl0 was there before eth0
 )
+KNOWN["flannel-wireguard"] = Known(
+    "[IPv4, IPv6]",
+    1420,
+    r"veth[0-9a-f]{11}",
+    ("10.244.1.2 dev {web} scope link", "10.244.0.0/16 dev flannel-wg scope link"),
+    ("fd00:244:0:1::2 dev {web}", "fd00:244::/48 dev flannel-wg-v6"),
+    ("default via 169.254.1.1 dev eth0 onlink",),
+    ("node2 {far}", "node2 flannel-wg", "node1 flannel-wg", "node1 {web}"),
+    NODE1,
+    "10.244.2.0",
+)
 KNOWN["calico-bgp"] = KNOWN["calico-vxlan"]._replace(
     mtu=1500,
     routes=(
@@ -126,7 +137,7 @@ KNOWN["calico-bgp"] = KNOWN["calico-vxlan"]._replace(
 )
 """By plug-in and mode; flannel's are those of all other tests."""
 
-NEEDING = {"calico-ipip"}
+NEEDING = {"calico-ipip", "flannel-wireguard"}
 """Those that need more than this machine's kernel may have."""
 PARAMETERS = [pytest.param(name, marks=[pytest.mark.vm] if name in NEEDING else []) for name in KNOWN]
 

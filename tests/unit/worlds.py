@@ -9,9 +9,20 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.sources import Source
-from emulab.plan.links import Address, Bridge, ForwardingEntry, Ipip, Item, Neighbour, Route, Veth, Vxlan
+from emulab.plan.links import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Ipip,
+    Item,
+    Neighbour,
+    Route,
+    Veth,
+    Vxlan,
+    Wireguard,
+)
 from emulab.plan.mesh import expanded
-from emulab.plan.state import Network, World
+from emulab.plan.state import Network, WireguardPeers, World
 
 T = TypeVar("T", bound=Item)
 
@@ -34,7 +45,7 @@ def links(network: Network, namespace: str) -> set[str]:
     found = {
         i.name
         for i in network.items
-        if i.namespace == namespace and isinstance(i, Bridge | Ipip | Veth | Vxlan)
+        if i.namespace == namespace and isinstance(i, Bridge | Ipip | Veth | Vxlan | Wireguard)
     }
     return found | {i.peer for i in items(network, Veth) if i.peer_namespace == namespace}
 
@@ -111,6 +122,15 @@ class Walker:
         return found[0]
 
     def _tunnel(self, namespace: str, link: str, hop: Any) -> str:
+        if any((i.namespace, i.name) == (namespace, link) for i in items(self._network, Wireguard)):
+            peers = (
+                peer
+                for (owner, _), rules in self._network.rulesets.items()
+                if owner == namespace and isinstance(rules, WireguardPeers) and rules.link == link
+                for _, peer in rules.to_others()
+            )
+            (peer,) = (one for one in peers if hop in one.network)
+            return self.walk(namespace, str(peer.address))[-1]
         if any((i.namespace, i.name) == (namespace, link) for i in items(self._network, Ipip)):
             return self.walk(namespace, str(hop))[-1]  # the next hop is the node
         (mac,) = [

@@ -23,6 +23,7 @@ from emulab.kernel.links import (
     shaper,
     veth,
     vxlan,
+    wireguard,
 )
 from emulab.kernel.links.encoding import Encoding, Handles
 from emulab.kernel.netlink.messages import Message
@@ -47,6 +48,7 @@ from emulab.plan.links import (
     Shaper,
     Veth,
     Vxlan,
+    Wireguard,
 )
 
 ENCODINGS: dict[type[Item], Encoding] = {
@@ -54,6 +56,7 @@ ENCODINGS: dict[type[Item], Encoding] = {
     Veth: veth.ENCODING,
     Vxlan: vxlan.ENCODING,
     Ipip: ipip.ENCODING,
+    Wireguard: wireguard.ENCODING,
     Dummy: dummy.ENCODING,
     Segmentation: segmentation.ENCODING,
     Checksums: checksums.ENCODING,

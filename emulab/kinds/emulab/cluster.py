@@ -145,7 +145,7 @@ def _carried(spec: dict[str, Any]) -> Problems:
     return wrong(f"{mode} carries IPv4 alone, and pods have IPv6, too", "network", "mode")
 
 
-_WORDS = {"vxlan": "VXLAN"}
+_WORDS = {"vxlan": "VXLAN", "wireguard": "WireGuard"}
 _IPV6_MTU = 1280  # RFC 8200 section 5: a link that carries less can't have IPv6
 
 

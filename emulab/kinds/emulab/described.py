@@ -87,8 +87,8 @@ _CLUSTER = {
             "string",
             "How packets travel between nodes. `vxlan`: in those of an overlay; `routed`: as they are, by routes that "
             "the nodes have to each other; `ipip`: in those of IP in IP; `bgp`: as they are, by routes that BIRD "
-            "learns by BGP. flannel has vxlan and routed, calico vxlan, ipip and bgp, the others routed alone; by "
-            "default it is a plug-in's first",
+            "learns by BGP; `wireguard`: encrypted. flannel has vxlan, routed and wireguard, calico vxlan, ipip and "
+            "bgp, the others routed alone; by default it is a plug-in's first",
             "vxlan",
         ),
         "families": OwnField(

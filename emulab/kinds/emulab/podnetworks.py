@@ -15,7 +15,7 @@ from emulab.model.checks import Problems, wrong
 from emulab.model.objects import Object
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
-    "flannel": ("vxlan", "routed"),
+    "flannel": ("vxlan", "routed", "wireguard"),
     "bridge": ("routed",),
     "kindnet": ("routed",),
     "calico": ("vxlan", "ipip", "bgp"),
@@ -31,6 +31,7 @@ _AROUND: Mapping[str, Mapping[int, int]] = {
     "routed": {4: 0, 6: 0},
     "ipip": {4: 20},  # IP (RFC 2003)
     "bgp": {4: 0, 6: 0},
+    "wireguard": {4: 80, 6: 80},  # what flannel takes it for in both: IPv6, UDP, WireGuard's head and tag
 }
 """Bytes around a packet between nodes, by the version of their addresses; a version that is missing isn't carried."""
 

@@ -11,10 +11,22 @@ from collections.abc import Sequence
 from emulab.kinds.faults.effects import Harm, WrongWay
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom
 from emulab.kinds.faults.scene import NODE_TARGET, Scene
+from emulab.kinds.lookup import Lookup
+
+_KEYED = ("wireguard",)
 
 
 def _effects(scene: Scene, target: str, _: FaultOptions) -> Sequence[Harm]:
     return [WrongWay(node, to=target) for node in scene.nodes if node != target]
+
+
+def _doubts(_: str, world: Lookup) -> str:
+    mode = world.cluster.network_mode
+    return (
+        f"it has no effect here: peers of {mode} are known by their keys, wherever they are"
+        if mode in _KEYED
+        else ""
+    )
 
 
 FAULT = FaultKind(
@@ -27,4 +39,5 @@ FAULT = FaultKind(
     reasons=frozenset({"lost", "no-answer", "arp", "misled"}),
     thread="https://github.com/flannel-io/flannel/issues/1155",
     needs_overlay=True,
+    doubts=_doubts,
 )

@@ -30,7 +30,8 @@ _FRAGMENT, _PROTOCOL = {IPV4: _IP_HEADER + 6}, {IPV4: _IP_HEADER + 9, IPV6: _IP_
 _ETH_P_ARP = 0x0806
 _FRAGMENT_OFFSET = 0x1FFF  # zero in a first or only fragment, the one with the ports
 _DNS = 53
-PLAIN_IPV4 = 0x45  # how a header of IPv4 without options begins
+PLAIN = {IPV4: 0x45, IPV6: 0x60}
+"""How a header begins: of IPv4 without options, of IPv6 without a class of traffic."""
 _IPIP = 4  # what has an IPv4 header in another one (RFC 2003)
 _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 
@@ -39,8 +40,8 @@ ClassicInstruction = tuple[int, int, int, int]  # code, jump if true, jump if fa
 
 def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
     """Keeps the first `snap` bytes of the families' packets with ICMP, TCP or UDP in them, and of ARP and IP in IP for
-    IPv4. Without `ports` also what begins with a plain header of IPv4, as on links that have none of their own (tunl0):
-    as the beginning of a MAC address that would be a group's, which nobody has.
+    IPv4. Without `ports` also what begins with a plain header, as on links that have none of their own (tunl0): as the
+    beginning of a MAC address that would be a group's, or a maker's of network cards, which nobody has in a lab.
 
     With `ports`, TCP and UDP only from or to one of them or 53 (DNS), and no later fragments, which have no ports;
     the outer packets of an overlay are then kept only if its port is among them. What has extension headers in IPv6
@@ -49,9 +50,9 @@ def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[
     """
     wanted = None if ports is None else sorted({*ports, _DNS})
     code: list[ClassicInstruction] = []
-    if IPV4 in families and wanted is None:
-        bare = _packets(IPV4, None, snap, 0)
-        code += [(_LD_BYTE, 0, 0, 0), (_JUMP_EQUAL, 1, 0, PLAIN_IPV4), (_JUMP, 0, 0, len(bare)), *bare]
+    for family in families if wanted is None else ():
+        bare = _packets(family, None, snap, 0)
+        code += [(_LD_BYTE, 0, 0, 0), (_JUMP_EQUAL, 1, 0, PLAIN[family]), (_JUMP, 0, 0, len(bare)), *bare]
     code.append((_LD_HALF, 0, 0, _ETHERTYPE))
     if IPV4 in families:
         code += _return_if(_ETH_P_ARP, snap)

@@ -31,6 +31,7 @@ from typing import Any
 
 from emulab.errors import KernelError
 from emulab.kernel import netns, taps
+from emulab.model.families import IPV4, IPV6
 from emulab.observe.capture import filters
 
 RING_BYTES = 1 << 20
@@ -42,7 +43,10 @@ _SOL_PACKET = 263  # linux/socket.h, linux/if_packet.h
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 5, 6, 10
 _TPACKET_V3 = 2
 _TP_STATUS_USER = 1
-_NO_HEADER = bytes(12) + b"\x08\x00"  # Ethernet's, from nobody to nobody
+_NO_HEADER = {
+    filters.PLAIN[family]: bytes(12) + family.ethertype.to_bytes(2, "big") for family in (IPV4, IPV6)
+}
+"""By how a packet begins that has no header of Ethernet, one from nobody to nobody."""
 _PACKET_OTHERHOST, _PACKET_OUTGOING = 3, 4
 
 _BLOCK_STATE = struct.Struct("=III")  # of tpacket_hdr_v1: status, number of frames, offset of the first
@@ -240,8 +244,8 @@ def _frame(memory: mmap.mmap | bytes, at: int, hosts: frozenset[int] | None) -> 
     ):  # a bridge that knew no better sent it everywhere
         return step, None
     data = memory[at + mac : at + mac + captured]
-    if data and data[0] == filters.PLAIN_IPV4:  # of a link without headers of its own
-        data, length = _NO_HEADER + data, length + len(_NO_HEADER)
+    if data and (header := _NO_HEADER.get(data[0])) is not None:  # of a link without headers of its own
+        data, length = header + data, length + len(header)
     return step, (seconds * 1_000_000_000 + nanoseconds, index, kind == _PACKET_OUTGOING, length, data)
 
 

@@ -1,4 +1,4 @@
-"""flannel: routed pod links, and between nodes VXLAN, or routes alone (its mode host-gw). Pure.
+"""flannel: routed pod links, and between nodes VXLAN, WireGuard, or routes alone (its mode host-gw). Pure.
 
 Of the real one's two parts it is the daemon, flanneld: devices, routes and neighbours of nodes have its names and its
 form. Pods have a link of their own instead of a bridge, so that rules of a node see what its pods send each other
@@ -7,11 +7,13 @@ without br_netfilter.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.families import IPV4, IPV6, Family
+from emulab.model.families import IPV4, IPV6, Family, family_of
+from emulab.plan.cni.curve25519 import private_key, public_key
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import (
     HOST_PORT_TABLE,
@@ -24,12 +26,14 @@ from emulab.plan.cni.podlinks import (
     veth_name,
 )
 from emulab.plan.draft import Draft, mac
-from emulab.plan.links import Vxlan
-from emulab.plan.state import Mesh, Way
+from emulab.plan.links import Route, Vxlan, Wireguard
+from emulab.plan.state import Mesh, Way, WireguardPeer, WireguardPeers
 
 PORT = 8472  # Linux's and flannel's; IANA's is 4789
 DEVICES = {IPV4: "flannel.1", IPV6: "flannel-v6.1"}
 VNI = 1
+WIREGUARD = {IPV4: ("flannel-wg", 51820), IPV6: ("flannel-wg-v6", 51821)}
+"""Devices and ports; each family has its own (the mode `separate`)."""
 
 
 def plan_vxlan(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
@@ -43,6 +47,37 @@ def plan_vxlan(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Fa
         draft.rules(node.name, Mesh(node.name, device, ways), family)
 
 
+def plan_wireguard(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
+    """The WireGuard device of a family on every node, which leads to the pods of all (pkg/backend/wireguard). A node
+    has one key for both families."""
+    (device, port), peers = WIREGUARD[family], _peers(tuple(nodes), family)
+    mtu = cluster.mtu - cluster.overhead
+    for node in nodes:
+        draft.add(Wireguard(node.name, device, mtu))
+        draft.address(node.name, device, node.pod_range(family).network_address)
+        draft.add(*(Route(node.name, pods, device) for pods in cluster.pods_of(family)))
+        draft.rules(node.name, _told(node, peers, device, port), family)
+
+
+def wireguard_peers(node: Node, nodes: Sequence[Node], device: str, port: int) -> WireguardPeers:
+    """What a node's device is told where these are the nodes, of the family of their first addresses."""
+    return _told(node, _peers(tuple(nodes), family_of(nodes[0].addresses[0])), device, port)
+
+
+def _told(node: Node, peers: Mapping[str, WireguardPeer], device: str, port: int) -> WireguardPeers:
+    return WireguardPeers(node.name, device, port, b64encode(private_key(node.name)).decode(), peers)
+
+
+@lru_cache(maxsize=4)
+def _peers(nodes: tuple[Node, ...], family: Family) -> Mapping[str, WireguardPeer]:
+    return {
+        n.name: WireguardPeer(
+            b64encode(public_key(private_key(n.name))).decode(), n.address(family), n.pod_range(family)
+        )
+        for n in nodes
+    }
+
+
 @lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
 def _ways(nodes: tuple[Node, ...], family: Family) -> Mapping[str, Way]:
     device = DEVICES[family]
@@ -51,7 +86,13 @@ def _ways(nodes: tuple[Node, ...], family: Family) -> Mapping[str, Way]:
 
 PLUGIN = Plugin(
     name="flannel",
-    modes={"vxlan": NetworkMode(plan_vxlan, ports=frozenset({PORT})), "routed": NetworkMode(node_routes)},
+    modes={
+        "vxlan": NetworkMode(plan_vxlan, ports=frozenset({PORT})),
+        "routed": NetworkMode(node_routes),
+        "wireguard": NetworkMode(
+            plan_wireguard, ports=frozenset(port for _, port in WIREGUARD.values()), needs=("wireguard",)
+        ),
+    },
     plan_pod=routed_link,
     link_name=veth_name,
     link_mac=mac,

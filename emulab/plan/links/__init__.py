@@ -25,6 +25,7 @@ from emulab.plan.links.segmentation import Segmentation
 from emulab.plan.links.shaper import Shaper
 from emulab.plan.links.veth import Veth
 from emulab.plan.links.vxlan import Vxlan
+from emulab.plan.links.wireguard import Wireguard
 
 __all__ = [
     "KINDS",
@@ -48,6 +49,7 @@ __all__ = [
     "Shaper",
     "Veth",
     "Vxlan",
+    "Wireguard",
     "rank",
 ]
 
@@ -56,6 +58,7 @@ KINDS: list[type[Item]] = [
     Veth,
     Vxlan,  # names its underlay device
     Ipip,
+    Wireguard,
     Dummy,
     Segmentation,
     Checksums,

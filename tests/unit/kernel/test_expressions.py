@@ -16,7 +16,8 @@ from emulab.kernel.expressions import compiled, everything
 @pytest.mark.parametrize("expression", ["tcp port 80", "ip6 and udp", "host 10.0.0.1 or arp", "vlan"])
 def test_a_program_is_tcpdumps(expression: str) -> None:
     framed, bare = (tcpdumps(expression, kind) for kind in ("EN10MB", "RAW"))
-    which = [(0x30, 0, 0, 0), (0x15, 1, 0, 0x45), (0x05, 0, 0, len(bare))] if bare else []
+    plain = [(0x30, 0, 0, 0), (0x15, 2, 0, 0x45), (0x15, 1, 0, 0x60), (0x05, 0, 0, len(bare))]
+    which = plain if bare else []
     assert list(struct.iter_unpack("=HBBI", compiled(expression, 2000))) == [*which, *bare, *framed]
 
 

@@ -9,7 +9,7 @@ from manifest_texts import accepted, described, refused
 
 from emulab.kinds.emulab.cluster import MAX_NODES, MODES
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import NETWORKS, carries
+from emulab.kinds.emulab.podnetworks import NETWORKS, around, carries
 
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
@@ -67,7 +67,7 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ),
         (
             {"network": {"plugin": "flannel", "mode": "vlan"}},
-            'network.mode: "vlan" is not one of vxlan, routed, ipip, bgp',
+            'network.mode: "vlan" is not one of vxlan, routed, wireguard, ipip, bgp',
         ),
         (
             {"network": {"plugin": "bridge", "mode": "vxlan"}},
@@ -79,7 +79,8 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ),
         (
             {"network": {"cni": "bridge", "mode": "ipip"}},
-            "network.mode: there is no mode ipip for pods of this machine's plug-ins; there are vxlan and routed",
+            "network.mode: there is no mode ipip for pods of this machine's plug-ins; there are vxlan, routed and"
+            " wireguard",
         ),
         ({"network": {"cni": {}}}, "network.cni.plugins: is required"),
         ({"network": {"cni": {"plugins": []}}}, "network.cni.plugins: must not be empty"),
@@ -118,7 +119,10 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
             {"clusterDomain": "Cluster"},
             "clusterDomain: \"Cluster\" is not a DNS name (a-z, 0-9 and inside '-' and '.', at most 253)",
         ),
-        ({"network": {"mode": "flannel"}}, 'network.mode: "flannel" is not one of vxlan, routed, ipip, bgp'),
+        (
+            {"network": {"mode": "flannel"}},
+            'network.mode: "flannel" is not one of vxlan, routed, wireguard, ipip, bgp',
+        ),
         ({"network": {"mtu": 575}}, "network.mtu: 575 is not an MTU (576-9216)"),
         ({"network": {"mtu": 9217}}, "network.mtu: 9217 is not an MTU (576-9216)"),
         ({"network": {"underlay": "10.0.0"}}, 'network.underlay: "10.0.0" is not a CIDR such as 10.0.0.0/24'),
@@ -289,7 +293,7 @@ def test_a_large_cluster() -> None:
 def test_a_cluster_of_ipv6(plugin: str, mode: str) -> None:
     """As many nodes as there may be at all, with links as narrow as IPv6 has them."""
     own = {"plugin": plugin, "mode": mode}
-    network = {"families": ["IPv6"], "mtu": 1350 if mode == "vxlan" else 1280, **own}
+    network = {"families": ["IPv6"], "mtu": 1280 + around(mode, 6), **own}
     (o,) = accepted(described("Cluster", {"nodes": MAX_NODES, "network": network}))
     assert [str(net) for net in (*Cluster.of(o).pod_cidrs, *Cluster.of(o).service_cidrs)] == [
         "fd00:244::/48",

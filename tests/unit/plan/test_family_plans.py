@@ -205,7 +205,7 @@ def test_a_trace_marks_a_family_in_its_own_table(family: Family) -> None:
     place = world.places["client"]
     table = trace_rules(7, "tcp", [4321], place, proxy_addresses(world), family)
     text = "\n".join(rule for chain in table.chains.values() for rule in chain)
-    assert table.family == family.nft and "{ 4789, 8472 } return" in text
+    assert table.family == family.nft and "{ 4789, 8472, 51820, 51821 } return" in text
     named = {
         ip_address(word.rstrip(",")) for word in text.split() if word.count(".") == 3 or word.count(":") > 1
     }

@@ -45,9 +45,9 @@ def test_every_mode_says_how_its_rules_are_looked_at() -> None:
 
 
 def test_overlays_say_what_is_theirs() -> None:
-    assert frozenset({8472, 4789}) == OVERLAY_PORTS
+    assert frozenset({8472, 4789, 51820, 51821}) == OVERLAY_PORTS
     found = {m: [around(m, f.version) for f in FAMILIES if carries(m, f.version)] for m in NETWORK_MODES}
-    assert found == {"vxlan": [50, 70], "routed": [0, 0], "ipip": [20], "bgp": [0, 0]}
+    assert found == {"vxlan": [50, 70], "routed": [0, 0], "ipip": [20], "bgp": [0, 0], "wireguard": [80, 80]}
     assert {
         need for p in PLUGINS.values() for mode in p.modes.values() for need in mode.needs
     } == NEEDS.keys()

@@ -169,7 +169,7 @@ def test_no_address_is_given_twice(built: World) -> None:
     assert len(found) == len({address for _, address in found})
 
 
-MTUS = {"vxlan": 1350, "routed": 1400, "ipip": 1380, "bgp": 1400}
+MTUS = {"vxlan": 1350, "routed": 1400, "ipip": 1380, "bgp": 1400, "wireguard": 1320}
 
 
 @pytest.mark.parametrize(("plugin", "mode"), EVERY)
