@@ -104,6 +104,7 @@ async def test_a_killed_bird_is_back_and_no_route_was_lost(lab: Lab) -> None:
     await eventually(is_another)
     await eventually(is_back)
     assert await bird(lab, "node1") != before
+    assert "BGPSpeakerEnded" in [e["reason"] for e in await lab.get("Event")]
     assert [await routes(lab, place) for place in ("node1", "node2")] == there
     assert await reaches(lab)
 

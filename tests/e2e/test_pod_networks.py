@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.kernel.processes.programs import run_program
 from emulab.kinds.emulab.podnetworks import NETWORKS
 
 from .proxyworld import pod, service
@@ -266,3 +268,15 @@ async def test_a_trace_names_every_hop(lab: Lab, known: Known) -> None:
     path = await lab.trace(f"http://{address}/", source="pod/near")
     (dnat,) = [hop for hop in path.hops if hop.event == "dnat"]
     assert (dnat.place, dnat.interface) == ("node1", names["near"])
+
+
+async def test_a_filter_matches_on_every_link(lab: Lab, known: Known, tmp_path: Path) -> None:
+    """On those without a header of Ethernet, too: tunl0, and WireGuard's."""
+    file = tmp_path / "seen.pcapng"
+    async with lab.capture(file, "node2", filter="tcp dst port 8080"):
+        await seen_as(lab, "pod/far", f"http://{known.address('web')}:8080/")
+    shown = await run_program(["tshark", "-r", str(file), "-T", "fields", "-e", "frame.interface_name"])
+    far = await link_of(lab, "far")
+    places = [hop.format(far=far, web="").partition(" ") for hop in known.hops]
+    devices = [link for place, _, link in places if place == "node2" and link != "eth0"]
+    assert {one.rpartition(" ")[2].rpartition("/")[2] for one in shown.text.splitlines()} >= {*devices}

@@ -22,6 +22,7 @@ from emulab.lab.hosts.processes import Processes
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.lab.images.held import Images
 from emulab.lab.kubelet.kubelet import Kubelet
+from emulab.lab.supervisor import speakernews
 from emulab.lab.supervisor.control import ControlServer
 from emulab.lab.supervisor.operations import Operations
 from emulab.lab.supervisor.presence import Presence
@@ -58,7 +59,7 @@ async def run(
     reconciler: Reconciler  # assigned below; the servers may poke it only after that
     logs = Logs(processes, folder / "logs")
     servers = ServerHosts(
-        processes, logs, lambda: reconciler.poke(), lambda *told: _heard(kubelet, reconciler, *told)
+        processes, logs, lambda: reconciler.poke(), lambda *told: _heard(around, kubelet, reconciler, *told)
     )
     store = Store()
     around = Surroundings(
@@ -143,12 +144,15 @@ async def _until_gone(presence: Presence, stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _heard(kubelet: Kubelet, reconciler: Reconciler, server: str, record: dict[str, Any]) -> None:
+def _heard(
+    around: Surroundings, kubelet: Kubelet, reconciler: Reconciler, server: str, record: dict[str, Any]
+) -> None:
     if record["event"] == "exit":
         kubelet.exited(record)
         return
     reconciler.balancers.heard(server, record)
     reconciler.zones.heard(server, record)
+    speakernews.heard(around, server, record)
     print(f"{server}: {record}", flush=True)
 
 

@@ -113,7 +113,7 @@ class BirdSpeaker:
         while missing := await self._missing(new):
             if loop.time() > end:
                 names = ", ".join(f"{peer.address} ({peer.name})" for peer in missing)
-                self._emit({"event": "error", "error": f"no BGP session with {names} after {patience:g} s"})
+                self._emit({"event": "bgp", "text": f"no session with {names} after {patience:g} s"})
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _AGAIN[1])
