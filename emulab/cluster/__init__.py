@@ -3,7 +3,7 @@
 * `admission/`    texts of manifests → checked objects, and what they become beside those that are there
 * `store`         the objects with uid, versions and status; can be watched, and forked (`adoptable`: back from there)
 * `controllers/`  objects to objects, as Kubernetes' controllers do it
-* `allocation`    who gets which address, cluster IP and node port: given once and kept
+* `allocation`    who gets which address, cluster IP and node port: given once and kept (`podblocks`: in blocks)
 * `system`, `nodes`   the objects that a cluster has without being asked
 * `brought`       what a user brings in the place of these
 * `programs`      which containers run their program, and which have a stand-in

@@ -1,5 +1,5 @@
-"""Who answers: DNS, the L4 balancer, who speaks VRRP for it, the HTTP ingress, the stand-in for container images,
-kube-proxy about itself; and `logs`, which answers nobody and keeps what all of them print.
+"""Who answers: DNS, the L4 balancer, who speaks VRRP for it, who speaks BGP, the HTTP ingress, the stand-in for
+container images, kube-proxy about itself; and `logs`, which answers nobody and keeps what all of them print.
 
 Every server is a package here: a core that is sans-I/O (bytes or messages in, effects out, time as an
 argument) and a thin asyncio shell around it. Configuration arrives as plain data, which the dataclasses of its module

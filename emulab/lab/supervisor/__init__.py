@@ -7,5 +7,6 @@
   the nodes' proxies tell of that in their metrics; `publisher`: names under /run/netns.
 * `targets`: names of places and pods → where to enter; `readiness`: when is everything Ready; `observation`: what is
   opened and switched on for one trace; `presence`: whether the lab's folder is still there.
+* `balancernews`, `ingressnews`, `zonenews`, `speakernews`: what servers tell, written into statuses and Events.
 * `surroundings`: what all of these and the kubelet share.
 """

@@ -1,6 +1,6 @@
 """The networks of pods: a module each, which has all that is to be said of one in the record `PLUGIN`.
 
-* `flannel`    VXLAN, or routes between nodes
+* `flannel`    VXLAN, WireGuard (`curve25519`: its keys), or routes between nodes
 * `bridge`     a bridge on each node
 * `kindnet`    a link for each pod, whose gateway the node is
 * `calico`     a link for each pod, blocks of addresses, VXLAN, IP in IP or BGP (`calicobgp`)

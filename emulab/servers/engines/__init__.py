@@ -4,6 +4,7 @@
 * `hosting`: an ingress that is a program; `logged`: what its log tells of a request; `backendfiles`: what it needs in
   files to reach backends; `nginx`, `haproxy`: its makes.
 * `balancer`: HAProxy as an L4 balancer; `keepalived`: what moves the addresses of one between nodes.
+* `bird`: a speaker of BGP.
 * `names`: the server around a name server; `unbound`, `dnsmasq`: makes of those.
 
 A program listens at the sockets that its server was given, so a reload or a restart of either loses no connection; what
