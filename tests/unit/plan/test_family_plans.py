@@ -191,6 +191,18 @@ def test_services_and_balancers_have_addresses_of_their_families() -> None:
     assert ("AAAA", "2001:db8:2::a") in records and ("A", "203.0.113.10") in records
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_balancer_listens_in_the_families_of_its_service(family: Family) -> None:
+    """It has an address of each, and waits for no node port that leads nowhere."""
+    spec = "{network: internet, ports: [80], target: {service: {namespace: shop, name: alone, port: 80}}}"
+    text = f"apiVersion: emulab.dev/v1\nkind: LoadBalancer\nmetadata: {{name: front}}\nspec: {spec}\n"
+    world = built((IPV4, IPV6), only=family, more=text)[1]
+    assert families_of(world.places["front"].addresses) == (IPV4, IPV6)
+    config = world.servers["front"].config
+    assert isinstance(config, L4Config)
+    assert [family_of(ip_address(key.split("/")[1])) for key in config.frontends] == [family]
+
+
 def test_ipvs_has_one_table_for_both() -> None:
     world = built((IPV4, IPV6), "ipvs")[1]
     table = world.network.rulesets["node1", "ipvs"]
