@@ -84,6 +84,8 @@ def race(
     others = (
         (_passed_over(other, first=other is first, timeout=timeout, won=code == 0),) if other.begun else ()
     )
+    if code == 0:  # the other one is given up, lest it connects later
+        other.sock.close()
     return Raced(taken.address, taken.local, code, others)
 
 
