@@ -6,6 +6,7 @@ What is said of links, routes and addresses is what the real ones make; emulab/p
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -109,11 +110,49 @@ KNOWN["calico-ipip"] = KNOWN["calico-vxlan"]._replace(
     hops=("node2 {far}", "node2 tunl0", "node2 eth0", "node1 eth0", "node1 tunl0", "node1 {web}"),
     itself="10.244.1.0",  # of the first link that has an address: tunl0 was there before eth0
 )
+KNOWN["cilium-vxlan"] = Known(
+    "[IPv4, IPv6]",
+    1430,
+    r"lxc[0-9a-f]{11}",
+    (
+        "10.244.1.2 dev {web} scope link",
+        "10.244.2.0/24  encap ip id 2 src 0.0.0.0 dst 10.0.0.12 ttl 0 tos 0 via 10.244.2.1 dev cilium_vxlan onlink",
+    ),
+    ("fd00:244:0:1::2 dev {web}",),
+    ("default via 10.244.1.1 dev eth0", "10.244.1.1 dev eth0 scope link"),
+    (
+        "node2 {far}",
+        "node2 cilium_vxlan",
+        "node2 eth0",
+        "node1 eth0",
+        "node1 cilium_vxlan",
+        "node1 {web}",
+    ),
+    NODE1,
+    "10.244.2.1",
+)
+KNOWN["cilium-routed"] = KNOWN["cilium-vxlan"]._replace(
+    mtu=1500,
+    routes=("10.244.1.2 dev {web} scope link", "10.244.2.0/24 via 10.0.0.12 dev eth0"),
+    routes6=("fd00:244:0:1::2 dev {web}", "fd00:244:0:2::/64 via fd00:10::c dev eth0"),
+    hops=("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
+    node2=NODE2,
+)
 """By plug-in and mode; flannel's are those of all other tests."""
 
 NEEDING = {"calico-ipip"}
 """Those that need more than this machine's kernel may have."""
-PARAMETERS = [pytest.param(name, marks=[pytest.mark.vm] if name in NEEDING else []) for name in KNOWN]
+OF_ROOT = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="no user namespace may load BPF programs"),
+]
+PARAMETERS = [
+    pytest.param(
+        name,
+        marks=[pytest.mark.vm] if name in NEEDING else OF_ROOT if name.startswith("cilium") else [],
+    )
+    for name in KNOWN
+]
 
 WORLD = (
     pod("web", "node1", ports="{name: http, containerPort: 8080, hostPort: 8888}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import re
 import socket
 import time
@@ -37,6 +38,7 @@ from .tools import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODES = ("nftables", "iptables", "userspace")
+ROOT_ALONE = pytest.mark.skipif(os.geteuid() != 0, reason="no user namespace may load BPF programs")
 IN_TURN = ("ipvs", "userspace")
 """Modes that deal connections out in turn, as kube-proxy's; the rules of the others choose at random."""
 
@@ -50,7 +52,13 @@ NODES = (NODE1, NODE2, NODE3)
 
 
 @pytest_asyncio.fixture(
-    loop_scope="module", scope="module", params=[*MODES, pytest.param("ipvs", marks=pytest.mark.vm)]
+    loop_scope="module",
+    scope="module",
+    params=[
+        *MODES,
+        pytest.param("ipvs", marks=pytest.mark.vm),
+        pytest.param("ebpf", marks=[pytest.mark.root, ROOT_ALONE]),
+    ],
 )
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     async with Lab.from_text(WORLD.replace("MODE", request.param)) as made:
