@@ -6,7 +6,6 @@ What is said of links, routes and addresses is what the real ones make; emulab/p
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from emulab import Lab
 from emulab.kinds.emulab.podnetworks import NETWORKS
 
 from .proxyworld import pod, service
-from .tools import CLIENT, NODE1, NODE2, cluster_ip, output
+from .tools import CLIENT, NODE1, NODE2, OF_ROOT, cluster_ip, output
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -142,10 +141,6 @@ KNOWN["cilium-routed"] = KNOWN["cilium-vxlan"]._replace(
 
 NEEDING = {"calico-ipip"}
 """Those that need more than this machine's kernel may have."""
-OF_ROOT = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="no user namespace may load BPF programs"),
-]
 PARAMETERS = [
     pytest.param(
         name,

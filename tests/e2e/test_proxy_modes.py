@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import re
 import socket
 import time
@@ -27,6 +26,7 @@ from .tools import (
     INTERPRETER,
     NODE1,
     NODE2,
+    OF_ROOT,
     PROGRAMS,
     cluster_ip,
     conntrack,
@@ -38,7 +38,6 @@ from .tools import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODES = ("nftables", "iptables", "userspace")
-ROOT_ALONE = pytest.mark.skipif(os.geteuid() != 0, reason="no user namespace may load BPF programs")
 IN_TURN = ("ipvs", "userspace")
 """Modes that deal connections out in turn, as kube-proxy's; the rules of the others choose at random."""
 
@@ -57,7 +56,7 @@ NODES = (NODE1, NODE2, NODE3)
     params=[
         *MODES,
         pytest.param("ipvs", marks=pytest.mark.vm),
-        pytest.param("ebpf", marks=[pytest.mark.root, ROOT_ALONE]),
+        pytest.param("ebpf", marks=OF_ROOT),
     ],
 )
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:

@@ -136,16 +136,17 @@ def _known_request(a: Assembly, maps: Maps) -> None:
     a.jump("apply", Code.JUMP_IF_NOT_EQUAL, 0, value=_SYN)
     a.load(0, "becomes", FLAGS, 4)
     a.jump("new", Code.JUMP_IF_ANY_BIT, 0, value=CLOSING)
-    a.jump("still there")
+    _backend(a, maps, missing="new")
+    a.jump("remember")  # again, in case that the answers' half is forgotten
     a.label("datagram")
     a.call(assembly.KTIME)
     a.put(Code.STORE_64, POINTER, 0, SEEN)
     a.load(1, "becomes", SEEN, 8)
     a.put(Code.SUBTRACT, 0, 1)
     a.put(Code.SHIFT_RIGHT_IMMEDIATE, 0, immediate=30)
-    a.jump("still there", Code.JUMP_IF_LESS, 0, value=_IDLE)
+    a.jump("in time", Code.JUMP_IF_LESS, 0, value=_IDLE)
     a.jump("new")
-    a.label("still there")
+    a.label("in time")
     _backend(a, maps, missing="new")
     a.jump("apply")
     a.label("new")
@@ -253,7 +254,8 @@ def _choose(a: Assembly, maps: Maps) -> None:
 
 
 def _remember(a: Assembly, maps: Maps, own: bool) -> None:
-    """Writes the new flow down in both directions."""
+    """Writes the flow down in both directions."""
+    a.label("remember")
     a.copy("becomes", 0, "flow", 0, 16)
     a.copy("becomes", PORTS, "flow", PORTS, 2)
     a.load(1, "becomes", FLAGS, 4)

@@ -110,7 +110,8 @@ class Evidence:
         place = packet.place
         sequence = packet.sequence if flow.protocol == "tcp" else None
         steps = self.steps(place, (before, flow, half(before, flow)), sequence)
-        entry = self.translation(place, before) or self.translation(place, flow)
+        begun = (one for one in self._translations[place] if one.original == before)
+        entry = next(begun, None) or self.translation(place, before) or self.translation(place, flow)
         conntrack = _shown(entry) if entry else None
         decisions = []
         if (before.destination, before.destination_port) != (flow.destination, flow.destination_port):
