@@ -12,7 +12,7 @@ import fcntl
 import os
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -22,12 +22,16 @@ from emulab.kernel.libc import syscall
 # linux/bpf.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT, _PROG_LOAD = 0, 1, 2, 3, 4, 5
+_MAP_UPDATE_BATCH = 26
 _MAP_TYPE_RINGBUF = 27
 MAP_HASH, MAP_LRU_HASH, MAP_LPM_TRIE = 1, 9, 11
 NO_PREALLOC = 1
 """A map's elements take memory once they are there (BPF_F_NO_PREALLOC)."""
 PROGRAM_AT_TC, _PROGRAM_AT_TRACEPOINT = 3, 5
 _IOC_SET_BPF = 0x40042408  # linux/perf_event.h
+
+_FEW = 16
+"""Elements that are written one by one."""
 
 ANY_LICENSE, GPL_COMPATIBLE = b"none\0", b"Dual MIT/GPL\0"
 """What helpers ask for: those that read the kernel's memory are for programs of the latter alone."""
@@ -130,6 +134,19 @@ def create_map(kind: int, key: int, value: int, room: int, flags: int = 0, name:
 def update_element(fd: int, key: bytes, value: bytes) -> None:
     """Gives a key of a map a value. Raises KernelError."""
     _element("write to a BPF map", _MAP_UPDATE, fd, key, ctypes.create_string_buffer(value, len(value)))
+
+
+def update_elements(fd: int, wanted: Mapping[bytes, bytes]) -> None:
+    """Gives keys of a map values, many in one call. Raises KernelError; then some of them may have theirs."""
+    if len(wanted) <= _FEW:
+        for key, value in wanted.items():
+            update_element(fd, key, value)
+        return
+    all_keys, all_values = b"".join(wanted), b"".join(wanted.values())
+    keys, values = (ctypes.create_string_buffer(data, len(data)) for data in (all_keys, all_values))
+    # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
+    where = 0, 0, ctypes.addressof(keys), ctypes.addressof(values)
+    _bpf("write to a BPF map", _MAP_UPDATE_BATCH, struct.pack("=QQQQIIQQ", *where, len(wanted), fd, 0, 0))
 
 
 def delete_element(fd: int, key: bytes) -> None:

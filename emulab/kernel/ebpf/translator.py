@@ -113,6 +113,11 @@ class _Numbers:
         self._free.insert(0, self.of.pop(name))  # the one that rests longest is taken first
 
 
+def _no_writes() -> dict[str, dict[bytes, bytes]]:
+    """What is to be written to each map, in this order; `heads` are elements of Services with numbers of choices."""
+    return {stage: {} for stage in ("backends", "ranges", "services", "heads")}
+
+
 class Translator:
     """What translates Services in one namespace. Calls block. Raises KernelError."""
 
@@ -121,6 +126,7 @@ class Translator:
         self._wanted = Translations({}, (), ())
         self._maps: dict[str, int] = {}
         self._loaded: dict[str, int] = {}
+        self._writes, self._deletes = _no_writes(), list[tuple[str, bytes]]()
         self._guards = Counter[tuple[str, IPNetwork]]()
         self._services, self._endpoints = _Numbers(layouts.FIRST_SERVICE), _Numbers(1)
         try:
@@ -166,6 +172,7 @@ class Translator:
                 self._remove(frontend, old[frontend])
         for choice in old.values():
             self._end(choice)
+        self._flush()
 
     def _begin(self, choice: Choice) -> None:
         """What a choice needs before anything leads to it."""
@@ -204,7 +211,7 @@ class Translator:
             self._write("services", _service_key(frontend, number), value)
         flags = layouts.MASQUERADE * choice.masquerade | layouts.GUARDED * bool(choice.sources)
         value = layouts.SERVICE.pack(choice.affinity, service, len(choice.endpoints), flags)
-        self._write("services", _service_key(frontend, 0), value)
+        self._write("heads", _service_key(frontend, 0), value)
         for number in range(len(choice.endpoints) + 1, len(was) + 1):
             self._delete("services", _service_key(frontend, number))
 
@@ -220,20 +227,29 @@ class Translator:
             self._delete("ranges", _range(whose, network))
 
     def _write(self, name: str, key: bytes, value: bytes) -> None:
-        try:
-            bpf.update_element(self._maps[name], key, value)
-        except KernelError as error:
-            if error.errno == errno.E2BIG:
-                what = f"give Services more than {MAPS[name].room} elements of the BPF map {name}"
-                raise KernelError(what, self._name, error.errno) from None
-            raise KernelError(error.operation, self._name, error.errno) from None
+        self._writes[name][key] = value
 
     def _delete(self, name: str, key: bytes) -> None:
-        try:
-            bpf.delete_element(self._maps[name], key)
-        except KernelError as error:
-            if error.errno != errno.ENOENT:
-                raise KernelError(error.operation, self._name, error.errno) from None
+        self._deletes.append((name, key))
+
+    def _flush(self) -> None:
+        """Does what is noted. What fails is not tried again: whoever takes it back writes what there was."""
+        writes, deletes = self._writes, self._deletes
+        self._writes, self._deletes = _no_writes(), []
+        for stage, wanted in writes.items():
+            name = "services" if stage == "heads" else stage
+            try:
+                bpf.update_elements(self._maps[name], wanted)
+            except KernelError as error:
+                full = error.errno in (errno.E2BIG, errno.ENOSPC)
+                what = f"give Services more than {MAPS[name].room} elements of the BPF map lb_{name}"
+                raise KernelError(what if full else error.operation, self._name, error.errno) from None
+        for name, key in deletes:
+            try:
+                bpf.delete_element(self._maps[name], key)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise KernelError(error.operation, self._name, error.errno) from None
 
     def flow(
         self, protocol: str, source: tuple[IPAddress, int], to: tuple[IPAddress, int]
