@@ -102,7 +102,7 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
         try:
             for namespace in wanted:
                 libc.unshare(libc.CLONE_NEWNET)
-                fd = _lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+                fd = lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
                 made.append(Handle(namespace.name, fd, _rtnl()))
                 # An address that follows another of its network must outlive it.
                 write_sysctl(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
@@ -168,10 +168,10 @@ def open_rtnl(handle: Handle) -> socket.socket:
 def _rtnl() -> socket.socket:
     sock = open_socket(NETLINK_ROUTE)
     sock.bind((0, 0))
-    return socket.socket(fileno=_lift(sock.detach()))
+    return socket.socket(fileno=lift(sock.detach()))
 
 
-def _lift(fd: int) -> int:
+def lift(fd: int) -> int:
     """Moves a descriptor to a number above FD_SETSIZE, where the limit allows one.
 
     libnftables waits with select(2), so the low numbers are kept for its sockets; labs have thousands of ours.

@@ -1,8 +1,9 @@
 """What the maps of a node look like: numbers in the machine's order, ports and addresses in that of the network.
 
 All addresses have 16 bytes, those of IPv4 as IPv6 maps them (RFC 4291, section 2.5.5.2), so that programs look
-everything up in the same maps. Services are as in Cilium's own (bpf/lib/lb.h): by address, port, protocol and scope,
-an element 0 with how many there are to choose from, and one element more for each choice.
+everything up in the same maps. Services are much as in Cilium's own (bpf/lib/lb.h): by address, port, protocol and
+scope an element with how many endpoints there are to choose from, and for each choice one more. Those of Cilium have
+the same key but for the choice's number; here they are of a list, which all frontends with the same endpoints share.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ OF_NODE, CLOSING = 4, 8
 FORWARD, REPLY = 0, 1
 """Directions of connections."""
 
-SERVICE_KEY = struct.Struct("=16sHBBHxx")  # address, port, protocol, scope, number of the choice
-SERVICE = struct.Struct("=IIHHxxxx")  # backend, or seconds of affinity; Service; count; flags
+SERVICE_KEY = struct.Struct("=16sHBBHxx")  # address, port, protocol, scope, 0
+CHOICE_KEY = struct.Struct("=I16xHxx")  # list, number of the choice
+SERVICE = struct.Struct("=IIHHI")  # seconds of affinity, or a choice's backend; Service; count; flags; list
 BACKEND_KEY = struct.Struct("=I")
 BACKEND = struct.Struct("=16sHxx")  # address, port
 RANGE_KEY = struct.Struct("=II16s")  # bits that count, whose, address
@@ -49,7 +51,7 @@ class MapForm(NamedTuple):
 
 
 MAPS = {
-    "services": MapForm(bpf.MAP_HASH, SERVICE_KEY, SERVICE, 1 << 17, bpf.NO_PREALLOC),
+    "services": MapForm(bpf.MAP_HASH, SERVICE_KEY, SERVICE, 1 << 16, bpf.NO_PREALLOC),
     "backends": MapForm(bpf.MAP_HASH, BACKEND_KEY, BACKEND, 1 << 16, bpf.NO_PREALLOC),
     "ranges": MapForm(bpf.MAP_LPM_TRIE, RANGE_KEY, RANGE, 1 << 16, bpf.NO_PREALLOC),
     "clients": MapForm(bpf.MAP_LRU_HASH, CLIENT_KEY, CLIENT, 1 << 12),

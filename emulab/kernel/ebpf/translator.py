@@ -3,7 +3,7 @@
 Rules by which a packet finds a Service whole, whenever it comes:
 
 * Endpoints are there before what leads to them, and go after it.
-* A Service's choices are there before its number says so, and go after it no longer does.
+* Endpoints of a Service are a list, and others are another list: what leads to one is written once all of it is there.
 * Numbers of endpoints and Services are their own until nothing has them; then others get them. An endpoint that serves
   two Services is two, so that each has its flows alone.
 """
@@ -22,7 +22,7 @@ from emulab.kernel import bpf, netns
 from emulab.kernel.ebpf import layouts
 from emulab.kernel.ebpf.layouts import MAPS, PROTOCOLS
 from emulab.kernel.ebpf.programs import OWN, REPLIES, REQUESTS, program
-from emulab.kernel.netns import Handle
+from emulab.kernel.netns import Handle, lift
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.plan.links.translated import LOOPBACK, POD, UPLINK
 from emulab.plan.persistent import change_between
@@ -46,7 +46,6 @@ _PROGRAMS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], int]]] = {
 """What each kind of link has at both its sides: the program's name, what it does, and for whom."""
 
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
-_SLOT = 20  # where a key of a Service has the number of the choice
 
 
 class ListedService(NamedTuple):
@@ -128,11 +127,12 @@ class Translator:
         self._loaded: dict[str, int] = {}
         self._writes, self._deletes = _no_writes(), list[tuple[str, bytes]]()
         self._guards = Counter[tuple[str, IPNetwork]]()
-        self._services, self._endpoints = _Numbers(layouts.FIRST_SERVICE), _Numbers(1)
+        self._services = _Numbers(layouts.FIRST_SERVICE)
+        self._endpoints, self._lists = _Numbers(1), _Numbers(1)
         try:
             for name, form in MAPS.items():
                 sizes = form.key.size, form.value.size, form.room
-                self._maps[name] = bpf.create_map(form.kind, *sizes, form.flags, f"lb_{name}")
+                self._maps[name] = lift(bpf.create_map(form.kind, *sizes, form.flags, f"lb_{name}"))
         except KernelError as error:
             self.close()
             raise KernelError(error.operation, self._name, error.errno) from None
@@ -149,7 +149,8 @@ class Translator:
         for direction, (name, does, scope) in _PROGRAMS[role].items():
             if name not in self._loaded:
                 code = program(self._maps, *does, scope=scope)
-                self._loaded[name] = bpf.load_program(bpf.PROGRAM_AT_TC, code, bpf.GPL_COMPATIBLE, name)
+                loaded = bpf.load_program(bpf.PROGRAM_AT_TC, code, bpf.GPL_COMPATIBLE, name)
+                self._loaded[name] = lift(loaded)
             found[direction] = name, self._loaded[name]
         return found
 
@@ -166,10 +167,10 @@ class Translator:
         old = {f: before.services[f] for f in (*change.removed, *change.added) if f in before.services}
         for frontend, choice in change.added.items():
             self._begin(choice)
-            self._lead(frontend, choice, old.get(frontend))
+            self._lead(frontend, choice)
         for frontend in old:
             if frontend not in change.added:
-                self._remove(frontend, old[frontend])
+                self._delete("services", _service_key(frontend))
         for choice in old.values():
             self._end(choice)
         self._flush()
@@ -177,47 +178,41 @@ class Translator:
     def _begin(self, choice: Choice) -> None:
         """What a choice needs before anything leads to it."""
         self._services.use(choice.service)
-        for address, port in choice.endpoints:
-            if self._endpoints.use(name := (choice.service, address, port)):
-                value = layouts.BACKEND.pack(layouts.packed(address), layouts.network_order(port))
-                self._write("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[name]), value)
         for network in choice.sources:
             self._guards[choice.service, network] += 1
             self._write("ranges", _range(self._services.of[choice.service], network), layouts.RANGE.pack(1))
+        if not self._lists.use(name := _list_name(choice)):
+            return
+        for number, endpoint in enumerate(choice.endpoints, 1):
+            if self._endpoints.use(own := (choice.service, endpoint)):
+                value = layouts.BACKEND.pack(layouts.packed(endpoint[0]), layouts.network_order(endpoint[1]))
+                self._write("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[own]), value)
+            value = layouts.SERVICE.pack(self._endpoints.of[own], 0, 0, 0, 0)
+            self._write("services", layouts.CHOICE_KEY.pack(self._lists.of[name], number), value)
 
     def _end(self, choice: Choice) -> None:
         """What a choice that is gone leaves behind, unless another needs it."""
-        for address, port in choice.endpoints:
-            if self._endpoints.leave(name := (choice.service, address, port)):
-                self._delete("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[name]))
-                self._endpoints.give_back(name)
         for network in choice.sources:
             self._guards[choice.service, network] -= 1
             if not self._guards[choice.service, network]:
                 del self._guards[choice.service, network]
                 self._delete("ranges", _range(self._services.of[choice.service], network))
+        if self._lists.leave(name := _list_name(choice)):
+            for number, endpoint in enumerate(choice.endpoints, 1):
+                self._delete("services", layouts.CHOICE_KEY.pack(self._lists.of[name], number))
+                if self._endpoints.leave(own := (choice.service, endpoint)):
+                    self._delete("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[own]))
+                    self._endpoints.give_back(own)
+            self._lists.give_back(name)
         if self._services.leave(choice.service):
             self._services.give_back(choice.service)
 
-    def _lead(self, frontend: BpfFrontend, choice: Choice, before: Choice | None) -> None:
-        """Writes the elements of a frontend that aren't as they were."""
-        service, was = self._services.of[choice.service], before.endpoints if before else ()
-        same = before is not None and before.service == choice.service
-        for number, (address, port) in enumerate(choice.endpoints, 1):
-            if same and number <= len(was) and was[number - 1] == (address, port):
-                continue
-            backend = self._endpoints.of[choice.service, address, port]
-            value = layouts.SERVICE.pack(backend, service, 0, 0)
-            self._write("services", _service_key(frontend, number), value)
+    def _lead(self, frontend: BpfFrontend, choice: Choice) -> None:
+        """Leads a frontend to its choices."""
         flags = layouts.MASQUERADE * choice.masquerade | layouts.GUARDED * bool(choice.sources)
-        value = layouts.SERVICE.pack(choice.affinity, service, len(choice.endpoints), flags)
-        self._write("heads", _service_key(frontend, 0), value)
-        for number in range(len(choice.endpoints) + 1, len(was) + 1):
-            self._delete("services", _service_key(frontend, number))
-
-    def _remove(self, frontend: BpfFrontend, choice: Choice) -> None:
-        for number in range(len(choice.endpoints) + 1):
-            self._delete("services", _service_key(frontend, number))
+        numbers = self._services.of[choice.service], len(choice.endpoints), flags
+        value = layouts.SERVICE.pack(choice.affinity, *numbers, self._lists.of[_list_name(choice)])
+        self._write("heads", _service_key(frontend), value)
 
     def _ranges(self, whose: int, before: Iterable[IPNetwork], after: Iterable[IPNetwork]) -> None:
         old, new = set(before), set(after)
@@ -267,13 +262,14 @@ class Translator:
         """The frontends that the programs know."""
         sizes = layouts.SERVICE_KEY.size, layouts.SERVICE.size
         heads: dict[bytes, bytes] = {}
-        choices: dict[bytes, dict[int, int]] = {}
+        choices: dict[int, dict[int, int]] = {}
         for key, value in bpf.elements(self._maps["services"], *sizes):
-            *_, number = layouts.SERVICE_KEY.unpack(key)
-            if number:
-                choices.setdefault(key[:_SLOT], {})[number] = layouts.SERVICE.unpack(value)[0]
-            else:
+            _, _, kind, *_ = layouts.SERVICE_KEY.unpack(key)
+            if kind:
                 heads[key] = value
+            else:
+                owner, number = layouts.CHOICE_KEY.unpack(key)
+                choices.setdefault(owner, {})[number] = layouts.SERVICE.unpack(value)[0]
         known = {
             layouts.BACKEND_KEY.unpack(key)[0]: _end(*layouts.BACKEND.unpack(value))
             for key, value in bpf.elements(
@@ -281,21 +277,20 @@ class Translator:
             )
         }
         names = {number: str(name) for name, number in self._services.of.items()}
-        return [
-            _listed(key, value, choices.get(key[:_SLOT], {}), known, names) for key, value in heads.items()
-        ]
+        return [_listed(key, value, choices, known, names) for key, value in heads.items()]
 
 
 def _listed(
     key: bytes,
     value: bytes,
-    choices: Mapping[int, int],
+    choices: Mapping[int, Mapping[int, int]],
     known: Mapping[int, tuple[IPAddress, int]],
     names: Mapping[int, str],
 ) -> ListedService:
     address, port, kind, scope, _ = layouts.SERVICE_KEY.unpack(key)
-    affinity, number, _, flags = layouts.SERVICE.unpack(value)
-    endpoints = {one: known[one] for _, one in sorted(choices.items()) if one in known}
+    affinity, number, _, flags, owner = layouts.SERVICE.unpack(value)
+    own_choices = sorted(choices.get(owner, {}).items())
+    endpoints = {one: known[one] for _, one in own_choices if one in known}
     inside, masquerade = scope == layouts.INSIDE, bool(flags & layouts.MASQUERADE)
     guarded = bool(flags & layouts.GUARDED)
     own = _PROTOCOL_NAMES[kind], *_end(address, port)
@@ -324,10 +319,14 @@ def _known(key: bytes, value: bytes) -> KnownFlow | None:
     )
 
 
-def _service_key(frontend: BpfFrontend, number: int) -> bytes:
+def _list_name(choice: Choice) -> tuple[object, ...]:
+    return (choice.service, choice.endpoints)
+
+
+def _service_key(frontend: BpfFrontend) -> bytes:
     address = layouts.packed(frontend.address or ip_address("::" if frontend.ipv6 else "0.0.0.0"))
     port, protocol = layouts.network_order(frontend.port), PROTOCOLS[frontend.protocol]
-    return layouts.SERVICE_KEY.pack(address, port, protocol, int(frontend.inside), number)
+    return layouts.SERVICE_KEY.pack(address, port, protocol, int(frontend.inside), 0)
 
 
 def _range(whose: int, network: IPNetwork) -> bytes:
