@@ -30,6 +30,7 @@ from .tools import (
     PROGRAMS,
     cluster_ip,
     conntrack,
+    emulab,
     eventually,
     output,
     refused,
@@ -213,6 +214,23 @@ async def test_a_port_of_a_cluster_ip_that_no_service_has(lab: Lab, mode: str) -
     else:
         with pytest.raises(OSError):
             await ask(lab, "pod/asker", address, 4444)
+
+
+async def test_lb_shows_what_programs_know(lab: Lab, mode: str) -> None:
+    address = await cluster_ip(lab, "trio")
+    done = await emulab("-l", lab.name, "lb", "node3")
+    if mode != "ebpf":
+        assert done.status == 1 and done.stderr.decode() == (
+            f"emulab: nodes have BPF programs in proxy mode ebpf alone, and this lab's is {mode}\n"
+        )
+        return
+    lines = done.stdout.decode().splitlines()
+    [at] = [i for i, line in enumerate(lines) if line.startswith(f"{address}:80/TCP ") and " inside " in line]
+    found = [re.split(r"\s{2,}", line.strip())[-1] for line in lines[at : at + 3]]
+    ends = {f"{(await lab.get('Pod', f'trio-{x}'))[0]['status']['podIP']}:8080" for x in "abc"}
+    assert {line.partition(" ")[2] for line in found} == ends
+    done = await emulab("-l", lab.name, "lb", "nowhere")
+    assert done.stderr.decode() == "emulab: there is no node nowhere; the nodes are node1, node2, node3\n"
 
 
 # 4: affinity and fairness

@@ -7,17 +7,18 @@ import os
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.network import KernelNetwork
+from emulab.kernel.networkneeds import NetworkNeed
 from emulab.plan.links import Translated
 from emulab.plan.links.translated import UPLINK
 from emulab.plan.state import Namespace, Network
 
-REMEDY = (
+_REMEDY = (
     "run it as root: bpf(2) asks for CAP_BPF of the machine itself, which no user namespace has; "
     "or take proxy: {mode: nftables}"
 )
 
 
-def attempt() -> None:
+def _attempt() -> None:
     """Loads a node's programs and attaches some. Raises EmulabError. For a process that may make namespaces."""
     network = KernelNetwork()
     try:
@@ -29,3 +30,6 @@ def attempt() -> None:
         raise EmulabError(f"the kernel can't: {error.operation}{why}") from None
     finally:
         network.close()
+
+
+NEED = NetworkNeed("ebpf", "proxy mode ebpf", _REMEDY, _attempt)

@@ -97,7 +97,10 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
 
 PLUGIN = Plugin(
     name="cilium",
-    modes={"vxlan": NetworkMode(plan_vxlan, ports=frozenset({PORT})), "routed": NetworkMode(plan_routed)},
+    modes={
+        "vxlan": NetworkMode(plan_vxlan, ports=frozenset({PORT}), needs=("tunnel routes",)),
+        "routed": NetworkMode(plan_routed),
+    },
     plan_pod=plan_pod,
     link_name=link_name,
     link_mac=mac,
