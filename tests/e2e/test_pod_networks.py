@@ -252,10 +252,12 @@ async def test_services_lead_to_pods_and_show_who_asks(lab: Lab, known: Known) -
 
 
 async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab, known: Known) -> None:
-    url = f"http://{known.address('web')}:8080/"
+    url, service = f"http://{known.address('web')}:8080/", f"http://{await cluster_ip(lab, 'web')}/"
     for allowed, denied in (("near", "far"), ("far", "near")):
         await lab.apply(POLICY.replace("ALLOWED", allowed))
-        assert await seen_as(lab, f"pod/{allowed}", url) == known.address(allowed)
+        for asked in (url, service):
+            assert await seen_as(lab, f"pod/{allowed}", asked) == known.address(allowed)
+            assert (await lab.request(asked, source="node1")).status == 200, "a node reaches its own pods"
         with pytest.raises(TimeoutError):
             await lab.request(url, source=f"pod/{denied}", timeout=0.7)
     await lab.delete("NetworkPolicy", "web")
