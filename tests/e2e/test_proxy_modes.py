@@ -19,6 +19,7 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.model.addresses import parse_address, socket_name
 
 from .families import At, at_of, lab_in, modes_in_worlds
 from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD, service
@@ -222,6 +223,10 @@ async def test_a_port_of_a_cluster_ip_that_no_service_has(lab: Lab, mode: str) -
             await ask(lab, "pod/asker", address, 4444)
 
 
+def shown(address: str, port: int) -> str:
+    return socket_name(parse_address(address), port)
+
+
 async def test_lb_shows_what_programs_know(lab: Lab, mode: str) -> None:
     address = await cluster_ip(lab, "trio")
     done = await emulab("-l", lab.name, "lb", "node3")
@@ -231,9 +236,13 @@ async def test_lb_shows_what_programs_know(lab: Lab, mode: str) -> None:
         )
         return
     lines = done.stdout.decode().splitlines()
-    [at] = [i for i, line in enumerate(lines) if line.startswith(f"{address}:80/TCP ") and " inside " in line]
+    [at] = [
+        i
+        for i, line in enumerate(lines)
+        if line.startswith(f"{shown(address, 80)}/TCP ") and " inside " in line
+    ]
     found = [re.split(r"\s{2,}", line.strip())[-1] for line in lines[at : at + 3]]
-    ends = {f"{(await lab.get('Pod', f'trio-{x}'))[0]['status']['podIP']}:8080" for x in "abc"}
+    ends = {shown((await lab.get("Pod", f"trio-{x}"))[0]["status"]["podIP"], 8080) for x in "abc"}
     assert {line.partition(" ")[2] for line in found} == ends
     done = await emulab("-l", lab.name, "lb", "nowhere")
     assert done.stderr.decode() == "emulab: there is no node nowhere; the nodes are node1, node2, node3\n"
