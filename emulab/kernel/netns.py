@@ -13,12 +13,15 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.netlink.messages import NETLINK_ROUTE, open_socket
 from emulab.plan.state import Namespace
+
+if TYPE_CHECKING:
+    from emulab.kernel.ebpf.translator import Translator
 
 T = TypeVar("T")
 
@@ -34,7 +37,7 @@ class Handle:
     is to be switched on link by link.
     """
 
-    __slots__ = ("fd", "forward_by_link", "indexes", "name", "next_index", "rtnl")
+    __slots__ = ("fd", "forward_by_link", "indexes", "name", "next_index", "rtnl", "translator")
 
     def __init__(self, name: str, fd: int, rtnl: socket.socket | None) -> None:
         self.name = name
@@ -42,6 +45,7 @@ class Handle:
         self.rtnl = rtnl
         self.forward_by_link = False
         self.indexes: dict[str, int] = {"lo": 1}
+        self.translator: Translator | None = None  # of Services, where BPF programs translate them
         self.next_index = 10  # above lo and the fallback tunnels that some kernels make in each namespace
 
     def allocate_index(self, link: str) -> int:
@@ -61,6 +65,8 @@ class Handle:
 
     def close(self) -> None:
         self.close_rtnl()
+        if self.translator is not None:
+            self.translator.close()
         fd, self.fd = self.fd, -1  # nobody who has the handle yet takes another's descriptor for it
         os.close(fd)
 
@@ -96,7 +102,7 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
         try:
             for namespace in wanted:
                 libc.unshare(libc.CLONE_NEWNET)
-                fd = _lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+                fd = lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
                 made.append(Handle(namespace.name, fd, _rtnl()))
                 # An address that follows another of its network must outlive it.
                 write_sysctl(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
@@ -162,10 +168,10 @@ def open_rtnl(handle: Handle) -> socket.socket:
 def _rtnl() -> socket.socket:
     sock = open_socket(NETLINK_ROUTE)
     sock.bind((0, 0))
-    return socket.socket(fileno=_lift(sock.detach()))
+    return socket.socket(fileno=lift(sock.detach()))
 
 
-def _lift(fd: int) -> int:
+def lift(fd: int) -> int:
     """Moves a descriptor to a number above FD_SETSIZE, where the limit allows one.
 
     libnftables waits with select(2), so the low numbers are kept for its sockets; labs have thousands of ours.

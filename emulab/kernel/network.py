@@ -16,6 +16,7 @@ from operator import itemgetter
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import netns
+from emulab.kernel.ebpf.translator import translator_of
 from emulab.kernel.links import kinds
 from emulab.kernel.links.encoding import EncodeItem
 from emulab.kernel.links.link import link_forwarding, link_up
@@ -36,6 +37,7 @@ from emulab.plan.state import (
     Network,
     Rules,
     Ruleset,
+    Translations,
     Tuning,
     UdpBackends,
     WireguardPeers,
@@ -241,6 +243,8 @@ class KernelNetwork:
                     iptables.write(key[0], fd, _iptables(before), _iptables(after), key[1])
                 case Ipvs():
                     self.ipvs(key[0]).write(_ipvs(after))
+                case Translations():
+                    translator_of(self.handles[key[0]]).write(_translations(after))
                 case Mesh():
                     meshes.write(key[0], _mesh(before), _mesh(after))
                 case WireguardPeers():
@@ -318,4 +322,9 @@ def _peers(rules: Rules | None) -> WireguardPeers | None:
 
 def _ipvs(rules: Rules | None) -> Ipvs | None:
     assert rules is None or isinstance(rules, Ipvs), rules
+    return rules
+
+
+def _translations(rules: Rules | None) -> Translations | None:
+    assert rules is None or isinstance(rules, Translations), rules
     return rules

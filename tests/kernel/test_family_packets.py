@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterable
@@ -32,10 +33,6 @@ from emulab.plan.state import Iptables, Ipvs, Network, Ruleset, UdpBackends, Wor
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.dns.settings import DnsSettings
 
-NETWORKS = [
-    pytest.param(name, marks=[pytest.mark.vm] if name == "flannel-wireguard" else []) for name in POD_NETWORKS
-]
-"""Those with both families; one needs more than this machine's kernel may have."""
 BOTH = [(IPV6,), (IPV4, IPV6)]
 IDS = ["6", "4-6"]
 
@@ -105,6 +102,16 @@ def balanced_exchange(
     return str(peer[0])
 
 
+OF_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="no user namespace may load BPF programs")
+MARKS = {
+    "flannel-wireguard": [pytest.mark.vm],
+    "cilium-vxlan": [pytest.mark.root, OF_ROOT],
+    "cilium-routed": [pytest.mark.root, OF_ROOT],
+}
+NETWORKS = [pytest.param(name, marks=MARKS.get(name, [])) for name in POD_NETWORKS]
+"""Those with both families; some need more than this machine's kernel may have, or root."""
+
+
 def pods(world: World, prefix: str) -> list[str]:
     return sorted(name for name in world.places if name.startswith(prefix))
 
@@ -116,7 +123,10 @@ def own(world: World, place: str, family: Family) -> IPAddress:
 
 
 @pytest.mark.parametrize("families", BOTH, ids=IDS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(mode, marks=[pytest.mark.root, OF_ROOT]) if mode == "ebpf" else mode for mode in MODES],
+)
 @isolated
 def test_the_kernel_takes_every_rule(mode: str, families: tuple[Family, ...]) -> None:
     world = planned(*families, mode=mode)

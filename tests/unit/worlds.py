@@ -17,6 +17,7 @@ from emulab.plan.links import (
     Item,
     Neighbour,
     Route,
+    TunnelVxlan,
     Veth,
     Vxlan,
     Wireguard,
@@ -45,7 +46,7 @@ def links(network: Network, namespace: str) -> set[str]:
     found = {
         i.name
         for i in network.items
-        if i.namespace == namespace and isinstance(i, Bridge | Ipip | Veth | Vxlan | Wireguard)
+        if i.namespace == namespace and isinstance(i, Bridge | Ipip | TunnelVxlan | Veth | Vxlan | Wireguard)
     }
     return found | {i.peer for i in items(network, Veth) if i.peer_namespace == namespace}
 
@@ -133,6 +134,13 @@ class Walker:
             return self.walk(namespace, str(peer.address))[-1]
         if any((i.namespace, i.name) == (namespace, link) for i in items(self._network, Ipip)):
             return self.walk(namespace, str(hop))[-1]  # the next hop is the node
+        tunnels = {
+            r.tunnel.end
+            for r in items(self._network, Route, namespace)
+            if (r.link, r.gateway) == (link, hop) and r.tunnel
+        }
+        for end in tunnels:
+            return self.walk(namespace, str(end))[-1]
         (mac,) = [
             n.mac for n in items(self._network, Neighbour, namespace) if (n.link, n.address) == (link, hop)
         ]

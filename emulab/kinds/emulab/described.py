@@ -79,7 +79,8 @@ _CLUSTER = {
         "plugin": OwnField(
             "string",
             "How pods are joined, as that network plug-in does it: `flannel`; `bridge`: on a bridge of their node; "
-            "`kindnet`: as in clusters of kind; `calico`: in blocks of 64 addresses. "
+            "`kindnet`: as in clusters of kind; `calico`: in blocks of 64 addresses; `cilium`: "
+            "over one overlay device, with Services by BPF programs. "
             "Can't be changed in a running lab",
             "flannel",
         ),
@@ -87,8 +88,8 @@ _CLUSTER = {
             "string",
             "How packets travel between nodes. `vxlan`: in those of an overlay; `routed`: as they are, by routes that "
             "the nodes have to each other; `ipip`: in those of IP in IP; `bgp`: as they are, by routes that BIRD "
-            "learns by BGP; `wireguard`: encrypted. flannel has vxlan, routed and wireguard, calico vxlan, ipip and "
-            "bgp, the others routed alone; by default it is a plug-in's first",
+            "learns by BGP; `wireguard`: encrypted. flannel has vxlan, routed and wireguard, cilium vxlan and routed, "
+            "calico vxlan, ipip and bgp, the others routed alone; by default it is a plug-in's first",
             "vxlan",
         ),
         "families": OwnField(
@@ -159,7 +160,10 @@ _CLUSTER = {
     },
     "emulab.v1.ClusterProxy": {
         "mode": OwnField(
-            "string", "`nftables`, `iptables`, `ipvs` or `userspace`, as kube-proxy's", "nftables"
+            "string",
+            "`nftables`, `iptables`, `ipvs` or `userspace`, as kube-proxy's; `ebpf`: programs at nodes' links, as "
+            "Cilium's, and with network.plugin cilium the default",
+            "nftables",
         ),
         "scheduler": OwnField(
             "string",
