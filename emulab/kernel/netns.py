@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.netlink.messages import NETLINK_ROUTE, open_socket
+from emulab.kernel.sysctls import Sysctls
 from emulab.plan.state import Namespace
 
 T = TypeVar("T")
 
-_FD_SETSIZE = 1024
+FD_SETSIZE = 1024
 _HIGH = 1 << 16  # an interface index that the kernel doesn't give by itself, as it counts up from 1
 _FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
@@ -94,19 +95,13 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
     def work() -> list[Handle]:
         made: list[Handle] = []
         try:
-            for namespace in wanted:
-                libc.unshare(libc.CLONE_NEWNET)
-                fd = _lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-                made.append(Handle(namespace.name, fd, _rtnl()))
-                # An address that follows another of its network must outlive it.
-                write_sysctl(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
-                for key, value in namespace.sysctls:
-                    written = write_sysctl(namespace.name, key, value)
-                    if not written and key == _FORWARDING:
-                        made[-1].forward_by_link = True
-                    if not written and key == _FORWARDING6:  # no link can be told instead
-                        remedy = "mount /proc/sys writable (docker run --privileged)"
-                        raise KernelError(f"write sysctl {key}", namespace.name, errno.EROFS, remedy=remedy)
+            with Sysctls() as sysctls:
+                for namespace in wanted:
+                    libc.unshare(libc.CLONE_NEWNET)
+                    fd = lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+                    made.append(Handle(namespace.name, fd, _rtnl()))
+                    sysctls.enter()
+                    _set_up(made[-1], namespace, sysctls)
         except BaseException:
             for handle in made:
                 handle.close()
@@ -114,6 +109,18 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
         return made
 
     return in_thread(work)
+
+
+def _set_up(handle: Handle, namespace: Namespace, sysctls: Sysctls) -> None:
+    # An address that follows another of its network must outlive it.
+    sysctls.write(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
+    for key, value in namespace.sysctls:
+        written = sysctls.write(namespace.name, key, value)
+        if not written and key == _FORWARDING:
+            handle.forward_by_link = True
+        if not written and key == _FORWARDING6:  # no link can be told instead
+            remedy = "mount /proc/sys writable (docker run --privileged)"
+            raise KernelError(f"write sysctl {key}", namespace.name, errno.EROFS, remedy=remedy)
 
 
 def adopt(name: str, fd: int) -> Handle:
@@ -147,9 +154,18 @@ def _enter_and(fd: int, work: Callable[[], T]) -> T:
     return work()
 
 
-def tune(handle: Handle, settings: Iterable[tuple[str, str]]) -> None:
-    """Writes sysctls of a namespace that is there already. Raises KernelError."""
-    inside(handle.fd, lambda: [write_sysctl(handle.name, key, value) for key, value in settings])
+def tune(handle: Handle, settings: Iterable[tuple[str, str]], sysctls: Sysctls | None = None) -> None:
+    """Writes sysctls of a namespace that is there already, one of many that `sysctls` enters. Raises KernelError."""
+
+    writer = Sysctls() if sysctls is None else sysctls  # one that has entered nothing writes below /proc
+
+    def work() -> None:
+        if sysctls is not None:
+            sysctls.enter()
+        for key, value in settings:
+            writer.write(handle.name, key, value)
+
+    inside(handle.fd, work)
 
 
 def open_rtnl(handle: Handle) -> socket.socket:
@@ -162,36 +178,17 @@ def open_rtnl(handle: Handle) -> socket.socket:
 def _rtnl() -> socket.socket:
     sock = open_socket(NETLINK_ROUTE)
     sock.bind((0, 0))
-    return socket.socket(fileno=_lift(sock.detach()))
+    return socket.socket(fileno=lift(sock.detach()))
 
 
-def _lift(fd: int) -> int:
+def lift(fd: int) -> int:
     """Moves a descriptor to a number above FD_SETSIZE, where the limit allows one.
 
     libnftables waits with select(2), so the low numbers are kept for its sockets; labs have thousands of ours.
     """
     try:
-        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FD_SETSIZE)
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FD_SETSIZE)
     except OSError:
         return fd
     os.close(fd)
     return high
-
-
-def write_sysctl(namespace: str, key: str, value: str) -> bool:
-    """Writes a sysctl of the calling thread's namespace. False where /proc/sys is read-only. Raises KernelError."""
-    try:
-        fd = os.open(f"/proc/sys/{key}", os.O_WRONLY)
-    except FileNotFoundError:
-        return True  # the kernel lacks the feature that this setting tames (IPv6, say)
-    except OSError as error:
-        if error.errno == errno.EROFS:
-            return False
-        raise KernelError(f"open sysctl {key}", namespace, error.errno or 0) from None
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        raise KernelError(f"write {value} to sysctl {key}", namespace, error.errno or 0) from None
-    finally:
-        os.close(fd)
-    return True
