@@ -71,6 +71,9 @@ class TrackedFlow(NamedTuple):
     timeout: int  # seconds until it is forgotten
 
 
+Frontend = tuple[str, int]
+"""A translated address ("" for that of any node) and its port."""
+
 TrackedConnection = tuple[FlowTuple, FlowTuple]
 """The first direction as it came, and the second as its answers come."""
 
@@ -133,7 +136,7 @@ def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBacken
     A flow that goes on is never looked up in the rules again, so nothing else would ever end it
     (kube-proxy's pkg/proxy/conntrack).
     """
-    if not before.frontends and not wanted.frontends:
+    if _only_grew(before.frontends, wanted.frontends):
         return {}
     is_stale = Stale(before, wanted)
     with netns.inside(fd, open_socket) as sock:
@@ -143,6 +146,13 @@ def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBacken
         for direction in stale:
             _delete(sock, namespace, direction)
     return Counter(6 if ":" in direction.destination else 4 for direction in stale)
+
+
+def _only_grew(before: Mapping[Frontend, frozenset[str]], wanted: Mapping[Frontend, frozenset[str]]) -> bool:
+    """Whether all who served go on, and there were some of each: then nothing has become stale."""
+    served = (before.get(frontend, frozenset()) for frontend in wanted)
+    kept = all(were and were <= are for were, are in zip(served, wanted.values(), strict=True))
+    return kept and before.keys() <= wanted.keys()
 
 
 def _count(sock: socket.socket, namespace: str) -> int:
