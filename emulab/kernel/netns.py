@@ -27,6 +27,13 @@ FD_SETSIZE = 1024
 _HIGH = 1 << 16  # an interface index that the kernel doesn't give by itself, as it counts up from 1
 _FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
+_REMEDIES = {
+    errno.EMFILE: "two files are open for each node and pod: start the lab from a shell with a higher `ulimit -Hn`",
+    errno.ENFILE: "raise sysctl fs.file-max, or make the lab smaller",
+    errno.ENOSPC: "raise sysctl user.max_net_namespaces, or make the lab smaller",  # namespaces(7)
+    errno.ENOMEM: "make the lab smaller, or give the machine more memory",
+}
+
 
 class Handle:
     """An open network namespace; `rtnl` is an rtnetlink socket inside it while one is needed.
@@ -97,9 +104,7 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
         try:
             with Sysctls() as sysctls:
                 for namespace in wanted:
-                    libc.unshare(libc.CLONE_NEWNET)
-                    fd = lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-                    made.append(Handle(namespace.name, fd, _rtnl()))
+                    made.append(_born(namespace.name))
                     sysctls.enter()
                     _set_up(made[-1], namespace, sysctls)
         except BaseException:
@@ -109,6 +114,23 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
         return made
 
     return in_thread(work)
+
+
+def _born(name: str) -> Handle:
+    """A new namespace, which the thread is in from now on."""
+    try:
+        libc.unshare(libc.CLONE_NEWNET)
+        fd = lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            return Handle(name, fd, _rtnl())
+        except OSError:
+            os.close(fd)
+            raise
+    except (KernelError, OSError) as error:
+        number = error.errno or 0
+        if remedy := _REMEDIES.get(number):
+            raise KernelError("make a network namespace", name, number, remedy) from None
+        raise
 
 
 def _set_up(handle: Handle, namespace: Namespace, sysctls: Sysctls) -> None:
