@@ -35,11 +35,11 @@ from emulab.lab.client.conditions import parse_awaited
 from emulab.lab.client.faults import fault_manifest, fault_name
 from emulab.lab.client.meant import kind_meant, read, sources_meant, text_meant
 from emulab.lab.client.podlogs import LogOptions, read_logs
-from emulab.lab.client.requesting import connect, request_fields, secured
+from emulab.lab.client.requesting import connect_to_one, request_fields, secured
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
 from emulab.observe.target import DEFAULT_PORTS
-from emulab.servers.stub import ResolverConfig, resolve, socket_family
+from emulab.servers.stub import OpenSocket, ResolverConfig, resolve_all
 
 if TYPE_CHECKING:
     from emulab.lab.client.capturing import FileCapture
@@ -252,9 +252,13 @@ class Lab:
         source: str,
         kind: socket.SocketKind = socket.SOCK_STREAM,
         namespace: str = "default",
-        family: int = socket.AF_INET,
+        family: int = socket.AF_UNSPEC,
     ) -> socket.socket:
-        """A fresh non-blocking socket that belongs to a place or pod, of IPv4 unless told otherwise."""
+        """A fresh non-blocking socket that belongs to a place or pod.
+
+        Of the family that is asked for (`socket.AF_INET`, `socket.AF_INET6`), or else of the place's primary one, whose
+        address is the first that it has: IPv6 in a lab of IPv6 alone, and in one of `families: [IPv6, IPv4]`.
+        """
 
         def ask() -> socket.socket:
             with LabClient(rundir.folder(self.name)) as client:
@@ -265,13 +269,22 @@ class Lab:
         return await asyncio.to_thread(ask)
 
     async def resolve(self, name: str, source: str = "client", namespace: str = "default") -> str:
-        """The address of a name as `source` resolves it. Raises UserError when there is none."""
-        files = await self._ask("resolver-files", target=source, namespace=namespace)
+        """The address of a name that `source` would try first. Raises UserError when there is none.
 
+        In a lab of both families that is as a rule the one of IPv6, as getaddrinfo(3) sorts them (RFC 6724).
+        """
+        return (await self.resolve_all(name, source, namespace))[0]
+
+    async def resolve_all(self, name: str, source: str = "client", namespace: str = "default") -> list[str]:
+        """All addresses of a name, in the order in which `source` would try them. Raises UserError without any."""
+        files = await self._ask("resolver-files", target=source, namespace=namespace)
+        return await resolve_all(name, ResolverConfig.parse(*files), self._opening(source, namespace))
+
+    def _opening(self, source: str, namespace: str) -> OpenSocket:
         async def open_socket(family: int, kind: int) -> socket.socket:
             return await self.socket(source, socket.SocketKind(kind), namespace, family)
 
-        return await resolve(name, ResolverConfig.parse(*files), open_socket)
+        return open_socket
 
     async def request(
         self,
@@ -284,7 +297,8 @@ class Lab:
         timeout: float = 30.0,
         verify: bool = True,
     ) -> Answer:
-        """Sends one HTTP request from a place or pod, its path as it is written; redirects aren't followed.
+        """Sends one HTTP request from a place or pod, its path as it is written; redirects aren't followed. A host with
+        addresses of both families is asked by IPv6 first, and by IPv4 where that doesn't connect, as curl does it.
 
         Raises UserError when the URL is wrong or the name doesn't resolve, OSError when the connection fails or ends
         before the answer does, TimeoutError, and PeerError when what answers is no HTTP.
@@ -297,13 +311,13 @@ class Lab:
         host, method = parts.hostname, method.upper()
         if not host or parts.scheme not in DEFAULT_PORTS:
             raise UserError(f"{url}: not a URL of http or https with a host")
-        address = await self.resolve(host, source, namespace)
-        sock = await self.socket(source, namespace=namespace, family=socket_family(address))
+        addresses = await self.resolve_all(host, source, namespace)
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = ResponseReader(to_head=method == "HEAD")
         asked = request_bytes(method, target, request_fields(parts, method, headers or {}, body), body or b"")
         async with asyncio.timeout(timeout):
-            await connect(sock, address, parts.port or DEFAULT_PORTS[parts.scheme])
+            port = parts.port or DEFAULT_PORTS[parts.scheme]
+            sock = await connect_to_one(addresses, port, self._opening(source, namespace))
             tls = secured(verify) if parts.scheme == "https" else None
             content = await exchange(sock, asked, response, tls, host)
         lowered = {name.lower(): value for name, value in response.fields}

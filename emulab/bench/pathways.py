@@ -84,7 +84,7 @@ def _layers(node: str, engines: Sequence[str]) -> list[_Measured]:
 
     own = ingress(OWN_ENGINE)
     return [
-        _Measured(PathLayer(REFERENCE, "", "inside a pod, to 127.0.0.1"), MAIN, near, _loopback),
+        _Measured(PathLayer(REFERENCE, "", "inside a pod, to its loopback address"), MAIN, near, _loopback),
         _Measured(
             PathLayer("veth", REFERENCE, "from a node to its own pod: one veth pair"),
             MAIN,

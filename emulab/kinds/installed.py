@@ -14,7 +14,7 @@ API_NAMESPACE, API_SERVICE, API_PORT = "default", "kubernetes", 6443
 """The Service of the API server, and the port of its endpoint, which is kubeadm's."""
 NODE_CACHE_NAME, NODE_CACHE_UPSTREAM = "node-local-dns", "kube-dns-upstream"
 """NodeLocal DNSCache, as its manifest in kubernetes/kubernetes has it."""
-_NODE_CACHE_ADDRESSES: Mapping[Family, str] = {IPV4: "169.254.20.10", IPV6: "fd00:20::10"}
+NODE_CACHE_ADDRESSES: Mapping[Family, str] = {IPV4: "169.254.20.10", IPV6: "fd00:20::10"}
 """The usual one in IPv4; in IPv6 the documentation wants a unique local one (RFC 4193), as links' are a link's own."""
 SERVED_BY = {"emulab.dev/served-by": "load-balancers"}
 
@@ -26,7 +26,7 @@ def cluster_dns_address(cluster: Cluster) -> str:
 
 def node_cache_address(cluster: Cluster) -> str:
     """Where the caches of all nodes answer, in the primary family as kube-dns does."""
-    return _NODE_CACHE_ADDRESSES[cluster.families[0]]
+    return NODE_CACHE_ADDRESSES[cluster.families[0]]
 
 
 def asked_dns_address(cluster: Cluster) -> str:

@@ -4,25 +4,24 @@
     vpc        nodes, balancers, clients of the cluster's own network, from beginning to end in this order
     public     virtual addresses: the balancers' and the NAT gateway's, routed to the vpc
 
-A value for each family. The vpc of IPv4 is the Cluster's `network.underlay`; all else is from the documentation's
-ranges (RFC 5737, RFC 3849), and the vpc of IPv6 from the unique local ones (RFC 4193).
+A value for each family. The vpc is the Cluster's `network.underlay`, by default from the private (RFC 1918) and unique
+local (RFC 4193) addresses; all else is from the documentation's ranges (RFC 5737, RFC 3849).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 
 from emulab.dataclass import dataclass
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.families import IPV4, IPV6, Family
 from emulab.model.objects import Object
 
-DEFAULT_VPC = IPv4Network("10.0.0.0/24")
-
+DEFAULT_VPCS: Mapping[Family, IPNetwork] = {IPV4: ip_network("10.0.0.0/24"), IPV6: ip_network("fd00:10::/64")}
+"""The nodes' networks of a lab that says none."""
 _INTERNET = {IPV4: ip_network("198.51.100.0/24"), IPV6: ip_network("2001:db8:1::/64")}
 _PUBLIC = {IPV4: ip_network("203.0.113.0/24"), IPV6: ip_network("2001:db8:2::/64")}
-VPC6 = ip_network("fd00:10::/64")
 _MOST = 1 << 16  # addresses of a network that are ever given
 
 PUBLIC_NETWORKS = (*_INTERNET.values(), *_PUBLIC.values())
@@ -122,10 +121,9 @@ class Underlay:
         return self.vpc if network == "vpc" else self.public
 
 
-def underlay_of(family: Family, vpc: IPNetwork = DEFAULT_VPC) -> Underlay:
-    """The networks of a family; `vpc` is that of IPv4."""
-    own = vpc if family is IPV4 else VPC6
-    return Underlay(family, _INTERNET[family], own, _PUBLIC[family])
+def underlay_of(family: Family, vpc: IPNetwork | None = None) -> Underlay:
+    """The networks of a family, `vpc` among them where it isn't the default."""
+    return Underlay(family, _INTERNET[family], vpc or DEFAULT_VPCS[family], _PUBLIC[family])
 
 
 def underlay_address(o: Object) -> IPAddress | None:

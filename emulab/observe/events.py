@@ -173,6 +173,18 @@ class KernelDrop:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedConnection:
+    """A connection that was tried beside the request's own, to an address of the other family (RFC 8305)."""
+
+    address: str
+    local: tuple[str, int]
+    first: bool  # whether it was tried before the request's own
+    error: str  # connect | timeout
+    errno: int
+    reason: str  # why it wasn't taken, in words
+
+
+@dataclass(frozen=True, slots=True)
 class Sending:
     """What the sender itself knows of the request.
 
@@ -198,6 +210,7 @@ class Sending:
     reason: str = ""  # the error in words
     tls: Mapping[str, Any] = field(default_factory=dict)
     size: int = 0  # bytes of the answer's body
+    attempts: Sequence[TriedConnection] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import Any
 from emulab.dataclass import dataclass
 from emulab.observe.events import Flow, Recording
 from emulab.observe.explain.case import Diagnosis
-from emulab.observe.explain.failures import explain, oddities
+from emulab.observe.explain.failures import explain, oddities, passed_over
 from emulab.observe.join.decisions import Decision, Evidence, untold
 from emulab.observe.join.dissect import end_name, ends
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
@@ -76,6 +76,7 @@ def tell(recording: Recording, every_packet: bool = False, sightings: Sightings 
         totals=time_totals(recording, joined, drafts[0].time, drafts[-1].time) if drafts else {},
         tls=sending.tls or None,
         notes=[
+            *passed_over(recording, joined, teller.evidence),
             *missing_evidence(recording),
             *([] if finding else oddities(recording, joined, teller.evidence)),
         ],
@@ -157,13 +158,14 @@ class _Teller:
         found = []
         if any(leg.number == NAME_RESOLUTION for leg in self._joined.legs):
             found.append(Connection(NAME_RESOLUTION, "name resolution", "", "", "udp"))
-        for leg in self._joined.chain():
+        for leg in self._joined.connections():
             begun, arrived = leg.begun, leg.arrived
             flow = begun.first.flow if begun else next(iter(leg.flows))
             source = begun.first.place if begun else self._recording.sending.place
             destination = arrived.place if arrived else ""
             again = " (an open connection, used again)" if reused(leg) else ""
-            title = f"{source} → {destination or '?'}: {flow.protocol.upper()} {ends(flow)}{again}"
+            vain = f" (passed over: {leg.attempt.reason})" if leg.attempt else ""
+            title = f"{source} → {destination or '?'}: {flow.protocol.upper()} {ends(flow)}{again}{vain}"
             found.append(Connection(leg.number, title, source, destination, flow.protocol))
         return found
 

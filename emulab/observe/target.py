@@ -99,7 +99,7 @@ def _plain(text: str, place: str) -> tuple[str, str]:
     """A name or an address of IPv4, and what follows a colon."""
     if place.count(":") > 1:
         there, _, port = place.rpartition(":")
-        example = f"[{place}]" if is_address(place) else f"[{there}]:{port}"
+        example = f"[{place}]" if is_address(place) and not is_address(there) else f"[{there}]:{port}"
         raise UserError(f"{text}: an address of IPv6 stands in brackets, such as {example}")
     host, _, port = place.partition(":")
     _check_host(text, host)

@@ -102,9 +102,16 @@ def _asked_for(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balancer
         f"{protocol.lower()}/{vip}/{port}": replace(like, targets=_nodes(vip, node_port, nodes, balancing))
         for vip in vips
         for (protocol, port), node_port in forwarded
+        if _is_served(service, family_of(vip))
     }
     own = underlay_addresses(o)
     return BalancerPlan(o.name, str(o.key), own, vips, frontends, balancing, unhealthy(o), balancer_nodes(o))
+
+
+def _is_served(service: Service | None, family: Family) -> bool:
+    """Whether a Service is of a family. Where it isn't, node ports of that family lead nowhere, so nobody listens."""
+    own = families_of(service.cluster_ips) if service is not None else ()
+    return not own or family in own
 
 
 def balanced(o: Object) -> Object | None:

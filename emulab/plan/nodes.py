@@ -29,7 +29,8 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
     for family in cluster.families:
         if has_global_pods(cluster, family):
             _ways_to_pods(draft, nodes, cluster, family)
-            continue
+            if not plugin.masquerades_global:
+                continue
         rules = plugin.masquerade(cluster, family)
         for node in nodes:
             draft.rules(node.name, rules)
@@ -46,8 +47,8 @@ def plan_blocks(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Seque
 
 
 def _ways_to_pods(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
-    """Pods whose addresses hold everywhere need no translation, and the router knows their nodes, as that of a cloud
-    does which has delegated a prefix to each node. The resolver, with a leg in each network, answers them in theirs."""
+    """Of pods whose addresses hold everywhere the router knows the nodes, as that of a cloud does which has delegated a
+    prefix to each node. The resolver, with a leg in each network, answers them in theirs."""
     for network in cluster.pods_of(family):
         draft.add(Route("resolver", network, "eth1", cluster.underlay(family).router_vpc))
     for node in nodes:

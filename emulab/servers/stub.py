@@ -1,6 +1,7 @@
 """A stub resolver that asks over given sockets: names as a place's /etc/resolv.conf would resolve them.
 
-A place asks for addresses of the families that it has addresses of itself (getaddrinfo(3), AI_ADDRCONFIG); families are
+A place asks for addresses of the families that it has addresses of itself (getaddrinfo(3), AI_ADDRCONFIG): a client for
+those of all (`resolve_all`), a server of ours for those of the first that a name has any of (`resolve`). Families are
 numbers here, as sockets have them.
 """
 
@@ -15,6 +16,7 @@ from ipaddress import ip_address
 
 from emulab.dataclass import dataclass
 from emulab.errors import PeerError, UserError
+from emulab.servers.destinations import by_preference
 
 _TIMEOUT = 2.0  # seconds a try
 _TRIES = 2
@@ -33,14 +35,16 @@ class ResolverConfig:
     servers: tuple[str, ...]
     search: tuple[str, ...]
     ndots: int
-    hosts: dict[str, str]
+    hosts: dict[str, tuple[str, ...]]
     families: tuple[int, ...] = (int(socket.AF_INET),)  # of the place's own addresses, the primary one first
 
     @staticmethod
     def parse(
         resolv_conf: str, hosts: str, families: Sequence[int] = (int(socket.AF_INET),)
     ) -> ResolverConfig:
-        servers, search, ndots = [], [], 1
+        servers: list[str] = []
+        search: list[str] = []
+        ndots = 1
         for line in resolv_conf.splitlines():
             match line.split():
                 case ["nameserver", server]:
@@ -60,14 +64,15 @@ class ResolverConfig:
         return [f"{name}.", *searched] if name.count(".") >= self.ndots else [*searched, f"{name}."]
 
 
-def _hosts(lines: Iterable[str], families: Iterable[int]) -> dict[str, str]:
-    """The address of each name in hosts(5): the first one of the first family that has any."""
+def _hosts(lines: Iterable[str], families: Iterable[int]) -> dict[str, tuple[str, ...]]:
+    """The addresses of each name in hosts(5): the first one of each family, in the order of these."""
     known: dict[int, dict[str, str]] = {family: {} for family in families}
     for line in lines:
         address, *names = line.partition("#")[0].split() or [""]
         if address and (of_family := known.get(socket_family(address))) is not None:
             of_family |= {n: address for n in names if n not in of_family}
-    return {n: a for of_family in reversed(known.values()) for n, a in of_family.items()}
+    every = dict.fromkeys(name for of_family in known.values() for name in of_family)
+    return {name: tuple(found[name] for found in known.values() if name in found) for name in every}
 
 
 def socket_family(address: str) -> int:
@@ -86,8 +91,33 @@ async def resolve(name: str, config: ResolverConfig, open_socket: OpenSocket) ->
 
     Raises UserError when there is none, PeerError when nobody answers.
     """
+    return (await _resolved(name, config, _first, open_socket))[0]
+
+
+async def resolve_all(
+    name: str, config: ResolverConfig, open_socket: OpenSocket, open_other: OpenSocket | None = None
+) -> list[str]:
+    """All addresses of a name that the place may connect to, in the order in which a client tries them.
+
+    Those of IPv6 are asked for first (RFC 8305, section 3), and sorted as getaddrinfo(3) sorts them. `open_other` gives
+    sockets over which nothing is sent, where these are to be others. Raises UserError when there is no address,
+    PeerError when nobody answers.
+    """
+    found = list(dict.fromkeys(await _resolved(name, config, _every, open_socket)))
+    if len(found) == 1 or not any(":" in address for address in found):
+        return found
+    return by_preference({one: await _source(one, open_other or open_socket) for one in found})
+
+
+_Asking = Callable[[str, str, Sequence[int], OpenSocket], Awaitable["list[str] | None"]]
+
+
+async def _resolved(
+    name: str, config: ResolverConfig, asking: _Asking, open_socket: OpenSocket
+) -> Sequence[str]:
+    """The addresses of a name, as `asking` has them of a name server."""
     try:
-        return str(ip_address(name.strip("[]")))
+        return [str(ip_address(name.strip("[]")))]
     except ValueError:
         pass
     if name in config.hosts:
@@ -96,11 +126,11 @@ async def resolve(name: str, config: ResolverConfig, open_socket: OpenSocket) ->
     for candidate in config.candidates(name):
         for server in config.servers:
             try:
-                addresses = await _first(candidate, server, config.families, open_socket)
+                addresses = await asking(candidate, server, config.families, open_socket)
             except OSError as error:
                 addresses, why = None, f" ({os.strerror(error.errno or 0)})"
             if addresses:
-                return addresses[0]
+                return addresses
             if addresses is not None:
                 break  # an answer, but no address: the next candidate
         else:  # glibc doesn't go on to the next candidate either, as this one may exist
@@ -109,7 +139,7 @@ async def resolve(name: str, config: ResolverConfig, open_socket: OpenSocket) ->
 
 
 async def _first(
-    name: str, server: str, families: Iterable[int], open_socket: OpenSocket
+    name: str, server: str, families: Sequence[int], open_socket: OpenSocket
 ) -> list[str] | None:
     """The addresses of the first family that the server has any of; None when it doesn't answer."""
     for family in families:
@@ -117,6 +147,29 @@ async def _first(
         if addresses is None or addresses:
             return addresses
     return []
+
+
+async def _every(
+    name: str, server: str, families: Sequence[int], open_socket: OpenSocket
+) -> list[str] | None:
+    """The addresses of all families, those of IPv6 first; None when the server doesn't answer."""
+    found = list[str]()
+    for family in sorted(families, reverse=True):
+        addresses = await _ask(name, server, open_socket, _RECORDS[family])
+        if addresses is None:
+            return found or None
+        found += addresses
+    return found
+
+
+async def _source(address: str, open_socket: OpenSocket) -> str | None:
+    """What the place would send from to an address, which takes no packet; None where it can't."""
+    with await open_socket(socket_family(address), socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((address, 53))
+        except OSError:
+            return None
+        return str(sock.getsockname()[0])
 
 
 async def _ask(name: str, server: str, open_socket: OpenSocket, record: str = "A") -> list[str] | None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from base64 import b64decode
 from typing import Any, NamedTuple
 
 from emulab.errors import PeerError, UserError
-from emulab.lab.client.requesting import connect
+from emulab.lab.client.requesting import connect_to_one
+from emulab.model.addresses import socket_name
 from emulab.python import Lab
-from emulab.servers.stub import socket_family
 from emulab.trace.certificates import certificate_problem, describe_certificate
 
 
@@ -34,21 +35,27 @@ async def shown_certificate(
     """Asks a server for its certificate, for the server name `name` (SNI). Raises UserError when the name doesn't
     resolve, OSError where the connection fails, PeerError where no TLS is spoken there, TimeoutError."""
     async with asyncio.timeout(timeout):
-        address = await lab.resolve(host, source, namespace)
-        sock = await lab.socket(source, namespace=namespace, family=socket_family(address))
-        await connect(sock, address, port)
+        addresses = await lab.resolve_all(host, source, namespace)
+
+        async def open_socket(family: int, kind: int) -> socket.socket:
+            return await lab.socket(source, socket.SocketKind(kind), namespace, family)
+
+        sock = await connect_to_one(addresses, port, open_socket)
+        address = str(sock.getpeername()[0])
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             _, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
         except ssl.SSLError as error:
-            raise PeerError(f"{host}:{port} ({address}): no TLS: {error.reason or error}") from None
+            raise PeerError(
+                f"{socket_name(host, port)} ({address}): no TLS: {error.reason or error}"
+            ) from None
     tls = writer.get_extra_info("ssl_object")
     chain, version = _chain(tls), str(tls.version())
     writer.transport.abort()
     described = [describe_certificate(one) for one in chain]
     if not described:
-        raise PeerError(f"{host}:{port} ({address}): the server shows no certificate")
+        raise PeerError(f"{socket_name(host, port)} ({address}): the server shows no certificate")
     problem = certificate_problem(described[0], name, time.time())
     return ShownCertificate(address, version, described, problem, await _secret(lab, chain[0]))
 

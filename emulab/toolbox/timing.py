@@ -13,12 +13,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from emulab.errors import UserError
 from emulab.lab.client.client import LabClient
-from emulab.lab.client.requesting import connect, request_fields, secured
+from emulab.lab.client.requesting import connect_to_one, request_fields, secured
 from emulab.lab.exchange import exchange
 from emulab.lab.folders import rundir
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.python import Lab
-from emulab.servers.stub import ResolverConfig, resolve, socket_family
+from emulab.servers.stub import ResolverConfig, resolve_all
 from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
 
 PARTS = ("name", "connect", "tls", "first byte", "rest", "total")
@@ -71,10 +71,10 @@ class _Sender:
     async def send(self, parts: SplitResult, verify: bool) -> Timed:
         host, tls = parts.hostname or "", parts.scheme == "https"
         marks = [self._now()]
-        address = await resolve(host, self._resolver, self._socket)
+        addresses = await resolve_all(host, self._resolver, self._socket)
         marks.append(self._now())
-        sock = await self._socket(socket_family(address), socket.SOCK_STREAM)
-        await connect(sock, address, parts.port or DEFAULT_PORTS[parts.scheme])
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+        sock = await connect_to_one(addresses, port, self._socket)
         marks.append(self._now())
         response = ResponseReader()
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))

@@ -17,11 +17,13 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, PeerError
-from emulab.observe.events import Sending
+from emulab.observe.events import Sending, TriedConnection
 from emulab.observe.target import RequestTarget
+from emulab.servers.eyeballs import lanes
 from emulab.servers.stub import socket_family
 from emulab.servers.wire.http1 import client as http
 from emulab.trace.certificates import certificate_problem, describe_certificate
+from emulab.trace.connecting import race
 
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _PIECE = 1 << 16
@@ -32,20 +34,30 @@ _PATIENCE = 0.2
 
 @dataclass(slots=True)
 class RequestToSend:
-    """What is to be sent. `resolve` gives the host's address, and raises EmulabError when there is none."""
+    """What is to be sent. `resolve` gives the host's addresses in the order in which to try them, and raises
+    EmulabError when there is none."""
 
     text: str  # the target as the user wrote it
     target: RequestTarget
     place: str
     addresses: Sequence[str]  # the place's, where the kernel tells none
     sockets: Mapping[int, socket.socket]  # of the place, by family; each is bound to a port
-    resolve: Callable[[str], str]
+    resolve: Callable[[str], Sequence[str]]
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 5.0
     verify: bool = True
     http2: bool = False
     abandoned: bool = False  # nobody waits for the answer any more
+
+    def socket_to(self, address: str) -> socket.socket | None:
+        """The place's socket of an address's family; None where it has none."""
+        return self.sockets.get(socket_family(address))
+
+    def own(self, address: str) -> str:
+        """The place's own address of another one's family."""
+        family = socket_family(address)
+        return next((a for a in self.addresses if socket_family(a) == family), "")
 
     def abandon(self) -> None:
         """Lets `send_request` end soon. For another thread."""
@@ -69,16 +81,18 @@ def send_request(request: RequestToSend, name_ports: list[int]) -> Sending:
     """Sends the request and waits for its answer. `name_ports` are those that `resolve` has used by then."""
     begun = time.time_ns()
     outcome = _Outcome()
+    addresses: Sequence[str] = ()
     address = ""
     local: tuple[str, int] | None = None
+    attempts: Sequence[TriedConnection] = ()
     try:
-        address = request.resolve(request.target.host)
+        addresses = request.resolve(request.target.host)
     except EmulabError as error:
         outcome.error, outcome.reason = "name", str(error).partition(": ")[2] or str(error)
         if isinstance(error, PeerError):
             outcome.errno = errno.ETIMEDOUT
-    if address:
-        local = _sent(request, address, outcome)
+    if addresses:
+        address, local, attempts = _sent(request, addresses, outcome)
     for sock in request.sockets.values():
         sock.close()
     return Sending(
@@ -100,31 +114,53 @@ def send_request(request: RequestToSend, name_ports: list[int]) -> Sending:
         reason=outcome.reason,
         tls=outcome.tls,
         size=outcome.size,
+        attempts=attempts,
     )
 
 
-def _sent(request: RequestToSend, address: str, outcome: _Outcome) -> tuple[str, int] | None:
-    """Sends to an address, from the place's socket of its family; what it came from, if it could."""
-    family = socket_family(address)
-    sock = request.sockets.get(family)
+def _sent(
+    request: RequestToSend, addresses: Sequence[str], outcome: _Outcome
+) -> tuple[str, tuple[str, int] | None, Sequence[TriedConnection]]:
+    """Sends to one of the host's addresses, from the place's socket of its family: which one, what it came from, if it
+    could, and what else was tried."""
+    first, other = lanes(addresses)
+    address = first[0]
+    if other and request.target.protocol != "udp":
+        pair = [(a, sock, request.own(a)) for a in (address, other[0]) if (sock := request.socket_to(a))]
+        if len(pair) == 2:
+            raced = race(pair, request.target.port, request.timeout, lambda: request.abandoned)
+            sock = request.sockets[socket_family(raced.address)]
+            local = _exchange(request, sock, raced.address, outcome, raced.code)
+            return raced.address, local or raced.local, raced.others
+    return address, _sent_to(request, address, outcome), ()
+
+
+def _sent_to(request: RequestToSend, address: str, outcome: _Outcome) -> tuple[str, int] | None:
+    """Sends to an address; what it came from, if it could."""
+    sock = request.socket_to(address)
     if sock is None:
         outcome.error, outcome.errno = "connect", errno.ENETUNREACH
         outcome.reason = os.strerror(errno.ENETUNREACH)
         return None
     port = sock.getsockname()[1]
-    own = next((a for a in request.addresses if socket_family(a) == family), "")
-    return _exchange(request, sock, address, outcome) or (own, port)
+    return _exchange(request, sock, address, outcome) or (request.own(address), port)
 
 
 def _exchange(
-    request: RequestToSend, sock: socket.socket, address: str, outcome: _Outcome
+    request: RequestToSend, sock: socket.socket, address: str, outcome: _Outcome, tried: int | None = None
 ) -> tuple[str, int] | None:
-    """Connects and speaks; the socket's own address, once it has one."""
+    """Connects, where that wasn't `tried` already with this errno, and speaks; the socket's own address, once it has
+    one."""
     local: tuple[str, int] | None = None
     doing = "connect"
     try:
         sock.settimeout(request.timeout)
-        sock.connect((address, request.target.port))
+        if tried is None:
+            sock.connect((address, request.target.port))
+        elif tried == errno.ETIMEDOUT:
+            raise TimeoutError
+        elif tried:
+            raise OSError(tried, os.strerror(tried))
         local = sock.getsockname()[:2]
         doing = "protocol"
         if request.target.protocol == "udp":

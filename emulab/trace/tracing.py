@@ -21,7 +21,7 @@ from emulab.observe.join.sightings import Sightings
 from emulab.observe.path import Path
 from emulab.observe.story import tell
 from emulab.observe.target import parse
-from emulab.servers.stub import ResolverConfig, resolve
+from emulab.servers.stub import ResolverConfig, resolve_all
 from emulab.trace.evidence import Windows, complete
 from emulab.trace.sending import RequestToSend, send_request
 
@@ -87,6 +87,7 @@ class TracedRequest:
         self._verify = verify
         self._http2 = http2
         self._name_ports: list[int] = []
+        self._quiet: dict[int, socket.socket] = {}
         self._request: RequestToSend | None = None
         self._abandoned = False
 
@@ -107,6 +108,9 @@ class TracedRequest:
                 sockets = {
                     f: opened.enter_context(self._socket(f, _KINDS[protocol])) for f in config.families
                 }
+                for family in sockets if len(sockets) > 1 else ():
+                    # That the sender is asked for another one is no time that the request takes.
+                    self._quiet[family] = opened.enter_context(self._socket(family, socket.SOCK_DGRAM))
                 ports = [sock.getsockname()[1] for sock in sockets.values()]
                 windows = Windows(client, protocol=protocol, ports=ports, whole=whole, **self._where)
                 try:
@@ -127,7 +131,9 @@ class TracedRequest:
             place=windows.source,
             addresses=windows.addresses,
             sockets=sockets,
-            resolve=lambda name: asyncio.run(resolve(name, config, self._name_socket)),
+            resolve=lambda name: asyncio.run(
+                resolve_all(name, config, self._name_socket, self._quiet_socket)
+            ),
             method=self._method,
             headers=self._headers,
             timeout=self._timeout,
@@ -143,6 +149,10 @@ class TracedRequest:
             sock = client.request_socket(**self._where, family=int(family), type=int(kind))
         sock.bind(("", 0))  # all addresses of its family
         return sock
+
+    async def _quiet_socket(self, family: int, kind: int) -> socket.socket:
+        """A socket to ask the kernel for a source address by, over which nothing is sent."""
+        return self._quiet.pop(family, None) or self._socket(family, kind)
 
     async def _name_socket(self, family: int, kind: int) -> socket.socket:
         sock = self._socket(family, kind)

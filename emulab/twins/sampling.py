@@ -20,7 +20,7 @@ from emulab.errors import PeerError, UserError
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 from emulab.model.addresses import parse_socket_name
-from emulab.servers.stub import ResolverConfig, resolve, socket_family
+from emulab.servers.stub import ResolverConfig, resolve_all, socket_family
 from emulab.twins import asking
 from emulab.twins.asking import BELATED, TryResult
 from emulab.twins.asks import Ask
@@ -170,12 +170,12 @@ class Sampler:
             return sock
 
         try:
-            found = asyncio.run(resolve(ask.target.host, ResolverConfig.parse(*files), open_socket))
+            found = asyncio.run(resolve_all(ask.target.host, ResolverConfig.parse(*files), open_socket))
         except PeerError:
             return "", asking.NO_DNS
         except UserError:
             return "", asking.NO_NAME
-        return found, ""
+        return found[0], ""
 
 
 def _socket(client: LabClient, ask: Ask, family: int, kind: int) -> socket.socket:

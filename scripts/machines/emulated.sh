@@ -69,7 +69,7 @@ if begin >= 0:
 }
 
 run_machine() {
-    command="env EMULAB_TEST_ATTEMPTS=${EMULAB_TEST_ATTEMPTS:-0} $(quoted "$PWD/scripts/test-vm") --guest emulated "
+    command="env EMULAB_TEST_ATTEMPTS=${EMULAB_TEST_ATTEMPTS:-0} EMULAB_TEST_DAY=${EMULAB_TEST_DAY:-} $(quoted "$PWD/scripts/test-vm") --guest emulated "
     for argument in "$@"; do command="$command$(quoted "$argument")"; done
     # What has not to be emulated takes no time: with a plain processor the same programs take a quarter less than
     # with QEMU's largest one, and nothing here needs mitigations.

@@ -69,7 +69,7 @@ run_machine() {
     place=$(mktemp -d)
     {
         echo '#!/bin/sh'
-        echo "export KERNEL=$(quoted "$kernel") EMULAB_TEST_ATTEMPTS=${EMULAB_TEST_ATTEMPTS:-0}"
+        echo "export KERNEL=$(quoted "$kernel") EMULAB_TEST_ATTEMPTS=${EMULAB_TEST_ATTEMPTS:-0} EMULAB_TEST_DAY=${EMULAB_TEST_DAY:-}"
         printf 'exec %s --guest usermode' "$(quoted "$PWD/scripts/test-vm")"
         for argument in "$@"; do printf ' %s' "$(quoted "$argument")"; done
     } >"$place/init"

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
+from typing import TypeVar
 
 import pytest
 import yaml
@@ -20,7 +21,11 @@ from _pytest.mark import ParameterSet
 from emulab import Lab
 from emulab.model.families import IPV4, IPV6, Families, Family
 
-SUITES = ("services", "dns", "trace", "ingress")
+SUITES = (
+    *("services", "dns", "trace", "ingress", "proxies"),
+    *("policies", "balancers", "balancers by nat", "balancers of two nodes", "compared modes"),
+)
+C = TypeVar("C")
 OTHERS: tuple[Families, ...] = ((IPV6,), (IPV6, IPV4))
 _LITERAL = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,3}){3})(/\d+)?(?![\d.])")
 _LENGTHS = {"/32": "/128", "/24": "/64", "/16": "/48", "/12": "/112"}
@@ -47,10 +52,24 @@ def worlds_of(suite: str) -> list[ParameterSet]:
     return [pytest.param(one, id=_name(one)) for one in found]
 
 
-def of_the_day(choices: Sequence[str]) -> Sequence[str]:
-    """All of them by hand, one where the day is given."""
+def modes_in_worlds(suite: str, modes: Sequence[str | ParameterSet]) -> list[ParameterSet]:
+    """The parameters of a suite that has modes, too, each a pair: of the day it is one mode in the other world."""
+    known = [one if isinstance(one, ParameterSet) else pytest.param(one) for one in modes]
+    four, *others = worlds_of(suite)
+    found = [
+        pytest.param((*one.values, *four.values), marks=one.marks, id=str(one.values[0])) for one in known
+    ]
+    for number, other in enumerate(others):
+        for one in of_the_day(known, len(SUITES) * (number + 1)):
+            name = f"{one.values[0]}-{other.id}"
+            found.append(pytest.param((*one.values, *other.values), marks=one.marks, id=name))
+    return found
+
+
+def of_the_day(choices: Sequence[C], days: int = 1) -> Sequence[C]:
+    """All of them by hand; one where the day is given, each for so many days."""
     day = os.environ.get("EMULAB_TEST_DAY", "")
-    return [choices[int(day) % len(choices)]] if day.isdecimal() else choices
+    return [choices[int(day) // days % len(choices)]] if day.isdecimal() else choices
 
 
 def worlds_of_the_day() -> list[ParameterSet]:
@@ -113,6 +132,30 @@ class At:
     def vxlan(self) -> str:
         """The device of the overlay."""
         return "flannel-v6.1" if self.family is IPV6 else "flannel.1"
+
+    @property
+    def tracked(self) -> tuple[str, ...]:
+        """What tells conntrack(8) that connections of the family are meant."""
+        return ("-f", self.family.name.lower())
+
+    @property
+    def flags(self) -> str:
+        """TCP's flags in an expression of tcpdump's, which looks into TCP of IPv4 alone (pcap-filter(7))."""
+        return "ip6[53]" if self.family is IPV6 else "tcp[tcpflags]"
+
+    @property
+    def inet(self) -> str:
+        """What ip(8) calls an address of the family."""
+        return "inet6" if self.family is IPV6 else "inet"
+
+    @property
+    def vrrp(self) -> str:
+        """Packets of VRRP, as tcpdump has them."""
+        return "ip6 proto 112" if self.family is IPV6 else "proto 112"
+
+    def alone(self, literal: str) -> str:
+        """The counterpart with the length of a host's prefix."""
+        return f"{self(literal)}/{self.family.bits}"
 
     def host(self, address: str) -> str:
         """An address as URLs have it."""

@@ -14,7 +14,7 @@ from emulab import Lab
 from emulab.model.families import IPV4, IPV6, Families, Family, family_of
 
 from .families import worlds_of_the_day
-from .tools import all_healthy, node_port, output
+from .tools import INTERPRETER, all_healthy, node_port, output
 from .tools import emulab as cli
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,6 +64,11 @@ kind: Service
 metadata: {name: single}
 spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 ---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {name: vpc.test}
+spec: {visibility: public, records: [RECORDS]}
+---
 apiVersion: v1
 kind: Pod
 metadata: {name: asker}
@@ -82,7 +87,12 @@ spec:
 @pytest_asyncio.fixture(loop_scope="module", scope="module", params=worlds_of_the_day())
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     families = ", ".join(family.name for family in request.param)
-    async with Lab.from_text(WORLD.replace("FAMILIES", families)) as made:
+    nodes = {
+        IPV4: "{name: '@', type: A, value: 10.0.0.11}",
+        IPV6: "{name: '@', type: AAAA, value: 'fd00:10::b'}",
+    }
+    records = ", ".join(nodes[family] for family in request.param)
+    async with Lab.from_text(WORLD.replace("FAMILIES", families).replace("RECORDS", records)) as made:
         await all_healthy(made)
         yield made
 
@@ -227,6 +237,91 @@ async def test_requests_are_traced_in_each_family(lab: Lab, families: Families) 
         assert done.status == 1 and "Service default/web has no port 81" in done.stderr.decode()
     shown = await cli("-l", lab.name, "trace", "http://shop.example.com/")
     assert shown.status == 0 and "FAILED" not in shown.text
+
+
+CLOSED = {
+    "reset": ("public-lb", "input", "tcp dport 80 reject with tcp reset"),
+    "forbidden": ("router", "forward", "tcp dport 80 reject with ICMP type admin-prohibited"),
+    "silent": ("router", "forward", "tcp dport 80 drop"),
+}
+"""Ways in which a family may be cut off: the place, the hook, and what a rule does there with requests."""
+
+
+@pytest.mark.parametrize("way", [*CLOSED, "no route"])
+async def test_clients_go_by_the_other_family_where_one_fails(lab: Lab, families: Families, way: str) -> None:
+    """Everybody does as curl does (RFC 8305), and says so; nobody minds what becomes of the other family."""
+    if len(families) == 1:
+        pytest.skip("there is no other family")
+    url, public = "http://shop.example.com/", {IPV4: "203.0.113.10", IPV6: "2001:db8:2::a"}
+    for cut, other in ((IPV6, IPV4), (IPV4, IPV6))[: 2 if way == "reset" else 1]:
+        if way == "no route":
+            place, undo = "client", await route_away(lab, cut)
+        else:
+            place, hook, verdict = CLOSED[way]
+            chain = f"type filter hook {hook} priority -10; {verdict.replace('ICMP', cut.icmp)};"
+            script = f"table {cut.nft} cut {{ chain closed {{ {chain} }}; }}"
+            done = await lab.exec(place, "nft", "-f", "-", stdin=script.encode())
+            assert done.status == 0, done.stderr
+            undo = ("nft", "delete", "table", cut.nft, "cut")
+        try:
+            taken = await curl(lab, "client", url)
+            path = await lab.trace(url)
+            connections = [c for c in path.connections if c.source_place == "client" and c.number]
+            answer = await lab.request(url)
+            timed = await cli("-l", lab.name, "timing", "--number", "1", url)
+        finally:
+            await output(lab, place, *undo)
+        assert taken == public[other], cut
+        assert path.status == 200 and path.failure is None and answer.status == 200, (cut, path.notes)
+        assert timed.status == 0, timed.stderr
+        last = connections[-1]
+        assert f"→ {host(public[other])}:80" in last.title
+        tried = [c.title for c in connections[:-1]]
+        if cut is IPV6 and way != "no route":
+            assert len(tried) == 1 and f"→ [{public[IPV6]}]:80 (passed over: " in tried[0]
+            assert any(
+                note.startswith(f"[{public[IPV6]}]:80 (IPv6) was tried first: ") for note in path.notes
+            )
+        else:  # where IPv6 does, or there is no way in it, nothing is tried in vain
+            assert tried == [] and not any("RFC 8305" in note for note in path.notes)
+
+
+async def route_away(lab: Lab, family: Family) -> tuple[str, ...]:
+    """Takes the client's way out in a family away; the command that gives it back."""
+    option = f"-{family.version}"
+    [line] = (await output(lab, "client", "ip", option, "route", "show", "default")).splitlines()
+    await output(lab, "client", "ip", option, "route", "del", "default")
+    words = line.split()
+    return ("ip", option, "route", "add", "default", "via", words[words.index("via") + 1], "dev", "eth0")
+
+
+async def test_sockets_are_of_the_primary_family_unless_told(lab: Lab, families: Families) -> None:
+    import socket
+
+    for place in ("client", "pod/asker", "node1"):
+        with await lab.socket(place) as sock:
+            assert int(sock.family) == families[0].number
+        for family in families:
+            with await lab.socket(place, socket.SOCK_DGRAM, family=family.number) as sock:
+                assert int(sock.family) == family.number
+
+
+async def test_addresses_are_tried_in_the_order_of_the_c_library(lab: Lab) -> None:
+    """Those of Services, of several pods, and of nodes, which a client with a global address is not like."""
+    program = (
+        "import socket, sys\nfor name in sys.argv[1:]:\n"
+        " print(*(i[4][0] for i in socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)))"
+    )
+    for place, names in (
+        ("pod/asker", ["web", "none", "shop.example.com", "vpc.test"]),
+        ("client", ["shop.example.com", "vpc.test"]),
+    ):
+        told = (await output(lab, place, INTERPRETER, "-c", program, *names)).splitlines()
+        for name, line in zip(names, told, strict=True):
+            ours, theirs = await lab.resolve_all(name, place), line.split()
+            if name == "none":  # the name server turns answers round, and IPv4's are taken as they come
+                ours, theirs = ([a for a in one if ":" in a] or one[:0] for one in (ours, theirs))
+            assert ours == theirs, (place, name)
 
 
 async def test_a_family_is_taken_on_and_let_go_while_others_talk(lab: Lab, families: Families) -> None:

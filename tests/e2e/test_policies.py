@@ -13,9 +13,11 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.model.families import first
 from emulab.toolbox.policies import Policies, policies_of
 from emulab.toolbox.probing import ProbedFlow, probe
 
+from .families import At, at_of, lab_in, translated, worlds_of
 from .tools import connect, emulab, eventually, output
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
@@ -72,10 +74,15 @@ WORLD = [
 ]
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab.from_text(*WORLD) as made:
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=worlds_of("policies"))
+async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
+    async with lab_in(request.param, *WORLD) as made:
         yield made
+
+
+@pytest.fixture
+def at(lab: Lab) -> At:
+    return at_of(lab)
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
@@ -92,16 +99,23 @@ async def without_policies(lab: Lab) -> None:
 
 
 def expected(there: Policies, flow: ProbedFlow) -> bool:
-    source, destination = (there.end(one.addresses[0]) for one in (flow.source, flow.destination))
+    ends = (first(one.addresses, flow.family) for one in (flow.source, flow.destination))
+    source, destination = (there.end(address) for address in ends if address is not None)
     return there.verdict(source, destination, "tcp", flow.port).allows
 
 
 async def agree(lab: Lab, ports: Sequence[int] = (80, 8080)) -> list[bool]:
-    """Packets do what the policies say, between all pods; whoever should be heard and isn't is asked once more."""
+    """Packets do what the policies say, between all pods and in each family; whoever should be heard and isn't is asked
+    once more."""
     there = await policies_of(lab)
     own = [one for one in there.scene.pods if one.namespace in ("red", "blue")]
     flows = [
-        ProbedFlow(one, other, port) for one in own for other in own if one is not other for port in ports
+        ProbedFlow(one, other, port, family)
+        for family in at_of(lab).families
+        for one in own
+        for other in own
+        if one is not other
+        for port in ports
     ]
     wanted = [expected(there, flow) for flow in flows]
     passed = await probe(lab, flows, PATIENCE)
@@ -207,10 +221,11 @@ NOT_OURS = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values":
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_packets_agree_with_the_specifications(lab: Lab, seed: int) -> None:
+async def test_packets_agree_with_the_specifications(lab: Lab, at: At, seed: int) -> None:
     draw = random.Random(seed)
     policies = drawn(draw) if seed != 4 else []  # then Baseline is asked about every pod
-    await lab.apply(*policies, *(drawn_of_the_cluster(draw) if seed > 2 else ()), ready=False)
+    texts = (*policies, *(drawn_of_the_cluster(draw) if seed > 2 else ()))
+    await lab.apply(*(translated(text, at) for text in texts), ready=False)
     before = await agree(lab)
     assert False in before
     # PodLabels of a pod and of a Namespace change, and count at once.
@@ -257,13 +272,14 @@ async def test_a_pod_reaches_itself_and_the_kubelet_reaches_all(lab: Lab) -> Non
     await lab.apply(DENY_ALL, pod("red", "probed", {"app": "probed"}, **probed), ready=False)
     await lab.wait("Pod", "probed", "condition=Ready", "red")
     (web,) = await lab.get("Service", "web", "red")
-    there = await output(lab, "web", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
-                         f"http://{web['spec']['clusterIP']}:8000/", namespace="red")  # fmt: skip
+    url = f"http://{at_of(lab).host(web['spec']['clusterIP'])}:8000/"
+    shown = ("-gs", "-o", "/dev/null", "-w", "%{http_code}")
+    there = await output(lab, "web", "curl", *shown, url, namespace="red")
     assert there == "200"
     await lab.delete("Pod", "probed", "red")
 
 
-async def test_a_service_is_judged_by_where_it_leads(lab: Lab) -> None:
+async def test_a_service_is_judged_by_where_it_leads(lab: Lab, at: At) -> None:
     """An ipBlock of cluster IPs allows nothing: kube-proxy has translated them by then."""
     (web,) = await lab.get("Service", "web", "red")
     virtual, real = web["spec"]["clusterIP"], await address(lab, "red", "web")
@@ -273,13 +289,13 @@ async def test_a_service_is_judged_by_where_it_leads(lab: Lab) -> None:
         to = [{"to": [{"ipBlock": {"cidr": cidr}}]}]
         return policy("out", {"podSelector": {}, "policyTypes": ["Egress"], "egress": to})
 
-    await lab.apply(egress(f"{virtual}/32"))
+    await lab.apply(egress(f"{virtual}/{at.family.bits}"))
     assert await silent(lab, "guest", virtual, 8000)
-    await lab.apply(egress(f"{real}/32"))
+    await lab.apply(egress(f"{real}/{at.family.bits}"))
     assert not await silent(lab, "guest", virtual, 8000)
 
 
-async def test_names_need_the_way_to_them(lab: Lab) -> None:
+async def test_names_need_the_way_to_them(lab: Lab, at: At) -> None:
     async def resolves() -> bool:
         asked = await emulab(
             "-l",
@@ -293,6 +309,7 @@ async def test_names_need_the_way_to_them(lab: Lab) -> None:
             "+time=1",
             "+tries=1",
             "+short",
+            at.family.record,
             "web.red.svc.cluster.local",
         )
         return asked.status == 0 and bool(asked.stdout.strip())
@@ -349,14 +366,14 @@ async def test_a_trace_names_the_rule_of_the_cluster(lab: Lab) -> None:
     await lab.apply(
         cluster_policy("tenants", tier="Admin", subject={"pods": {"podSelector": LABELS[1]}}, ingress=deny)
     )
-    path = await lab.trace(f"http://{web}/", source="pod/guest", namespace="red", timeout=1)
+    path = await lab.trace(f"http://{at_of(lab).host(web)}/", source="pod/guest", namespace="red", timeout=1)
     assert path.failure is not None and path.failure.object == "ClusterNetworkPolicy tenants"
     assert "spec.ingress[0] (no-clients) of ClusterNetworkPolicy tenants (Admin tier) denies it" in (
         path.failure.text
     )
 
 
-async def test_the_tool_says_the_same(lab: Lab) -> None:
+async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
     await lab.apply(policy("web", {"podSelector": {"matchLabels": {"app": "web"}}}))
     check = ("-l", lab.name, "policy", "-n", "red", "check")
     denied = await emulab(*check, "guest", "svc/web")
@@ -365,9 +382,14 @@ async def test_the_tool_says_the_same(lab: Lab) -> None:
     allowed = await emulab(*check, "web", "guest:80")
     assert allowed.status == 0 and "port 80/tcp: allowed" in allowed.text
     matrix = await emulab("-l", lab.name, "policy", "matrix", "--probe")
-    assert matrix.status == 0 and matrix.text.rstrip().endswith("20 probes agree"), matrix.text
+    assert matrix.status == 0 and matrix.text.rstrip().endswith(f"{20 * len(at.families)} probes agree"), (
+        matrix.text
+    )
     told = json.loads((await emulab("-l", lab.name, "policy", "matrix", "-o", "json")).stdout)
-    assert {"source": "red/guest", "destination": "red/web", "allowed": False} in told
+    [row] = [one for one in told if (one["source"], one["destination"]) == ("red/guest", "red/web")]
+    assert row["allowed"] is False and [*row.get("families", ())] == (
+        [f.name for f in at.families] if len(at.families) > 1 else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -387,7 +409,10 @@ async def test_the_tool_says_the_same(lab: Lab) -> None:
         (("guest",), "policy check takes a SOURCE and a DESTINATION"),
     ],
 )
-async def test_what_cannot_be_asked_is_said(lab: Lab, asked: tuple[str, ...], said: str) -> None:
+async def test_what_cannot_be_asked_is_said(lab: Lab, at: At, asked: tuple[str, ...], said: str) -> None:
+    dns = "10.96.0.10"
+    asked = tuple(word.replace(dns, at.host(at(dns))) for word in asked)
+    said = said.replace(dns, at(dns))
     refused = await emulab("-l", lab.name, "policy", "-n", "red", "check", *asked)
     assert refused.status != 0 and said in refused.stderr.decode()
 

@@ -20,12 +20,10 @@ import pytest_asyncio
 
 from emulab import Lab
 
+from .families import At, at_of, lab_in, modes_in_worlds
 from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD, service
 from .tools import (
-    CLIENT,
     INTERPRETER,
-    NODE1,
-    NODE2,
     PROGRAMS,
     cluster_ip,
     conntrack,
@@ -46,22 +44,33 @@ enough: dict[str, int] = {}
 By chance one of two that are as likely is missed by 40 once in 5 * 10^11 times. In turn, six are two rounds of three.
 """
 NODE3 = "10.0.0.13"
-NODES = (NODE1, NODE2, NODE3)
 
 
 @pytest_asyncio.fixture(
-    loop_scope="module", scope="module", params=[*MODES, pytest.param("ipvs", marks=pytest.mark.vm)]
+    loop_scope="module",
+    scope="module",
+    params=modes_in_worlds("proxies", [*MODES, pytest.param("ipvs", marks=pytest.mark.vm)]),
 )
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    async with Lab.from_text(WORLD.replace("MODE", request.param)) as made:
+    mode, families = request.param
+    async with lab_in(families, WORLD.replace("MODE", mode)) as made:
         await made.apply(LATE, ready=False)
-        enough[made.name] = 6 if request.param in IN_TURN else 40
+        enough[made.name] = 6 if mode in IN_TURN else 40
         yield made
 
 
 @pytest.fixture
 def mode(lab: Lab, request: pytest.FixtureRequest) -> str:
-    return str(request.node.callspec.params["lab"])
+    return str(request.node.callspec.params["lab"][0])
+
+
+@pytest.fixture
+def at(lab: Lab) -> At:
+    return at_of(lab)
+
+
+def nodes(at: At) -> tuple[str, str, str]:
+    return at.node1, at.node2, at(NODE3)
 
 
 async def ask(lab: Lab, source: str, address: str, port: int, path: str = "/") -> dict[str, Any]:
@@ -92,7 +101,7 @@ async def who(lab: Lab, source: str, address: str, port: int, times: int = 0) ->
 
 async def seen_as(lab: Lab, source: str, address: str, port: int) -> str:
     """The address that a pod sees as its client's."""
-    return str((await ask(lab, source, address, port))["client"]).rpartition(":")[0]
+    return str((await ask(lab, source, address, port))["client"]).rpartition(":")[0].strip("[]")
 
 
 async def silence(lab: Lab, source: str, address: str, port: int, seconds: float = 0.7) -> None:
@@ -151,13 +160,13 @@ async def test_only_ready_endpoints_unless_the_service_publishes_others(lab: Lab
     assert await who(lab, "pod/asker", await cluster_ip(lab, "mixed"), 80) == {"early"}
 
 
-async def test_an_endpoint_slice_written_by_hand(lab: Lab, mode: str) -> None:
+async def test_an_endpoint_slice_written_by_hand(lab: Lab, mode: str, at: At) -> None:
     [west] = await lab.get("Pod", "west")
     manual = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": "manual-1", "labels": {"kubernetes.io/service-name": "manual"}},
-        "addressType": "IPv4",
+        "addressType": at.family.name,
         "ports": [{"name": "http", "protocol": "TCP", "port": 9090}],
         "endpoints": [{"addresses": [west["status"]["podIP"]]}],
     }
@@ -186,11 +195,11 @@ async def test_terminating_endpoints_serve_on_when_no_ready_one_is_left(lab: Lab
 
 
 @pytest.mark.parametrize("udp", [False, True], ids=["tcp", "udp"])
-async def test_no_endpoint_is_refused_at_once(lab: Lab, mode: str, udp: bool) -> None:
+async def test_no_endpoint_is_refused_at_once(lab: Lab, mode: str, udp: bool, at: At) -> None:
     address = await cluster_ip(lab, "nobody")
     targets = [("pod/asker", address, 80), ("node1", address, 80)]
-    targets += [("office", node, 30081) for node in NODES] + [("pod/asker", "192.0.2.81", 80)]
-    targets += [("pod/asker", CLOSED, 80)]
+    targets += [("office", node, 30081) for node in nodes(at)] + [("pod/asker", at("192.0.2.81"), 80)]
+    targets += [("pod/asker", at(CLOSED), 80)]
     for source, to, port in targets:
         if udp:
             await refused_datagram(lab, source, to, port)
@@ -247,38 +256,40 @@ async def test_endpoints_are_chosen_fairly(lab: Lab, mode: str) -> None:
 # 5: node ports
 
 
-async def test_a_node_port_is_open_on_every_node_but_not_on_loopback(lab: Lab) -> None:
-    for node in NODES:
+async def test_a_node_port_is_open_on_every_node_but_not_on_loopback(lab: Lab, at: At) -> None:
+    for node in nodes(at):
         assert await who(lab, "office", node, 30080, 6) <= {"east", "west"}
         assert await echo(lab, "office", node, 30080) == b"hello"
-    assert await who(lab, "node3", NODE3, 30080, 6) <= {"east", "west"}
+    assert await who(lab, "node3", at(NODE3), 30080, 6) <= {"east", "west"}
     with pytest.raises(OSError):
-        await ask(lab, "node1", "127.0.0.1", 30080)
+        await ask(lab, "node1", str(at.family.loopback), 30080)
 
 
 # 6: traffic policies
 
 
-async def test_policy_cluster_masquerades_what_comes_from_outside(lab: Lab) -> None:
-    assert await seen_as(lab, "office", NODE3, 30080) != "10.0.0.200"
-    assert await seen_as(lab, "client", NODE1, 30080) != CLIENT
+async def test_policy_cluster_masquerades_what_comes_from_outside(lab: Lab, at: At) -> None:
+    assert await seen_as(lab, "office", at(NODE3), 30080) != at("10.0.0.200")
+    assert await seen_as(lab, "client", at.node1, 30080) != at.client
 
 
-async def test_policy_local_keeps_the_clients_address_and_drops_elsewhere(lab: Lab, mode: str) -> None:
-    seen = await seen_as(lab, "client", NODE1, 30082)
+async def test_policy_local_keeps_the_clients_address_and_drops_elsewhere(
+    lab: Lab, mode: str, at: At
+) -> None:
+    seen = await seen_as(lab, "client", at.node1, 30082)
     if mode == "userspace":  # a process stands in between, so nobody's address is kept
-        assert seen != CLIENT
+        assert seen != at.client
     else:
-        assert seen == CLIENT
-    assert await who(lab, "client", NODE1, 30082, 6) == {"east"}
-    await silence(lab, "client", NODE3, 30082)
+        assert seen == at.client
+    assert await who(lab, "client", at.node1, 30082, 6) == {"east"}
+    await silence(lab, "client", at(NODE3), 30082)
 
 
-async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab) -> None:
+async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab, at: At) -> None:
     """The short-cut: as if the packet had gone out to the balancer and come in again (KEP-1669, kube-proxy)."""
     for source in ("pod/far", "node3"):
-        assert await who(lab, source, VIP_LOCAL, 80) == {"east", "west"}
-        assert await who(lab, source, NODE3, 30082) == {"east", "west"}
+        assert await who(lab, source, at(VIP_LOCAL), 80) == {"east", "west"}
+        assert await who(lab, source, at(NODE3), 30082) == {"east", "west"}
 
 
 async def test_internal_policy_local(lab: Lab, mode: str) -> None:
@@ -295,32 +306,34 @@ async def test_internal_policy_local(lab: Lab, mode: str) -> None:
 # 7: addresses from outside
 
 
-async def test_external_ips_balancer_addresses_and_source_ranges(lab: Lab) -> None:
-    assert await who(lab, "pod/asker", "192.0.2.80", 80, 6) <= {"east", "west"}
-    assert await who(lab, "client", VIP_FENCED, 80, 3) <= {"east", "west"}, "through the balancer"
-    await silence(lab, "pod/asker", VIP_FENCED, 80)  # on its own node, by its own source: not in the ranges
+async def test_external_ips_balancer_addresses_and_source_ranges(lab: Lab, at: At) -> None:
+    assert await who(lab, "pod/asker", at("192.0.2.80"), 80, 6) <= {"east", "west"}
+    assert await who(lab, "client", at(VIP_FENCED), 80, 3) <= {"east", "west"}, "through the balancer"
+    await silence(
+        lab, "pod/asker", at(VIP_FENCED), 80
+    )  # on its own node, by its own source: not in the ranges
 
 
-async def test_a_node_that_has_a_balancers_address_itself(lab: Lab, mode: str) -> None:
+async def test_a_node_that_has_a_balancers_address_itself(lab: Lab, mode: str, at: At) -> None:
     """kube-proxy's allowFromNode: it sends there with that very address, and may if its own is in the ranges."""
     for node, allowed in (("node3", True), ("node1", False)):
         # With IPVS all nodes have all addresses.
         changes = () if mode == "ipvs" else ("add", "del")
         for change in changes[:1]:
-            await output(lab, node, "ip", "address", change, f"{VIP_FENCED}/32", "dev", "lo")
+            await output(lab, node, "ip", "address", change, at.alone(VIP_FENCED), "dev", "lo")
         if allowed:
-            assert await who(lab, node, VIP_FENCED, 80, 3) <= {"east", "west"}
+            assert await who(lab, node, at(VIP_FENCED), 80, 3) <= {"east", "west"}
         else:
-            await silence(lab, node, VIP_FENCED, 80)
+            await silence(lab, node, at(VIP_FENCED), 80)
         for change in changes[1:]:
-            await output(lab, node, "ip", "address", change, f"{VIP_FENCED}/32", "dev", "lo")
+            await output(lab, node, "ip", "address", change, at.alone(VIP_FENCED), "dev", "lo")
 
 
-async def test_an_address_of_ip_mode_proxy_is_left_to_the_balancer(lab: Lab) -> None:
+async def test_an_address_of_ip_mode_proxy_is_left_to_the_balancer(lab: Lab, at: At) -> None:
     """The ingress controller's address is handled by public-lb alone: a pod's packet goes all the way there."""
-    before = (await lab.server_status("public-lb"))["frontends"]["tcp/203.0.113.10/80"]["targets"]
-    assert (await fetch(lab, "pod/asker", "203.0.113.10", 80)).startswith(b"HTTP/1.1 404 ")
-    after = (await lab.server_status("public-lb"))["frontends"]["tcp/203.0.113.10/80"]["targets"]
+    before = (await lab.server_status("public-lb"))["frontends"][f"tcp/{at.vip}/80"]["targets"]
+    assert (await fetch(lab, "pod/asker", at.vip, 80)).startswith(b"HTTP/1.1 404 ")
+    after = (await lab.server_status("public-lb"))["frontends"][f"tcp/{at.vip}/80"]["targets"]
     assert sum(t["total"] for t in after.values()) == sum(t["total"] for t in before.values()) + 1
 
 
@@ -329,7 +342,7 @@ async def test_an_address_of_ip_mode_proxy_is_left_to_the_balancer(lab: Lab) -> 
 
 async def test_hairpin_masquerade_and_source_kept(lab: Lab, mode: str) -> None:
     own = await ask(lab, "pod/alone", await cluster_ip(lab, "alone"), 80)
-    assert own["pod"] == "alone" and not own["client"].startswith(own["podIP"])
+    assert own["pod"] == "alone" and own["client"].rpartition(":")[0].strip("[]") != own["podIP"]
     [asker] = await lab.get("Pod", "asker")
     seen = await seen_as(lab, "pod/asker", await cluster_ip(lab, "alone"), 80)
     assert (seen == asker["status"]["podIP"]) == (mode != "userspace")
@@ -477,32 +490,38 @@ async def tracked(lab: Lab, sock: socket.socket) -> list[str]:
 
 
 def flow_of(sock: socket.socket) -> tuple[str, ...]:
-    [address, port] = sock.getsockname()
-    return ("-p", "udp", "--orig-src", address, "--orig-port-src", str(port))
+    address, port, *_ = sock.getsockname()
+    return (*tracking(address), "-p", "udp", "--orig-src", address, "--orig-port-src", str(port))
+
+
+def tracking(address: str) -> tuple[str, ...]:
+    """What tells conntrack(8) whose connections are meant."""
+    return ("-f", "ipv6") if ":" in address else ()
 
 
 @pytest.mark.parametrize(
     ("source", "address", "port"), [("pod/asker", "192.0.2.82", 80), ("office", NODE3, 30083)]
 )
-async def test_a_udp_flow_follows_its_service(lab: Lab, source: str, address: str, port: int) -> None:
+async def test_a_udp_flow_follows_its_service(lab: Lab, source: str, address: str, port: int, at: At) -> None:
     """One socket all the time: before there is the Service, with an endpoint, with another port of
     it, when the last one is gone, and again."""
     loop = asyncio.get_running_loop()
     [west] = await lab.get("Pod", "west")
     exposed = service(
         "lasting",
-        "{type: NodePort, externalIPs: [192.0.2.82], ports: [{port: 80, protocol: UDP, nodePort: 30083}]}",
+        f"{{type: NodePort, externalIPs: ['{at('192.0.2.82')}'], "
+        "ports: [{port: 80, protocol: UDP, nodePort: 30083}]}",
     )
     slices = f"""
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {{name: lasting-1, labels: {{kubernetes.io/service-name: lasting}}}}
-addressType: IPv4
+addressType: {at.family.name}
 ports: [{{protocol: UDP, port: 9091}}]
-endpoints: [{{addresses: [{west["status"]["podIP"]}]}}]
+endpoints: [{{addresses: ['{west["status"]["podIP"]}']}}]
 """
     with await lab.socket(source, socket.SOCK_DGRAM) as sock:
-        await loop.sock_connect(sock, (address, port))
+        await loop.sock_connect(sock, (at(address), port))
 
         number = itertools.count(1)
 
@@ -547,7 +566,11 @@ async def serves(lab: Lab, mode: str, address: str) -> str:
     """The pod that has the flow to this address."""
     if mode == "userspace":
         return "udp-a"
-    lines = [x for x in await conntrack(lab, "node2", "-p", "udp", "--orig-dst", address) if "src=" in x]
+    lines = [
+        x
+        for x in await conntrack(lab, "node2", *tracking(address), "-p", "udp", "--orig-dst", address)
+        if "src=" in x
+    ]
     [pod] = await lab.get("Pod", "udp-a")
     return "udp-a" if any(f"src={pod['status']['podIP']} " in line for line in lines) else "udp-b"
 

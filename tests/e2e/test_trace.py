@@ -642,7 +642,10 @@ async def test_search_domains_and_caches(lab: Lab, at: At) -> None:
         h.object.startswith("Service kube-system/kube-dns port 53 (dns) → pod kube-system/coredns-")
         for h in first.all(event="dnat", connection=0)
     )
-    queries = [(h.place, h.detail) for h in first.all(event="dns-query") if "partner.test. " in h.detail]
+    whole = f"partner.test. {at.family.record}"
+    queries = [
+        (h.place, h.detail) for h in first.all(event="dns-query") if whole in h.detail.partition(",")[0]
+    ]
     places = [place for place, _ in queries]
     assert places[0].startswith("kube-system.coredns-") and places[1:] == ["resolver", "dns"]
     answered = [
@@ -654,7 +657,8 @@ async def test_search_domains_and_caches(lab: Lab, at: At) -> None:
     assert answered[1].detail == f"api.partner.test. {at.family.record}: {outside}, TTL 30, asked upstream"
 
     second = await lab.trace("api.partner.test:9/udp", "pod/asker", timeout=3)
-    hit = next(h for h in second.all(event="dns-answer") if h.detail.endswith(", from the cache"))
+    cached = [h for h in second.all(event="dns-answer") if h.detail.endswith(", from the cache")]
+    hit = next(h for h in cached if f" {at.family.record}: {outside}, " in h.detail)
     assert re.fullmatch(
         rf"api\.partner\.test\. {at.family.record}: {outside}, TTL (\d+), from the cache", hit.detail
     )

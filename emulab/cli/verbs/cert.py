@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import asyncio
 
+    from emulab.model.addresses import socket_name
     from emulab.python import Lab
     from emulab.toolbox.certs import shown_certificate, split_target
 
@@ -52,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     if options.output == "json":
         print(as_json(found._asdict()))
         return 1 if found.problem else 0
-    print(f"{host}:{port} ({found.address}) from {options.source}, {found.protocol}, for {name}\n")
+    print(
+        f"{socket_name(host, port)} ({found.address}) from {options.source}, {found.protocol}, for {name}\n"
+    )
     for number, one in enumerate(found.chain):
         _print(number, one)
     print(f"\nSecret:   {found.secret or 'none of the lab'}")

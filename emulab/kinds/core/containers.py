@@ -112,7 +112,8 @@ def probe_text(probe: Raw) -> str:
     if probe.get("httpGet"):
         get = probe["httpGet"]
         host, port, path = get.get("host") or "", get.get("port"), get.get("path") or "/"
-        what = f"http-get {(get.get('scheme') or 'HTTP').lower()}://{host}:{port}{path}"
+        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        what = f"http-get {(get.get('scheme') or 'HTTP').lower()}://{at}{path}"
     elif probe.get("exec"):
         what = f"exec {probe['exec'].get('command')}"
     elif probe.get("grpc"):

@@ -13,10 +13,10 @@ from emulab.kinds.emulab.plugins import chain_field_of, chain_of
 from emulab.kinds.emulab.podnetworks import around, mode_of, plugin_of
 from emulab.kinds.emulab.zonelinks import ZoneLink, links_of
 from emulab.kinds.registry import CLUSTER
-from emulab.kinds.underlay import DEFAULT_VPC, Underlay, underlay_of
+from emulab.kinds.underlay import DEFAULT_VPCS, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
-from emulab.model.families import FAMILIES, IPV4, IPV6, Families, Family, families_of, of_family
+from emulab.model.families import FAMILIES, IPV4, IPV6, Families, Family, families_of, first, of_family
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 
@@ -67,7 +67,7 @@ class Cluster:
     service_cidrs: tuple[IPNetwork, ...] = (DEFAULT_CIDRS[IPV4][1],)
     families: Families = (IPV4,)
     cluster_domain: str = "cluster.local"
-    vpc: IPNetwork = DEFAULT_VPC  # the nodes' network, of IPv4
+    vpcs: tuple[IPNetwork, ...] = (DEFAULT_VPCS[IPV4],)  # the nodes' network of each family
     network_plugin: str = "flannel"  # one of `NETWORKS`
     network_mode: str = "vxlan"  # one of those that it has
     mtu: int = 1500  # of the underlay, bytes
@@ -100,7 +100,7 @@ class Cluster:
         spec, default = o.spec, Cluster()
         network, proxy, ingress = (spec.get(field) or {} for field in ("network", "proxy", "ingress"))
         lifecycle = spec.get("nodeLifecycle") or {}
-        replicas, vpc = ingress.get("replicas"), network.get("underlay")
+        replicas = ingress.get("replicas")
         pods, services = cidrs_of(spec)
         return Cluster(
             name=o.name,
@@ -108,7 +108,7 @@ class Cluster:
             pod_cidrs=pods,
             service_cidrs=services,
             families=families_of(pods),
-            vpc=networks([vpc])[0] if vpc else default.vpc,
+            vpcs=vpcs_of(spec),
             cluster_domain=spec.get("clusterDomain") or default.cluster_domain,
             network_plugin=plugin_of(network),
             network_mode=mode_of(network),
@@ -145,8 +145,13 @@ class Cluster:
 
     @property
     def overhead(self) -> int:
-        """Bytes that are put around what pods of two nodes send each other."""
+        """Bytes that are put around what pods of two nodes send each other: of the family where these are most, as a
+        pod has one MTU for all (`determinePodMTU` in felix/dataplane/linux/int_dataplane.go)."""
         return max(around(self.network_mode, family.version) for family in self.families)
+
+    def tunnel_mtu(self, family: Family) -> int:
+        """The MTU of nodes' ends of the overlay that carries a family between addresses of the same one."""
+        return self.mtu - around(self.network_mode, family.version)
 
     @property
     def zones(self) -> Mapping[str, str]:
@@ -164,7 +169,7 @@ class Cluster:
 
     def underlay(self, family: Family) -> Underlay:
         """The networks outside the cluster, of one family."""
-        return underlay_of(family, self.vpc)
+        return underlay_of(family, first(self.vpcs, family))
 
     @property
     def own_networks(self) -> tuple[IPNetwork, ...]:
@@ -221,6 +226,13 @@ def cidrs_of(spec: Mapping[str, Any]) -> tuple[tuple[IPNetwork, ...], tuple[IPNe
     return _cidrs(spec.get("podCIDR")) or pods, _cidrs(spec.get("serviceCIDR")) or services
 
 
+def vpcs_of(spec: Mapping[str, Any]) -> tuple[IPNetwork, ...]:
+    """The nodes' networks, by what a Cluster says of them: of each of the families that its pods have."""
+    given = _cidrs((spec.get("network") or {}).get("underlay"))
+    families = families_of(cidrs_of(spec)[0])
+    return tuple(first(given, family) or DEFAULT_VPCS[family] for family in families)
+
+
 def cluster_of(objects: Objects) -> Cluster:
     """The lab's Cluster, or the default one."""
     found = objects.kind(CLUSTER)
@@ -233,7 +245,7 @@ _FIXED = {
     "network.families": "families",
     "clusterDomain": "cluster_domain",
     "network.mtu": "mtu",
-    "network.underlay": "vpc",
+    "network.underlay": "vpcs",
     "network.plugin": "network_plugin",
     "dns.nodeLocalCache": "node_cache",
 }

@@ -103,8 +103,9 @@ _CLUSTER = {
         ),
         "underlay": OwnField(
             "string",
-            "The nodes' network (the vpc), a /24 to a /8 of IPv4; a /24 has room for 200 nodes. Can't be changed in a "
-            "running lab",
+            "The nodes' network (the vpc), a /24 to a /8, or a /120 to a /32 of IPv6 (by default fd00:10::/64); of two "
+            "families one of each with a comma between. A /24 and a /120 have room for 200 nodes. Can't be changed in "
+            "a running lab",
             "10.0.0.0/24",
         ),
         "isolated": OwnField(

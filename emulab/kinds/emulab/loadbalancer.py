@@ -109,9 +109,15 @@ def balancer_target(o: Raw) -> str:
     return f"service/{service.get('namespace') or 'default'}/{service['name']}:{service['port']}"
 
 
+def _addresses(spec: Raw, status: Raw) -> str:
+    """The virtual addresses, of each family one."""
+    given = status.get("vips") or [status.get("vip") or spec.get("address") or "<pending>"]
+    return ",".join(map(str, given))
+
+
 def _cells(o: Raw, now: float) -> Cells:
     spec, status = cells.spec(o), cells.status(o)
-    address = str(status.get("vip") or spec.get("address") or "<pending>")
+    address = _addresses(spec, status)
     ports = ",".join(str(p) for p in spec.get("ports") or (80, 443))
     ranges = ",".join(spec.get("sourceRanges") or ()) or NONE
     narrow = [
@@ -133,7 +139,7 @@ def _describe(o: Raw, beside: Slices) -> Fields:
     mode = str(spec.get("mode") or "proxy")
     return [
         ("Network", str(spec.get("network") or "vpc")),
-        ("Address", str(status.get("vip") or spec.get("address") or "<pending>")),
+        ("Address", _addresses(spec, status)),
         ("Ports", ",".join(str(p) for p in spec.get("ports") or (80, 443))),
         ("Target", balancer_target(o)),
         ("Source Ranges", [str(r) for r in spec.get("sourceRanges") or ()] or ["everyone"]),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote
 
 from emulab.observe.target import DEFAULT_PORTS
+from emulab.servers.eyeballs import connected
+from emulab.servers.stub import OpenSocket, socket_family
 
 if TYPE_CHECKING:
     import ssl
@@ -36,6 +38,17 @@ def request_fields(
         *given.items(),
         *((name, value) for name, value in own.items() if name.lower() not in names),
     ]
+
+
+async def connect_to_one(addresses: Sequence[str], port: int, open_socket: OpenSocket) -> socket.socket:
+    """A connection to a host, by the first of its addresses that connects (RFC 8305). Raises the last OSError."""
+
+    async def one(address: str) -> socket.socket:
+        sock = await open_socket(socket_family(address), socket.SOCK_STREAM)
+        await connect(sock, address, port)
+        return sock
+
+    return await connected(addresses, one)
 
 
 async def connect(sock: socket.socket, address: str, port: int) -> None:

@@ -57,12 +57,12 @@ from emulab.lab.supervisor.readiness import not_ready
 from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.surveying import Surveying
-from emulab.lab.supervisor.targets import describe_entry, find_place, has_ended, is_contained
+from emulab.lab.supervisor.targets import describe_entry, find_place, has_ended, is_contained, spoken_by
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
 from emulab.lab.supervisor.windows import WindowOpener
 from emulab.model.collection import Objects
-from emulab.model.families import IPV6, families_of
+from emulab.model.families import IPV6
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
@@ -341,16 +341,16 @@ class Operations:
     async def resolver_files(self, arguments: Arguments, _: Progress) -> Any:
         """`target`, `namespace`: the texts of the place's resolv.conf and hosts, and the families that it speaks."""
         place, _pod = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
-        spoken = cluster_of(self._around.store.objects()).families
-        families = [f.number for f in families_of(place.addresses) if f in spoken]
-        return [place.resolv_conf, place.hosts, families]
+        return [place.resolv_conf, place.hosts, spoken_by(self._around, place)]
 
     def open_sockets(self, arguments: Arguments) -> list[socket.socket]:
-        """`target`, `namespace`, `family`, `type`, `protocol`: a fresh socket of that place, or `count` of them."""
+        """`target`, `namespace`, `family` (0: the place's primary one), `type`, `protocol`: a fresh socket of that
+        place, or `count` of them."""
         check(arguments, **PLACED, **SOCKET, count=optional(COUNT))
         place, _ = find_place(self._around, arguments["target"], arguments.get("namespace") or "default")
+        family = arguments["family"] or spoken_by(self._around, place)[0]
         return sockets.open_sockets(
-            *(self._around.handles[place.namespace].fd, arguments["family"], arguments["type"]),
+            *(self._around.handles[place.namespace].fd, family, arguments["type"]),
             arguments.get("protocol") or 0,
             min(arguments.get("count") or 1, MAX_FDS),
         )

@@ -7,11 +7,13 @@ from typing import Any
 
 from emulab.errors import UserError
 from emulab.kinds.core.podspec import FOREIGN, Container, PodSpec
+from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.registry import KINDS, POD, SERVICE
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.supervisor.servedfiles import served_folders
 from emulab.lab.supervisor.surroundings import Surroundings, write_place_files
+from emulab.model.families import families_of
 from emulab.model.objects import Object
 from emulab.model.selectors import label_selector_of, matches_selector
 from emulab.plan.pods import place_name
@@ -39,6 +41,14 @@ def find_place(around: Surroundings, target: str, namespace: str) -> tuple[Place
     if place.namespace not in around.handles:  # it goes just now, and the world without it is still to come
         raise UserError(f"{target}: its network is being taken away")
     return place, pod
+
+
+def spoken_by(around: Surroundings, place: Place) -> list[int]:
+    """The families that a place speaks, the primary one first, as sockets have them; those of the lab where it has no
+    address."""
+    families = cluster_of(around.store.objects()).families
+    own = [family.number for family in families_of(place.addresses) if family in families]
+    return own or [family.number for family in families]
 
 
 def find_pod(around: Surroundings, target: str, namespace: str) -> Object:

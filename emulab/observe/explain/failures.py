@@ -9,7 +9,10 @@ is well there, the one before it.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from ipaddress import ip_address
 
+from emulab.model.families import family_of
 from emulab.observe.events import Recording
 from emulab.observe.explain.astray import unroutable
 from emulab.observe.explain.attributed import attributed, met, noted
@@ -51,6 +54,35 @@ def _found(case: Case) -> Diagnosis:
             if found is not None:
                 return found
     return _anything(case)
+
+
+def passed_over(recording: Recording, joined: Joined, evidence: Evidence) -> list[str]:
+    """What became of connections that were tried beside the request's own, each explained as if it were the request."""
+    found, sending = list[str](), recording.sending
+    taken = family_of(ip_address(sending.address)) if sending.attempts else None
+    for leg in joined.connections():
+        if (attempt := leg.attempt) is None:
+            continue
+        family = family_of(ip_address(attempt.address))
+        who = f"{end_name(attempt.address, sending.port)} ({family})"
+        if not attempt.first:
+            found.append(f"{who} was tried, too, as {taken} took its time: {attempt.reason} (RFC 8305)")
+            continue
+        vain = replace(
+            sending,
+            address=attempt.address,
+            local=attempt.local,
+            status=None,
+            error=attempt.error,
+            errno=attempt.errno,
+            reason=attempt.reason,
+            attempts=(),
+        )
+        alone = Joined([replace(leg, attempt=None)], joined.discoveries)
+        diagnosis = explain(replace(recording, sending=vain), alone, evidence)
+        why = diagnosis.failure.text if diagnosis is not None else attempt.reason
+        found.append(f"{who} was tried first: {attempt.reason} ({why}); then {taken} (RFC 8305)")
+    return found
 
 
 def oddities(recording: Recording, joined: Joined, evidence: Evidence) -> list[str]:

@@ -123,7 +123,8 @@ def _no_rule(case: Case, record: ServerRecord, said: str) -> Failure:
     """A 404: no Ingress has the host, or none the path."""
     fields = record.fields
     host, path = str(fields.get("host") or ""), str(fields.get("path") or "/")
-    owner = case.fact("host", host.partition(":")[0])
+    named = parse_socket_name(host)
+    owner = case.fact("host", named[0] if named else host.strip("[]"))
     if owner is None:
         text = f"no Ingress has the host {host or '(none given)'}; so {said}"
         remedy = f"add the host {host} to an Ingress, or ask for one that exists: emulab get ingress -A"

@@ -264,9 +264,16 @@ def _closed(case: Case, leg: Leg, packet: Packet, flow: Flow) -> tuple[str, str,
         return text, remedy, stands_for
     service = case.service(leg)
     if owner is not None and owner.kind == "LoadBalancer":
-        ports = ", ".join(map(str, owner.details.get("ports") or ()))
+        ports = list(map(str, owner.details.get("ports") or ()))
+        if {str(flow.destination_port), f"{flow.destination_port}/{flow.protocol.upper()}"} & {*ports}:
+            family = family_of(parse_address(flow.destination))
+            return (
+                f"{text} in {family}, of which the Service behind it has no address",
+                "ask by its other address, or give that Service ipFamilyPolicy: PreferDualStack",
+                owner.text,
+            )
         return (
-            f"{text}: its ports are {ports}",
+            f"{text}: its ports are {', '.join(ports)}",
             f"add {flow.destination_port} to spec.ports of LoadBalancer {owner.name}",
             owner.text,
         )

@@ -18,7 +18,7 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.model.addresses import parse_socket_name, socket_name
 from emulab.model.families import FAMILIES
-from emulab.observe.events import Flow, Recording, ServerRecord
+from emulab.observe.events import Flow, Recording, ServerRecord, TriedConnection
 from emulab.observe.join.packets import Discovery, Packet
 from emulab.observe.join.proxying import during, seen_started, started, tried, use_of
 from emulab.observe.join.sightings import Sightings
@@ -69,6 +69,7 @@ class Leg:
     connect: ServerRecord | None = None
     accept: ServerRecord | None = None
     records: list[ServerRecord] = field(default_factory=list)  # of the server at its far end, about it
+    attempt: TriedConnection | None = None  # what it was, where it wasn't the request's
 
     @property
     def protocol(self) -> str:
@@ -109,6 +110,10 @@ class Joined:
 
     def chain(self) -> list[Leg]:
         """The connections of the request itself, in their order."""
+        return [leg for leg in self.connections() if leg.attempt is None]
+
+    def connections(self) -> list[Leg]:
+        """Those, and those that were tried in vain before."""
         return [leg for leg in self.legs if leg.number != NAME_RESOLUTION]
 
 
@@ -154,7 +159,7 @@ class _Index:
 
     def begun_at(self, place: str, protocol: str, port: int) -> list[Flow]:
         """The flows that a place sent from a port, with whatever address it put there."""
-        found = []
+        found: list[Flow] = []
         for flow in self.sightings.from_port(protocol, port):
             first = self.sightings.of(flow)[0]
             if first.place == place and first.outgoing:
@@ -174,10 +179,21 @@ def join(recording: Recording, sightings: Sightings | None = None) -> Joined:
             if seeds:
                 _resolution(recording, index, seeds, legs, asked)
     if sending.local is not None and sending.address:
-        protocol = "udp" if sending.protocol == "udp" else "tcp"
-        own = Flow(protocol, *sending.local, sending.address, sending.port)
-        _chain(recording, index, [own, *index.begun_at(sending.place, protocol, sending.local[1])], legs)
+        for attempt in sending.attempts:
+            number = 1 + sum(leg.attempt is not None for leg in legs)
+            legs.append(_leg(index, number, _seeds(recording, index, attempt.local, attempt.address)))
+            legs[-1].attempt = attempt
+        _chain(recording, index, _seeds(recording, index, sending.local, sending.address), legs)
     return Joined(legs, index.sightings.discoveries)
+
+
+def _seeds(recording: Recording, index: _Index, local: tuple[str, int], address: str) -> list[Flow]:
+    """What the sender sent from one of its sockets. Two of different families may have the same port."""
+    sending = recording.sending
+    protocol = "udp" if sending.protocol == "udp" else "tcp"
+    begun = index.begun_at(sending.place, protocol, local[1])
+    own = Flow(protocol, *local, address, sending.port)
+    return [own, *(flow for flow in begun if (":" in flow.destination) == (":" in address))]
 
 
 def _leg(index: _Index, number: int, seeds: Iterable[Flow]) -> Leg:
@@ -212,7 +228,7 @@ def _transits(packets: Iterable[tuple[bool, Packet]]) -> Iterator[Transit]:
 def _chain(recording: Recording, index: _Index, own: list[Flow], legs: list[Leg]) -> None:
     """The request's own connection, and those that proxies started for it."""
     pending: list[tuple[list[Flow], ServerRecord | None, tuple[int, int] | None]] = [(own, None, None)]
-    number = 0
+    number = sum(leg.attempt is not None for leg in legs)
     seen: set[Flow] = set()
     while pending:
         seeds, connect, window = pending.pop(0)

@@ -61,8 +61,9 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
     sending = recording.sending
     if sending.local is not None and kinds.get(sending.place) in _FORWARDERS:
         protocol = "udp" if sending.protocol == "udp" else "tcp"
-        own = Flow(protocol, *sending.local, sending.address, sending.port)
-        translations.add((sending.place, own))
+        ways = [(sending.local, sending.address), *((one.local, one.address) for one in sending.attempts)]
+        for local, address in ways:
+            translations.add((sending.place, Flow(protocol, *local, address, sending.port)))
     for leg in joined.legs:  # a proxy that shares a node's addresses sends as the node does
         if leg.connect is not None and kinds.get(leg.connect.place) in _FORWARDERS:
             translations |= {(leg.connect.place, flow) for flow, forward in leg.flows.items() if forward}
@@ -171,6 +172,7 @@ def _troubled(recording: Recording, joined: Joined) -> tuple[set[str], set[tuple
     unserved = any(r.fields.get("event") == "drop" for r in told)
     if not (
         sending.error
+        or sending.attempts
         or unserved
         or any(
             r.fields.get("event") == "upstream-error" or r.fields.get("answered_by") == "ingress"

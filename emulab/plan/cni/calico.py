@@ -71,7 +71,7 @@ def plan_vxlan(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Fa
     for node in nodes:
         tunnel = node.pod_range(family).network_address
         own_mac, address = mac(node.name, device), node.address(family)
-        mtu = cluster.mtu - cluster.overhead
+        mtu = cluster.tunnel_mtu(family)
         draft.add(Vxlan(node.name, device, own_mac, mtu, VNI, address, PORT, "eth0"))
         draft.address(node.name, device, tunnel)
 
@@ -88,7 +88,7 @@ def plan_blocks_in_vxlan(
 def plan_ipip(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
     """Every node's device of IP in IP."""
     for node in nodes:
-        draft.add(Ipip(node.name, cluster.mtu - cluster.overhead, IPIP_DEVICE))
+        draft.add(Ipip(node.name, cluster.tunnel_mtu(family), IPIP_DEVICE))
         draft.address(node.name, IPIP_DEVICE, node.pod_range(family).network_address)
 
 

@@ -35,7 +35,7 @@ VNI = 1
 def plan_vxlan(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
     """The VXLAN device of a family on every node, and the ways from there to the pods' ranges of the other nodes."""
     device, ways = DEVICES[family], _ways(tuple(nodes), family)
-    mtu = cluster.mtu - cluster.overhead
+    mtu = cluster.tunnel_mtu(family)
     for node in nodes:
         own, network = ways[node.name], node.pod_range(family)
         draft.add(Vxlan(node.name, device, own.vtep, mtu, VNI, own.node, PORT, "eth0"))

@@ -2,7 +2,8 @@
 
 The pod's end is what the reference plug-in `ptp` makes (containernetworking/plugins, plugins/main/ptp): an address of
 the node's range without that range's route, and a gateway that the node's end has, on every link the same. Masquerading
-is kindnetd's own (kubernetes-sigs/kind, images/kindnetd: masq.go): whatever isn't for a pod or for the node itself.
+is kindnetd's own (kubernetes-sigs/kind, images/kindnetd: masq.go): whatever isn't for a pod or for the node itself, in
+both families and whatever the addresses are, as nothing can be set of it.
 """
 
 from __future__ import annotations
@@ -80,4 +81,5 @@ PLUGIN = Plugin(
     way_in=veth_name,
     masquerade=masquerade,
     tables=frozenset({TABLE, HOST_PORT_TABLE}),
+    masquerades_global=True,
 )

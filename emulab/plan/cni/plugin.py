@@ -84,5 +84,7 @@ class Plugin:
     """What becomes on a node of what pods send out of the cluster."""
     tables: frozenset[str]
     """The names of its tables of nftables."""
+    masquerades_global: bool = False
+    """Whether pods are masqueraded though their addresses hold outside of the cluster, too."""
     bridged: bool = False
     """Whether its pods are on a bridge of their node, which then has to be filtered (`emulab.kernel.plugins`)."""

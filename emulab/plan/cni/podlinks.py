@@ -103,7 +103,9 @@ _UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193: nobody outside knows a way 
 
 
 def has_global_pods(cluster: Cluster, family: Family) -> bool:
-    """Whether pods have addresses of IPv6 that hold outside of the cluster, too, and so go out with them."""
+    """Whether pods have addresses of IPv6 that hold outside of the cluster, too. They go out with them, unless the
+    plug-in masquerades whoever it is: flannel's --ip-masq and natOutgoing of calico's pools, which is off by default in
+    IPv6, are settings that such a cluster does without."""
     return family is IPV6 and not any(net.overlaps(_UNIQUE_LOCAL) for net in cluster.pods_of(family))
 
 

@@ -200,7 +200,7 @@ class ProgramIngress:
 async def _in_full(name: str, resolver: ResolverConfig) -> str:
     """The first of a name's candidates that has an address; "" where none has."""
     if name in resolver.hosts:
-        return resolver.hosts[name]
+        return resolver.hosts[name][0]
     for candidate in resolver.candidates(name):
         try:
             await resolve(candidate, resolver, _open_socket)

@@ -26,7 +26,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main() -> None:
-    server = await asyncio.start_server(serve, "0.0.0.0", int(sys.argv[1]))
+    server = await asyncio.start_server(serve, None, int(sys.argv[1]))
     await server.serve_forever()
 
 

@@ -299,7 +299,7 @@ def test_a_balancer_whose_address_is_changed_gets_it() -> None:
 
 
 def test_a_larger_underlay_gives_everybody_his_part_of_it() -> None:
-    cluster = Cluster(vpc=ip_network("172.16.0.0/16"), nodes=names(*(f"n{i}" for i in range(300))))
+    cluster = Cluster(vpcs=(ip_network("172.16.0.0/16"),), nodes=names(*(f"n{i}" for i in range(300))))
     store = Store()
     nodes = nodes_of(store, replace(cluster, pod_cidrs=(ip_network("10.0.0.0/14"),)))
     assert [nodes[n][1] for n in ("n0", "n244", "n245", "n299")] == [

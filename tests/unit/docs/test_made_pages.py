@@ -115,7 +115,7 @@ def test_the_defaults_are_those_that_hold() -> None:
         "ClusterSpec:clusterDomain": cluster.cluster_domain,
         "ClusterNetwork:mode": cluster.network_mode,
         "ClusterNetwork:mtu": cluster.mtu,
-        "ClusterNetwork:underlay": cluster.vpc,
+        "ClusterNetwork:underlay": cluster.vpcs[0],
         "ClusterProxy:mode": cluster.proxy_mode,
         "ClusterProxy:scheduler": cluster.scheduler,
         "ClusterProxy:strictARP": str(cluster.strict_arp).lower(),

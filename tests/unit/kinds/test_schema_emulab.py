@@ -143,7 +143,15 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
             {"network": {"underlay": "250.0.0.0/8"}},
             "network.underlay: 250.0.0.0/8 overlaps with 240.0.0.0/4, addresses that are reserved (RFC 1112)",
         ),
-        ({"network": {"underlay": "fd00::/64"}}, "network.underlay: fd00::/64 is not a network of IPv4"),
+        (
+            {"network": {"underlay": "fd00::/64"}},
+            "network.underlay: fd00::/64 is of IPv6, which the lab hasn't: its nodes have IPv4",
+        ),
+        (
+            {"network": {"underlay": "10.8.0.0/16,10.9.0.0/16"}},
+            'network.underlay: "10.8.0.0/16,10.9.0.0/16" may hold one CIDR of each IP family',
+        ),
+        ({"network": {"underlay": "10.8.0.0/16,"}}, 'network.underlay: "" is not a CIDR such as 10.0.0.0/24'),
         (
             {"network": {"underlay": "10.244.8.0/24"}},
             "network.underlay: 10.244.8.0/24 overlaps with the pods' 10.244.0.0/16",
@@ -231,7 +239,44 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ),
         (
             {"network": {"families": ["IPv6"], "underlay": "10.8.0.0/16"}},
-            "network.underlay: is the nodes' network of IPv4, which the lab hasn't",
+            "network.underlay: 10.8.0.0/16 is of IPv4, which the lab hasn't: its nodes have IPv6",
+        ),
+        (
+            {"network": {"families": ["IPv4", "IPv6"], "underlay": "10.8.0.0/16,fd00:8::/121"}},
+            "network.underlay: fd00:8::/121 must be a /120 or larger, and a /32 at most",
+        ),
+        (
+            {"network": {"families": ["IPv6"], "underlay": "fd00::/31"}},
+            "network.underlay: fd00::/31 must be a /120 or larger, and a /32 at most",
+        ),
+        (
+            {"network": {"families": ["IPv6"], "underlay": "fe80:8::/64"}},
+            "network.underlay: fe80:8::/64 overlaps with fe80::/10, the link-local addresses, where pods have their"
+            " gateway",
+        ),
+        (
+            {"network": {"families": ["IPv6"], "underlay": "ff05::/64"}},
+            "network.underlay: ff05::/64 overlaps with ff00::/8, the multicast addresses",
+        ),
+        (
+            {"network": {"families": ["IPv6"], "underlay": "fd00:244:0:1::/64"}},
+            "network.underlay: fd00:244:0:1::/64 overlaps with the pods' fd00:244::/48",
+        ),
+        (
+            {"network": {"families": ["IPv4", "IPv6"], "underlay": "fd00:96::/64"}},
+            "network.underlay: fd00:96::/64 overlaps with the services' fd00:96::/112",
+        ),
+        (
+            {"network": {"families": ["IPv6"], "underlay": "2001:db8::/32"}},
+            "network.underlay: 2001:db8::/32 overlaps with the public 2001:db8:1::/64",
+        ),
+        (
+            {"nodes": 201, "network": {"families": ["IPv6"], "underlay": "fd00:8::/120"}},
+            "nodes: fd00:8::/120 has room for 200 nodes, not for 201; network.underlay takes a larger one",
+        ),
+        (
+            {"dns": {"nodeLocalCache": True}, "network": {"families": ["IPv6"], "underlay": "fd00:20::/64"}},
+            "network.underlay: fd00:20::/64 has fd00:20::10 in it, where DNS caches of nodes answer",
         ),
         (
             {"podCIDR": "fd00:10::/48", "network": {"families": ["IPv6"]}},
@@ -274,7 +319,7 @@ def test_sound_clusters(mtu: int) -> None:
 def test_a_large_cluster() -> None:
     spec = {"nodes": MAX_NODES, "podCIDR": "10.240.0.0/12", "network": {"underlay": "172.16.0.0/16"}}
     (o,) = accepted(described("Cluster", spec))
-    assert str(Cluster.of(o).vpc) == "172.16.0.0/16"
+    assert list(map(str, Cluster.of(o).vpcs)) == ["172.16.0.0/16"]
 
 
 @pytest.mark.parametrize(("plugin", "mode"), [pair for pair in POD_NETWORKS if carries(pair[1], 6)])
@@ -287,6 +332,32 @@ def test_a_cluster_of_ipv6(plugin: str, mode: str) -> None:
         "fd00:244::/48",
         "fd00:96::/112",
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "networks"),
+    [
+        ({"network": {"families": ["IPv6"]}}, ["fd00:10::/64"]),
+        ({"network": {"families": ["IPv6"], "underlay": "fd00:8::/120"}}, ["fd00:8::/120"]),
+        ({"network": {"families": ["IPv6", "IPv4"]}}, ["fd00:10::/64", "10.0.0.0/24"]),
+        (
+            {"network": {"families": ["IPv6", "IPv4"], "underlay": "172.16.0.0/16"}},
+            ["fd00:10::/64", "172.16.0.0/16"],
+        ),
+        (
+            {"network": {"families": ["IPv6", "IPv4"], "underlay": "172.16.0.0/16, fd00:8::/56"}},
+            ["fd00:8::/56", "172.16.0.0/16"],
+        ),
+        (
+            {"podCIDR": "fd00:10::/48", "network": {"families": ["IPv6"], "underlay": "fd00:8::/64"}},
+            ["fd00:8::/64"],
+        ),
+    ],
+)
+def test_the_nodes_have_a_network_of_each_family(spec: dict[str, Any], networks: list[str]) -> None:
+    """In the families' order, whatever theirs is; what isn't said is by default."""
+    (o,) = accepted(described("Cluster", spec))
+    assert list(map(str, Cluster.of(o).vpcs)) == networks
 
 
 def test_an_underlay_makes_room_for_others_where_it_is_not() -> None:

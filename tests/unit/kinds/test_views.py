@@ -303,6 +303,7 @@ def test_cluster_values() -> None:
         pod_cidrs=(ip_network("10.200.0.0/16"), ip_network("fd00:200::/48")),
         service_cidrs=(ip_network("10.50.0.0/16"), ip_network("fd00:50::/112")),
         families=(IPV4, IPV6),
+        vpcs=(ip_network("10.0.0.0/24"), ip_network("fd00:10::/64")),
         cluster_domain="lab.test",
         network_mode="routed",
         mtu=9000,

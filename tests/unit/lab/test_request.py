@@ -26,8 +26,8 @@ class Nearby(Lab):
     def __init__(self) -> None:
         super().__init__([], "nearby")
 
-    async def resolve(self, *_: Any, **__: Any) -> str:
-        return "127.0.0.1"
+    async def resolve_all(self, *_: Any, **__: Any) -> list[str]:
+        return ["127.0.0.1"]
 
     async def socket(self, *_: Any, **__: Any) -> socket.socket:
         sock = socket.socket()

@@ -7,11 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from handmade import ACK, START, SYN, Wire, arp, ethernet, icmp, ipv4, ipv6, ndp, recording, tcp
+from handmade import ACK, RST, START, SYN, Wire, arp, ethernet, icmp, ipv4, ipv6, ndp, recording, tcp
 
 from emulab.model.addresses import socket_name
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family
-from emulab.observe.events import LinkState, Recording, RouteAnswer, ServerRecord, Tap, Translation
+from emulab.observe.events import (
+    LinkState,
+    Recording,
+    RouteAnswer,
+    ServerRecord,
+    Tap,
+    Translation,
+    TriedConnection,
+)
 from emulab.observe.join.flows import Flow
 from emulab.observe.path import Failure
 from emulab.observe.story import tell
@@ -94,6 +102,34 @@ def test_a_neighbour_that_answered_is_not_to_blame(family: Family) -> None:
     found = failure(request(wire, family, routes=[way]))
     assert found.reason == "not-sent"
     assert f"{family.iproute} route get {NODE[family]}" in found.remedy
+
+
+@every
+def test_a_family_that_was_tried_first_is_told_of(family: Family) -> None:
+    """Refused in one family, answered in the other: two connections, and a note that says why."""
+    other, wire = IPV4 if family is IPV6 else IPV6, Wire()
+    asked = (CLIENT[family], NODE[family], 6, tcp(40000, 80, 1, SYN))
+    refused = (NODE[family], CLIENT[family], 6, tcp(80, 40000, 0, RST | ACK, ack=2))
+    wire.see("client eth0 >", packet(family, *asked))
+    wire.see("node1 eth0 <", packet(family, *asked))
+    wire.see("node1 eth0 >", packet(family, *refused))
+    wire.see("client eth0 <", packet(family, *refused))
+    went_on = (CLIENT[other], NODE[other], 6, tcp(40001, 80, 9, SYN))
+    wire.see("client eth0 >", packet(other, *went_on))
+    wire.see("node1 eth0 <", packet(other, *went_on))
+    why = errno.ECONNREFUSED, "Connection refused"
+    attempt = TriedConnection(NODE[family], (CLIENT[family], 40000), True, "connect", *why)
+    sent = {"address": NODE[other], "local": (CLIENT[other], 40001), "status": 200, "attempts": (attempt,)}
+    path = tell(request(wire, family, error="", errno=0, reason="", **sent))
+    assert path.failure is None and list(path.places) == ["client", "node1"]
+    first, second = path.connections
+    assert first.title.endswith(f"→ {socket_name(NODE[family], 80)} (passed over: Connection refused)")
+    assert second.title.endswith(f"→ {socket_name(NODE[other], 80)}")
+    [note] = path.notes
+    assert note.startswith(
+        f"{socket_name(NODE[family], 80)} ({family}) was tried first: Connection refused ("
+    )
+    assert note.endswith(f"; then {other} (RFC 8305)")
 
 
 @every

@@ -152,8 +152,28 @@ def test_mtus_leave_room_for_the_larger_header() -> None:
     found = {f: built(f)[1].network for f in ((IPV4,), (IPV6,), (IPV4, IPV6))}
     mtus = {f: {v.mtu for v in items(net, Veth) if v.namespace != "fabric"} for f, net in found.items()}
     assert mtus == {(IPV4,): {1450}, (IPV6,): {1430}, (IPV4, IPV6): {1430}}
-    devices = {(v.name, v.local.version) for v in items(found[IPV4, IPV6], Vxlan)}
-    assert devices == {("flannel.1", 4), ("flannel-v6.1", 6)}
+    devices = {(v.name, v.local.version, v.mtu) for v in items(found[IPV4, IPV6], Vxlan)}
+    assert devices == {("flannel.1", 4, 1450), ("flannel-v6.1", 6, 1430)}, "each of its own family's"
+
+
+@pytest.mark.parametrize("network", POD_NETWORKS)
+def test_an_underlay_is_where_a_cluster_says(network: str) -> None:
+    """In each family, and nothing is left of what it is by default."""
+    plugin, _, way = network.partition("-")
+    own = f"{{plugin: {plugin}, mode: {way}, underlay: '172.16.0.0/16,fd00:8:0:5::/64', families: [IPv4, IPv6]}}"
+    text = f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {{network: {own}}}\n"
+    more = "---\napiVersion: emulab.dev/v1\nkind: Client\nmetadata: {name: office}\nspec: {network: vpc}\n"
+    _, world = offline_world([Source("c.yaml", text + more)])
+    assert "fd00:10:" not in repr(world) and "10.0.0." not in repr(world).replace("10.10.0.0", "")
+    walker = Walker(world.network)
+    addresses = {name: place.addresses for name, place in world.places.items()}
+    assert (
+        ip_address("fd00:8:0:5::b") in addresses["node1"] and ip_address("172.16.0.11") in addresses["node1"]
+    )
+    assert ip_address("fd00:8:0:5::c800") in addresses["office"]
+    for one, other in permutations(("node1", "node2", "office", "router", "public-lb"), 2):
+        for address in addresses[other]:
+            assert walker.walk(one, str(address))[-1] == other
 
 
 def test_services_and_balancers_have_addresses_of_their_families() -> None:
@@ -169,6 +189,18 @@ def test_services_and_balancers_have_addresses_of_their_families() -> None:
     assert len(balancer.frontends) == 2
     records = {(r.type, r.data) for zone in public.zones for r in zone.records}
     assert ("AAAA", "2001:db8:2::a") in records and ("A", "203.0.113.10") in records
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_balancer_listens_in_the_families_of_its_service(family: Family) -> None:
+    """It has an address of each, and waits for no node port that leads nowhere."""
+    spec = "{network: internet, ports: [80], target: {service: {namespace: shop, name: alone, port: 80}}}"
+    text = f"apiVersion: emulab.dev/v1\nkind: LoadBalancer\nmetadata: {{name: front}}\nspec: {spec}\n"
+    world = built((IPV4, IPV6), only=family, more=text)[1]
+    assert families_of(world.places["front"].addresses) == (IPV4, IPV6)
+    config = world.servers["front"].config
+    assert isinstance(config, L4Config)
+    assert [family_of(ip_address(key.split("/")[1])) for key in config.frontends] == [family]
 
 
 def test_ipvs_has_one_table_for_both() -> None:
@@ -231,7 +263,8 @@ def test_families_are_the_clusters_word_or_that_of_its_networks() -> None:
 
 @pytest.mark.parametrize("network", POD_NETWORKS)
 def test_pods_with_global_addresses_go_out_with_them(network: str) -> None:
-    """No masquerading then, and everybody outside finds the way back, by the router; IPv4 beside it stays as it is."""
+    """No masquerading then, unless kindnet does it, which asks nobody; everybody outside finds the way to them, by the
+    router. IPv4 beside it stays as it is."""
     plugin, _, way = network.partition("-")
     text = (
         "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
@@ -241,7 +274,7 @@ def test_pods_with_global_addresses_go_out_with_them(network: str) -> None:
     _, world = offline_world([Source("c.yaml", text)])
     tables = {kind for _, kind in world.network.rulesets}
     (table,) = masquerading(network)
-    assert f"ip {table}" in tables and f"ip6 {table}" not in tables
+    assert f"ip {table}" in tables and (f"ip6 {table}" in tables) == (plugin == "kindnet")
     walker = Walker(world.network)
     for pod in (p for p in world.places.values() if p.kind == "pod"):
         (address,) = (a for a in pod.addresses if family_of(a) is IPV6)

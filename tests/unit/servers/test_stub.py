@@ -10,7 +10,7 @@ import pytest
 
 from emulab.errors import PeerError, UserError
 from emulab.servers import stub
-from emulab.servers.stub import ResolverConfig, families_at, resolve
+from emulab.servers.stub import ResolverConfig, families_at, resolve, resolve_all
 
 POD = "search app.svc.k. svc.k.\nnameserver 10.96.0.10\nnameserver 10.0.0.2\noptions ndots:5 edns0\n"
 HOSTS = "127.0.0.1\tlocalhost\n::1 localhost six\n10.0.0.1 a a.test # b\n10.0.0.2 a\n\n# 10.0.0.3 c\n"
@@ -24,7 +24,7 @@ def test_what_the_files_say() -> None:
     found = ResolverConfig.parse(POD, HOSTS)
     assert found.servers == ("10.96.0.10", "10.0.0.2") and found.search == ("app.svc.k.", "svc.k.")
     assert found.ndots == 5
-    assert found.hosts == {"localhost": "127.0.0.1", "a": "10.0.0.1", "a.test": "10.0.0.1"}
+    assert found.hosts == {"localhost": ("127.0.0.1",), "a": ("10.0.0.1",), "a.test": ("10.0.0.1",)}
     assert ResolverConfig.parse("", "") == ResolverConfig((), (), 1, {})
 
 
@@ -179,14 +179,14 @@ FOUR, SIX = int(socket.AF_INET), int(socket.AF_INET6)
 def test_hosts_of_the_places_own_families() -> None:
     hosts = HOSTS + "fd00::7 a\nfd00::8 b\n"
     assert ResolverConfig.parse(POD, hosts, [SIX]).hosts == {
-        "localhost": "::1",
-        "six": "::1",
-        "a": "fd00::7",
-        "b": "fd00::8",
+        "localhost": ("::1",),
+        "six": ("::1",),
+        "a": ("fd00::7",),
+        "b": ("fd00::8",),
     }
     both = {f: ResolverConfig.parse(POD, hosts, f).hosts for f in ((FOUR, SIX), (SIX, FOUR))}
-    assert (both[FOUR, SIX]["a"], both[SIX, FOUR]["a"]) == ("10.0.0.1", "fd00::7")
-    assert both[FOUR, SIX]["b"] == "fd00::8" and both[SIX, FOUR]["a.test"] == "10.0.0.1"
+    assert both[FOUR, SIX]["a"] == ("10.0.0.1", "fd00::7") and both[SIX, FOUR]["a"] == ("fd00::7", "10.0.0.1")
+    assert both[FOUR, SIX]["b"] == ("fd00::8",) and both[SIX, FOUR]["a.test"] == ("10.0.0.1",)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,53 @@ async def test_records_of_the_places_own_families_are_asked_for(
     config = ResolverConfig(("s1",), (), 1, {}, families)
     assert await resolve("web.test", config, no_socket) == address
     assert found == asked
+
+
+@pytest.mark.parametrize(
+    ("families", "known", "addresses", "asked"),
+    [
+        ((FOUR, SIX), {"AAAA": ["::1"], "A": ["127.0.0.1"]}, ["::1", "127.0.0.1"], ["AAAA", "A"]),
+        ((SIX, FOUR), {"A": ["127.0.0.1", "127.0.0.2"]}, ["127.0.0.1", "127.0.0.2"], ["AAAA", "A"]),
+        ((FOUR,), {"AAAA": ["::1"], "A": ["127.0.0.1"]}, ["127.0.0.1"], ["A"]),
+        (
+            (FOUR, SIX),
+            {"AAAA": ["2001:db8::9"], "A": ["127.0.0.1"]},
+            ["127.0.0.1", "2001:db8::9"],
+            ["AAAA", "A"],
+        ),
+    ],
+    ids=["both", "IPv4 alone has any", "one family", "no way in IPv6"],
+)
+async def test_a_client_asks_for_all_and_sorts_them(
+    families: tuple[int, ...],
+    known: dict[str, list[str]],
+    addresses: list[str],
+    asked: list[str],
+    monkeypatch: Any,
+) -> None:
+    found: list[str] = []
+
+    async def answered(name: str, server: str, open_socket: Any, record: str) -> list[str]:
+        found.append(record)
+        return known.get(record, [])
+
+    class Sock(socket.socket):
+        def connect(self, address: Any) -> None:
+            if address[0].startswith("2001:"):
+                raise OSError(101, "unreachable")
+            super().connect(address)
+
+    async def open_socket(family: int, kind: int) -> socket.socket:
+        return Sock(family, kind)
+
+    monkeypatch.setattr(stub, "_ask", answered)
+    config = ResolverConfig(("s1",), (), 1, {}, families)
+    assert await resolve_all("web.test", config, open_socket) == addresses
+    assert found == asked
+    hosts = ResolverConfig.parse("", HOSTS, families)
+    assert await resolve_all("localhost", hosts, open_socket) == (["::1"] if SIX in families else []) + [
+        "127.0.0.1"
+    ]
 
 
 async def test_a_server_is_asked_by_a_socket_of_its_family(monkeypatch: pytest.MonkeyPatch) -> None:
