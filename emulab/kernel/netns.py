@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.netlink.messages import NETLINK_ROUTE, open_socket
-from emulab.kernel.sysctls import Sysctls
+from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.state import Namespace
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
     def work() -> list[Handle]:
         made: list[Handle] = []
         try:
-            with Sysctls() as sysctls:
+            with SysctlWriter() as sysctls:
                 for namespace in wanted:
                     made.append(_born(namespace.name))
                     sysctls.enter()
@@ -133,7 +133,7 @@ def _born(name: str) -> Handle:
         raise
 
 
-def _set_up(handle: Handle, namespace: Namespace, sysctls: Sysctls) -> None:
+def _set_up(handle: Handle, namespace: Namespace, sysctls: SysctlWriter) -> None:
     # An address that follows another of its network must outlive it.
     sysctls.write(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
     for key, value in namespace.sysctls:
@@ -176,10 +176,10 @@ def _enter_and(fd: int, work: Callable[[], T]) -> T:
     return work()
 
 
-def tune(handle: Handle, settings: Iterable[tuple[str, str]], sysctls: Sysctls | None = None) -> None:
+def tune(handle: Handle, settings: Iterable[tuple[str, str]], sysctls: SysctlWriter | None = None) -> None:
     """Writes sysctls of a namespace that is there already, one of many that `sysctls` enters. Raises KernelError."""
 
-    writer = Sysctls() if sysctls is None else sysctls  # one that has entered nothing writes below /proc
+    writer = SysctlWriter() if sysctls is None else sysctls  # one that has entered nothing writes below /proc
 
     def work() -> None:
         if sysctls is not None:

@@ -26,7 +26,7 @@ from emulab.kernel.netns import Handle
 from emulab.kernel.rules import conntrack, iptables, tables
 from emulab.kernel.rules.ipvs import IpvsTable
 from emulab.kernel.rules.nft import Nft
-from emulab.kernel.sysctls import Sysctls
+from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
 from emulab.plan.links import Item, rank
 from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, Tuning, UdpBackends
@@ -219,7 +219,7 @@ class KernelNetwork:
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""
         steps, meshes = tables.Steps(), Meshes(self.handles)
-        with Sysctls() as sysctls:
+        with SysctlWriter() as sysctls:
             for key, before, after in changes:
                 sync, begun = Sync(*key, before, after), time.perf_counter()
                 self._syncs.append(sync)
@@ -230,7 +230,7 @@ class KernelNetwork:
                 else:
                     self._rulesets[key] = after
 
-    def _write(self, sync: Sync, steps: tables.Steps, meshes: Meshes, sysctls: Sysctls) -> None:
+    def _write(self, sync: Sync, steps: tables.Steps, meshes: Meshes, sysctls: SysctlWriter) -> None:
         """Turns the rules of one key into others."""
         namespace, before, after = sync.namespace, sync.before, sync.after
         match after or before:

@@ -19,7 +19,7 @@ from emulab.kernel import libc
 _LOT = 64  # namespaces that have a procfs together: making one takes as long as a few looks
 
 
-class Sysctls:
+class SysctlWriter:
     """Writes settings, for threads that are in one namespace after the other: one at a time, in a `with`."""
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +22,11 @@ from benchmarks.printed import show
 from emulab.bench.figures import FigureRow
 
 UP, MEMORY = 20.0, 1_500.0  # seconds and MB, of 100 nodes with 50 pods each: the goals
-LINEAR = 1.5  # times the processor time a node and pod of the smallest lab: the goal of others
+LINEAR = 1.5  # times the processor time a node and pod between the first two labs: the goal of others
 QUIET = 0.5  # seconds without work after which a change is done
 PATIENCE = 120.0  # seconds
 LAB = "scale"
+CHANGES = ("a pod more", "a pod less", "a node added", "a node lost")
 NOTES = (
     "CPU: of all the lab's processes, until it rests; memory: PSS of the same; slab: of the machine, what it grew",
     "a node added, a node lost: one more in the Cluster's `nodes`, and one less again",
@@ -39,7 +41,7 @@ class Shape(NamedTuple):
 
     @property
     def text(self) -> str:
-        return f"{self.nodes:,} nodes × {self.pods}"
+        return f"{self.nodes:,} nodes × {self.pods} pod{'s' * (self.pods > 1)}"
 
     @property
     def things(self) -> int:
@@ -64,12 +66,12 @@ def main(arguments: list[str]) -> int:
     if options.nodes or options.pods:
         shapes = tuple(Shape(n, p) for n in options.nodes or (100,) for p in options.pods or (1,))
     rows: list[FigureRow] = []
-    cost = 0.0  # seconds of a processor a node and pod, in the first lab
+    known: list[tuple[int, float]] = []  # of each lab before: nodes and pods, and the seconds of a processor
     with Labs() as labs:
         for shape in shapes:
-            print(f"{shape.text} pods", file=sys.stderr)
-            rows += _measured(labs, shape, cost)
-            cost = cost or rows[1].values[0] / shape.things
+            print(shape.text, file=sys.stderr)
+            rows += _measured(labs, shape, _in_proportion(shape, known))
+            known.append((shape.things, rows[-len(CHANGES) - 3].values[0]))
     show(rows, NOTES, options.output == "json")
     return 0
 
@@ -81,7 +83,16 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _measured(labs: Labs, shape: Shape, cost: float) -> list[FigureRow]:
+def _in_proportion(shape: Shape, known: Sequence[tuple[int, float]]) -> float | None:
+    """The seconds of a processor that would be in proportion to those of the first two labs; None: not known yet."""
+    if len(known) < 2:
+        return None
+    (few, first), (more, second), *_ = known
+    each = (second - first) / (more - few) if more > few else 0.0
+    return first + LINEAR * each * (shape.things - few) if each > 0 else None
+
+
+def _measured(labs: Labs, shape: Shape, goal: float | None) -> list[FigureRow]:
     slab = _slab()
     usual = labs.write("lab.yaml", text(shape.nodes, shape.nodes * shape.pods))
     larger = labs.write("larger.yaml", text(shape.nodes + 1, shape.nodes * shape.pods))
@@ -89,14 +100,15 @@ def _measured(labs: Labs, shape: Shape, cost: float) -> list[FigureRow]:
     grown = (_slab() - slab) / 1024
     _until_it_rests(labs)
     used, memory = _cpu(labs), labs.proportional_memory(LAB) / 1024
-    changes = {
-        "a pod more": ("scale", "deployment/web", "--replicas", str(shape.nodes * shape.pods + 1)),
-        "a pod less": ("scale", "deployment/web", "--replicas", str(shape.nodes * shape.pods)),
-        "a node added": ("apply", "-f", larger),
-        "a node lost": ("apply", "-f", usual),
-    }
+    pods = shape.nodes * shape.pods
+    commands = (
+        ("scale", "deployment/web", "--replicas", str(pods + 1)),
+        ("scale", "deployment/web", "--replicas", str(pods)),
+        ("apply", "-f", larger),
+        ("apply", "-f", usual),
+    )
     costs: dict[str, float] = {}
-    for what, command in changes.items():
+    for what, command in zip(CHANGES, commands, strict=True):
         before = _cpu(labs)
         labs.command("-l", LAB, *command)
         _until_it_rests(labs)
@@ -104,8 +116,8 @@ def _measured(labs: Labs, shape: Shape, cost: float) -> list[FigureRow]:
     labs.command("-l", LAB, "down")
     is_goal = shape == GOAL
     return [
-        FigureRow(f"up: {shape.text} pods", (taken,), "s", UP if is_goal else None),
-        FigureRow("  CPU", (used,), "s", cost * LINEAR * shape.things if cost else None),
+        FigureRow(f"up: {shape.text}", (taken,), "s", UP if is_goal else None),
+        FigureRow("  CPU", (used,), "s", goal and round(goal, 1)),
         FigureRow("  memory", (memory,), "MB", MEMORY if is_goal else None),
         FigureRow("  slab", (max(0.0, grown),), "MB"),
         *(FigureRow(f"  {what}: CPU", (seconds,), "s") for what, seconds in costs.items()),

@@ -19,7 +19,7 @@ _TOGETHER = 32
 
 NamedWay = tuple[str, Way]
 """A way, and the node that it leads to."""
-Group = Sequence[NamedWay]
+WayGroup = Sequence[NamedWay]
 
 
 class Meshes:
@@ -28,7 +28,7 @@ class Meshes:
 
     def __init__(self, handles: Mapping[str, Handle]) -> None:
         self._handles = handles
-        self._differing: dict[tuple[int, int], list[Group]] = {}
+        self._differing: dict[tuple[int, int], list[WayGroup]] = {}
         self._made: dict[tuple[bool, int, Way], tuple[tuple[Item, Message], ...]] = {}
         self._framed: dict[tuple[bool, int, int], list[Framed]] = {}
 
@@ -47,7 +47,7 @@ class Meshes:
                 self._send(namespace, before, gone, add=True)
             raise
 
-    def _groups(self, one: Mesh | None, other: Mesh | None) -> list[Group]:
+    def _groups(self, one: Mesh | None, other: Mesh | None) -> list[WayGroup]:
         """The ways that the first has and the other hasn't, those to the node itself included."""
         if one is None:
             return []
@@ -58,7 +58,7 @@ class Meshes:
             self._differing[key] = [ways[n : n + _TOGETHER] for n in range(0, len(ways), _TOGETHER)]
         return self._differing[key]
 
-    def _send(self, namespace: str, mesh: Mesh, groups: Iterable[Group], add: bool) -> None:
+    def _send(self, namespace: str, mesh: Mesh, groups: Iterable[WayGroup], add: bool) -> None:
         """Makes or removes ways. One that isn't there, as after a failure or with its link, is removed already."""
         handle = self._handles[namespace]
         index = handle.indexes.get(mesh.link)

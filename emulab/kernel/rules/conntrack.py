@@ -71,9 +71,6 @@ class TrackedFlow(NamedTuple):
     timeout: int  # seconds until it is forgotten
 
 
-Frontend = tuple[str, int]
-"""A translated address ("" for that of any node) and its port."""
-
 TrackedConnection = tuple[FlowTuple, FlowTuple]
 """The first direction as it came, and the second as its answers come."""
 
@@ -148,7 +145,9 @@ def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBacken
     return Counter(6 if ":" in direction.destination else 4 for direction in stale)
 
 
-def _only_grew(before: Mapping[Frontend, frozenset[str]], wanted: Mapping[Frontend, frozenset[str]]) -> bool:
+def _only_grew(
+    before: Mapping[tuple[str, int], frozenset[str]], wanted: Mapping[tuple[str, int], frozenset[str]]
+) -> bool:
     """Whether all who served go on, and there were some of each: then nothing has become stale."""
     served = (before.get(frontend, frozenset()) for frontend in wanted)
     kept = all(were and were <= are for were, are in zip(served, wanted.values(), strict=True))
