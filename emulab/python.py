@@ -232,6 +232,11 @@ class Lab:
         result: dict[str, Any] = await self._ask("server-status", name=name)
         return result
 
+    async def frontends(self, node: str) -> list[dict[str, Any]]:
+        """What a node's BPF programs know of Services, as `emulab lb`. Raises UserError in other proxy modes."""
+        found: dict[str, list[dict[str, Any]]] = await self._ask("translations", node=node)
+        return found[node]
+
     async def exec(
         self, target: str, *argv: str, namespace: str = "default", container: str = "", stdin: bytes = b""
     ) -> Completed:

@@ -59,6 +59,7 @@ VERBS = {
     "cert": "show a server's certificate, and which Secret it is of",
     "traceroute": "show the way to a target, with what each hop is",
     "connections": "count sockets and tracked connections, by place and by object",
+    "lb": "list what nodes' BPF programs know of Services",
     "watch": "tell each change of endpoints or other objects, a line each",
     "monitor": "tell each packet of the lab, a line each",
     "capture": "write the packets of many places to a file, or into Wireshark",

@@ -13,13 +13,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.netlink.messages import NETLINK_ROUTE, open_socket
 from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.state import Namespace
+
+if TYPE_CHECKING:
+    from emulab.kernel.ebpf.translator import Translator
 
 T = TypeVar("T")
 
@@ -42,7 +45,7 @@ class Handle:
     is to be switched on link by link.
     """
 
-    __slots__ = ("fd", "forward_by_link", "indexes", "name", "next_index", "rtnl")
+    __slots__ = ("fd", "forward_by_link", "indexes", "name", "next_index", "rtnl", "translator")
 
     def __init__(self, name: str, fd: int, rtnl: socket.socket | None) -> None:
         self.name = name
@@ -50,6 +53,7 @@ class Handle:
         self.rtnl = rtnl
         self.forward_by_link = False
         self.indexes: dict[str, int] = {"lo": 1}
+        self.translator: Translator | None = None  # of Services, where BPF programs translate them
         self.next_index = 10  # above lo and the fallback tunnels that some kernels make in each namespace
 
     def allocate_index(self, link: str) -> int:
@@ -69,6 +73,8 @@ class Handle:
 
     def close(self) -> None:
         self.close_rtnl()
+        if self.translator is not None:
+            self.translator.close()
         fd, self.fd = self.fd, -1  # nobody who has the handle yet takes another's descriptor for it
         os.close(fd)
 

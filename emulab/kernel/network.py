@@ -16,6 +16,7 @@ from operator import itemgetter
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.kernel import netns
+from emulab.kernel.ebpf.translator import translator_of
 from emulab.kernel.links import kinds
 from emulab.kernel.links.encoding import EncodeItem
 from emulab.kernel.links.link import link_forwarding, link_up
@@ -29,7 +30,18 @@ from emulab.kernel.rules.nft import Nft
 from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
 from emulab.plan.links import Item, rank
-from emulab.plan.state import Iptables, Ipvs, Mesh, Namespace, Network, Rules, Ruleset, Tuning, UdpBackends
+from emulab.plan.state import (
+    Iptables,
+    Ipvs,
+    Mesh,
+    Namespace,
+    Network,
+    Rules,
+    Ruleset,
+    Translations,
+    Tuning,
+    UdpBackends,
+)
 
 _NOT_THERE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH})
 """What the kernel says of an item that is gone already: with its link, or by somebody's own hand."""
@@ -241,6 +253,8 @@ class KernelNetwork:
                 iptables.write(namespace, fd, _iptables(before), _iptables(after), sync.kind)
             case Ipvs():
                 self.ipvs(namespace).write(_ipvs(after))
+            case Translations():
+                translator_of(self.handles[namespace]).write(_translations(after))
             case Mesh():
                 meshes.write(namespace, _mesh(before), _mesh(after))
             case UdpBackends() as backends:
@@ -306,4 +320,9 @@ def _mesh(rules: Rules | None) -> Mesh | None:
 
 def _ipvs(rules: Rules | None) -> Ipvs | None:
     assert rules is None or isinstance(rules, Ipvs), rules
+    return rules
+
+
+def _translations(rules: Rules | None) -> Translations | None:
+    assert rules is None or isinstance(rules, Translations), rules
     return rules

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.network import KernelNetwork
-from emulab.plan.links import Ipip
+from emulab.plan.links import Ipip, Item, Route, RouteTunnel, TunnelVxlan
 from emulab.plan.state import Namespace, Network
 
 
@@ -20,11 +21,25 @@ class NetworkNeed(NamedTuple):
 
 
 def _ipip() -> None:
+    _apply("the kernel has no IP in IP", Ipip("a", 1480))
+
+
+def _tunnel_routes() -> None:
+    to, tunnel = ip_address("10.0.0.1"), RouteTunnel(ip_address("192.0.2.1"), 1)
+    route = Route("a", ip_network("10.0.0.0/24"), "x0", to, onlink=True, tunnel=tunnel)
+    _apply(
+        "the kernel has no routes into tunnels",
+        TunnelVxlan("a", "x0", "02:00:00:00:00:01", 1450, 8472),
+        route,
+    )
+
+
+def _apply(lack: str, *items: Item) -> None:
     network = KernelNetwork()
     try:
-        network.apply(Network({"a": Namespace("a")}, frozenset({Ipip("a", 1480)})))
+        network.apply(Network({"a": Namespace("a")}, frozenset(items)))
     except KernelError:
-        raise EmulabError("the kernel has no IP in IP") from None
+        raise EmulabError(lack) from None
     finally:
         network.close()
 
@@ -37,6 +52,12 @@ NEEDS = {
             "network mode ipip",
             "modprobe ipip, or use a kernel with CONFIG_NET_IPIP (Debian: linux-image-amd64)",
             _ipip,
+        ),
+        NetworkNeed(
+            "tunnel routes",
+            "network plugin cilium, mode vxlan",
+            "use a kernel with CONFIG_LWTUNNEL (Debian: linux-image-amd64)",
+            _tunnel_routes,
         ),
     )
 }

@@ -24,6 +24,7 @@ from emulab.errors import EmulabError, KernelError
 from emulab.kernel import delaytrial, libc, plugins
 from emulab.kernel.cgroups.hierarchies import NO_MOUNT, NOT_OURS, hierarchies
 from emulab.kernel.containers.attempts import attempts as containers
+from emulab.kernel.ebpf import trial
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.networkneeds import NEEDS
 from emulab.kernel.processes import isolate
@@ -133,7 +134,7 @@ def _try_all() -> Iterator[Feature]:
     for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check), (_SCTP, _sctp)):
         yield _try(check, work) if not lab.problem else _untried(check)
     yield _delays() if not lab.problem else _untried(_DELAYS)
-    for name, purpose, remedy, attempt in (*containers(), *NEEDS.values()):
+    for name, purpose, remedy, attempt in (*containers(), *NEEDS.values(), trial.NEED):
         check = Feature(name, purpose, False, remedy)
         yield _try(check, attempt) if not lab.problem else _untried(check)
 
@@ -178,6 +179,7 @@ _IPV6 = Feature(
     "boot the kernel without ipv6.disable=1; in a container: mount /proc/sys writable (docker run --privileged)",
 )
 _IPTABLES = Feature("iptables", "proxy mode iptables", False, "apt install iptables")
+_EBPF = Feature(trial.NEED.name, trial.NEED.purpose, False, trial.NEED.remedy)
 _SCTP = Feature(
     "sctp",
     "programs of pods that speak SCTP; nodes translate it without",
@@ -251,6 +253,7 @@ _NEEDS: Mapping[str, _Need] = {
     # Its errors bring their own remedies.
     "iptables": _Need(("iptables",), lambda _: [(replace(_IPTABLES, remedy=""), iptables.check)]),
     "ipvs": _Need(("ipvs",), lambda scheduler: [(_IPVS, partial(_ipvs, scheduler))]),
+    "ebpf": _Need(("ebpf",), lambda _: [(_EBPF, trial.NEED.attempt)]),
     "dummy": _Need(("dummy",), lambda _: [(_DUMMY, _dummy)]),
 }
 """By the names that the proxy modes give them (`emulab.plan.proxy.modes`)."""

@@ -35,6 +35,10 @@ class Flow(NamedTuple):
     def reverse(self) -> Flow:
         return Flow(self.protocol, self.destination, self.destination_port, self.source, self.source_port)
 
+    def towards(self, other: Flow) -> Flow:
+        """This one with the other's destination."""
+        return self._replace(destination=other.destination, destination_port=other.destination_port)
+
 
 @dataclass(frozen=True, slots=True)
 class Tap:

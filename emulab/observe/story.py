@@ -243,9 +243,14 @@ class _Teller:
         self, transit: Transit, before: Packet | None, packet: Packet, told: set[tuple[str, str]]
     ) -> list[Decision]:
         """The translations that a place decided on between two sightings, or before the first one."""
-        if not transit.forward or (before is None and not packet.outgoing):
+        if not transit.forward:
             return []
-        if before is not None:  # a bridge translates what comes in by its ports before it is the node's own
+        if before is None and not packet.outgoing:  # by a loopback comes what the place itself has sent
+            entry = self.evidence.origin(packet.place, packet.flow) if packet.interface == "lo" else None
+            if entry is None:
+                return []
+            flow = packet.flow.towards(entry.original)
+        elif before is not None:  # a bridge translates what comes in by its ports before it is the node's own
             flow = before.flow
         else:
             entry = self.evidence.translation(packet.place, packet.flow)

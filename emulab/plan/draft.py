@@ -19,6 +19,7 @@ from emulab.plan.state import (
     PlannedServer,
     Rules,
     Ruleset,
+    Translations,
     Tuning,
     UdpBackends,
     World,
@@ -59,6 +60,8 @@ def rules_key(rules: Rules, family: Family) -> str:
             return family.iptables
         case Ipvs():
             return "ipvs"
+        case Translations():
+            return "ebpf"
         case UdpBackends():
             return "udp-backends"
         case Mesh():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulab.plan.links import ForwardingEntry, Item, Neighbour, Route
+from emulab.plan.links import ForwardingEntry, Item, Neighbour, Route, RouteTunnel
 from emulab.plan.state import Mesh, Network, Way
 
 
@@ -19,6 +19,12 @@ def items_of_way(namespace: str, link: str, way: Way) -> tuple[Item, ...]:
         return (Route(namespace, way.network, link, way.via, onlink=True),)
     if not way.vtep:
         return (Route(namespace, way.network, link, way.node),)
+    if way.number:
+        gateway, tunnel = way.network[1], RouteTunnel(way.node, way.number)
+        return (
+            Neighbour(namespace, link, gateway, way.vtep),
+            Route(namespace, way.network, link, gateway, onlink=True, tunnel=tunnel),
+        )
     # The other end of the overlay has the first address of its range.
     gateway = way.network.network_address
     return (

@@ -18,7 +18,10 @@ from emulab.model.objects import Object
 from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import LOCALHOST, Draft
+from emulab.plan.links import Translated
+from emulab.plan.links.translated import POD as POD_LINK
 from emulab.plan.nodecache import plan_addresses
+from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import Namespace, Network, Place, World, world_of
 
 T = TypeVar("T")
@@ -173,6 +176,8 @@ class PodsPlan:
         elif not spec.host_network:
             node = self._nodes[spec.node_name]
             self._plugin.plan_pod(draft, place, node, identity(pod), self._cluster, self._mtu)
+            if MODES[self._cluster.proxy_mode].pods:
+                draft.add(Translated(node.name, self._plugin.link_name(identity(pod)), POD_LINK))
         if (given := pod.annotations.get(FOREIGN)) and place.namespace in draft.namespaces:
             draft.namespaces[place.namespace] = Namespace(place.namespace, given=given)
         return draft.world()

@@ -9,12 +9,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from typing import Any
 
 from emulab.model.addresses import socket_name
 from emulab.plan.links import Item, rank
 from emulab.plan.mesh import expanded
-from emulab.plan.state import Iptables, Ipvs, Mesh, PlannedServer, Rules, Ruleset, Tuning, UdpBackends, World
+from emulab.plan.state import (
+    Iptables,
+    Ipvs,
+    Mesh,
+    PlannedServer,
+    Rules,
+    Ruleset,
+    Translations,
+    Tuning,
+    UdpBackends,
+    World,
+)
 from emulab.servers.configuration import to_json
 
 
@@ -125,6 +137,8 @@ def rules_lines(rules: Rules) -> list[str]:
             return [line for table, chains in rules.tables.items() for line in _iptables_lines(table, chains)]
         case Ipvs():
             return _ipvs_lines(rules)
+        case Translations():
+            return _translation_lines(rules)
         case UdpBackends():
             return _udp_lines(rules)
         case Mesh():
@@ -136,6 +150,20 @@ def rules_lines(rules: Rules) -> list[str]:
 def _iptables_lines(table: str, chains: Mapping[str, tuple[str, ...]]) -> list[str]:
     lines = [f"*{table}", *(f"  :{chain}" for chain in chains)]
     return lines + [f"  -A {chain} {rule}" for chain, rules in chains.items() for rule in rules]
+
+
+def _translation_lines(rules: Translations) -> list[str]:
+    lines = ["ebpf", *(f"  sysctl {key} = {value}" for key, value in rules.sysctls)]
+    lines.append(f"  pods {' '.join(map(str, rules.pods))}")
+    lines.append(f"  local {' '.join(map(str, rules.local))}")
+    for frontend in sorted(rules.services, key=attrgetter("order")):
+        choice = rules.services[frontend]
+        flags = [f"affinity {choice.affinity}s"] if choice.affinity else []
+        flags += ["masquerade"] if choice.masquerade else []
+        flags += [f"from {' '.join(map(str, choice.sources))}"] if choice.sources else []
+        lines.append(f"  {' '.join([str(frontend), *flags])}")
+        lines += [f"    -> {socket_name(*endpoint)}" for endpoint in choice.endpoints]
+    return lines
 
 
 def _ipvs_lines(rules: Ipvs) -> list[str]:

@@ -7,9 +7,11 @@ of adding an item is removing the same item. Nothing here says how; `emulab.kern
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
+from typing import NamedTuple
 
 from emulab.dataclass import dataclass, field
-from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.addresses import IPAddress, IPNetwork, socket_name
 from emulab.plan.links import Item
 from emulab.servers.configuration import Configuration
 
@@ -78,6 +80,57 @@ class Ipvs:
     sysctls: tuple[tuple[str, str], ...] = ()
 
 
+class BpfFrontend(NamedTuple):
+    """An address and port at which a Service is reached by way of BPF maps; None: a node port, at each of the node's.
+
+    `inside`: for pods and the node itself, not for what comes from outside of the cluster.
+    """
+
+    protocol: str  # tcp | udp
+    address: IPAddress | None
+    port: int
+    inside: bool
+    ipv6: bool
+
+    @property
+    def title(self) -> str:
+        """`TCP 10.96.0.1:443`, and `TCP 0.0.0.0:30080` of a node port."""
+        anywhere = ip_address("::" if self.ipv6 else "0.0.0.0")
+        return f"{self.protocol.upper()} {socket_name(self.address or anywhere, self.port)}"
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """By family and address, node ports last, and what is for outside behind what is for inside."""
+        where = (1, 0) if self.address is None else (0, int(self.address))
+        return (self.ipv6, *where, self.protocol, self.port, not self.inside)
+
+    def __str__(self) -> str:
+        return f"{self.title} {'inside' if self.inside else 'outside'}"
+
+
+class Choice(NamedTuple):
+    """Who serves there. `service` tells what shares clients' affinity from others."""
+
+    service: str
+    endpoints: tuple[tuple[IPAddress, int], ...]
+    affinity: int = 0  # seconds
+    masquerade: bool = False
+    sources: tuple[IPNetwork, ...] = ()  # who may use it; none: everybody
+
+
+@dataclass(frozen=True, slots=True)
+class Translations:
+    """What the BPF programs of a node know: Services, the pods' networks, and the node's own addresses.
+
+    `sysctls` are those that the programs' ways need.
+    """
+
+    services: Mapping[BpfFrontend, Choice]
+    pods: tuple[IPNetwork, ...]
+    local: tuple[IPAddress, ...]
+    sysctls: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class UdpBackends:
     """Who serves UDP behind each translated address and port (address "" for node ports on any address).
@@ -102,6 +155,7 @@ class Way:
     vtep: str = ""
     via: IPAddress | None = None
     owner: str = ""  # the node, where it has several
+    number: int = 0  # of the tunnel, where each route has its own end
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +182,7 @@ class Tuning:
     sysctls: tuple[tuple[str, str], ...]
 
 
-Rules = Ruleset | Iptables | Ipvs | UdpBackends | Mesh | Tuning
+Rules = Ruleset | Iptables | Ipvs | Translations | UdpBackends | Mesh | Tuning
 """What is large and changes in part, so that it is one value and not an item each."""
 
 
@@ -137,7 +191,7 @@ class Network:
     """The wanted state of the kernel.
 
     `rulesets` are keyed by namespace and what they are there: a table of nftables (`ip kube-proxy`), `iptables`,
-    `ip6tables`, `ipvs`, `udp-backends`, `conntrack`, or `mesh-ip` and `mesh-ip6`.
+    `ip6tables`, `ipvs`, `ebpf`, `udp-backends`, `conntrack`, or `mesh-ip` and `mesh-ip6`.
     """
 
     namespaces: Mapping[str, Namespace] = field(default_factory=dict)

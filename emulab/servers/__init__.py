@@ -12,4 +12,12 @@ serves, driven over one Unix socket; `wire` has what is said on connections, a p
 connections over TCP and TLS, and how they are made; `stub` resolves names as a place's resolv.conf says. `records`
 keeps what a server tells while somebody records it, `journal` and `accesslog` write lines of requests, `patches` are
 changes of a configuration, `selfsigned` makes certificates.
+
+Modules on which a server's speed depends may be compiled (`emulab.compiled`), which whoever imports a server finds.
 """
+
+from __future__ import annotations
+
+from emulab import compiled
+
+compiled.use()

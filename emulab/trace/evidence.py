@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.errors import EmulabError
 from emulab.kernel.netlink.messages import NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE
 from emulab.kernel.netlink.sockdiag import NETLINK_SOCK_DIAG
 from emulab.kernel.rules import ipvs as kernel_ipvs
 from emulab.lab.client.client import LabClient
+from emulab.model.addresses import parse_address, socket_name
 from emulab.observe.capture import drops, netfilter, rings, routes
 from emulab.observe.capture.listeners import listeners
 from emulab.observe.events import (
@@ -52,6 +53,25 @@ _SILENT = {"ipvs": ("IPVS", NETLINK_GENERIC, kernel_ipvs.ipvsadm_line)}
 story calls them, and the protocol of sockets and the question that a virtual server of theirs is asked for with."""
 
 
+_PROGRAMS = "ebpf"
+"""Rules of BPF programs, as `Network.rulesets` calls them, which only the lab itself can ask."""
+
+
+class Programmed(NamedTuple):
+    """What a place's BPF programs make of a flow."""
+
+    flow: Flow
+    text: str
+
+
+def _programmed(flow: Flow, found: dict[str, Any]) -> Programmed:
+    source, endpoint = found["source"], found["endpoint"]
+    to = socket_name(parse_address(endpoint[0]), endpoint[1])
+    asked = socket_name(parse_address(flow.destination), flow.destination_port)
+    text = f"BPF map lb_flows: {flow.protocol.upper()} {asked} → backend {found['number']}, {to}"
+    return Programmed(Flow(flow.protocol, *source, *endpoint), text)
+
+
 class Windows:
     """The taps and sockets of one observation. Opening and closing them blocks."""
 
@@ -79,6 +99,7 @@ class Windows:
         self._emptying = threading.Thread(target=self._empty, name="taps", daemon=True)
         self._emptying.start()
         self._queries: dict[tuple[str, int], socket.socket] = {}
+        self._programmed: dict[tuple[str, Flow], Programmed | None] = {}
         self._rules: list[RuleTrace] = []
         # By place, of packets that rules were told about.
         self._headers: dict[str, dict[int, netfilter.PacketHeaders]] = {}
@@ -196,6 +217,15 @@ class Windows:
             self._queries[place, protocol] = sock
         return sock
 
+    def translated(self, place: str, flow: Flow) -> Programmed | None:
+        """What the BPF programs of a place make of a flow as it comes there; None where they leave it alone."""
+        if flow.protocol not in ("tcp", "udp") or not self.has_rules(place, _PROGRAMS):
+            return None
+        if (place, flow) not in self._programmed:
+            [found] = self.client.request("observe", translated=[[place, *flow]])
+            self._programmed[place, flow] = _programmed(flow, found) if found else None
+        return self._programmed[place, flow]
+
     def close(self) -> None:
         """Lets go of everything. Whoever closes the last of a tap's descriptors waits for the kernel."""
         self._stop_emptying()
@@ -259,13 +289,23 @@ def _fresh(known: Iterable[Translation], found: Iterable[Translation]) -> list[T
 
 
 def _entry(windows: Windows, place: str, flow: Flow) -> Translation | None:
-    return netfilter.translation_of(windows.query(place, NETLINK_NETFILTER), place, flow)
+    """What a place makes of a flow: its connection tracking, behind its BPF programs where it has some."""
+    tracking = windows.query(place, NETLINK_NETFILTER)
+    made = windows.translated(place, flow)
+    if made is None:
+        return netfilter.translation_of(tracking, place, flow)
+    if made.flow.source != flow.source:  # the node's own request: its connection tracking sees it afterwards
+        return Translation(place, flow, made.flow.reverse)
+    behind = netfilter.translation_of(tracking, place, made.flow)
+    return Translation(place, flow, behind.reply if behind else made.flow.reverse)
 
 
 def _virtual_server(windows: Windows, translation: Translation) -> VirtualAddress | None:
     """The virtual server that translated a destination, of which no rule tells; None where there was none."""
     place, flow, to = translation.place, translation.original, translation.translated
     named = flow.protocol, flow.destination, flow.destination_port
+    if made := windows.translated(place, flow):
+        return VirtualAddress(place, *named, made.text)
     for kind, (title, protocol, describe) in _SILENT.items() if flow[3:] != to[3:] else ():
         if windows.has_rules(place, kind) and (text := describe(windows.query(place, protocol), *named)):
             return VirtualAddress(place, *named, f"{title} {text}")

@@ -1,11 +1,13 @@
-"""How many rules of its proxy a node's kernel has, read from the kernel."""
+"""How many rules of its proxy a node's kernel has, and of its programs' maps how many entries, read from the kernel."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+from emulab.errors import UserError
 from emulab.plan.cni import TABLES
 from emulab.python import Lab
 
@@ -17,7 +19,16 @@ RuleCounts = Mapping[str, int]
 async def count(lab: Lab, node: str) -> RuleCounts | None:
     """How many rules and elements a node has, by kind; None where the program that lists it is missing."""
     listing, _, virtual = (await lab.exec(node, *_LIST)).text.partition("\n")
-    return counts(json.loads(listing), virtual) if listing else None
+    if not listing:
+        return None
+    with suppress(UserError):  # its mode has none
+        frontends = await lab.frontends(node)
+        ends = {e["number"] for one in frontends for e in one["endpoints"]}
+        return counts(json.loads(listing), virtual) | {
+            "bpfFrontends": len(frontends),
+            "bpfEndpoints": len(ends),
+        }
+    return counts(json.loads(listing), virtual)
 
 
 def counts(listing: Mapping[str, Any], virtual: str) -> dict[str, int]:

@@ -181,7 +181,7 @@ async def test_what_can_not_be_compared_is_said_before_anything_is_built(modes: 
         assert done.status == 1 and done.stdout == b""
         assert done.stderr.decode().startswith(f"emulab: proxy mode {mode} is not ")
         assert done.stderr.count(b"\n") == 1
-    for wrong in ("nftables", "nftables,ebpf", "nftables,nftables"):
+    for wrong in ("nftables", "nftables,bpf", "nftables,nftables"):
         assert (await compare("--proxy", wrong, SHOP)).status == 2
     done = await compare("--proxy", ",".join(modes[:2]), SHOP, "--", "pod/nobody=http://x/")
     assert done.status == 1 and b"there is no pod nobody" in done.stderr

@@ -17,7 +17,7 @@ from emulab import Lab
 from emulab.kinds.emulab.podnetworks import NETWORKS
 
 from .proxyworld import pod, service
-from .tools import CLIENT, NODE1, NODE2, cluster_ip, output
+from .tools import CLIENT, NODE1, NODE2, OF_ROOT, cluster_ip, output
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -109,11 +109,45 @@ KNOWN["calico-ipip"] = KNOWN["calico-vxlan"]._replace(
     hops=("node2 {far}", "node2 tunl0", "node2 eth0", "node1 eth0", "node1 tunl0", "node1 {web}"),
     itself="10.244.1.0",  # of the first link that has an address: tunl0 was there before eth0
 )
+KNOWN["cilium-vxlan"] = Known(
+    "[IPv4, IPv6]",
+    1430,
+    r"lxc[0-9a-f]{11}",
+    (
+        "10.244.1.2 dev {web} scope link",
+        "10.244.2.0/24  encap ip id 2 src 0.0.0.0 dst 10.0.0.12 ttl 0 tos 0 via 10.244.2.1 dev cilium_vxlan onlink",
+    ),
+    ("fd00:244:0:1::2 dev {web}",),
+    ("default via 10.244.1.1 dev eth0", "10.244.1.1 dev eth0 scope link"),
+    (
+        "node2 {far}",
+        "node2 cilium_vxlan",
+        "node2 eth0",
+        "node1 eth0",
+        "node1 cilium_vxlan",
+        "node1 {web}",
+    ),
+    NODE1,
+    "10.244.2.1",
+)
+KNOWN["cilium-routed"] = KNOWN["cilium-vxlan"]._replace(
+    mtu=1500,
+    routes=("10.244.1.2 dev {web} scope link", "10.244.2.0/24 via 10.0.0.12 dev eth0"),
+    routes6=("fd00:244:0:1::2 dev {web}", "fd00:244:0:2::/64 via fd00:10::c dev eth0"),
+    hops=("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
+    node2=NODE2,
+)
 """By plug-in and mode; flannel's are those of all other tests."""
 
 NEEDING = {"calico-ipip"}
 """Those that need more than this machine's kernel may have."""
-PARAMETERS = [pytest.param(name, marks=[pytest.mark.vm] if name in NEEDING else []) for name in KNOWN]
+PARAMETERS = [
+    pytest.param(
+        name,
+        marks=[pytest.mark.vm] if name in NEEDING else OF_ROOT if name.startswith("cilium") else [],
+    )
+    for name in KNOWN
+]
 
 WORLD = (
     pod("web", "node1", ports="{name: http, containerPort: 8080, hostPort: 8888}")
@@ -218,10 +252,12 @@ async def test_services_lead_to_pods_and_show_who_asks(lab: Lab, known: Known) -
 
 
 async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab, known: Known) -> None:
-    url = f"http://{known.address('web')}:8080/"
+    url, service = f"http://{known.address('web')}:8080/", f"http://{await cluster_ip(lab, 'web')}/"
     for allowed, denied in (("near", "far"), ("far", "near")):
         await lab.apply(POLICY.replace("ALLOWED", allowed))
-        assert await seen_as(lab, f"pod/{allowed}", url) == known.address(allowed)
+        for asked in (url, service):
+            assert await seen_as(lab, f"pod/{allowed}", asked) == known.address(allowed)
+            assert (await lab.request(asked, source="node1")).status == 200, "a node reaches its own pods"
         with pytest.raises(TimeoutError):
             await lab.request(url, source=f"pod/{denied}", timeout=0.7)
     await lab.delete("NetworkPolicy", "web")

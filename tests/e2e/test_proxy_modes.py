@@ -19,14 +19,17 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.model.addresses import parse_address, socket_name
 
 from .families import At, at_of, lab_in, modes_in_worlds
 from .proxyworld import CLOSED, LATE, VIP_FENCED, VIP_LOCAL, WORLD, service
 from .tools import (
     INTERPRETER,
+    OF_ROOT,
     PROGRAMS,
     cluster_ip,
     conntrack,
+    emulab,
     eventually,
     output,
     refused,
@@ -49,7 +52,10 @@ NODE3 = "10.0.0.13"
 @pytest_asyncio.fixture(
     loop_scope="module",
     scope="module",
-    params=modes_in_worlds("proxies", [*MODES, pytest.param("ipvs", marks=pytest.mark.vm)]),
+    params=modes_in_worlds(
+        "proxies",
+        [*MODES, pytest.param("ipvs", marks=pytest.mark.vm), pytest.param("ebpf", marks=OF_ROOT)],
+    ),
 )
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     mode, families = request.param
@@ -215,6 +221,31 @@ async def test_a_port_of_a_cluster_ip_that_no_service_has(lab: Lab, mode: str) -
     else:
         with pytest.raises(OSError):
             await ask(lab, "pod/asker", address, 4444)
+
+
+def shown(address: str, port: int) -> str:
+    return socket_name(parse_address(address), port)
+
+
+async def test_lb_shows_what_programs_know(lab: Lab, mode: str) -> None:
+    address = await cluster_ip(lab, "trio")
+    done = await emulab("-l", lab.name, "lb", "node3")
+    if mode != "ebpf":
+        assert done.status == 1 and done.stderr.decode() == (
+            f"emulab: nodes have BPF programs in proxy mode ebpf alone, and this lab's is {mode}\n"
+        )
+        return
+    lines = done.stdout.decode().splitlines()
+    [at] = [
+        i
+        for i, line in enumerate(lines)
+        if line.startswith(f"{shown(address, 80)}/TCP ") and " inside " in line
+    ]
+    found = [re.split(r"\s{2,}", line.strip())[-1] for line in lines[at : at + 3]]
+    ends = {shown((await lab.get("Pod", f"trio-{x}"))[0]["status"]["podIP"], 8080) for x in "abc"}
+    assert {line.partition(" ")[2] for line in found} == ends
+    done = await emulab("-l", lab.name, "lb", "nowhere")
+    assert done.stderr.decode() == "emulab: there is no node nowhere; the nodes are node1, node2, node3\n"
 
 
 # 4: affinity and fairness

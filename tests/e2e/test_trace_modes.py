@@ -16,13 +16,13 @@ from emulab import Lab
 from emulab.observe.path import Failure, Hop, Path
 
 from .proxyworld import VIP_FENCED, VIP_LOCAL, WORLD, service
-from .tools import CLIENT, NODE1, cluster_ip, output
+from .tools import CLIENT, NODE1, OF_ROOT, cluster_ip, output
 from .tools import emulab as cli
 from .tracing import assert_sound, traced
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MODES = ("nftables", "iptables", "userspace")
+MODES = ("nftables", "iptables", "userspace", pytest.param("ebpf", marks=OF_ROOT))
 NODE2, NODE3 = "10.0.0.12", "10.0.0.13"
 ALONE = "Service default/alone port 80 (http)"
 SHUT = service("shut", "{ports: [{name: http, port: 80}, {name: echo, port: 80, protocol: UDP}]}")
@@ -75,6 +75,8 @@ async def failed(lab: Lab, source: str, url: str, timeout: float = 1.0) -> tuple
 async def assert_listed(lab: Lab, mode: str, hop: Hop) -> str:
     """The rule of a hop stands in that chain of the node's own listing, word by word; its text is returned."""
     where, _, text = hop.rule.partition(": ")
+    if where == "BPF map lb_flows":
+        return await assert_known(lab, hop, text)
     family, table, chain = where.split(" ")
     if mode == "iptables":
         listing = await output(lab, hop.place, "iptables-nft-save", "-t", table)
@@ -83,6 +85,22 @@ async def assert_listed(lab: Lab, mode: str, hop: Hop) -> str:
         listing = await output(lab, hop.place, "nft", "list", "chain", family, table, chain)
         assert _plain(text) in [_plain(line.strip()) for line in listing.splitlines()], (text, listing)
     assert "counter" not in text and "packets" not in text
+    return text
+
+
+async def assert_known(lab: Lab, hop: Hop, text: str) -> str:
+    """The node's programs have the endpoint by that number for the frontend that was asked."""
+    found = re.fullmatch(r"(TCP|UDP) (\S+) → backend (\d+), (\S+)", text)
+    assert found and hop.conntrack and hop.conntrack["after"].endswith(f" → {found[4]}"), (text, hop)
+    assert found[2] == hop.destination
+    shown = json.loads((await cli("-l", lab.name, "lb", hop.place, "-o", "json")).stdout)
+    known = {
+        (e["number"], f"{e['address']}:{e['port']}")
+        for one in shown[hop.place]
+        for e in one["endpoints"]
+        if one["protocol"] == hop.protocol
+    }
+    assert (int(found[3]), found[4]) in known
     return text
 
 
@@ -120,7 +138,7 @@ async def test_cluster_ip_of_a_pod(lab: Lab, mode: str) -> None:
     if mode == "iptables":
         assert re.match(r"ip nat KUBE-SEP-[A-Z2-7]{16}: -p tcp -m comment ", hop.rule), hop.rule
         assert rule.endswith(f"-j DNAT --to-destination {hop.conntrack['after'].partition(' → ')[2]}")
-    else:
+    elif mode == "nftables":
         assert rule.startswith("dnat ip to ip daddr . tcp dport map @endpoints-tcp-")
 
 
@@ -137,7 +155,12 @@ async def test_udp(lab: Lab, mode: str) -> None:
         assert_service_process(path, hop, what, pod)
     else:
         assert hop.object == f"{what} → pod default/{pod}"
-    words = {"iptables": "-m udp -j DNAT", "nftables": "@endpoints-udp-", "userspace": "@portals-udp"}
+    words = {
+        "iptables": "-m udp -j DNAT",
+        "nftables": "@endpoints-udp-",
+        "userspace": "@portals-udp",
+        "ebpf": "UDP",
+    }
     assert words[mode] in rule
 
 

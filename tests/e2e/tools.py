@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import yaml
 
 from emulab import Lab
@@ -32,6 +33,11 @@ PYTHON = sys.executable
 INTERPRETER = os.path.realpath(PYTHON)
 """The same for programs of pods, which may not see the folder of a virtual environment."""
 AS_ROOT = os.geteuid() == 0
+OF_ROOT = (
+    pytest.mark.root,
+    pytest.mark.skipif(not AS_ROOT, reason="no user namespace may load BPF programs"),
+)
+"""Marks of what needs proxy mode ebpf."""
 
 CLIENT, NODE1, NODE2, PUBLIC_LB, NAT = "198.51.100.2", "10.0.0.11", "10.0.0.12", "10.0.0.10", "203.0.113.1"
 VIP, DNS = "203.0.113.10", "198.51.100.54"

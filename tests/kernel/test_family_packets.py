@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterable
@@ -101,6 +102,9 @@ def balanced_exchange(
     return str(peer[0])
 
 
+OF_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="no user namespace may load BPF programs")
+
+
 def pods(world: World, prefix: str) -> list[str]:
     return sorted(name for name in world.places if name.startswith(prefix))
 
@@ -112,7 +116,10 @@ def own(world: World, place: str, family: Family) -> IPAddress:
 
 
 @pytest.mark.parametrize("families", BOTH, ids=IDS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(mode, marks=[pytest.mark.root, OF_ROOT]) if mode == "ebpf" else mode for mode in MODES],
+)
 @isolated
 def test_the_kernel_takes_every_rule(mode: str, families: tuple[Family, ...]) -> None:
     world = planned(*families, mode=mode)
@@ -136,7 +143,13 @@ def test_the_kernel_takes_every_rule(mode: str, families: tuple[Family, ...]) ->
 
 
 @pytest.mark.parametrize("families", BOTH, ids=IDS)
-@pytest.mark.parametrize("network", POD_NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(network, marks=[pytest.mark.root, OF_ROOT]) if network.startswith("cilium") else network
+        for network in POD_NETWORKS
+    ],
+)
 @isolated
 def test_pods_reach_each_other_in_every_family(network: str, families: tuple[Family, ...]) -> None:
     world = planned(*families, network=network)

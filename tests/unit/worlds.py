@@ -9,7 +9,18 @@ from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.sources import Source
-from emulab.plan.links import Address, Bridge, ForwardingEntry, Ipip, Item, Neighbour, Route, Veth, Vxlan
+from emulab.plan.links import (
+    Address,
+    Bridge,
+    ForwardingEntry,
+    Ipip,
+    Item,
+    Neighbour,
+    Route,
+    TunnelVxlan,
+    Veth,
+    Vxlan,
+)
 from emulab.plan.mesh import expanded
 from emulab.plan.state import Network, World
 
@@ -34,7 +45,7 @@ def links(network: Network, namespace: str) -> set[str]:
     found = {
         i.name
         for i in network.items
-        if i.namespace == namespace and isinstance(i, Bridge | Ipip | Veth | Vxlan)
+        if i.namespace == namespace and isinstance(i, Bridge | Ipip | TunnelVxlan | Veth | Vxlan)
     }
     return found | {i.peer for i in items(network, Veth) if i.peer_namespace == namespace}
 
@@ -113,6 +124,13 @@ class Walker:
     def _tunnel(self, namespace: str, link: str, hop: Any) -> str:
         if any((i.namespace, i.name) == (namespace, link) for i in items(self._network, Ipip)):
             return self.walk(namespace, str(hop))[-1]  # the next hop is the node
+        tunnels = {
+            r.tunnel.end
+            for r in items(self._network, Route, namespace)
+            if (r.link, r.gateway) == (link, hop) and r.tunnel
+        }
+        for end in tunnels:
+            return self.walk(namespace, str(end))[-1]
         (mac,) = [
             n.mac for n in items(self._network, Neighbour, namespace) if (n.link, n.address) == (link, hop)
         ]

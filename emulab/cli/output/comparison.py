@@ -24,6 +24,8 @@ _KINDS = {
     "iptablesRules": "iptables rules",
     "ipvsServices": "ipvs services",
     "ipvsServers": "servers",
+    "bpfFrontends": "bpf frontends",
+    "bpfEndpoints": "endpoints",
 }
 
 
@@ -140,7 +142,7 @@ def _rules(counts: Iterable[RuleCounts | None]) -> str:
     given = [c for c in counts if c is not None]
     parts = []
     for kind, words in _KINDS.items():
-        numbers = [c[kind] for c in given]
+        numbers = [c.get(kind, 0) for c in given]
         if any(numbers):
             low, high = min(numbers), max(numbers)
             parts.append(f"{low} {words}" if low == high else f"{low}-{high} {words}")

@@ -6,6 +6,7 @@ import argparse
 import platform
 from dataclasses import replace
 
+from emulab import compiled
 from emulab.cli.output.table import table
 from emulab.cli.usage import add_output
 from emulab.errors import UserError
@@ -22,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     found = [_run_folder(check) for check in probe.features(rundir.base())]
-    found.append(image_check(images_folder()))
+    found += [image_check(images_folder()), _compiled()]
     modes = probe.proxy_modes(found)
     missing = [check for check in found if check.state == "missing"]
     if options.output == "json":
@@ -47,6 +48,12 @@ def _run_folder(check: probe.Feature) -> probe.Feature:
     except UserError as error:
         return replace(check, problem=str(error))
     return check
+
+
+def _compiled() -> probe.Feature:
+    """Nobody needs it who doesn't measure."""
+    mend = "scripts/compile, or scripts/setup bench with what that needs"
+    return probe.Feature("compiled servers", "the ingress' speed", False, mend, problem=compiled.look().why)
 
 
 def _text(found: list[probe.Feature], modes: dict[str, bool]) -> str:

@@ -21,6 +21,10 @@ from emulab.kernel.netlink.rtnetlink import (
 )
 from emulab.plan.links import NextHop, Route
 
+_CHECKSUM = 0x01  # TUNNEL_CSUM
+_ENCAPSULATIONS = {4: 2, 6: 4}
+"""LWTUNNEL_ENCAP_IP and LWTUNNEL_ENCAP_IP6 (linux/lwtunnel.h), by the version of the tunnel's ends."""
+
 
 def _payload(item: Route, handles: Handles, scope: int) -> bytes:
     net, indexes = item.destination, handles[item.namespace].indexes
@@ -45,6 +49,14 @@ def _payload(item: Route, handles: Handles, scope: int) -> bytes:
         values["RTA_GATEWAY"] = item.gateway
     if item.source:
         values["RTA_PREFSRC"] = item.source
+    if item.tunnel:
+        values["RTA_ENCAP_TYPE"] = _ENCAPSULATIONS[item.tunnel.end.version]
+        values["RTA_ENCAP"] = {
+            "LWTUNNEL_IP_ID": item.tunnel.number,
+            "LWTUNNEL_IP_DST": item.tunnel.end,
+            # UDP of IPv6 is dropped without (RFC 6936 lets devices allow it, and these don't).
+            "LWTUNNEL_IP_FLAGS": _CHECKSUM if item.tunnel.end.version == 6 else None,
+        }
     if item.hops:
         values["RTA_MULTIPATH"] = [_hop(hop, indexes[hop.link]) for hop in item.hops]
     return ROUTE.encode(values)

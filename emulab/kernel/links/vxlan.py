@@ -15,6 +15,7 @@ DATA = AttributeTable(
         "IFLA_VXLAN_LEARNING": (7, U8),
         "IFLA_VXLAN_PORT": (15, BE16),
         "IFLA_VXLAN_LOCAL6": (17, ADDRESS),
+        "IFLA_VXLAN_COLLECT_METADATA": (25, U8),
     }
 )
 _LOCAL = {4: "IFLA_VXLAN_LOCAL", 6: "IFLA_VXLAN_LOCAL6"}

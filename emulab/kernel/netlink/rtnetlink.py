@@ -10,8 +10,11 @@ import struct
 from emulab.kernel.netlink.codec import (
     ADDRESS,
     ATTRIBUTES,
+    BE16,
+    BE64,
     MAC,
     STRING,
+    U16,
     U32,
     AttributeTable,
     Converted,
@@ -123,6 +126,10 @@ NETCONF = HeadedTable(
 NETCONFA_IFINDEX_ALL = 0xFFFFFFFF
 """In place of an interface: the settings below `conf/all` (-1)."""
 
+ENCAPSULATION = AttributeTable(
+    {"LWTUNNEL_IP_ID": (1, BE64), "LWTUNNEL_IP_DST": (2, ADDRESS), "LWTUNNEL_IP_FLAGS": (6, BE16)}
+)
+
 NEXT_HOP = HeadedTable(
     Header("=HBBi", "len", "flags", "hops", "oif"),  # struct rtnexthop; `hops` is the weight, from 0
     {"RTA_GATEWAY": (5, ADDRESS)},
@@ -141,6 +148,8 @@ ROUTE = HeadedTable(
         "RTA_PREFSRC": (7, ADDRESS),
         "RTA_MULTIPATH": (9, HeadedTables(NEXT_HOP)),
         "RTA_TABLE": (15, U32),
+        "RTA_ENCAP_TYPE": (21, U16),
+        "RTA_ENCAP": (22, ENCAPSULATION),
     },
 )
 

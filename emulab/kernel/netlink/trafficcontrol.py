@@ -19,6 +19,8 @@ RTM_NEWTCLASS = 40
 RTM_NEWTFILTER = 44
 
 ROOT = 0xFFFF_FFFF
+CLSACT, CLSACT_HANDLE = 0xFFFF_FFF1, 0xFFFF_0000
+AT_INGRESS, AT_EGRESS = 0xFFFF_FFF2, 0xFFFF_FFF3
 ETHERNET = 1  # TC_LINKLAYER_ETHERNET: the kernel works out costs itself, without a table of ours
 HTB_VERSION = 3
 
@@ -43,4 +45,12 @@ NETEM = HeadedTable(
     Header("=IIIIII", "latency", "limit", "loss", "gap", "duplicate", "jitter"),
     {"TCA_NETEM_LATENCY64": (10, U64), "TCA_NETEM_JITTER64": (11, U64)},
 )
-BPF = AttributeTable({"TCA_BPF_OPS_LEN": (4, U16), "TCA_BPF_OPS": (5, BYTES)})
+BPF = AttributeTable(
+    {
+        "TCA_BPF_OPS_LEN": (4, U16),
+        "TCA_BPF_OPS": (5, BYTES),
+        "TCA_BPF_FD": (6, U32),
+        "TCA_BPF_NAME": (7, STRING),
+        "TCA_BPF_FLAGS": (8, U32),
+    }
+)

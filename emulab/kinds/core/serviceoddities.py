@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
+from emulab.kinds.emulab.proxymodes import EBPF
 from emulab.kinds.emulab.servicebalancing import may_share
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
 
 
+_WITHOUT_SCTP = ("userspace", EBPF)
+"""Modes of nodes' proxies."""
+
+
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _claims(o, world)
     yield from _without_proxy(o)
@@ -33,6 +38,8 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             what = (
                 "SCTP is translated by nodes, but no stand-in or balancer speaks it: programs of your own do"
             )
+            if world.cluster.proxy_mode in _WITHOUT_SCTP and is_proxied(o):
+                what = f"proxy mode {world.cluster.proxy_mode} translates no SCTP: nobody serves the port"
             yield Finding(o, ("spec", "ports", index, "protocol"), what)
         if not fits_dns(f"_{port.get('name', '')}"):
             yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {TOO_LONG}")

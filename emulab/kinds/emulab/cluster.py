@@ -25,6 +25,7 @@ from emulab.kinds.emulab.podnetworks import (
     its_own_mode,
     mode_of,
 )
+from emulab.kinds.emulab.proxymodes import PROXY_MODES, programs_at_own_links, proxy_mode_of
 from emulab.kinds.emulab.zonelinks import of_nodes, zone_links
 from emulab.kinds.images import DNS_ENGINES, ENGINES
 from emulab.kinds.registry import CLUSTER
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
 MODES: Mapping[str, tuple[str, ...]] = {
     "network.mode": NETWORK_MODES,
-    "proxy.mode": ("nftables", "iptables", "ipvs", "userspace"),
+    "proxy.mode": PROXY_MODES,
 }
 """By field. What each of them is, `plan` has a table of: `plan.cni` and `plan.proxy.modes`."""
 
@@ -185,7 +186,7 @@ cluster_spec = mapping(
             closed=True,
         ),
     },
-    rules=(*NETWORK_RULES, _links_between_zones),
+    rules=(*NETWORK_RULES, _links_between_zones, programs_at_own_links),
     closed=True,
 )
 
@@ -206,8 +207,7 @@ def _cells(o: Raw, now: float) -> Cells:
     count = nodes if isinstance(nodes, int) else len(nodes)
     asked = spec.get("network") or {}
     network = ",".join(filter(None, (first_of(asked) or asked.get("plugin"), mode_of(asked))))
-    proxy = (spec.get("proxy") or {}).get("mode") or "nftables"
-    return [cells.name(o), str(count), network, proxy, cells.age(o, now)], []
+    return [cells.name(o), str(count), network, proxy_mode_of(spec), cells.age(o, now)], []
 
 
 DEFINITION = Definition(

@@ -11,6 +11,7 @@ from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_field_of, chain_of
 from emulab.kinds.emulab.podnetworks import around, mode_of, plugin_of
+from emulab.kinds.emulab.proxymodes import proxy_mode_of
 from emulab.kinds.emulab.zonelinks import ZoneLink, links_of
 from emulab.kinds.registry import CLUSTER
 from emulab.kinds.underlay import DEFAULT_VPCS, Underlay, underlay_of
@@ -117,7 +118,7 @@ class Cluster:
             isolated=bool(network.get("isolated")),
             chain=chain_of(network),
             chain_field=chain_field_of(network),
-            proxy_mode=proxy.get("mode") or default.proxy_mode,
+            proxy_mode=proxy_mode_of(spec),
             scheduler=proxy.get("scheduler") or default.scheduler,
             strict_arp=proxy.get("strictARP") or default.strict_arp,
             conntrack=settings(proxy.get("conntrack") or {}),

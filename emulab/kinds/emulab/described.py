@@ -78,15 +78,16 @@ _CLUSTER = {
         "plugin": OwnField(
             "string",
             "How pods are joined, as that network plug-in does it: `flannel`; `bridge`: on a bridge of their node; "
-            "`kindnet`: as in clusters of kind; `calico`: in blocks of 64 addresses. "
+            "`kindnet`: as in clusters of kind; `calico`: in blocks of 64 addresses; `cilium`: "
+            "over one overlay device, with Services by BPF programs. "
             "Can't be changed in a running lab",
             "flannel",
         ),
         "mode": OwnField(
             "string",
             "How packets travel between nodes. `vxlan`: in those of an overlay; `routed`: as they are, by routes that "
-            "the nodes have to each other; `ipip`: in those of IP in IP. flannel has vxlan and routed, calico vxlan "
-            "and ipip, the others routed alone; by default it is a plug-in's first",
+            "the nodes have to each other; `ipip`: in those of IP in IP. flannel and cilium have vxlan and routed, "
+            "calico vxlan and ipip, the others routed alone; by default it is a plug-in's first",
             "vxlan",
         ),
         "families": OwnField(
@@ -157,7 +158,10 @@ _CLUSTER = {
     },
     "emulab.v1.ClusterProxy": {
         "mode": OwnField(
-            "string", "`nftables`, `iptables`, `ipvs` or `userspace`, as kube-proxy's", "nftables"
+            "string",
+            "`nftables`, `iptables`, `ipvs` or `userspace`, as kube-proxy's; `ebpf`: programs at nodes' links, as "
+            "Cilium's, and with network.plugin cilium the default",
+            "nftables",
         ),
         "scheduler": OwnField(
             "string",

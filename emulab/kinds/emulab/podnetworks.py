@@ -19,6 +19,7 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
     "bridge": ("routed",),
     "kindnet": ("routed",),
     "calico": ("vxlan", "ipip"),
+    "cilium": ("vxlan", "routed"),
 }
 """The modes of each plug-in: how what its pods send each other travels between nodes. The first is its default."""
 

@@ -7,14 +7,25 @@ https://github.com/kubernetes/kubernetes/issues/139628
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from emulab.kinds.emulab.proxymodes import EBPF
 from emulab.kinds.faults.effects import Harm, KeptFlows
 from emulab.kinds.faults.fault import FaultKind, FaultOptions, Symptom
 from emulab.kinds.faults.scene import NODE_TARGET, Scene
 
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+
 
 def _effects(_: Scene, target: str, __: FaultOptions) -> Sequence[Harm]:
     return (KeptFlows(target),)
+
+
+def _doubts(_: str, world: Lookup) -> str:
+    if world.cluster.proxy_mode == EBPF:
+        return "it has no effect here: in ebpf mode no flow of UDP goes on to an endpoint that is gone"
+    return ""
 
 
 FAULT = FaultKind(
@@ -32,4 +43,5 @@ FAULT = FaultKind(
     reasons=frozenset({"lost", "no-answer", "unanswered", "arp", "no-name-answer", "refused", "no-route"}),
     thread="https://github.com/kubernetes/kubernetes/issues/139628",
     traced=None,
+    doubts=_doubts,
 )

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from emulab.dataclass import dataclass
 from emulab.errors import UserError
+from emulab.model.addresses import is_address
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -89,6 +90,8 @@ PORT = ArgumentKind("a port", lambda v: type(v) is int and 0 <= v <= 0xFFFF)
 SECONDS = ArgumentKind("a number of seconds", _is_number)
 FLAG = ArgumentKind("true or false", lambda v: isinstance(v, bool))
 PROTOCOL = ArgumentKind("tcp or udp", lambda v: v in ("tcp", "udp"))
+ADDRESS = ArgumentKind("an address", lambda v: _is_text(v) and is_address(v))
+FLOWS = tuples(NAME, PROTOCOL, ADDRESS, PORT, ADDRESS, PORT)
 SOURCES = tuples(TEXT, TEXT)
 KEYS = tuples(NAME, NAME, NAME, NAME)
 IDENTITIES = tuples(NAME, NAME, NAME, NAME, NAME)  # keys, each with a uid

@@ -70,6 +70,7 @@ class ControlServer:
             "server-status": operations.server_status,
             "summary": operations.summary,
             "topology": operations.topology,
+            "translations": operations.lb_maps,
             "usage": operations.usage,
             "watch": operations.watch,
         }
@@ -217,6 +218,8 @@ class ControlServer:
             return result
         if "owners" in request:
             return await _alive_until(sock, observation.explain(request))
+        if "translated" in request:
+            return await _alive_until(sock, observation.translated(request))
         if "place" in request:
             with observation.open_socket(request) as made:
                 await wire.send_descriptors(sock, [made.fileno()])

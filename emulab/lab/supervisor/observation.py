@@ -23,6 +23,7 @@ from emulab.lab.hosts.serverhosts import RecordListener
 from emulab.lab.supervisor.arguments import (
     CHAINS,
     FLAG,
+    FLOWS,
     NAME,
     OWNERS,
     PLACED,
@@ -36,7 +37,7 @@ from emulab.lab.supervisor.arguments import (
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.tapping import TappedNamespace, let_go, watch
 from emulab.lab.supervisor.targets import find_place
-from emulab.model.addresses import parse_socket_name
+from emulab.model.addresses import parse_address, parse_socket_name
 from emulab.model.families import FAMILIES, Families
 from emulab.observe.capture import drops, filters, netfilter, present, rings
 from emulab.plan.links import Address
@@ -235,6 +236,29 @@ class Observation:
         questions = [(str(p), str(a), int(n)) for p, a, n in arguments.get("owners") or ()]
         found = owners(self._around.store.objects(), world, questions)
         return {"chains": chains, "owners": [[*q, o.to_json()] for q, o in found.items()]}
+
+    async def translated(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """`translated`: [[place, protocol, source, port, destination, port], …], flows as they come to a node.
+
+        Result: for each what the node's BPF programs make of it (`source`, `endpoint`: address and port; `number`: the
+        endpoint's), or null.
+        """
+        check(arguments, translated=FLOWS)
+        found: list[Any] = []
+        for place, protocol, *ends in arguments["translated"]:
+            namespace = next((w.namespace for w in self._watched.values() if w.place.name == place), "")
+            translator = getattr(self._around.handles.get(namespace), "translator", None)
+            source, to = ((parse_address(ends[i]), int(ends[i + 1])) for i in (0, 2))
+            flow = translator.flow(protocol, source, to) if translator is not None else None
+            found.append(
+                flow
+                and {
+                    "source": [str(flow.new_source[0]), flow.new_source[1]],
+                    "endpoint": [str(flow.endpoint[0]), flow.endpoint[1]],
+                    "number": flow.backend,
+                }
+            )
+        return found
 
     def _rules(self, namespace: str, family: str, table: str, chain: str) -> dict[str, Any]:
         """The rules of a chain as whoever wrote them would list them. Blocks."""

@@ -58,6 +58,7 @@ from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.surveying import Surveying
 from emulab.lab.supervisor.targets import describe_entry, find_place, has_ended, is_contained, spoken_by
+from emulab.lab.supervisor.translators import Translators
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
 from emulab.lab.supervisor.windows import WindowOpener
@@ -100,9 +101,9 @@ class Operations:
         self.logs, self.log_files = logs.logs, logs.log_files
         patching = Patching(around.store, reconciler)
         self.patch, self.patch_status, self.scale = patching.patch, patching.patch_status, patching.scale
-        surveying, windows = Surveying(around), WindowOpener(around)
+        surveying, windows, maps = Surveying(around), WindowOpener(around), Translators(around)
         self.owners, self.addresses, self.topology = surveying.owners, surveying.addresses, surveying.topology
-        self.observation, self.taps = windows.observation, windows.taps
+        self.observation, self.taps, self.lb_maps = windows.observation, windows.taps, maps.listed
         self.give, self.dns_cache = Handover(around, reconciler).give, DnsCaches(around).carry_out
 
     @takes(

@@ -15,7 +15,7 @@ from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_pod
 from emulab.model.selectors import label_selector_of, matches_selector
 from emulab.plan.draft import FABRIC
-from emulab.plan.links import Ipip, Veth, Vxlan
+from emulab.plan.links import Ipip, TunnelVxlan, Veth, Vxlan
 from emulab.plan.rules.tracing import namespace_places
 from emulab.plan.state import World
 
@@ -112,7 +112,7 @@ def topology(world: World, nodes: dict[str, str]) -> dict[str, Any]:
             ends = [[names[n], link] for n, link in item.ends() if n in names]
             network = item.master if item.namespace == FABRIC else ""  # a node's bridge is a part of the node
             links.append({"kind": "veth", "network": network, "ends": ends})
-        elif isinstance(item, Vxlan | Ipip) and item.namespace in names:
+        elif isinstance(item, Vxlan | TunnelVxlan | Ipip) and item.namespace in names:
             links.append(
                 {"kind": item.word, "network": "overlay", "ends": [[names[item.namespace], item.name]]}
             )

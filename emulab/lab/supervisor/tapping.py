@@ -22,7 +22,7 @@ from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.targets import find_place
 from emulab.observe.capture import filters, rings
 from emulab.plan.draft import FABRIC
-from emulab.plan.links import Bridge, Veth, Vxlan
+from emulab.plan.links import Bridge, TunnelVxlan, Veth, Vxlan
 from emulab.plan.rules.tracing import namespace_places
 from emulab.plan.state import Place, World
 
@@ -80,7 +80,7 @@ def _hosts(world: World, chained: bool) -> Mapping[str, set[str]]:
     for item in world.network.items:
         if isinstance(item, Bridge):
             bridged.add(item.namespace)
-        elif isinstance(item, Vxlan):
+        elif isinstance(item, Vxlan | TunnelVxlan):
             ends.setdefault(item.namespace, set()).add(item.name)
         elif isinstance(item, Veth) and item.namespace == FABRIC:
             ends.setdefault(item.peer_namespace, set()).add(item.peer)

@@ -83,6 +83,11 @@ class Evidence:
                 return found
         return None
 
+    def origin(self, place: str, flow: Flow) -> Translation | None:
+        """What a flow was at a place before it became what it is."""
+        found = (one for one in self._translations[place] if one.translated == flow != one.original)
+        return next(found, None)
+
     def steps(self, place: str, flows: Iterable[Flow], sequence: int | None) -> list[RuleTrace]:
         """The rules that a packet met at a place, also after it was translated; with `sequence`, one TCP packet's."""
         return [step for _, packet in self._met(place, flows, sequence) for step in packet]
@@ -104,8 +109,9 @@ class Evidence:
         """The decisions that turned a flow into another one at the place where the packet was seen."""
         place = packet.place
         sequence = packet.sequence if flow.protocol == "tcp" else None
-        steps = self.steps(place, (before, flow, _half(before, flow)), sequence)
-        entry = self.translation(place, before) or self.translation(place, flow)
+        steps = self.steps(place, (before, flow, half(before, flow)), sequence)
+        begun = (one for one in self._translations[place] if one.original == before)
+        entry = next(begun, None) or self.translation(place, before) or self.translation(place, flow)
         conntrack = _shown(entry) if entry else None
         decisions = []
         if (before.destination, before.destination_port) != (flow.destination, flow.destination_port):
@@ -203,9 +209,9 @@ def _rule(steps: list[RuleTrace], what: str) -> str:
     return next((rule_text(s) for s in steps if s.final and does(s, what)), "")
 
 
-def _half(before: Flow, after: Flow) -> Flow:
+def half(before: Flow, after: Flow) -> Flow:
     """The flow after the destination was translated and before the source is."""
-    return Flow(before.protocol, before.source, before.source_port, after.destination, after.destination_port)
+    return before.towards(after)
 
 
 def _shown(entry: Translation) -> dict[str, str]:

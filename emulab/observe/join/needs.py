@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from emulab.dataclass import dataclass
 from emulab.observe.events import Flow, Recording, is_loopback
+from emulab.observe.join.decisions import half
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg, join
 from emulab.observe.join.sightings import Sightings
 
@@ -82,6 +83,8 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
             routes |= {(sender, f.destination, "", "") for f in (flow, translated.get((sender, flow), flow))}
         _stuck(leg, kinds, translated, routes)
     flows = {flow for leg in joined.legs for flow in leg.flows}
+    # Where rules see a packet only once its destination is another one.
+    flows |= {half(t.original, t.translated) for t in recording.translations if t.original in flows}
     # A packet's flow changes on its way through the rules; its trace's number doesn't.
     packets = {(s.place, s.trace_id) for s in recording.rules if s.flow in flows}
     # What only leads on decides nothing, and to list a rule takes a process in some modes.

@@ -4,6 +4,7 @@
 * `bridge`     a bridge on each node
 * `kindnet`    a link for each pod, whose gateway the node is
 * `calico`     a link for each pod, blocks of addresses, VXLAN
+* `cilium`     a link for each pod, one overlay device without ends of its own
 * `plugin`     the record, and what is known of a node
 * `podlinks`   parts that plug-ins share: a routed pod link, routes between nodes, masquerading
 * `hostports`  ports of nodes that lead to pods, whatever the network
@@ -17,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.plan.cni import bridge, calico, flannel, kindnet
+from emulab.plan.cni import bridge, calico, cilium, flannel, kindnet
 from emulab.plan.cni.plugin import NetworkMode, Plugin
 
 PLUGINS: Mapping[str, Plugin] = {
-    module.PLUGIN.name: module.PLUGIN for module in (flannel, bridge, kindnet, calico)
+    module.PLUGIN.name: module.PLUGIN for module in (flannel, bridge, kindnet, calico, cilium)
 }
 _MODES = [mode for plugin in PLUGINS.values() for mode in plugin.modes.values()]
 OVERLAY_PORTS = frozenset(port for mode in _MODES for port in mode.ports)

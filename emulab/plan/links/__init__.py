@@ -19,10 +19,12 @@ from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.proxyarp import ProxyArp
 from emulab.plan.links.reversepath import ReversePath
-from emulab.plan.links.route import NextHop, Route
+from emulab.plan.links.route import NextHop, Route, RouteTunnel
 from emulab.plan.links.rule import RoutingRule
 from emulab.plan.links.segmentation import Segmentation
 from emulab.plan.links.shaper import Shaper
+from emulab.plan.links.translated import Translated
+from emulab.plan.links.tunnelvxlan import TunnelVxlan
 from emulab.plan.links.veth import Veth
 from emulab.plan.links.vxlan import Vxlan
 
@@ -43,9 +45,12 @@ __all__ = [
     "ProxyArp",
     "ReversePath",
     "Route",
+    "RouteTunnel",
     "RoutingRule",
     "Segmentation",
     "Shaper",
+    "Translated",
+    "TunnelVxlan",
     "Veth",
     "Vxlan",
     "rank",
@@ -55,12 +60,14 @@ KINDS: list[type[Item]] = [
     Bridge,  # a veth names its bridge when it is born
     Veth,
     Vxlan,  # names its underlay device
+    TunnelVxlan,
     Ipip,
     Dummy,
     Segmentation,
     Checksums,
     DelayLine,
     Shaper,
+    Translated,
     Hairpin,
     Detached,  # once there is what stands in its stead
     ReversePath,

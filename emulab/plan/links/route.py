@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.model.addresses import IPAddress, IPNetwork
@@ -25,6 +26,13 @@ class NextHop:
     weight: int = 1
 
 
+class RouteTunnel(NamedTuple):
+    """Whereto a route's packets go over a device without ends of its own: the other end, and the tunnel's number."""
+
+    end: IPAddress
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Route(Item):
     """A route. `onlink`: the gateway is on the link though no address says so.
@@ -44,6 +52,7 @@ class Route(Item):
     metric: int = 0
     type: str = "unicast"  # unicast | local | blackhole | unreachable | prohibit
     hops: tuple[NextHop, ...] = ()
+    tunnel: RouteTunnel | None = None
 
     word = "route"
 
@@ -105,6 +114,18 @@ class Route(Item):
             words += ["table", str(self.table)]
         if self.metric:
             words += ["metric", str(self.metric)]
+        if self.tunnel:
+            family = "ip6" if self.tunnel.end.version == 6 else "ip"
+            checked = ["csum"] if family == "ip6" else []
+            words[1:1] = [
+                "encap",
+                family,
+                "id",
+                str(self.tunnel.number),
+                "dst",
+                str(self.tunnel.end),
+                *checked,
+            ]
         for hop in self.hops:
             words += ["nexthop", *_way(hop), "weight", str(hop.weight), *(["onlink"] if hop.onlink else [])]
         return " ".join(words)

@@ -44,6 +44,8 @@ class NodeServices(NamedTuple):
     """Of IPVS: `PROTOCOL . PORT`, at each of the node's addresses."""
     portals: bool = False
     """Of userspace mode, to which the packets have been led by DNAT."""
+    own: bool = False
+    """Of ebpf mode, where what the node itself sends to Services comes by the loopback and is forwarded."""
 
 
 def set_collection(name: str, elements: Some[str], family: Family) -> Collection:
@@ -95,8 +97,9 @@ def node_table(
         passing += (f"fib daddr type local {PORT} @{_NODE_PORTS} accept",)
     if services.portals:  # the node's proxy connects to an endpoint by itself
         passing += ("ct status dnat accept",)
+    from_node = ('iifname "lo" accept',) if services.own else ()
     chains |= {
-        "forward": (_HOOK.format("forward"), *both),
+        "forward": (_HOOK.format("forward"), *from_node, *both),
         "input": (_HOOK.format("input"), _KNOWN, *passing, judge[EGRESS]),
         "output": (_HOOK.format("output"), "fib saddr type local accept", *both),
     }

@@ -66,7 +66,7 @@ class PoliciesPlan:
         served = list(source.facts(SERVICE, _served).values()) if mode == "ipvs" else []
         made = []
         for family in self._cluster.families:
-            known = _together(served, family)._replace(portals=mode == "userspace")
+            known = _together(served, family)._replace(portals=mode == "userspace", own=mode == "ebpf")
             tables = self._tables.setdefault(family, PolicyTables(family))
             made.append(tables.follow(policies, pods, labels, known, cluster, nodes))
         if [*map(id, made)] != [*map(id, self._made)]:

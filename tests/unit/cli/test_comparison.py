@@ -217,7 +217,7 @@ def status(*argv: str) -> int | str | None:
         (["x.yaml"], "--proxy"),
         (["--proxy", "nftables", "x.yaml"], "one mode can't be compared"),
         (["--proxy", "nftables,nftables", "x.yaml"], "named twice"),
-        (["--proxy", "nftables,ebpf", "x.yaml"], "there is no mode 'ebpf'"),
+        (["--proxy", "nftables,bpf", "x.yaml"], "there is no mode 'bpf'"),
         (["--proxy", "nftables,", "x.yaml"], "there is no mode ''"),
         (["--proxy", "nftables,iptables", "--connections", "3", "x.yaml"], "--connections"),
         (["--proxy", "nftables,iptables", "--connections", "2001", "x.yaml"], "must be 2000 or less"),

@@ -157,6 +157,7 @@ NOT_RUN = {
     "contributing.md": "it runs the tests, of which this is one",
     "images.md": "it needs Docker",
     "manifests.md": "a lab of an ordinary user has limits where cgroups are delegated to that user",
+    "plugins.md": "no ordinary user may load BPF programs",
 }
 """The blocks that no test runs, by page, and why. Each has to be worth it."""
 

@@ -282,7 +282,14 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
             {"podCIDR": "fd00:10::/48", "network": {"families": ["IPv6"]}},
             "podCIDR: fd00:10::/48 overlaps with a network outside the cluster (fd00:10::/64 and the public ones)",
         ),
-        ({"proxy": {"mode": "ebpf"}}, 'proxy.mode: "ebpf" is not one of nftables, iptables, ipvs, userspace'),
+        (
+            {"proxy": {"mode": "bpf"}},
+            'proxy.mode: "bpf" is not one of nftables, iptables, ipvs, userspace, ebpf',
+        ),
+        (
+            {"proxy": {"mode": "ebpf"}, "network": {"cni": "bridge"}},
+            "proxy.mode: ebpf needs links that the lab makes itself, and network.cni has plug-ins make them",
+        ),
         ({"ingress": {"workers": 0}}, "ingress.workers: 0 is not a number (1-64)"),
         ({"ingress": {"upstream": "pods"}}, 'ingress.upstream: "pods" is not one of service, endpoints'),
         (

@@ -84,14 +84,14 @@ def done_by(planned: list[str]) -> set[str]:
 @pytest.mark.parametrize("mode", MODES)
 def test_every_rule_that_decides_says_what_it_does(mode: str) -> None:
     seen = done_by(rules(world(cluster(mode), MANIFESTS)))
-    assert seen >= {SNAT, DROP, REJECT} and (mode == "ipvs" or DNAT in seen)
+    assert seen >= {SNAT, DROP, REJECT} and (mode in ("ipvs", "ebpf") or DNAT in seen)
 
 
 @pytest.mark.parametrize("families", [(IPV6,), (IPV4, IPV6)], ids=["6", "4-6"])
 @pytest.mark.parametrize(("mode", "network"), EVERY)
 def test_rules_of_each_family_say_what_they_do(mode: str, network: str, families: tuple[Family, ...]) -> None:
     seen = done_by(rules(built(families, mode, network)[1]))
-    assert seen >= {SNAT, DROP, REJECT} and (mode == "ipvs" or DNAT in seen)
+    assert seen >= {SNAT, DROP, REJECT} and (mode in ("ipvs", "ebpf") or DNAT in seen)
 
 
 def test_who_is_shut_out_is_told_apart_from_who_finds_nobody() -> None:

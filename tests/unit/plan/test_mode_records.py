@@ -24,7 +24,7 @@ def test_the_schema_knows_every_mode_and_network() -> None:
 
 
 def test_the_kernel_can_be_asked_for_all_that_modes_need() -> None:
-    checks = {check.name for check, _ in probe._networks()} | {"iptables", "ipvs", "dummy"}
+    checks = {check.name for check, _ in probe._networks()} | {"iptables", "ipvs", "dummy", "ebpf"}
     for mode in MODES.values():
         assert mode.needs and all(set(probe._NEEDS[need].features) <= checks for need in mode.needs)
     assert {need for mode in MODES.values() for need in mode.needs} == probe._NEEDS.keys()

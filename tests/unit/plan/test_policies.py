@@ -136,6 +136,8 @@ def test_what_a_nodes_own_proxy_goes_on_with_is_let_through_before_it_is_judged(
     assert dict(asked.collections["services"].elements) == {"10.96.0.1 . tcp . 443": ""}
     portals = PolicyTables(IPV4).follow(told, known, {}, NodeServices(portals=True))["node2"]
     assert portals.chains["input"][-2:] == ("ct status dnat accept", judged)
+    own = PolicyTables(IPV4).follow(told, known, {}, NodeServices(own=True))["node2"]
+    assert own.chains["forward"][1] == 'iifname "lo" accept', "by BPF programs what a node sends is forwarded"
 
 
 def ruled(**spec: Any) -> ClusterNetworkPolicy:

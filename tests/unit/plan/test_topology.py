@@ -11,7 +11,7 @@ from worlds import Walker, addresses, items, links, world
 from emulab.errors import ManifestError
 from emulab.kinds.emulab.podnetworks import NETWORKS
 from emulab.plan.difference import difference
-from emulab.plan.links import Address, Neighbour, Route, Veth, Vxlan
+from emulab.plan.links import Address, Neighbour, Route, TunnelVxlan, Veth, Vxlan
 from emulab.plan.state import Namespace, Network, World
 from emulab.servers.configuration import to_json
 
@@ -136,7 +136,7 @@ def test_links_are_named_and_there(built: World) -> None:
                     continue
                 assert item.link in links(built.network, namespace), item
         assert all(
-            re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,14}", name) for name in links(built.network, namespace)
+            re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,14}", name) for name in links(built.network, namespace)
         )
     ends = [
         e for v in items(built.network, Veth) for e in ((v.namespace, v.name), (v.peer_namespace, v.peer))
@@ -177,7 +177,9 @@ def test_mtus(plugin: str, mode: str) -> None:
     by_place = {v.mtu for v in items(net, Veth) if v.peer == "eth0" and v.namespace != "fabric"}
     assert by_place == {mtu}
     assert {v.mtu for v in items(net, Veth, "fabric")} == {1400}
-    assert {v.mtu for v in items(net, Vxlan)} == ({mtu} if mode == "vxlan" else set())
+    assert {v.mtu for v in [*items(net, Vxlan), *items(net, TunnelVxlan)]} == (
+        {mtu} if mode == "vxlan" else set()
+    )
 
 
 def test_a_world_can_be_planned_twice() -> None:

@@ -50,6 +50,7 @@ PACKAGES = {
     "hostname": "",
     "http-echo": "",
     "ip": "iproute2",
+    "iperf3": "iperf3",
     "iptables": "iptables",
     "iptables-nft-save": "iptables",
     "ipvsadm": "ipvsadm",
@@ -80,11 +81,13 @@ PACKAGES = {
     "serve-hostname": "",
     "sh": "",
     "sleep": "",
+    "sockperf": "sockperf",
     "ss": "iproute2",
     "sysctl": "procps",
     "tail": "",
     "tar": "",
     "tc": "iproute2",
+    "taskset": "util-linux",
     "tcpdump": "tcpdump",
     "test": "",
     "touch": "",
@@ -119,7 +122,7 @@ OPTION = re.compile(r"--?[A-Za-z].*")
 def installed() -> set[str]:
     """What the scripts install, and say so."""
     lists = re.findall(r'^[A-Z]+_PACKAGES="(.*)"$', (ROOT / "scripts/setup").read_text(), re.MULTILINE)
-    assert len(lists) == 5
+    assert len(lists) == 6
     mininet = re.findall(
         r"^MININET_PACKAGES = \((.*)\)$", (ROOT / "scripts/benchmarks/bringup.py").read_text(), re.M
     )

@@ -13,7 +13,14 @@ from patience import soon
 from test_ingress_harness import World, read_message
 
 from emulab.servers.l7.messages.compose import client_response, plain_response
-from emulab.servers.l7.messages.request import BYTES_MAX, HEAD_MAX, HEADS_MAX, KnownHeads, RequestHead
+from emulab.servers.l7.messages.request import (
+    BYTES_MAX,
+    HEAD_FIELDS,
+    HEAD_MAX,
+    HEADS_MAX,
+    KnownHeads,
+    RequestHead,
+)
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY
 from emulab.servers.l7.personalities.ingress_nginx.heads import DIALECT
@@ -32,11 +39,7 @@ FIELDS = (
 
 def said(head: RequestHead | None) -> dict[str, Any] | None:
     own = ("shared", "written")
-    return (
-        None
-        if head is None
-        else {name: getattr(head, name) for name in RequestHead.__slots__ if name not in own}
-    )
+    return None if head is None else {name: getattr(head, name) for name in HEAD_FIELDS if name not in own}
 
 
 def read(reader: HeadReader[RequestHead], data: bytes) -> tuple[Any, bytes]:

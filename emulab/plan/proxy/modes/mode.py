@@ -122,6 +122,8 @@ class Mode:
     """What of the kernel, as `emulab.kernel.probe` calls it."""
     differences: frozenset[str]
     """What is seen in this mode and not in others, as `emulab.twins.differences` calls it."""
+    pods: bool = False
+    """Whether it translates at the links of pods, too."""
 
     def shown_by(self, family: Family) -> str:
         """The command of `shows` for a family."""

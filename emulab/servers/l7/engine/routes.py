@@ -88,7 +88,7 @@ class ReadyRoute:
 
     def __init__(self, route: RequestRoute, groups: Mapping[str, Group]) -> None:
         """Raises `BadConfiguration`, which names the field of the route."""
-        self.route = route
+        self.route: RequestRoute = route
         host = route.match.host
         self.host = host if host.startswith("~") else host.lower()  # an expression, or a name
         self.policy = policy = route.policy

@@ -40,8 +40,6 @@ class Http2Response(UpstreamResponse):
 
     __slots__ = ("_end", "_leaving", "_pending", "_request", "_scheme", "_stream", "_whole", "trailers")
 
-    trailers: list[bytes]  # lines after the body
-
     def __init__(self, scheme: str) -> None:
         self._end = ClientEnd()
         self._scheme = scheme.encode()

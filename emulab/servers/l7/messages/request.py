@@ -32,17 +32,21 @@ _ABSOLUTE = re.compile(
 )
 
 
+HEAD_FIELDS = (
+    "connection", "expect", "forwarded_for", "forwarded_host", "forwarded_port", "forwarded_proto", "framing",
+    "host", "keep_alive", "lines", "method", "old", "real_ip", "request_id", "shared", "size", "target",
+    "trailers", "upgrade", "version", "written",
+)  # fmt: skip
+
+
 class RequestHead:
     """One request's head. It may be several requests' that say the same (`KnownHeads`): who changes one takes `own`."""
 
-    __slots__ = (
-        "connection", "expect", "forwarded_for", "forwarded_host", "forwarded_port", "forwarded_proto", "framing",
-        "host", "keep_alive", "lines", "method", "old", "real_ip", "request_id", "shared", "size", "target",
-        "trailers", "upgrade", "version", "written",
-    )  # fmt: skip
+    __slots__ = HEAD_FIELDS
 
     def __init__(self) -> None:
-        self.method = self.target = b""
+        self.method: bytes = b""
+        self.target: bytes = b""
         self.old = False  # HTTP/1.0
         self.version = "1.1"  # of HTTP, unless it is old
         self.trailers = False  # whether the client takes fields after the body (TE)
@@ -64,7 +68,7 @@ class RequestHead:
         if not self.shared:
             return self
         own = RequestHead()
-        for name in self.__slots__:
+        for name in HEAD_FIELDS:
             setattr(own, name, getattr(self, name))
         own.shared, own.written = False, None
         return own
@@ -105,7 +109,9 @@ class KnownHeads(dict[bytes, RequestHead]):
     They come from strangers, so they are bounded; then all are forgotten, which is simple and rare.
     """
 
-    _size = 0  # bytes of all of them
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0  # bytes of all of them
 
     def keep(self, data: bytes, head: RequestHead) -> None:
         """`head` is what is in `data`. One with a body, or whose client waits for a word, changes on its way."""

@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 class StreamExchange(Exchange):
     """One request of a stream."""
 
-    __slots__ = ()
-
-    _client: Http2Stream
+    __slots__ = ("_stream",)
 
     def __init__(self, client: Http2Stream, head: RequestHead, now: float) -> None:
         super().__init__(client, head, now)
+        self._stream = client
         self._reused = (
             False  # a stream may be reset in the reading that it came in, before a server was looked for
         )
 
     def _complete(self, now: float) -> None:
-        self._client.trailers = self._reader.trailers
+        self._stream.trailers = self._reader.trailers
         super()._complete(now)

@@ -1,0 +1,339 @@
+"""Maps and programs of one node, and what they are told of Services: what changed, and nothing else.
+
+Rules by which a packet finds a Service whole, whenever it comes:
+
+* Endpoints are there before what leads to them, and go after it.
+* Endpoints of a Service are a list, and others are another list: what leads to one is written once all of it is there.
+* Numbers of endpoints and Services are their own until nothing has them; then others get them. An endpoint that serves
+  two Services is two, so that each has its flows alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+from emulab.errors import KernelError
+from emulab.kernel import bpf, netns
+from emulab.kernel.ebpf import layouts
+from emulab.kernel.ebpf.layouts import MAPS, PROTOCOLS
+from emulab.kernel.ebpf.programs import OWN, REPLIES, REQUESTS, program
+from emulab.kernel.netns import Handle, lift
+from emulab.kernel.sysctls import write_sysctl
+from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.plan.links.translated import LOOPBACK, POD, UPLINK
+from emulab.plan.persistent import change_between
+from emulab.plan.state import BpfFrontend, Choice, Translations
+
+REMEDY = (
+    "run it as root of the machine: no other user namespace may load BPF programs (capabilities(7), CAP_BPF)"
+)
+
+_PROGRAMS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], int]]] = {
+    POD: {
+        "in": ("from_pod", (REQUESTS,), layouts.INSIDE),
+        "out": ("to_pod", (REPLIES,), layouts.INSIDE),
+    },
+    UPLINK: {
+        "in": ("from_uplink", (REQUESTS,), layouts.OUTSIDE),
+        "out": ("to_uplink", (REPLIES, REQUESTS, OWN), layouts.INSIDE),
+    },
+    LOOPBACK: {"out": ("to_loopback", (REQUESTS, OWN), layouts.INSIDE)},
+}
+"""What each kind of link has at both its sides: the program's name, what it does, and for whom."""
+
+_PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+
+class ListedService(NamedTuple):
+    """A frontend as the maps have it, read from the kernel."""
+
+    protocol: str
+    address: IPAddress
+    port: int
+    inside: bool
+    number: int
+    name: str
+    affinity: int
+    masquerade: bool
+    guarded: bool
+    endpoints: Mapping[int, tuple[IPAddress, int]]
+    """By their numbers, in the order of the choices."""
+
+
+class KnownFlow(NamedTuple):
+    """A connection that the programs know: as it came, and as it goes on."""
+
+    protocol: str
+    source: tuple[IPAddress, int]
+    destination: tuple[IPAddress, int]
+    new_source: tuple[IPAddress, int]
+    endpoint: tuple[IPAddress, int]
+    backend: int
+    service: int
+    masqueraded: bool
+
+
+def translator_of(handle: Handle) -> Translator:
+    """The translator of a namespace, made when it is asked for the first time. Raises KernelError."""
+    if handle.translator is None:
+        handle.translator = Translator(handle)
+    return handle.translator
+
+
+class _Numbers:
+    """Numbers for names, each of which is used so many times."""
+
+    def __init__(self, first: int) -> None:
+        self._next, self._free = first, list[int]()
+        self._used = Counter[object]()
+        self.of: dict[object, int] = {}
+
+    def use(self, name: object) -> bool:
+        """Whether a name is new."""
+        self._used[name] += 1
+        if name in self.of:
+            return False
+        self.of[name] = self._free.pop() if self._free else self._next
+        self._next += self.of[name] == self._next
+        return True
+
+    def leave(self, name: object) -> bool:
+        """Whether nothing has a name any more; its number is free once it is given back."""
+        self._used[name] -= 1
+        return not self._used[name]
+
+    def give_back(self, name: object) -> None:
+        """A name that nothing has any more."""
+        del self._used[name]
+        self._free.insert(0, self.of.pop(name))  # the one that rests longest is taken first
+
+
+def _no_writes() -> dict[str, dict[bytes, bytes]]:
+    """What is to be written to each map, in this order; `heads` are elements of Services with numbers of choices."""
+    return {stage: {} for stage in ("backends", "ranges", "services", "heads")}
+
+
+class Translator:
+    """What translates Services in one namespace. Calls block. Raises KernelError."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._name, self._fd = handle.name, handle.fd
+        self._wanted = Translations({}, (), ())
+        self._maps: dict[str, int] = {}
+        self._loaded: dict[str, int] = {}
+        self._writes, self._deletes = _no_writes(), list[tuple[str, bytes]]()
+        self._guards = Counter[tuple[str, IPNetwork]]()
+        self._services = _Numbers(layouts.FIRST_SERVICE)
+        self._endpoints, self._lists = _Numbers(1), _Numbers(1)
+        try:
+            for name, form in MAPS.items():
+                sizes = form.key.size, form.value.size, form.room
+                self._maps[name] = lift(bpf.create_map(form.kind, *sizes, form.flags, f"lb_{name}"))
+        except KernelError as error:
+            self.close()
+            raise KernelError(error.operation, self._name, error.errno) from None
+
+    def close(self) -> None:
+        """Lets go of all; what is attached to links goes with these."""
+        for fd in (*self._loaded.values(), *self._maps.values()):
+            os.close(fd)
+        self._loaded, self._maps = {}, {}
+
+    def programs(self, role: str) -> Mapping[str, tuple[str, int]]:
+        """What a link of this role has, by direction: the program's name and descriptor."""
+        found = {}
+        for direction, (name, does, scope) in _PROGRAMS[role].items():
+            if name not in self._loaded:
+                code = program(self._maps, *does, scope=scope)
+                loaded = bpf.load_program(bpf.PROGRAM_AT_TC, code, bpf.GPL_COMPATIBLE, name)
+                self._loaded[name] = lift(loaded)
+            found[direction] = name, self._loaded[name]
+        return found
+
+    def write(self, wanted: Translations | None) -> None:
+        """Tells the programs what there is; None: nothing."""
+        after = wanted or Translations({}, (), ())
+        before, self._wanted = self._wanted, after
+        if after.sysctls and after.sysctls != before.sysctls:
+            settings = after.sysctls
+            netns.inside(self._fd, lambda: [write_sysctl(self._name, k, v) for k, v in settings])
+        self._ranges(layouts.PODS, before.pods, after.pods)
+        self._ranges(layouts.LOCAL, _hosts(before.local), _hosts(after.local))
+        change = change_between(before.services, after.services)
+        old = {f: before.services[f] for f in (*change.removed, *change.added) if f in before.services}
+        for frontend, choice in change.added.items():
+            self._begin(choice)
+            self._lead(frontend, choice)
+        for frontend in old:
+            if frontend not in change.added:
+                self._delete("services", _service_key(frontend))
+        for choice in old.values():
+            self._end(choice)
+        self._flush()
+
+    def _begin(self, choice: Choice) -> None:
+        """What a choice needs before anything leads to it."""
+        self._services.use(choice.service)
+        for network in choice.sources:
+            self._guards[choice.service, network] += 1
+            self._write("ranges", _range(self._services.of[choice.service], network), layouts.RANGE.pack(1))
+        if not self._lists.use(name := _list_name(choice)):
+            return
+        for number, endpoint in enumerate(choice.endpoints, 1):
+            if self._endpoints.use(own := (choice.service, endpoint)):
+                value = layouts.BACKEND.pack(layouts.packed(endpoint[0]), layouts.network_order(endpoint[1]))
+                self._write("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[own]), value)
+            value = layouts.SERVICE.pack(self._endpoints.of[own], 0, 0, 0, 0)
+            self._write("services", layouts.CHOICE_KEY.pack(self._lists.of[name], number), value)
+
+    def _end(self, choice: Choice) -> None:
+        """What a choice that is gone leaves behind, unless another needs it."""
+        for network in choice.sources:
+            self._guards[choice.service, network] -= 1
+            if not self._guards[choice.service, network]:
+                del self._guards[choice.service, network]
+                self._delete("ranges", _range(self._services.of[choice.service], network))
+        if self._lists.leave(name := _list_name(choice)):
+            for number, endpoint in enumerate(choice.endpoints, 1):
+                self._delete("services", layouts.CHOICE_KEY.pack(self._lists.of[name], number))
+                if self._endpoints.leave(own := (choice.service, endpoint)):
+                    self._delete("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[own]))
+                    self._endpoints.give_back(own)
+            self._lists.give_back(name)
+        if self._services.leave(choice.service):
+            self._services.give_back(choice.service)
+
+    def _lead(self, frontend: BpfFrontend, choice: Choice) -> None:
+        """Leads a frontend to its choices."""
+        flags = layouts.MASQUERADE * choice.masquerade | layouts.GUARDED * bool(choice.sources)
+        numbers = self._services.of[choice.service], len(choice.endpoints), flags
+        value = layouts.SERVICE.pack(choice.affinity, *numbers, self._lists.of[_list_name(choice)])
+        self._write("heads", _service_key(frontend), value)
+
+    def _ranges(self, whose: int, before: Iterable[IPNetwork], after: Iterable[IPNetwork]) -> None:
+        old, new = set(before), set(after)
+        for network in new - old:
+            self._write("ranges", _range(whose, network), layouts.RANGE.pack(1))
+        for network in old - new:
+            self._delete("ranges", _range(whose, network))
+
+    def _write(self, name: str, key: bytes, value: bytes) -> None:
+        self._writes[name][key] = value
+
+    def _delete(self, name: str, key: bytes) -> None:
+        self._deletes.append((name, key))
+
+    def _flush(self) -> None:
+        """Does what is noted. What fails is not tried again: whoever takes it back writes what there was."""
+        writes, deletes = self._writes, self._deletes
+        self._writes, self._deletes = _no_writes(), []
+        for stage, wanted in writes.items():
+            name = "services" if stage == "heads" else stage
+            try:
+                bpf.update_elements(self._maps[name], wanted)
+            except KernelError as error:
+                full = error.errno in (errno.E2BIG, errno.ENOSPC)
+                what = f"give Services more than {MAPS[name].room} elements of the BPF map lb_{name}"
+                raise KernelError(what if full else error.operation, self._name, error.errno) from None
+        for name, key in deletes:
+            try:
+                bpf.delete_element(self._maps[name], key)
+            except KernelError as error:
+                if error.errno != errno.ENOENT:
+                    raise KernelError(error.operation, self._name, error.errno) from None
+
+    def flow(
+        self, protocol: str, source: tuple[IPAddress, int], to: tuple[IPAddress, int]
+    ) -> KnownFlow | None:
+        """The connection that a packet with this source and destination belongs to, if the programs know it."""
+        if protocol not in PROTOCOLS:
+            return None
+        ports = layouts.network_order(source[1]), layouts.network_order(to[1])
+        addresses = layouts.packed(source[0]), layouts.packed(to[0])
+        key = layouts.FLOW_KEY.pack(*addresses, *ports, PROTOCOLS[protocol], layouts.FORWARD)
+        found = bpf.element(self._maps["flows"], key, layouts.FLOW.size)
+        return _known(key, found) if found is not None else None
+
+    def services(self) -> list[ListedService]:
+        """The frontends that the programs know."""
+        sizes = layouts.SERVICE_KEY.size, layouts.SERVICE.size
+        heads: dict[bytes, bytes] = {}
+        choices: dict[int, dict[int, int]] = {}
+        for key, value in bpf.elements(self._maps["services"], *sizes):
+            _, _, kind, *_ = layouts.SERVICE_KEY.unpack(key)
+            if kind:
+                heads[key] = value
+            else:
+                owner, number = layouts.CHOICE_KEY.unpack(key)
+                choices.setdefault(owner, {})[number] = layouts.SERVICE.unpack(value)[0]
+        known = {
+            layouts.BACKEND_KEY.unpack(key)[0]: _end(*layouts.BACKEND.unpack(value))
+            for key, value in bpf.elements(
+                self._maps["backends"], layouts.BACKEND_KEY.size, layouts.BACKEND.size
+            )
+        }
+        names = {number: str(name) for name, number in self._services.of.items()}
+        return [_listed(key, value, choices, known, names) for key, value in heads.items()]
+
+
+def _listed(
+    key: bytes,
+    value: bytes,
+    choices: Mapping[int, Mapping[int, int]],
+    known: Mapping[int, tuple[IPAddress, int]],
+    names: Mapping[int, str],
+) -> ListedService:
+    address, port, kind, scope, _ = layouts.SERVICE_KEY.unpack(key)
+    affinity, number, _, flags, owner = layouts.SERVICE.unpack(value)
+    own_choices = sorted(choices.get(owner, {}).items())
+    endpoints = {one: known[one] for _, one in own_choices if one in known}
+    inside, masquerade = scope == layouts.INSIDE, bool(flags & layouts.MASQUERADE)
+    guarded = bool(flags & layouts.GUARDED)
+    own = _PROTOCOL_NAMES[kind], *_end(address, port)
+    name = names.get(number, "").rpartition("/")[0].rpartition("/")[0]
+    return ListedService(*own, inside, number, name, affinity, masquerade, guarded, endpoints)
+
+
+def _end(address: bytes, port: int) -> tuple[IPAddress, int]:
+    return layouts.unpacked(address), layouts.port_of(port)
+
+
+def _known(key: bytes, value: bytes) -> KnownFlow | None:
+    source, to, source_port, to_port, kind, direction = layouts.FLOW_KEY.unpack(key)
+    new_source, endpoint, new_port, port, flags, backend, service, _ = layouts.FLOW.unpack(value)
+    if direction != layouts.FORWARD:
+        return None
+    return KnownFlow(
+        _PROTOCOL_NAMES[kind],
+        _end(source, source_port),
+        _end(to, to_port),
+        _end(new_source, new_port),
+        _end(endpoint, port),
+        backend,
+        service,
+        bool(flags & layouts.MASQUERADE),
+    )
+
+
+def _list_name(choice: Choice) -> tuple[object, ...]:
+    return (choice.service, choice.endpoints)
+
+
+def _service_key(frontend: BpfFrontend) -> bytes:
+    address = layouts.packed(frontend.address or ip_address("::" if frontend.ipv6 else "0.0.0.0"))
+    port, protocol = layouts.network_order(frontend.port), PROTOCOLS[frontend.protocol]
+    return layouts.SERVICE_KEY.pack(address, port, protocol, int(frontend.inside), 0)
+
+
+def _range(whose: int, network: IPNetwork) -> bytes:
+    length = network.prefixlen + (96 if network.version == 4 else 0)
+    return layouts.RANGE_KEY.pack(32 + length, whose, layouts.packed(network.network_address))
+
+
+def _hosts(addresses: Iterable[IPAddress]) -> list[IPNetwork]:
+    return [ip_network(address) for address in addresses]
