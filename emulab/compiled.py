@@ -36,8 +36,11 @@ MODULES = (
     *(f"{_L7}.shell.{name}" for name in ("outbox", "spread")),
     "emulab.servers.streams.epollset",
 )
-"""What is worth it. A class here has its subclasses here, too. Dataclasses, asyncio's protocols, what is copied (`copy`)
-and named tuples with types that only a type checker imports stay outside: mypyc has ways of its own with them, or none."""
+"""What is worth it.
+
+A class here has its subclasses here, too. Dataclasses, asyncio's protocols, what is copied (`copy`) and named tuples
+with types that only a type checker imports stay outside: mypyc has ways of its own with them, or none.
+"""
 
 
 class Compiled(NamedTuple):

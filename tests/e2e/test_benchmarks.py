@@ -17,6 +17,7 @@ SMALLEST = {
     "ingress": ("--rounds", "1", "--seconds", "1", "--only", "small,new"),
     "l7": ("--rounds", "1", "--seconds", "1"),
     "policy": ("--sizes", "2", "--world", "2", "--rounds", "1"),
+    "scale": ("--nodes", "2", "--pods", "1"),
     "changes": ("--services", "20", "--repeats", "1"),
 }
 """Those that take minutes or install something are not among them."""
