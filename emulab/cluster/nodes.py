@@ -31,7 +31,8 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
         for n in cluster.nodes
         for o, status in _resized(n, there.get(n.name), cluster)
     ]
-    changed += [Put(o) for n in cluster.nodes for o in _labelled(n, cluster, there.get(n.name))]
+    zones = cluster.zones
+    changed += [Put(o) for n in cluster.nodes for o in _labelled(n, zones, there.get(n.name))]
     if not new and len(there) == len(cluster.nodes):
         return changed
     addresses = at.node_addresses(new, cluster, underlay_taken(objects, cluster))
@@ -44,7 +45,7 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     changes: list[Change] = [*changed]
     for index, spec in enumerate(cluster.nodes):
         if spec.name not in there:
-            labels = {**_own_labels(spec.name), REGION: "region-1", **_zone(spec, cluster), **spec.labels}
+            labels = {**_own_labels(spec.name), REGION: "region-1", **_zone(spec, zones), **spec.labels}
             ranges = at.pod_range(cluster, index, taken)
             taken.update(ranges)
             node = _node_object(
@@ -82,19 +83,19 @@ def _resized(
         yield node, {**node.status, "allocatable": room, "capacity": room}
 
 
-def _zone(spec: NodeSpec, cluster: Cluster) -> dict[str, str]:
+def _zone(spec: NodeSpec, zones: Mapping[str, str]) -> dict[str, str]:
     """What a cloud says of a node's zone."""
-    zone = cluster.zones[spec.name]
+    zone = zones[spec.name]
     return {ZONE: zone} if zone else {}
 
 
-def _labelled(spec: NodeSpec, cluster: Cluster, node: Object | None) -> Iterator[Object]:
+def _labelled(spec: NodeSpec, zones: Mapping[str, str], node: Object | None) -> Iterator[Object]:
     """A node that is there, where the Cluster labels it otherwise; what kubelet and cloud say of it stays."""
     if node is None:
         return
     theirs = (*_own_labels(spec.name), REGION)
     kept = {name: node.labels[name] for name in theirs if name in node.labels}
-    labels = {**kept, **_zone(spec, cluster), **spec.labels}
+    labels = {**kept, **_zone(spec, zones), **spec.labels}
     if labels != dict(node.labels):
         yield node.replace(metadata={**node.metadata, "labels": labels})
 

@@ -30,7 +30,7 @@ from emulab.kinds.registry import NAMESPACE, POD
 from emulab.model.collection import Change, Delete, Objects, Put, PutStatus, Tell
 from emulab.model.facts import Facts
 from emulab.model.keys import GroupKind, Key
-from emulab.model.members import Version
+from emulab.model.members import Members, Version
 from emulab.model.objects import Object
 
 HISTORY = 1000
@@ -119,6 +119,14 @@ class Store:
             self._shared.update(self._kinds)
             self._snapshot = Objects.of_kinds(dict(self._kinds), self._pods_ever, self._facts)
         return self._snapshot
+
+    def members(self, kind: GroupKind) -> Members:
+        """All objects of a kind as they are now. Unlike `objects`, this has no write of another kind copy anything."""
+        found = self._kinds.get(kind)
+        if found is None:
+            return {}
+        self._shared.add(kind)
+        return found
 
     def get(self, key: Key) -> Object | None:
         members = self._kinds.get(key[:2])

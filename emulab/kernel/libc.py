@@ -31,7 +31,8 @@ _M_ARENA_MAX = -8  # malloc.h
 _PR_CAPBSET_READ = 23
 _CAPABILITY_VERSION_3 = 0x20080522
 _PIVOT_ROOT = {"x86_64": 155, "s390x": 217, "ppc64le": 203}.get(os.uname().machine, 41)
-_OPEN_TREE, _MOVE_MOUNT = 428, 429
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
+_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_CMD_CREATE = 1, 1, 6
 _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442  # on every machine
 _CLOSE_RANGE_CLOEXEC = 4
 _AT_FDCWD, _AT_RECURSIVE, _AT_EMPTY_PATH = -100, 0x8000, 0x1000
@@ -124,6 +125,17 @@ def attach_mount(mount: int, target: str) -> None:
     """Mounts what `clone_mount` has made. Raises KernelError."""
     words = (_MOVE_MOUNT, mount, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_FLAGS)
     syscall(f"move_mount to {target}", *words)
+
+
+def new_filesystem(kind: str) -> int:
+    """A descriptor of a new file system of a kind, mounted nowhere: fsopen(2), fsmount(2). Raises KernelError."""
+    operation = f"make a file system {kind}"
+    context = syscall(operation, _FSOPEN, kind.encode(), _FSOPEN_CLOEXEC)
+    try:
+        syscall(operation, _FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return syscall(operation, _FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+    finally:
+        os.close(context)
 
 
 def pivot_root(new: str, old: str) -> None:

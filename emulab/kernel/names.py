@@ -18,22 +18,23 @@ _NS_GET_NSTYPE, _CLONE_NEWNET = 0xB703, 0x40000000  # linux/nsfs.h, linux/sched.
 _NAMESPACE, _FOLDER = r"/proc/\d+/fd/\d+", r"/.+/etc(/[^/]+)?"  # what our links say
 
 
-def publish(name: str, pid: int, fd: int, etc: Path | None) -> None:
-    """Makes the name for descriptor `fd` of process `pid`; `etc` holds its files for /etc."""
-    _link(NETNS / name, f"/proc/{pid}/fd/{fd}", _NAMESPACE)
-    if etc is not None:
-        _link(ETC_NETNS / name, str(etc), _FOLDER)
+def publish(name: str, pid: int, fd: int, etc: str) -> None:
+    """Makes the name for descriptor `fd` of process `pid`; `etc`, the folder with its files for /etc ("": none)."""
+    _link(NETNS, name, f"/proc/{pid}/fd/{fd}", _NAMESPACE)
+    if etc:
+        _link(ETC_NETNS, name, etc, _FOLDER)
 
 
-def _link(path: Path, target: str, form: str) -> None:
+def _link(folder: Path, name: str, target: str, form: str) -> None:
+    path = f"{folder}/{name}"  # no Path: there are thousands of them
     try:
         os.symlink(target, path)
     except FileNotFoundError:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.symlink(target, path)
     except FileExistsError:
-        if _is_left(path, form):
-            path.unlink()
+        if _is_left(Path(path), form):
+            os.unlink(path)
             os.symlink(target, path)
 
 

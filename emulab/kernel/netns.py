@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from emulab.errors import KernelError
 from emulab.kernel import libc
 from emulab.kernel.netlink.messages import NETLINK_ROUTE, open_socket
+from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.state import Namespace
 
 if TYPE_CHECKING:
@@ -25,9 +26,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FD_SETSIZE = 1024
+FD_SETSIZE = 1024
 _HIGH = 1 << 16  # an interface index that the kernel doesn't give by itself, as it counts up from 1
 _FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
+
+_REMEDIES = {
+    errno.EMFILE: "two files are open for each node and pod: start the lab from a shell with a higher `ulimit -Hn`",
+    errno.ENFILE: "raise sysctl fs.file-max, or make the lab smaller",
+    errno.ENOSPC: "raise sysctl user.max_net_namespaces, or make the lab smaller",  # namespaces(7)
+    errno.ENOMEM: "make the lab smaller, or give the machine more memory",
+}
 
 
 class Handle:
@@ -100,19 +108,11 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
     def work() -> list[Handle]:
         made: list[Handle] = []
         try:
-            for namespace in wanted:
-                libc.unshare(libc.CLONE_NEWNET)
-                fd = lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-                made.append(Handle(namespace.name, fd, _rtnl()))
-                # An address that follows another of its network must outlive it.
-                write_sysctl(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
-                for key, value in namespace.sysctls:
-                    written = write_sysctl(namespace.name, key, value)
-                    if not written and key == _FORWARDING:
-                        made[-1].forward_by_link = True
-                    if not written and key == _FORWARDING6:  # no link can be told instead
-                        remedy = "mount /proc/sys writable (docker run --privileged)"
-                        raise KernelError(f"write sysctl {key}", namespace.name, errno.EROFS, remedy=remedy)
+            with SysctlWriter() as sysctls:
+                for namespace in wanted:
+                    made.append(_born(namespace.name))
+                    sysctls.enter()
+                    _set_up(made[-1], namespace, sysctls)
         except BaseException:
             for handle in made:
                 handle.close()
@@ -120,6 +120,35 @@ def create(namespaces: Iterable[Namespace]) -> list[Handle]:
         return made
 
     return in_thread(work)
+
+
+def _born(name: str) -> Handle:
+    """A new namespace, which the thread is in from now on."""
+    try:
+        libc.unshare(libc.CLONE_NEWNET)
+        fd = lift(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            return Handle(name, fd, _rtnl())
+        except OSError:
+            os.close(fd)
+            raise
+    except (KernelError, OSError) as error:
+        number = error.errno or 0
+        if remedy := _REMEDIES.get(number):
+            raise KernelError("make a network namespace", name, number, remedy) from None
+        raise
+
+
+def _set_up(handle: Handle, namespace: Namespace, sysctls: SysctlWriter) -> None:
+    # An address that follows another of its network must outlive it.
+    sysctls.write(namespace.name, "net/ipv4/conf/all/promote_secondaries", "1")
+    for key, value in namespace.sysctls:
+        written = sysctls.write(namespace.name, key, value)
+        if not written and key == _FORWARDING:
+            handle.forward_by_link = True
+        if not written and key == _FORWARDING6:  # no link can be told instead
+            remedy = "mount /proc/sys writable (docker run --privileged)"
+            raise KernelError(f"write sysctl {key}", namespace.name, errno.EROFS, remedy=remedy)
 
 
 def adopt(name: str, fd: int) -> Handle:
@@ -153,9 +182,18 @@ def _enter_and(fd: int, work: Callable[[], T]) -> T:
     return work()
 
 
-def tune(handle: Handle, settings: Iterable[tuple[str, str]]) -> None:
-    """Writes sysctls of a namespace that is there already. Raises KernelError."""
-    inside(handle.fd, lambda: [write_sysctl(handle.name, key, value) for key, value in settings])
+def tune(handle: Handle, settings: Iterable[tuple[str, str]], sysctls: SysctlWriter | None = None) -> None:
+    """Writes sysctls of a namespace that is there already, one of many that `sysctls` enters. Raises KernelError."""
+
+    writer = SysctlWriter() if sysctls is None else sysctls  # one that has entered nothing writes below /proc
+
+    def work() -> None:
+        if sysctls is not None:
+            sysctls.enter()
+        for key, value in settings:
+            writer.write(handle.name, key, value)
+
+    inside(handle.fd, work)
 
 
 def open_rtnl(handle: Handle) -> socket.socket:
@@ -177,27 +215,8 @@ def lift(fd: int) -> int:
     libnftables waits with select(2), so the low numbers are kept for its sockets; labs have thousands of ours.
     """
     try:
-        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FD_SETSIZE)
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FD_SETSIZE)
     except OSError:
         return fd
     os.close(fd)
     return high
-
-
-def write_sysctl(namespace: str, key: str, value: str) -> bool:
-    """Writes a sysctl of the calling thread's namespace. False where /proc/sys is read-only. Raises KernelError."""
-    try:
-        fd = os.open(f"/proc/sys/{key}", os.O_WRONLY)
-    except FileNotFoundError:
-        return True  # the kernel lacks the feature that this setting tames (IPv6, say)
-    except OSError as error:
-        if error.errno == errno.EROFS:
-            return False
-        raise KernelError(f"open sysctl {key}", namespace, error.errno or 0) from None
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        raise KernelError(f"write {value} to sysctl {key}", namespace, error.errno or 0) from None
-    finally:
-        os.close(fd)
-    return True

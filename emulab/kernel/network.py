@@ -27,6 +27,7 @@ from emulab.kernel.netns import Handle
 from emulab.kernel.rules import conntrack, iptables, tables, wireguard
 from emulab.kernel.rules.ipvs import IpvsTable
 from emulab.kernel.rules.nft import Nft
+from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
 from emulab.plan.links import Item, rank
 from emulab.plan.state import (
@@ -232,37 +233,43 @@ class KernelNetwork:
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""
         steps, meshes = tables.Steps(), Meshes(self.handles)
-        for key, before, after in changes:
-            sync, begun = Sync(*key, before, after), time.perf_counter()
-            self._syncs.append(sync)
-            match after or before:
-                case Ruleset():
-                    self._write_table(sync, steps)
-                case Iptables():
-                    fd = self.handles[key[0]].fd
-                    iptables.write(key[0], fd, _iptables(before), _iptables(after), key[1])
-                case Ipvs():
-                    self.ipvs(key[0]).write(_ipvs(after))
-                case Translations():
-                    translator_of(self.handles[key[0]]).write(_translations(after))
-                case Mesh():
-                    meshes.write(key[0], _mesh(before), _mesh(after))
-                case WireguardPeers():
-                    wireguard.write(self.handles[key[0]], _peers(before), _peers(after))
-                case UdpBackends() as backends:
-                    if isinstance(before, UdpBackends) and after is not None:
-                        fd = self.handles[key[0]].fd
-                        sync.forgotten = conntrack.forget_stale(fd, key[0], before, backends)
-                case Tuning(settings):
-                    if after is not None:
-                        netns.tune(self.handles[key[0]], settings)
-                case other:
-                    raise NotImplementedError(f"rules of kind {type(other).__name__}")
-            sync.seconds = time.perf_counter() - begun
-            if after is None:
-                del self._rulesets[key]
-            else:
-                self._rulesets[key] = after
+        with SysctlWriter() as sysctls:
+            for key, before, after in changes:
+                sync, begun = Sync(*key, before, after), time.perf_counter()
+                self._syncs.append(sync)
+                self._write(sync, steps, meshes, sysctls)
+                sync.seconds = time.perf_counter() - begun
+                if after is None:
+                    del self._rulesets[key]
+                else:
+                    self._rulesets[key] = after
+
+    def _write(self, sync: Sync, steps: tables.Steps, meshes: Meshes, sysctls: SysctlWriter) -> None:
+        """Turns the rules of one key into others."""
+        namespace, before, after = sync.namespace, sync.before, sync.after
+        match after or before:
+            case Ruleset():
+                self._write_table(sync, steps)
+            case Iptables():
+                fd = self.handles[namespace].fd
+                iptables.write(namespace, fd, _iptables(before), _iptables(after), sync.kind)
+            case Ipvs():
+                self.ipvs(namespace).write(_ipvs(after))
+            case Translations():
+                translator_of(self.handles[namespace]).write(_translations(after))
+            case Mesh():
+                meshes.write(namespace, _mesh(before), _mesh(after))
+            case WireguardPeers():
+                wireguard.write(self.handles[namespace], _peers(before), _peers(after))
+            case UdpBackends() as backends:
+                if isinstance(before, UdpBackends) and after is not None:
+                    fd = self.handles[namespace].fd
+                    sync.forgotten = conntrack.forget_stale(fd, namespace, before, backends)
+            case Tuning(settings):
+                if after is not None:
+                    netns.tune(self.handles[namespace], settings, sysctls)
+            case other:
+                raise NotImplementedError(f"rules of kind {type(other).__name__}")
 
     def _write_table(self, sync: Sync, steps: tables.Steps) -> None:
         """Turns a table of nftables into another.
@@ -284,7 +291,7 @@ class KernelNetwork:
 
     def _go(self, key: tuple[str, str], steps: Iterable[tuple[Ruleset | None, tables.TableStep]]) -> None:
         for stage, step in steps:
-            self._tables.write(self.handles[key[0]], stage, step)
+            self._tables.write(self.handles[key[0]], step)
             if stage is not None:
                 self._rulesets[key] = stage  # what is there if the next one fails
 

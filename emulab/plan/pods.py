@@ -127,6 +127,13 @@ class PodsPlan:
         self._parts: dict[Key, World] = {}
         self._world = World(Network(), {}, {})
 
+    def on(self, cluster: Cluster, nodes: Iterable[Node]) -> PodsPlan:
+        """The plan goes on with other nodes, of a cluster that is the same but for these: pods of others stay."""
+        before, self._nodes, self._cluster = self._nodes, {n.name: n for n in nodes}, cluster
+        others = {n for n in {*before, *self._nodes} if before.get(n) != self._nodes.get(n)}
+        self._members = {k: pod for k, pod in self._members.items() if pod.spec.get("nodeName") not in others}
+        return self
+
     def follow(self, members: Members) -> World:
         """The pods' part of the world when these are the Pods that there are."""
         gone, come = list[World](), list[World]()

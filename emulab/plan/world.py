@@ -8,6 +8,7 @@ many objects there are, and whatever it is. There is one way to plan: the first 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ class Planner:
             self._nodes = members, [Node.of(o) for o in given], [viewer(o) for o in given]
         _, nodes, viewers = self._nodes
         fits = last is not None and (last.cluster, last.nodes, last.viewers) == (cluster, nodes, viewers)
-        now = last if last is not None and fits else _Sum(cluster, nodes, viewers, self._stuck)
+        now = last if last is not None and fits else _Sum(cluster, nodes, viewers, self._stuck, last)
         world = now.follow(objects)
         self._sum = now
         return world
@@ -74,8 +75,14 @@ class _Sum:
     """The world for as long as the cluster and its nodes are the same."""
 
     def __init__(
-        self, cluster: Cluster, nodes: list[Node], viewers: list[Viewer], stuck: tuple[Stuck, Stuck]
+        self,
+        cluster: Cluster,
+        nodes: list[Node],
+        viewers: list[Viewer],
+        stuck: tuple[Stuck, Stuck],
+        last: _Sum | None,
     ) -> None:
+        """`last`: the one before, of which nobody has need any more."""
         self.cluster, self.nodes, self.viewers = cluster, nodes, viewers
         self._stuck, self._faulty = stuck, Faulty()
         draft = Draft(cluster.families)
@@ -89,7 +96,12 @@ class _Sum:
         self._policies = PoliciesPlan(cluster)
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))
         self._proxies = Proxies(cluster, sites, viewers)
-        self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
+        self._pods: PodsPlan
+        self._standins: StandIns
+        if last is not None and replace(last.cluster, nodes=cluster.nodes) == cluster:  # a node more or less
+            self._pods, self._standins = last._pods.on(cluster, nodes), last._standins
+        else:
+            self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
         self._server_pods = _ServerPods(cluster)
         self._parts: tuple[World, ...] = ()
         self._world = World(Network(), {}, {})

@@ -17,6 +17,7 @@ SMALLEST = {
     "ingress": ("--rounds", "1", "--seconds", "1", "--only", "small,new"),
     "l7": ("--rounds", "1", "--seconds", "1"),
     "policy": ("--sizes", "2", "--world", "2", "--rounds", "1"),
+    "scale": ("--nodes", "2", "--pods", "1"),
     "changes": ("--services", "20", "--repeats", "1"),
 }
 """Those that take minutes or install something are not among them."""
@@ -34,3 +35,16 @@ def test_every_figure_can_be_measured(verb: str) -> None:
     rows = json.loads(done.stdout)["rows"]
     assert rows
     assert [row["what"] for row in rows if not row["values"]] == []
+
+
+def test_what_a_way_costs_is_what_other_programs_say() -> None:
+    """By wrk, sockperf and iperf3, within what a busy machine does in between."""
+    done = bench("peers", "--rounds", "4", "-o", "json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = {row["what"]: row["value"] for row in json.loads(done.stdout)["rows"]}
+    for way in ("loopback", "pod of this node", "pod of another node", "by VXLAN"):
+        ours = found[f"{way}: latency, emulab"]
+        assert found[f"{way}: latency, wrk"] / 5 < ours < found[f"{way}: latency, wrk"] * 5, way
+        assert found[f"{way}: latency, sockperf"] / 10 < ours < found[f"{way}: latency, sockperf"] * 10, way
+        peer = found[f"{way}: throughput, iperf3"]
+        assert peer / 10 < found[f"{way}: throughput, emulab"] < peer * 10, way

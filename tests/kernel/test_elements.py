@@ -12,7 +12,7 @@ from test_rulesets import NODE, Listing, listing, service, slice_of
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.rules import elements
-from emulab.kernel.rules.tables import ElementSocket
+from emulab.kernel.rules.tables import ElementSocket, ElementStep
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
@@ -59,7 +59,7 @@ def test_elements_end_where_a_fresh_load_does() -> None:
     for before, after in itertools.pairwise(steps):
         found = elements.element_changes(before, after)
         assert found is not None
-        ElementSocket("changed", fd).write(after, found)
+        ElementSocket("changed", fd).write(ElementStep(after, found))
         fresh.run("flush ruleset")
         fresh.run(ruleset_script(None, after))
         assert listing(changed) == listing(fresh)
@@ -88,7 +88,7 @@ def test_a_refused_element_changes_nothing() -> None:
     name, collection, removed, added = found[-1]
     broken = elements.ElementChange(name, collection, [*removed, *list(added)[:1] * 2], added)
     with pytest.raises(KernelError, match="changed"):
-        ElementSocket("changed", fd).write(after, [*found[:-1], broken])
+        ElementSocket("changed", fd).write(ElementStep(after, [*found[:-1], broken]))
     assert listing(changed) == was
 
 
@@ -100,7 +100,7 @@ def test_thousands_of_elements_go_in_one_transaction() -> None:
     changed.run(ruleset_script(None, before))
     found = elements.element_changes(before, after)
     assert found and sum(len(change.added) for change in found) >= 2400
-    ElementSocket("changed", fd).write(after, found)
+    ElementSocket("changed", fd).write(ElementStep(after, found))
     fresh.run(ruleset_script(None, after))
     assert listing(changed) == listing(fresh)
 
@@ -119,7 +119,7 @@ def test_many_elements_with_long_verdicts_are_sent() -> None:
     changed.run(ruleset_script(None, steps[0]))
     found = elements.element_changes(*steps)
     assert found
-    ElementSocket("changed", fd).write(steps[1], found)
+    ElementSocket("changed", fd).write(ElementStep(steps[1], found))
     fresh.run(ruleset_script(None, steps[1]))
     assert listing(changed) == listing(fresh)
 
@@ -142,7 +142,7 @@ def test_refusals_of_many_messages_are_told_as_what_they_are(
     found = elements.element_changes(before, after)
     assert found
     with pytest.raises(KernelError, match="ENOENT"):
-        ElementSocket("changed", fd).write(after, found)
+        ElementSocket("changed", fd).write(ElementStep(after, found))
     assert "10.0.0.2" not in changed.run("list ruleset")
 
 
@@ -155,6 +155,6 @@ def test_a_change_of_very_many_messages_is_answered(monkeypatch: pytest.MonkeyPa
     changed.run(ruleset_script(None, before))
     found = elements.element_changes(before, after)
     assert found is not None and len(elements.encode(after, found)) > 1000
-    ElementSocket("changed", fd).write(after, found)
+    ElementSocket("changed", fd).write(ElementStep(after, found))
     fresh.run(ruleset_script(None, after))
     assert listing(changed) == listing(fresh)

@@ -18,7 +18,7 @@ from familyworlds import POD_NETWORKS, planned, planned_with_objects
 from namespaces import isolated
 
 from emulab.errors import KernelError
-from emulab.kernel import netns
+from emulab.kernel import netns, sysctls
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.rules import conntrack
 from emulab.kernel.rules.nft import Nft
@@ -268,7 +268,7 @@ def test_a_stale_udp_flow_is_forgotten_in_every_family(way: str, families: tuple
 @isolated
 def test_forwarding_that_cannot_be_switched_on_is_told() -> None:
     """Where /proc/sys is read-only, links are told to forward IPv4; of IPv6 no link can be told."""
-    netns.write_sysctl = lambda namespace, key, value: False
+    sysctls.write_sysctl = lambda *_: False
     with pytest.raises(KernelError, match=r"net/ipv6/conf/all/forwarding in .*EROFS"):
         KernelNetwork().apply(planned(IPV6).network)
 

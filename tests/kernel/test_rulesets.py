@@ -75,8 +75,8 @@ class Writer:
     def change(self, before: Ruleset | None, after: Ruleset, most: int) -> int:
         """Turns one table into another, and returns in how many transactions."""
         steps = Steps(most).between(before, after)
-        for table, step in steps:
-            self._tables.write(self.handle, table, step)
+        for _, step in steps:
+            self._tables.write(self.handle, step)
         assert steps[-1][0] is after
         return len(steps)
 

@@ -18,6 +18,7 @@ from emulab.cluster.controllers.nodelifecycle import untolerated
 from emulab.cluster.controllers.noderesources import RequestedAmounts
 from emulab.cluster.controllers.placement import Ledger, fits_node, fits_term, node_label
 from emulab.cluster.controllers.pods import is_active, with_condition
+from emulab.cluster.controllers.queued import Queued, Score
 from emulab.cluster.controllers.room import importance
 from emulab.cluster.controllers.storage import scheduling as storage
 from emulab.cluster.controllers.storage.binding import bind_for
@@ -51,28 +52,76 @@ def schedule(world: WorkingCopy) -> None:
         return
     ledger = Ledger(world)
     # By sibling, why it was refused: until a Pod is bound the next one is refused for the same.
-    refused: dict[tuple[str, int], str] = {}
+    refused: dict[Sibling, str] = {}
+    alike = _Alike(ledger)
     for pod in waiting:
         sibling = (owner_uid(pod) or str(pod.key), id(pod.raw.get("spec")))
         message = refused.get(sibling, "") or _without_volumes(world, ledger, pod)
         more = [] if message else storage.vetoes(world, pod)
-        fitting, refusals = ([], Counter[str]()) if message else _filter(ledger, pod, more)
-        if not fitting:
-            message = message or _refusal(len(ledger.nodes), refusals)
+        node = None if message or more else alike.node_for(sibling, pod)
+        if node is None and not message:
+            fitting, refusals = _filter(ledger, pod, more)
+            node = _best(ledger, pod, fitting) if fitting else None
+            message = "" if fitting else _refusal(len(ledger.nodes), refusals)
+        if node is None:
             refused[sibling] = message
             status = with_condition(pod.status, world.now, "PodScheduled", "False", "Unschedulable", message)
             if status != pod.status:
                 telling.refused(world, pod, message)
             world.put(pod.replace(status=status))
             continue
-        node = _best(ledger, pod, fitting)
         status = with_condition(pod.status, world.now, "PodScheduled", "True")
         bound = pod.replace(spec={**pod.spec, "nodeName": node.name}, status=status)
         world.put(bound)
         telling.bound(world, pod, node.name)
         bind_for(world, bound)
         ledger.bind(bound, node.name)
+        alike.bound(sibling)
         refused.clear()
+
+
+Sibling = tuple[str, int]
+"""Who wants a Pod, and the identity of its spec: two of these are refused and wanted by the same nodes."""
+
+
+class _Alike:
+    """Nodes for Pods of which one is like the last, where it doesn't matter for that who else is where."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._sibling: Sibling | None = None
+        self._queued: Queued | None = None
+
+    def node_for(self, sibling: Sibling, pod: Object) -> Object | None:
+        """The best node, if it can be said; None: all nodes are to be asked."""
+        if self._sibling != sibling:
+            self._sibling, self._queued = sibling, None
+            if not _looks_around(pod):
+                self._queued = Queued(self._ledger.nodes, _score(self._ledger, pod))
+        if self._queued is None:
+            return None
+        choosy = pod if _is_choosy(pod) else None
+        asked = self._ledger.asked(pod)
+        return self._queued.best(lambda n: not _simple_vetoes(self._ledger, pod, choosy, n, [], asked))
+
+    def bound(self, sibling: Sibling) -> None:
+        """A Pod has been bound: to the best node, if `node_for` has said one."""
+        if self._queued is not None and sibling == self._sibling:
+            self._queued.bound()
+        else:
+            self._sibling = None
+
+
+def _looks_around(pod: Object) -> bool:
+    """Whether it matters to a Pod who else is where, beyond what is counted for all."""
+    affinity = pod.spec.get("affinity") or {}
+    others = pod.spec.get("topologySpreadConstraints") or affinity.get("podAffinity")
+    return bool(others or affinity.get("podAntiAffinity") or [*placement.host_ports(pod.spec)])
+
+
+def _is_choosy(pod: Object) -> bool:
+    """Whether a Pod asks for nodes of a certain kind."""
+    return bool(pod.spec.get("nodeSelector") or placement.node_affinity(pod.spec))
 
 
 def _refusal(nodes: int, refusals: Counter[str]) -> str:
@@ -94,7 +143,7 @@ def _filter(ledger: Ledger, pod: Object, more: Sequence[Veto]) -> tuple[list[Obj
     vetoes = [_spread_veto(ledger, pod, constraint) for constraint in _spread(pod, "DoNotSchedule")]
     vetoes += [*_affinity_vetoes(ledger, pod), *more]
     ports = list(placement.host_ports(pod.spec))
-    choosy = bool(pod.spec.get("nodeSelector") or placement.node_affinity(pod.spec))
+    choosy = _is_choosy(pod)
     asked = ledger.asked(pod)
     fitting: list[Object] = []
     refusals: Counter[str] = Counter()
@@ -134,15 +183,18 @@ def _simple_vetoes(
 
 
 def _best(ledger: Ledger, pod: Object, fitting: list[Object]) -> Object:
-    if len(fitting) == 1:
-        return fitting[0]
+    return fitting[0] if len(fitting) == 1 else min(fitting, key=_score(ledger, pod))
+
+
+def _score(ledger: Ledger, pod: Object) -> Score:
+    """How nodes are compared for a Pod."""
     preferred = placement.node_affinity(pod.spec).get("preferredDuringSchedulingIgnoredDuringExecution") or ()
     soft = [
         (constraint["topologyKey"], _domains(ledger, pod, constraint, ledger.nodes))
         for constraint in _spread(pod, "ScheduleAnyway")
     ]
     owner = owner_uid(pod)
-    siblings = ledger.of_owner.get(owner, Counter()) if owner else Counter()
+    siblings = ledger.of_owner.setdefault(owner, Counter()) if owner else Counter[str]()
 
     def score(node: Object) -> tuple[float, ...]:
         name = node.name
@@ -150,7 +202,7 @@ def _best(ledger: Ledger, pod: Object, fitting: list[Object]) -> Object:
         crowd = sum(domains[node_label(node, key) or ""] for key, domains in soft)
         return -weight, crowd, siblings[name], ledger.allocation.load(name), ledger.total[name]
 
-    return min(fitting, key=score)
+    return score
 
 
 def _spread(pod: Object, action: str) -> list[Mapping[str, Any]]:

@@ -23,6 +23,7 @@ from emulab.kernel.ebpf import layouts
 from emulab.kernel.ebpf.layouts import MAPS, PROTOCOLS
 from emulab.kernel.ebpf.programs import OWN, REPLIES, REQUESTS, program
 from emulab.kernel.netns import Handle, lift
+from emulab.kernel.sysctls import write_sysctl
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.plan.links.translated import LOOPBACK, POD, UPLINK
 from emulab.plan.persistent import change_between
@@ -160,7 +161,7 @@ class Translator:
         before, self._wanted = self._wanted, after
         if after.sysctls and after.sysctls != before.sysctls:
             settings = after.sysctls
-            netns.inside(self._fd, lambda: [netns.write_sysctl(self._name, k, v) for k, v in settings])
+            netns.inside(self._fd, lambda: [write_sysctl(self._name, k, v) for k, v in settings])
         self._ranges(layouts.PODS, before.pods, after.pods)
         self._ranges(layouts.LOCAL, _hosts(before.local), _hosts(after.local))
         change = change_between(before.services, after.services)

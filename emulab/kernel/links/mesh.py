@@ -2,54 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.links import kinds
 from emulab.kernel.netlink.messages import Message
-from emulab.kernel.netlink.requests import send_batch
+from emulab.kernel.netlink.requests import Framed, frame_batch, send_framed
 from emulab.kernel.netns import Handle
 from emulab.plan.links import Item
 from emulab.plan.mesh import items_of_way
 from emulab.plan.state import Mesh, Way
 
-Ways = Mapping[str, Way]
+_TOGETHER = 32
+"""Ways whose messages are put together once, for all nodes but the few that one of them leads to."""
+
+NamedWay = tuple[str, Way]
+"""A way, and the node that it leads to."""
+WayGroup = Sequence[NamedWay]
 
 
 class Meshes:
-    """Writes meshes. Nodes have the same ways, and links the same index on all of them: a message is made once."""
+    """Writes meshes. Nodes have the same ways, and links the same index on all of them: a message is made once, and so
+    is what is sent of many together."""
 
     def __init__(self, handles: Mapping[str, Handle]) -> None:
         self._handles = handles
+        self._differing: dict[tuple[int, int], list[WayGroup]] = {}
         self._made: dict[tuple[bool, int, Way], tuple[tuple[Item, Message], ...]] = {}
+        self._framed: dict[tuple[bool, int, int], list[Framed]] = {}
 
     def write(self, namespace: str, before: Mesh | None, after: Mesh | None) -> None:
         """Turns a node's ways into others; None: there are none. Undoes what it did, and raises KernelError."""
-        gone, come = _differing(before, after), _differing(after, before)
+        gone, come = self._groups(before, after), self._groups(after, before)
         if before is not None:
-            self._send(namespace, before.link, gone, add=False)
+            self._send(namespace, before, gone, add=False)
         if after is None:
             return
         try:
-            self._send(namespace, after.link, come, add=True)
+            self._send(namespace, after, come, add=True)
         except KernelError:
-            self._send(namespace, after.link, come, add=False)
+            self._send(namespace, after, come, add=False)
             if before is not None:
-                self._send(namespace, before.link, gone, add=True)
+                self._send(namespace, before, gone, add=True)
             raise
 
-    def _send(self, namespace: str, link: str, ways: Iterable[Way], add: bool) -> None:
+    def _groups(self, one: Mesh | None, other: Mesh | None) -> list[WayGroup]:
+        """The ways that the first has and the other hasn't, those to the node itself included."""
+        if one is None:
+            return []
+        known = other.ways if other is not None and other.link == one.link else {}
+        key = id(one.ways), id(known) if known else 0
+        if key not in self._differing:
+            ways = [(way.owner or name, way) for name, way in one.ways.items() if known.get(name) != way]
+            self._differing[key] = [ways[n : n + _TOGETHER] for n in range(0, len(ways), _TOGETHER)]
+        return self._differing[key]
+
+    def _send(self, namespace: str, mesh: Mesh, groups: Iterable[WayGroup], add: bool) -> None:
         """Makes or removes ways. One that isn't there, as after a failure or with its link, is removed already."""
         handle = self._handles[namespace]
-        index = handle.indexes.get(link)
+        index = handle.indexes.get(mesh.link)
         if index is None and not add:
             return
-        batch = [told for way in ways for told in self._messages(namespace, link, index or 0, way, add)]
-        for failure in send_batch(netns.open_rtnl(handle), [message for _, message in batch]):
-            if add:
-                item = batch[failure.index][0]
-                raise KernelError(f"add {item.title()}: {failure.text}", namespace, failure.errno)
+        for group in groups:
+            needed = [named for named in group if named[0] != mesh.node]
+            key = add, index or 0, id(group)
+            loads = self._framed.get(key)
+            if loads is None or len(needed) < len(group):
+                batch = self._batch(namespace, mesh.link, index or 0, needed, add)
+                loads = frame_batch([message for _, message in batch])
+                if len(needed) == len(group):
+                    self._framed[key] = loads
+            for failure in send_framed(netns.open_rtnl(handle), loads):
+                if add:
+                    item, _ = self._batch(namespace, mesh.link, index or 0, needed, add)[failure.index]
+                    raise KernelError(f"add {item.title()}: {failure.text}", namespace, failure.errno)
+
+    def _batch(
+        self, namespace: str, link: str, index: int, ways: Iterable[NamedWay], add: bool
+    ) -> list[tuple[Item, Message]]:
+        return [told for _, way in ways for told in self._messages(namespace, link, index, way, add)]
 
     def _messages(
         self, namespace: str, link: str, index: int, way: Way, add: bool
@@ -61,11 +93,3 @@ class Meshes:
             ordered = items if add else reversed(items)
             self._made[key] = tuple((item, make(item, self._handles)) for item in ordered)
         return self._made[key]
-
-
-def _differing(one: Mesh | None, other: Mesh | None) -> list[Way]:
-    """The ways that the first has and the other hasn't."""
-    if one is None:
-        return []
-    known: Ways = other.ways if other is not None and other.link == one.link else {}
-    return [way for name, way in one.to_others() if known.get(name) != way]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from emulab.kernel.netlink.codec import ADDRESS_TEXT, BE16, U8, AttributeTable, HeadedTable
+from emulab.kernel.netlink.codec import ADDRESS_TEXT, BE16, BE32, U8, AttributeTable, HeadedTable
 from emulab.kernel.netlink.nftables import NFGENMSG
 
 SUBSYSTEM = 1
 IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = SUBSYSTEM << 8 | 1, SUBSYSTEM << 8 | 2
+IPCTNL_MSG_CT_GET_STATS = SUBSYSTEM << 8 | 5
 
 TUPLE = AttributeTable(
     {
@@ -35,3 +36,6 @@ TUPLE = AttributeTable(
 )
 
 CONNECTION = HeadedTable(NFGENMSG, {"CTA_TUPLE_ORIG": (1, TUPLE), "CTA_TUPLE_REPLY": (2, TUPLE)})
+
+STATS = HeadedTable(NFGENMSG, {"CTA_STATS_GLOBAL_ENTRIES": (1, BE32)})
+"""How many entries a namespace has: the kernel counts them, and needs not look for them."""

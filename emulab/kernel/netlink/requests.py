@@ -13,7 +13,8 @@ import itertools
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from emulab.dataclass import dataclass
 from emulab.errors import KernelError
@@ -110,20 +111,42 @@ def _code(body: bytes) -> int:
 # many requests
 
 
-def send_batch(sock: socket.socket, messages: Sequence[Message]) -> list[MessageFailure]:
-    """Sends messages in order and returns what failed. The socket blocks; the kernel works meanwhile."""
-    failures: list[MessageFailure] = []
+class Framed(NamedTuple):
+    """Messages as they are sent together. Nothing of them is a socket's own, so that many can send the same."""
+
+    data: bytes
+    messages: int
+
+
+def frame_batch(messages: Sequence[Message]) -> list[Framed]:
+    """Messages in loads of at most `CHUNK`."""
+    loads: list[Framed] = []
     for start in range(0, len(messages), CHUNK):
         part = messages[start : start + CHUNK]
         data = bytearray()
         for number, message in enumerate(part, 1):
             data += framed(message, number, NLM_F_ACK if number == len(part) else 0)
+        loads.append(Framed(bytes(data), len(part)))
+    return loads
+
+
+def send_batch(sock: socket.socket, messages: Sequence[Message]) -> list[MessageFailure]:
+    """Sends messages in order and returns what failed. The socket blocks; the kernel works meanwhile."""
+    return send_framed(sock, frame_batch(messages))
+
+
+def send_framed(sock: socket.socket, loads: Iterable[Framed]) -> list[MessageFailure]:
+    """Sends loads of messages in order and returns what failed, numbered through all loads."""
+    failures: list[MessageFailure] = []
+    start = 0
+    for load in loads:
         # An error is an answer of its own, so that many must fit in the socket's receive buffer.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
-        sock.send(data)
-        failures += (MessageFailure(start + f.index, f.errno, f.text) for f in _failures(sock, len(part)))
+        sock.send(load.data)
+        failures += (MessageFailure(start + f.index, f.errno, f.text) for f in _failures(sock, load.messages))
+        start += load.messages
     return failures
 
 

@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.netlink import messages
-from emulab.kernel.netlink.conntrack import CONNECTION, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET
+from emulab.kernel.netlink.conntrack import (
+    CONNECTION,
+    IPCTNL_MSG_CT_DELETE,
+    IPCTNL_MSG_CT_GET,
+    IPCTNL_MSG_CT_GET_STATS,
+    STATS,
+)
 from emulab.kernel.netlink.flowattributes import FLOW, IPS_ASSURED, IPS_SEEN_REPLY
 from emulab.kernel.netlink.messages import AF_UNSPEC, FAMILIES, NETLINK_NETFILTER
 from emulab.kernel.netlink.requests import Refused, ask_kernel, command, dump
@@ -127,14 +133,36 @@ def forget_stale(fd: int, namespace: str, before: UdpBackends, wanted: UdpBacken
     A flow that goes on is never looked up in the rules again, so nothing else would ever end it
     (kube-proxy's pkg/proxy/conntrack).
     """
-    if not before.frontends and not wanted.frontends:
+    if _only_grew(before.frontends, wanted.frontends):
         return {}
     is_stale = Stale(before, wanted)
     with netns.inside(fd, open_socket) as sock:
+        if not _count(sock, namespace):
+            return {}
         stale = [first for first, second in entries(sock, namespace) if is_stale(first, second)]
         for direction in stale:
             _delete(sock, namespace, direction)
     return Counter(6 if ":" in direction.destination else 4 for direction in stale)
+
+
+def _only_grew(
+    before: Mapping[tuple[str, int], frozenset[str]], wanted: Mapping[tuple[str, int], frozenset[str]]
+) -> bool:
+    """Whether all who served go on, and there were some of each: then nothing has become stale."""
+    served = (before.get(frontend, frozenset()) for frontend in wanted)
+    kept = all(were and were <= are for were, are in zip(served, wanted.values(), strict=True))
+    return kept and before.keys() <= wanted.keys()
+
+
+def _count(sock: socket.socket, namespace: str) -> int:
+    """How many entries there are. A listing looks through the table that all namespaces of the machine have together,
+    most of which have nothing in it. Raises KernelError."""
+    try:
+        answer = ask_kernel(sock, IPCTNL_MSG_CT_GET_STATS, STATS.encode({"nfgen_family": AF_UNSPEC}))
+    except OSError as error:
+        raise KernelError("count connections", namespace, error.errno or 0) from None
+    number: int = STATS.decode(answer)["CTA_STATS_GLOBAL_ENTRIES"]
+    return number
 
 
 class Stale:

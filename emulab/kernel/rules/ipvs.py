@@ -35,6 +35,7 @@ from emulab.kernel.netlink.ipvs import (
 )
 from emulab.kernel.netlink.messages import FAMILIES, NETLINK_GENERIC, Message
 from emulab.kernel.netlink.requests import ask_kernel, dump, send_batch
+from emulab.kernel.sysctls import write_sysctl
 from emulab.model.addresses import IPAddress, socket_name
 from emulab.plan.persistent import change_between
 from emulab.plan.state import Ipvs, VirtualServer
@@ -181,7 +182,7 @@ class IpvsTable:
 
     def _write_sysctls(self, wanted: Ipvs) -> None:
         for key, value in wanted.sysctls:
-            netns.write_sysctl(self.namespace, key, value)
+            write_sysctl(self.namespace, key, value)
 
     def _send(self, commands: Iterable[IpvsCommand]) -> KernelError | None:
         """Sends all, and returns the first failure."""

@@ -7,7 +7,9 @@ Python can load it from there.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
 import re
 import sys
 import sysconfig
@@ -48,6 +50,13 @@ class Nft:
 
     @staticmethod
     def _make() -> Any:
+        if (fd := os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)) >= netns.FD_SETSIZE:
+            os.close(fd)
+            remedy = "make the lab smaller: fewer containers that run programs"
+            raise KernelError(
+                "open nftables: libnftables has no use for more open files", "", errno.EMFILE, remedy
+            )
+        os.close(fd)
         try:
             return binding().Nftables()
         except OSError:

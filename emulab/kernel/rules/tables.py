@@ -9,7 +9,8 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
@@ -31,7 +32,24 @@ from emulab.plan.state import Ruleset
 
 _WHAT = "change elements of nftables"
 
-TableStep = str | Sequence[ElementChange]
+_MOST_CONTEXTS = 64
+"""libnftables' contexts that are kept. Each has a socket that it waits for with select(2), which ends the process at a
+number above 1,023, and keeps what it has read of its tables. One is made in a millisecond."""
+
+
+class ElementStep:
+    """Changes of elements, encoded once for all nodes."""
+
+    def __init__(self, table: Ruleset, changes: Sequence[ElementChange]) -> None:
+        self.table = table  # the one that is there then
+        self.changes = changes
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        return elements.encode(self.table, self.changes)
+
+
+TableStep = str | ElementStep
 """nft's commands, or changes of elements."""
 
 
@@ -84,11 +102,11 @@ def _steps(
         assert before is not None
         return [(None, _removal(before))]
     if before is not None and (changes := elements.element_changes(before, after)) is not None:
-        return [(after, changes)]
+        return [(after, ElementStep(after, changes))]
     found: list[tuple[Ruleset | None, TableStep]] = []
     for stage in ruleset_stages(before, after, most):
         known = elements.element_changes(before, stage) if before is not None else None
-        found.append((stage, ruleset_script(before, stage) if known is None else known))
+        found.append((stage, ruleset_script(before, stage) if known is None else ElementStep(stage, known)))
         before = stage
     return found
 
@@ -102,23 +120,25 @@ class Tables:
 
     def nft(self, handle: Handle) -> Nft:
         """libnftables for a namespace."""
-        context = self._contexts.get(handle.name)
+        context = self._contexts.pop(handle.name, None)
         if context is None:
-            context = self._contexts[handle.name] = Nft(handle.name, handle.fd)
+            if len(self._contexts) >= _MOST_CONTEXTS:
+                self._contexts.pop(next(iter(self._contexts)), None)
+            context = Nft(handle.name, handle.fd)
+        self._contexts[handle.name] = context  # at the end: the first is the one that nobody used for longest
         return context
 
-    def write(self, handle: Handle, table: Ruleset | None, step: TableStep) -> None:
-        """Does one step, after which `table` is there. Raises KernelError: then the old one is there,
-        but for elements that were too many for one transaction.
+    def write(self, handle: Handle, step: TableStep) -> None:
+        """Does one step. Raises KernelError: then the old table is there, but for elements that were too many for one
+        transaction.
         """
         if isinstance(step, str):
             self.nft(handle).run(_by_index(step, handle))
             return
-        assert table is not None
         sender = self._sockets.get(handle.name)
         if sender is None:
             sender = self._sockets[handle.name] = ElementSocket(handle.name, handle.fd)
-        sender.write(table, step)
+        sender.write(step)
 
     def forget(self, namespace: str) -> None:
         """The namespace goes."""
@@ -142,20 +162,19 @@ class ElementSocket:
     def close(self) -> None:
         self._socket.close()
 
-    def write(self, table: Ruleset, changes: Iterable[ElementChange]) -> None:
+    def write(self, step: ElementStep) -> None:
         """Makes the changes in one transaction. Raises KernelError, having changed nothing.
 
         What is larger than an ordinary user's socket takes (net.core.wmem_max) goes in several, each key's change
         in one; those before the one that is refused are made then.
         """
-        todo = list(changes)
         try:
-            self._send(elements.encode(table, todo))
+            self._send(step.messages)
         except KernelError as error:
             if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
                 raise
-            for part in elements.small(todo):
-                self._send(elements.encode(table, part))
+            for part in elements.small(step.changes):
+                self._send(elements.encode(step.table, part))
 
     def _send(self, batch: Sequence[Message]) -> None:
         if not batch:
@@ -171,4 +190,4 @@ class ElementSocket:
 def _open() -> socket.socket:
     sock = open_socket(NETLINK_NETFILTER)
     sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # an error doesn't repeat the message that it is about
-    return sock
+    return socket.socket(fileno=netns.lift(sock.detach()))

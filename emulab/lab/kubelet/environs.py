@@ -92,7 +92,7 @@ class Environs:
         Raises ConfigError when something isn't there that it has to be told. What nobody may ever ask for, a stand-in's
         variables, is made of that when somebody does.
         """
-        self._services[container.name] = self._around.store.objects().members(SERVICE)
+        self._services[container.name] = self._around.store.members(SERVICE)
         self._told_last.pop(container.name, None)
         if asks_for_configs(container):
             self._told_last[container.name] = self._environment(container)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,37 @@ def new_status(
     if all(pod.status.get(k) == v for k, v in status.items()):
         return {}
     return {"startTime": pod.status.get("startTime") or now, **status}
+
+
+_ALL_OF = attrgetter(*(f.name for f in fields(ContainerState)))
+
+
+class Reported:
+    """What a Pod's status was last found to say already: all Pods are looked at after each change, and few differ."""
+
+    def __init__(self) -> None:
+        self._pod: Object | None = None
+        self._seen: tuple[Any, ...] = ()
+
+    def news(
+        self,
+        pod: Object,
+        containers: Sequence[ContainerState],
+        inits: Sequence[ContainerState],
+        initialised: bool,
+        gates: Sequence[str],
+        failed: Mapping[str, str],
+        now: str,
+    ) -> Mapping[str, Any]:
+        """See `new_status`."""
+        states = map(_ALL_OF, (*containers, *inits))
+        seen = initialised, len(containers), *gates, *failed.items(), *states
+        if pod is self._pod and seen == self._seen:
+            return {}
+        found = new_status(pod, containers, inits, initialised, gates, failed, now)
+        if not found:
+            self._pod, self._seen = pod, seen
+        return found
 
 
 def pod_conditions(

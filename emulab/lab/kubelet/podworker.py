@@ -17,7 +17,7 @@ from emulab.lab.kubelet.commands import Commands
 from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
 from emulab.lab.kubelet.deadline import Deadline, Spawn
 from emulab.lab.kubelet.environs import Environs
-from emulab.lab.kubelet.podstatus import ContainerState, new_status
+from emulab.lab.kubelet.podstatus import ContainerState, Reported
 from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.prober import LIVENESS, Prober
 from emulab.lab.kubelet.probes import Aim
@@ -45,6 +45,7 @@ class PodWorker:
         self._tasks: list[asyncio.Task[None]] = []
         self._initialised = False
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
+        self._reported = Reported()
         self.terminating = self._ended = False
         self._grace = 0.0  # how long its end may take
         self._ending: asyncio.Task[None] | None = None
@@ -103,7 +104,7 @@ class PodWorker:
         inits = [self.state_of(c) for c in self.spec.init_containers]
         states = [self.state(c) for c in self.spec.containers]
         gates, now = self.spec.readiness_gates, timestamp()
-        if changed := new_status(pod, states, inits, self._initialised, gates, self._failed, now):
+        if changed := self._reported.news(pod, states, inits, self._initialised, gates, self._failed, now):
             self._around.store.set_status(self._key, **changed)
             self._around.changed()
 

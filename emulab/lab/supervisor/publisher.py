@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from emulab.kernel import names
 from emulab.kernel.netns import Handle
@@ -20,6 +19,7 @@ class Publisher:
         self._around = around
         self._pid = pid
         self._published: dict[str, int] = {}
+        self._folders: dict[str, str] = {}  # of pods, by their resolv.conf
 
     def publish(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> None:
         wanted = {p.name: handles[p.namespace].fd for p in places.values()}
@@ -35,11 +35,13 @@ class Publisher:
     def _name(self, place: str) -> str:
         return shortened(f"{self._around.lab}.{place}", NAME_MAX)
 
-    def _etc(self, place: Place) -> Path:
+    def _etc(self, place: Place) -> str:
         """The folder that `ip netns exec` binds over /etc; pods of a kind share one, made once."""
         if place.kind != "pod":
             write_place_files(self._around, place)
-            return files_folder(self._around, place)
+            return str(files_folder(self._around, place))
+        if (known := self._folders.get(place.resolv_conf)) is not None:
+            return known
         folder = self._around.folder / "etc" / f"resolv-{abs(hash(place.resolv_conf)):x}"
         if not folder.exists():
             new = folder.with_name(f"{folder.name}.new")
@@ -47,7 +49,8 @@ class Publisher:
                 new.mkdir(mode=0o755, exist_ok=True)
                 (new / "resolv.conf").write_text(place.resolv_conf)
                 new.rename(folder)  # whole or not at all: a full disk may get room again
-        return folder
+        self._folders[place.resolv_conf] = str(folder)
+        return self._folders[place.resolv_conf]
 
     def retract_all(self) -> None:
         for name in self._published:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from controllers_store import Store, conditions, make, node, template, workload
 
+from emulab.cluster.controllers import placement
 from emulab.model.objects import Object
 
 ZONED = (node("a1", "a"), node("a2", "a"), node("b1", "b"))
@@ -53,6 +54,25 @@ def test_bare_pods_go_where_fewest_run_then_by_the_nodes_order() -> None:
     store.settle()
     assert [store.get("Pod", n).spec["nodeName"] for n in "pqr"] == ["a2", "b1", "a1"]
     assert conditions(store.get("Pod", "p")) == {"PodScheduled": "True"}
+
+
+def test_pods_that_are_alike_ask_all_nodes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node is asked when it is next, so that thousands of Pods and nodes aren't multiplied."""
+    asked = Counter[str]()
+    real = placement.has_room
+
+    def counting(ledger: placement.Ledger, node: Object) -> bool:
+        asked["nodes"] += 1
+        return real(ledger, node)
+
+    monkeypatch.setattr(placement, "has_room", counting)
+    nodes = [node(f"n{n}") for n in range(30)]
+    store = Store(*nodes, workload("Deployment", "web", 90), workload("Deployment", "db", 15))
+    store.settle()
+    assert asked["nodes"] <= 2 * (90 + 15), "not 30 for each"
+    assert {*where(store).values()} <= {3, 4}
+    per_workload = Counter((p.name.split("-")[0], p.spec["nodeName"]) for p in store.pods())
+    assert {n for (name, _), n in per_workload.items() if name == "web"} == {3}
 
 
 def test_a_scheduled_pod_keeps_its_template_and_gets_only_a_node() -> None:

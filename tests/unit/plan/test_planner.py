@@ -17,6 +17,7 @@ from emulab.kinds.core.serviceview import UNPROXIED_LABELS
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.registry import ENDPOINT_SLICE, INGRESS, INGRESS_CLASS, POD, SERVICE
 from emulab.model.objects import Object
+from emulab.plan.pods import PodsPlan
 from emulab.plan.proxy.flows import FlowSum
 from emulab.plan.state import Ruleset, World
 from emulab.plan.world import Planner, plan_world
@@ -389,6 +390,24 @@ def pod(name: str, number: int, *, ready: bool = True, ending: bool = False, **s
             },
         }
     )
+
+
+def test_of_a_node_more_and_less_no_pod_of_others_is_planned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, planner = store_of(*(pod(f"p{n}", n) for n in range(6))), Planner()
+    planned(store, planner)
+    store.put(pod("early", 0).replace(spec={"nodeName": "node3", "containers": [{"name": "c"}]}))
+    made: list[str] = []
+    real = PodsPlan._part
+    two = store.get(cluster().key)
+    assert two is not None
+    nodes = [*two.spec["nodes"], {"name": "node3", "zone": "a"}]
+    for wanted in (nodes, nodes[:2]):
+        store.put(two.replace(spec={**two.spec, "nodes": wanted}))
+        with monkeypatch.context() as patch:
+            patch.setattr(PodsPlan, "_part", lambda self, pod: made.append(pod.name) or real(self, pod))
+            world = planned(store, planner)
+        assert world == fresh(store) and ("node3" in world.places) == (wanted is nodes)
+    assert not {f"p{n}" for n in range(6)} & {*made}
 
 
 SELECTING = [
