@@ -131,6 +131,7 @@ class KernelNetwork:
 
     def _perform(self, change: NetworkChange) -> None:
         self._known = None
+        self._write_rules(change.thinned)
         self._remove(change.make_room)
         dead = dead_links(change.make_room)
         self._note_gone(set(), dead)

@@ -7,12 +7,13 @@ one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from emulab.dataclass import dataclass
 from emulab.plan.links import Item, rank
 from emulab.plan.links.item import End
-from emulab.plan.state import Namespace, Network, Rules
+from emulab.plan.mesh import ways_and_items
+from emulab.plan.state import Mesh, Namespace, Network, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,9 @@ class NetworkChange:
 
     remove_rulesets: tuple[tuple[str, str], ...]  # their keys: namespace and what they are
     make_room: tuple[Item, ...]  # removed before the adding: something added takes their slot
+    thinned: tuple[
+        tuple[tuple[str, str], Rules, Rules], ...
+    ]  # meshes that lose ways before it, for the same reason
     remove: tuple[Item, ...]
     remove_namespaces: tuple[str, ...]
     add_namespaces: tuple[Namespace, ...]
@@ -73,6 +77,20 @@ def _carried(links: set[End], removed: frozenset[Item], dead: set[End]) -> set[I
     return found
 
 
+def _thinned(before: Network, after: Network, added: Iterable[Item]) -> dict[tuple[str, str], Mesh]:
+    """The meshes that have ways which aren't wanted any more where something added shall be, without these."""
+    taken: dict[tuple[str, str], set[str]] = {}
+    for key, name, _ in ways_and_items(before, after, added):
+        taken.setdefault(key, set()).add(name)
+    found: dict[tuple[str, str], Mesh] = {}
+    for key, names in taken.items():
+        mesh = before.rulesets[key]
+        assert isinstance(mesh, Mesh), mesh
+        left = {name: way for name, way in mesh.ways.items() if name not in names}
+        found[key] = Mesh(mesh.node, mesh.link, left)
+    return found
+
+
 def difference(before: Network, after: Network) -> NetworkChange:
     """The changes that turn `before` into `after`. Pure; empty when they are equal."""
     gone = before.namespaces.keys() - after.namespaces.keys()
@@ -93,6 +111,9 @@ def difference(before: Network, after: Network) -> NetworkChange:
         added |= {i for i in kept if vanishes_with(i, dead)}
     taken = {slot for i in added for slot in i.slots()}
     room = {i for i in removed if not taken.isdisjoint(i.slots())}
+    room |= {item for _, _, item in ways_and_items(after, before, removed)}
+    thinned = _thinned(before, after, added)
+    there: Mapping[tuple[str, str], Rules] = {**before.rulesets, **thinned} if thinned else before.rulesets
     room |= _carried(dead_links(room), removed, dead)
 
     def vanishes(item: Item) -> bool:
@@ -103,12 +124,13 @@ def difference(before: Network, after: Network) -> NetworkChange:
     return NetworkChange(
         remove_rulesets=tuple(k for k in before.rulesets if k not in after.rulesets and k[0] not in gone),
         make_room=tuple(sorted(room, key=_order, reverse=True)),
+        thinned=tuple((key, before.rulesets[key], mesh) for key, mesh in thinned.items()),
         remove=tuple(sorted((i for i in removed - room if not vanishes(i)), key=_order, reverse=True)),
         remove_namespaces=tuple(n for n in before.namespaces if n in gone),
         add_namespaces=tuple(born),
         add=tuple(sorted(added, key=_order)),
         rulesets=tuple(
-            (key, before.rulesets.get(key), ruleset)
+            (key, there.get(key), ruleset)
             for key, ruleset in after.rulesets.items()
             if before.rulesets.get(key) is not ruleset and before.rulesets.get(key) != ruleset
         ),

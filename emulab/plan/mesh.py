@@ -7,8 +7,9 @@ two of them is found once. `items_of_way` says what one way is in the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from emulab.model.addresses import IPNetwork
 from emulab.plan.links import ForwardingEntry, Item, Neighbour, Route, RouteTunnel
 from emulab.plan.state import Mesh, Network, Way
 
@@ -41,3 +42,42 @@ def expanded(network: Network, namespace: str = "") -> Iterator[Item]:
         if isinstance(mesh, Mesh) and namespace in ("", owner):
             for _, way in mesh.to_others():
                 yield from items_of_way(owner, mesh.link, way)
+
+
+def ways_and_items(
+    one: Network, other: Network, items: Iterable[Item]
+) -> Iterator[tuple[tuple[str, str], str, Item]]:
+    """Ways that the first network has and the other hasn't, each (its mesh and name) with an item that can't be there
+    beside it, as both have a slot in common."""
+    routes: dict[str, list[Route]] = {}
+    for item in items:
+        if isinstance(item, Route):
+            routes.setdefault(item.namespace, []).append(item)
+    known: dict[tuple[int, int], _ByNetwork] = {}
+    for key, mesh in one.rulesets.items() if routes else ():
+        if not isinstance(mesh, Mesh) or key[0] not in routes:
+            continue
+        former = other.rulesets.get(key)
+        ways = former.ways if isinstance(former, Mesh) and former.link == mesh.link else _NO_WAYS
+        pair = id(mesh.ways), id(ways)
+        if pair not in known:
+            known[pair] = _apart(mesh.ways, ways)
+        for route in routes[key[0]] if known[pair] else ():
+            for name, way in known[pair].get(route.destination, ()):
+                own = (slot for i in items_of_way(key[0], mesh.link, way) for slot in i.slots())
+                if (way.owner or name) != mesh.node and not set(route.slots()).isdisjoint(own):
+                    yield key, name, route
+
+
+_ByNetwork = Mapping[IPNetwork, list[tuple[str, Way]]]
+_NO_WAYS: Mapping[str, Way] = {}
+
+
+def _apart(ways: Mapping[str, Way], others: Mapping[str, Way]) -> _ByNetwork:
+    """The ways that the others are without, with their names, by where they lead."""
+    found: dict[IPNetwork, list[tuple[str, Way]]] = {}
+    if ways is not others:
+        for name, way in ways.items():
+            if others.get(name) != way:
+                found.setdefault(way.network, []).append((name, way))
+    return found

@@ -14,7 +14,7 @@ from namespaces import ip, isolated
 from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
-from emulab.plan.links import Address, Bridge, Item, Veth, Vxlan
+from emulab.plan.links import Address, Bridge, Item, Route, Veth, Vxlan
 from emulab.plan.state import Mesh, Namespace, Network, Tuning, Way
 
 NODE = "n1"
@@ -115,3 +115,52 @@ def test_a_way_that_the_kernel_refuses_changes_nothing() -> None:
     with pytest.raises(KernelError, match=r"add route 10\.244\.5\.0/24 via 172\.16\.0\.5 on eth0"):
         world.apply(network(Mesh(NODE, "eth0", ways), ITEMS[:3]))
     assert found(world) == there and world.applied == before
+
+
+PARTS = ["10.244.0.128/26", "10.244.7.7/32", "fd00:10::7:0/122", "fd00:10::7:7/128"]
+
+
+def towards(part: str) -> Way:
+    net = ip_network(part)
+    return Way(net, ip_address("10.0.0.3"), via=ip_address("10.0.0.3" if net.version == 4 else "fd00::3"))
+
+
+@isolated
+@pytest.mark.parametrize("part", PARTS)
+def test_a_way_and_a_route_of_the_node_change_places(part: str) -> None:
+    net = ip_network(part)
+    is_host = net.prefixlen == net.max_prefixlen
+    own = Route(NODE, net, "eth0") if is_host else Route(NODE, net, type="blackhole")
+    few, refused = {"n2": way(2, False)}, {"n9": way(9, False, "172.16.0.5")}  # no gateway of this network
+    more, world = {**few, f"n3 {net}": towards(part)}, KernelNetwork()
+    theirs, ours = (ITEMS[:3], more), ((*ITEMS[:3], own), few)
+
+    def there() -> list[object]:
+        return [ip(world.handles[NODE], version, "route", "show") for version in ("-4", "-6")]
+
+    seen = []
+    for (items, ways), (others, other_ways) in ((theirs, ours), (ours, theirs), (theirs, ours)):
+        wanted = network(Mesh(NODE, "eth0", ways), items)
+        world.apply(wanted)
+        seen.append(there())
+        with pytest.raises(KernelError, match=r"add route 10\.244\.9\.0/24"):
+            world.apply(network(Mesh(NODE, "eth0", {**other_ways, **refused}), others))
+        assert there() == seen[-1] and world.applied == wanted
+    assert seen[0] == seen[2] != seen[1]
+
+
+@isolated
+@pytest.mark.parametrize("part", PARTS[1::2])
+def test_a_route_that_replaces_one_of_a_daemon(part: str) -> None:
+    world, net = KernelNetwork(), ip_network(part)
+    world.apply(network(None, ITEMS[:3]))
+    handle = world.handles[NODE]
+    version, metric = ("-4", []) if net.version == 4 else ("-6", ["metric", "1024"])
+    command = ["ip", version, "route", "add", "blackhole", part, *metric, "proto", "bird"]
+    netns.inside(handle.fd, lambda: subprocess.run(command, check=True))
+    pods = Route(NODE, net, "eth0", replaces=True)
+    world.apply(network(None, (*ITEMS[:3], pods)))
+    (found,) = (r for r in ip(handle, version, "route", "show", "exact", part))
+    assert found["dev"] == "eth0" and found["protocol"] == "static"
+    world.apply(network(None, ITEMS[:3]))
+    assert not ip(handle, version, "route", "show", "exact", part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kernel.links.encoding import CREATE, Encoding, Handles
-from emulab.kernel.netlink.messages import FAMILIES, Message
+from emulab.kernel.netlink.messages import FAMILIES, NLM_F_CREATE, NLM_F_REPLACE, Message
 from emulab.kernel.netlink.rtnetlink import (
     ROUTE,
     ROUTE_TYPES,
@@ -78,7 +78,8 @@ def _scope(item: Route) -> int:
 
 
 def _add(item: Route, handles: Handles) -> Message:
-    return Message(RTM_NEWROUTE, CREATE, _payload(item, handles, _scope(item)))
+    flags = NLM_F_CREATE | NLM_F_REPLACE if item.replaces else CREATE
+    return Message(RTM_NEWROUTE, flags, _payload(item, handles, _scope(item)))
 
 
 def _remove(item: Route, handles: Handles) -> Message:

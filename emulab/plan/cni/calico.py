@@ -133,7 +133,7 @@ def _borrowed(source: PlanSource, nodes: Sequence[Node], blocks: _Blocks, family
             (name, address)
             for name, addresses in source.facts(POD, _addresses_of_pod).values()
             for address, block in addresses
-            if name in names and family_of(address) is family and owners.get(block, name) != name
+            if name in names and family_of(address) is family and owners.get(block) != name
         )
     )
 
@@ -218,7 +218,8 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
         family = family_of(address)
         router = gateway(node, family)
         draft.add(
-            Route(node.name, family.host(address), link),
+            # BIRD may still have the address where another node's pod had it; Felix replaces what is there, too.
+            Route(node.name, family.host(address), link, replaces=cluster.network_mode == "bgp"),
             Address(pod, interface, alone(node, address)),
             Route(pod, family.everything, interface, router),
         )

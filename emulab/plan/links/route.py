@@ -39,7 +39,7 @@ class Route(Item):
 
     One with several ways has `hops`, and no link and gateway of its own; one that lets nothing through (`type`
     blackhole, unreachable or prohibit) has neither. Of several to one destination in a table, that of the lowest
-    metric is taken.
+    metric is taken. One that `replaces` takes the place of what a routing daemon has put there.
     """
 
     namespace: str
@@ -53,6 +53,7 @@ class Route(Item):
     type: str = "unicast"  # unicast | local | blackhole | unreachable | prohibit
     hops: tuple[NextHop, ...] = ()
     tunnel: RouteTunnel | None = None
+    replaces: bool = False
 
     word = "route"
 

@@ -24,7 +24,7 @@ from emulab.plan.links import (
     Vxlan,
 )
 from emulab.plan.rules.rulesets import ruleset_script
-from emulab.plan.state import Collection, Namespace, Network, Ruleset
+from emulab.plan.state import Collection, Mesh, Namespace, Network, Ruleset, Way
 
 NAMES = ("a", "b", "c")
 LINKS: tuple[Item, ...] = tuple(
@@ -185,6 +185,7 @@ class Model:
         self.leaving = set(change.remove_namespaces)
         for key in change.remove_rulesets:
             del self.rulesets[key]
+        assert not change.thinned  # these networks have no meshes
         for item in change.make_room:
             self.remove(item)
         for namespace in change.add_namespaces:
@@ -298,6 +299,22 @@ def test_equal_rules_are_not_loaded_again() -> None:
     assert difference(one, Network(names, frozenset(), {("a", "ip t"): copy})).empty
     changed = difference(one, Network(names, frozenset(), {("a", "ip t"): TABLES[1]}))
     assert changed.rulesets == ((("a", "ip t"), TABLES[0], TABLES[1]),)
+
+
+def test_only_the_ways_in_whose_place_something_comes_go_before_it() -> None:
+    block, other = ip_network("10.244.0.128/26"), ip_network("10.244.1.0/24")
+    ways = {"n3": Way(block, ip_address("10.0.0.3")), "n4": Way(other, ip_address("10.0.0.4"))}
+    nodes = ["n1", "n2", "n3"]
+    names = {name: Namespace(name) for name in nodes}
+    before = Network(names, frozenset(), {(n, "mesh-ip"): Mesh(n, "eth0", ways) for n in nodes})
+    blackhole = Route("n1", block, type="blackhole")
+    after = Network(names, frozenset([blackhole]), {(n, "mesh-ip"): Mesh(n, "eth0", {}) for n in nodes})
+    change = difference(before, after)
+    left = Mesh("n1", "eth0", {"n4": ways["n4"]})
+    assert change.thinned == ((("n1", "mesh-ip"), before.rulesets["n1", "mesh-ip"], left),)
+    assert [old for key, old, _ in change.rulesets if key[0] == "n1"] == [left]
+    back = difference(after, before)
+    assert back.make_room == (blackhole,) and not back.thinned and not back.remove
 
 
 def test_a_table_that_goes_with_its_namespace_is_not_removed_before() -> None:
