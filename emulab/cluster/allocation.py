@@ -46,18 +46,21 @@ _NO_SANDBOX = "FailedCreatePodSandBox"
 LAST_POD = "emulab.dev/last-pod-address"
 
 
-def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -> tuple[IPNetwork, ...]:
+def pod_range(
+    cluster: Cluster, index: int, taken: Collection[IPNetwork] = (), used: Collection[IPAddress] = ()
+) -> tuple[IPNetwork, ...]:
     """The pod networks (one for each of the cluster's pod CIDRs) of the node with this index (from 0).
 
     Where another node has that one already (`taken`), the first free one; in networks that give addresses in blocks, a
-    block where there is none for each node. Raises UserError when there is none.
+    block where there is none for each node. There the first address is the node's own, so no pod may have it (`used`).
+    Raises UserError when there is none.
     """
     ranges = []
     for cidr in cluster.pod_cidrs:
         prefix = NODE_LENGTHS[cidr.version]
         least = least_length(cluster.network_plugin, cidr.version)
         if prefix < least and 1 << max(prefix - cidr.prefixlen, 0) < len(cluster.nodes):
-            ranges.append(_block(cluster, cidr, taken))
+            ranges.append(_block(cluster, cidr, taken, used))
             continue
         count = 1 << max(prefix - cidr.prefixlen, 0)
         slot = index + 1 if count > len(cluster.nodes) else index  # node1 has 10.244.1.0/24 where that fits
@@ -65,7 +68,7 @@ def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -
         base, length = int(cidr.network_address), max(prefix, cidr.prefixlen)
         slots = (slot, *range(min(count, len(taken) + 1)))
         networks = (ip_network((base + (s << size), length)) for s in slots if s < count)
-        found = next((n for n in networks if n not in taken and _first_block(cluster, n) not in taken), None)
+        found = next((n for n in networks if n not in taken and not _is_begun(cluster, n, taken, used)), None)
         if found is None:
             raise UserError(
                 f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no /{prefix} for each of"
@@ -75,15 +78,20 @@ def pod_range(cluster: Cluster, index: int, taken: Collection[IPNetwork] = ()) -
     return tuple(ranges)
 
 
-def _first_block(cluster: Cluster, network: IPNetwork) -> IPNetwork | None:
-    plugin = cluster.network_plugin
-    return block_of(plugin, network.network_address) if has_blocks(plugin) else None
+def _is_begun(
+    cluster: Cluster, network: IPNetwork, taken: Collection[IPNetwork], used: Collection[IPAddress]
+) -> bool:
+    """Whether somebody has the first block of a network, or its first address."""
+    plugin, first = cluster.network_plugin, network.network_address
+    return has_blocks(plugin) and (first in used or block_of(plugin, first) in taken)
 
 
-def _block(cluster: Cluster, cidr: IPNetwork, taken: Collection[IPNetwork]) -> IPNetwork:
-    """The first block that nobody has."""
-    blocks = (block for block in blocks_in(cluster.network_plugin, cidr) if block not in taken)
-    found = next(blocks, None)
+def _block(
+    cluster: Cluster, cidr: IPNetwork, taken: Collection[IPNetwork], used: Collection[IPAddress]
+) -> IPNetwork:
+    """The first block that nobody has, and of which no pod has the first address."""
+    blocks = blocks_in(cluster.network_plugin, cidr)
+    found = next((b for b in blocks if b not in taken and b.network_address not in used), None)
     if found is None:
         raise UserError(f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no block left for another node")
     return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from ipaddress import ip_network
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from emulab.cluster import allocation as at
@@ -42,11 +42,12 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     taken = {ip_network(c) for o in kept for c in o.spec["podCIDRs"]}
     if has_blocks(cluster.network_plugin):
         taken.update(block for o in kept for block in blocks_of_node(cluster.network_plugin, o))
+    used = _addresses_of_pods(objects, wanted) if new else set()
     changes: list[Change] = [*changed]
     for index, spec in enumerate(cluster.nodes):
         if spec.name not in there:
             labels = {**_own_labels(spec.name), REGION: "region-1", **_zone(spec, zones), **spec.labels}
-            ranges = at.pod_range(cluster, index, taken)
+            ranges = at.pod_range(cluster, index, taken, used)
             taken.update(ranges)
             node = _node_object(
                 spec, labels, ranges, addresses[spec.name], _room_for_pods(cluster, ranges[0])
@@ -57,6 +58,11 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     # Pods of a node that is gone are deleted, as Kubernetes' pod garbage collector does.
     changes += [Delete(p.key) for p in objects.kind(POD) if gone and p.spec.get("nodeName") in gone]
     return changes
+
+
+def _addresses_of_pods(objects: Objects, nodes: Collection[str]) -> set[IPAddress]:
+    pods = [p for p in objects.kind(POD) if p.spec.get("nodeName") in nodes and not p.spec.get("hostNetwork")]
+    return {ip_address(e["ip"]) for p in pods for e in p.status.get("podIPs") or ()}
 
 
 def _own_labels(name: str) -> dict[str, str]:

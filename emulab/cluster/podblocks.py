@@ -18,7 +18,7 @@ from emulab.kinds.emulab.podnetworks import blocks_in, blocks_of_node
 from emulab.model.addresses import IPNetwork
 from emulab.model.objects import Object
 
-_MOST = 1 << 10  # blocks of a network that are looked at
+_MOST = 1 << 10  # blocks of a network that nobody has and that are looked at
 
 GivingPart = tuple[IPNetwork, int, int]
 """Where addresses are given: the number of the first one for pods, and how many there are."""
@@ -52,8 +52,8 @@ class PodBlocks:
         ranges = [ip_network(cidr) for cidr in self._nodes[node].spec.get("podCIDRs") or ()]
         for network in chain(ranges, self._pools):
             if network.version == version:
-                blocks = islice(blocks_in(self._plugin, network), _MOST)
-                yield from (block for block in blocks if block not in self._taken)
+                blocks = blocks_in(self._plugin, network)
+                yield from islice((block for block in blocks if block not in self._taken), _MOST)
 
     def taken(self, node: str) -> str:
         """What is written at a node of the blocks that it took."""

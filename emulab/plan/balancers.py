@@ -38,6 +38,7 @@ from emulab.model.objects import Object
 from emulab.plan.balancing.isolation import plan_isolation
 from emulab.plan.balancing.placing import BalancerPlan, identifiers, place_balancer
 from emulab.plan.balancing.returning import Returning, plan_returning
+from emulab.plan.cni.blocks import ways_to_pods
 from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName, views
@@ -65,8 +66,9 @@ def plan_balancers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: li
             for o in source.members(LOAD_BALANCER).values()
             if underlay_addresses(o)
         ),
-        *_of_services(draft, source, taking),
+        *_of_services(source, taking),
     ]
+    _ways_to_pods(draft, source, cluster, taking)
     numbers = identifiers(plans, cluster)
     for plan in plans:
         place_balancer(draft, plan, cluster, numbers.get(plan.place, 0))
@@ -120,23 +122,23 @@ def balanced(o: Object) -> Object | None:
     return o if own else None
 
 
-def _of_services(draft: Draft, source: PlanSource, nodes: Sequence[Node]) -> Iterator[BalancerPlan]:
+def _of_services(source: PlanSource, nodes: Sequence[Node]) -> Iterator[BalancerPlan]:
     """The balancers of Services of type LoadBalancer, one for all that share an address."""
     sharing: dict[str, list[Object]] = {}
     for o in source.facts(SERVICE, balanced).values():
         sharing.setdefault(str(o.status["address"]), []).append(o)
     for services in sharing.values():
         first, *others = services
-        plan = _of_service(draft, source, first, nodes)
+        plan = _of_service(source, first, nodes)
         for other in others:
-            more = _of_service(draft, source, other, nodes)
+            more = _of_service(source, other, nodes)
             plan = plan._replace(
                 frontends={**more.frontends, **plan.frontends}, unhealthy=plan.unhealthy | more.unhealthy
             )
         yield plan
 
 
-def _of_service(draft: Draft, source: PlanSource, o: Object, nodes: Sequence[Node]) -> BalancerPlan:
+def _of_service(source: PlanSource, o: Object, nodes: Sequence[Node]) -> BalancerPlan:
     """The balancer of a Service of type LoadBalancer."""
     service, place, balancing = Service.of(o), service_place(o), service_balancing(o)
     addresses = underlay_addresses(o)
@@ -152,13 +154,19 @@ def _of_service(draft: Draft, source: PlanSource, o: Object, nodes: Sequence[Nod
                 targets = _pods(source, service, p, family_of(vip))
                 frontend = replace(like, targets=targets, health=_asked(HEALTH, balancing, {}))
             frontends[f"{p.protocol.lower()}/{vip}/{p.port}"] = frontend
-    if not all(p.node_port for p in ports):
-        families = families_of(addresses)
-        places = [node.place for node in balancer_nodes(o)] or [place]
-        ways = [(n.pod_range(f), n.address(f)) for f in families for n in nodes]
-        draft.add(*(Route(own, pods, "eth0", node) for own in places for pods, node in ways))
     own = balancer_nodes(o)
     return BalancerPlan(place, str(o.key), addresses, vips, frontends, balancing, unhealthy(o), own)
+
+
+def _ways_to_pods(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    """The routes of balancers that send to the endpoints themselves."""
+    for o in source.facts(SERVICE, balanced).values():
+        if all(p.node_port for p in Service.of(o).ports if p.protocol in ("TCP", "UDP")):
+            continue
+        places = [node.place for node in balancer_nodes(o)] or [service_place(o)]
+        for family in families_of(underlay_addresses(o)):
+            ways = [*ways_to_pods(source, cluster, nodes, family)]
+            draft.add(*(Route(own, pods, "eth0", node) for own in places for pods, node in ways))
 
 
 def _pods(
@@ -181,7 +189,7 @@ def is_well(source: PlanSource, o: Object, nodes: Sequence[Node]) -> bool:
     """Whether a balancer has a healthy target at each port that has any (Route 53, evaluate target health)."""
     taking = _taking(source, nodes)
     if o.type == SERVICE:
-        plan = _of_service(Draft(), source, o, taking) if balanced(o) else None
+        plan = _of_service(source, o, taking) if balanced(o) else None
     else:
         plan = _asked_for(source, o, taking)
     frontends = {key: f.targets for key, f in plan.frontends.items() if f.targets} if plan else {}

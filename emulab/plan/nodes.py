@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.families import Family
 from emulab.plan.cni import mode_of, plugin_of
+from emulab.plan.cni.blocks import ways_to_pods
 from emulab.plan.cni.plugin import Node
 from emulab.plan.cni.podlinks import has_global_pods
 from emulab.plan.draft import Draft
@@ -28,7 +28,9 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
         mode.plan_nodes(draft, nodes, cluster, family)
     for family in cluster.families:
         if has_global_pods(cluster, family):
-            _ways_to_pods(draft, nodes, cluster, family)
+            # Of the resolver, which has a leg in each network: it answers pods in theirs.
+            for network in cluster.pods_of(family):
+                draft.add(Route("resolver", network, "eth1", cluster.underlay(family).router_vpc))
             if not plugin.masquerades_global:
                 continue
         rules = plugin.masquerade(cluster, family)
@@ -40,16 +42,15 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
 
 
 def plan_blocks(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
-    """What nodes have for the addresses that pods have, in networks that give these in blocks."""
-    if (plan := mode_of(cluster).plan_blocks) is not None and not cluster.chain:
-        for family in cluster.families:
+    """What nodes and the router have for the addresses that pods have.
+
+    Of pods whose addresses hold everywhere the router knows the nodes, as that of a cloud does which has delegated a
+    prefix to each node.
+    """
+    plan = mode_of(cluster).plan_blocks if not cluster.chain else None
+    for family in cluster.families:
+        if plan is not None:
             plan(draft, source, nodes, cluster, family)
-
-
-def _ways_to_pods(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
-    """Of pods whose addresses hold everywhere the router knows the nodes, as that of a cloud does which has delegated a
-    prefix to each node. The resolver, with a leg in each network, answers them in theirs."""
-    for network in cluster.pods_of(family):
-        draft.add(Route("resolver", network, "eth1", cluster.underlay(family).router_vpc))
-    for node in nodes:
-        draft.add(Route("router", node.pod_range(family), "vpc", node.address(family)))
+        if has_global_pods(cluster, family):
+            ways = ways_to_pods(source, cluster, nodes, family)
+            draft.add(*(Route("router", pods, "vpc", node) for pods, node in ways))

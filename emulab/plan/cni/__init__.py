@@ -5,6 +5,7 @@
 * `kindnet`    a link for each pod, whose gateway the node is
 * `calico`     a link for each pod, blocks of addresses, VXLAN, IP in IP or BGP (`calicobgp`)
 * `cilium`     a link for each pod, one overlay device without ends of its own
+* `blocks`     which addresses are at which node, where these are given in blocks
 * `plugin`     the record, and what is known of a node
 * `podlinks`   parts that plug-ins share: a routed pod link, routes between nodes, masquerading
 * `hostports`  ports of nodes that lead to pods, whatever the network

@@ -23,11 +23,9 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import block_of, blocks_of_node
-from emulab.kinds.registry import NODE, POD
-from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, IPV6, Family, family_of
-from emulab.model.objects import Object
+from emulab.plan.cni.blocks import Blocks, Borrowed, blocks_at, borrowed_at
 from emulab.plan.cni.calicobgp import plan_speakers
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, alone, pod_link
@@ -85,8 +83,8 @@ def plan_blocks_in_vxlan(
     draft: Draft, source: PlanSource, nodes: Sequence[Node], cluster: Cluster, family: Family
 ) -> None:
     """The ways to other nodes' blocks: by their ends of the tunnel."""
-    blocks = _blocks(source, nodes, family)
-    borrowed = _borrowed(source, nodes, blocks, family)
+    blocks = blocks_at(source, NAME, nodes, family)
+    borrowed = borrowed_at(source, NAME, nodes, blocks, family)
     device, ways = VXLAN_DEVICES[family], _vxlan_ways(tuple(nodes), blocks, borrowed, family)
     _plan_blocks(draft, nodes, blocks, device, ways, family)
 
@@ -102,48 +100,10 @@ def plan_blocks_in_ipip(
     draft: Draft, source: PlanSource, nodes: Sequence[Node], cluster: Cluster, family: Family
 ) -> None:
     """The ways to other nodes' blocks: by the nodes' own addresses, to which the device sends."""
-    blocks = _blocks(source, nodes, family)
-    borrowed = _borrowed(source, nodes, blocks, family)
+    blocks = blocks_at(source, NAME, nodes, family)
+    borrowed = borrowed_at(source, NAME, nodes, blocks, family)
     ways = _ipip_ways(tuple(nodes), blocks, borrowed, family)
     _plan_blocks(draft, nodes, blocks, IPIP_DEVICE, ways, family)
-
-
-_Blocks = tuple[tuple[IPNetwork, ...], ...]
-"""Of each node, in the order of the nodes."""
-_Borrowed = tuple[tuple[str, IPAddress], ...]
-"""Nodes, each with an address of another one's block that a pod there has."""
-
-
-def _blocks(source: PlanSource, nodes: Sequence[Node], family: Family) -> _Blocks:
-    """The blocks of each node, its first one first."""
-    known = {key.name: blocks for key, blocks in source.facts(NODE, _blocks_of_node).items()}
-    return tuple(tuple(b for b in known[node.name] if b.version == family.version) for node in nodes)
-
-
-def _blocks_of_node(node: Object) -> tuple[IPNetwork, ...]:
-    return tuple(blocks_of_node(NAME, node))
-
-
-def _borrowed(source: PlanSource, nodes: Sequence[Node], blocks: _Blocks, family: Family) -> _Borrowed:
-    """Whose pods have addresses of others' blocks."""
-    names = {node.name for node in nodes}
-    owners = {block: node.name for node, own in zip(nodes, blocks, strict=True) for block in own}
-    return tuple(
-        sorted(
-            (name, address)
-            for name, addresses in source.facts(POD, _addresses_of_pod).values()
-            for address, block in addresses
-            if name in names and family_of(address) is family and owners.get(block) != name
-        )
-    )
-
-
-def _addresses_of_pod(pod: Object) -> tuple[str, tuple[tuple[IPAddress, IPNetwork], ...]] | None:
-    """A Pod's node, and its addresses with their blocks."""
-    if pod.spec.get("hostNetwork") or not pod.spec.get("nodeName"):
-        return None
-    addresses = [ip_address(e["ip"]) for e in pod.status.get("podIPs") or ()]
-    return (pod.spec["nodeName"], tuple((a, block_of(NAME, a)) for a in addresses)) if addresses else None
 
 
 def plan_bgp(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
@@ -156,7 +116,7 @@ def plan_blocks_by_bgp(
     """Who tells the blocks of all families; done with the first of them."""
     if family is not cluster.families[0]:
         return
-    by_family = [_blocks(source, nodes, one) for one in cluster.families]
+    by_family = [blocks_at(source, NAME, nodes, one) for one in cluster.families]
     blocks = {
         node.name: [b for own in of_node for b in own]
         for node, *of_node in zip(nodes, *by_family, strict=True)
@@ -166,7 +126,7 @@ def plan_blocks_by_bgp(
 
 @lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
 def _vxlan_ways(
-    nodes: tuple[Node, ...], blocks: _Blocks, borrowed: _Borrowed, family: Family
+    nodes: tuple[Node, ...], blocks: Blocks, borrowed: Borrowed, family: Family
 ) -> Mapping[str, Way]:
     device, found, ends = VXLAN_DEVICES[family], dict[str, Way](), dict[str, tuple[IPAddress, IPAddress]]()
     for node, (first, *others) in zip(nodes, blocks, strict=True):
@@ -183,7 +143,7 @@ def _vxlan_ways(
 
 @lru_cache(maxsize=4)
 def _ipip_ways(
-    nodes: tuple[Node, ...], blocks: _Blocks, borrowed: _Borrowed, family: Family
+    nodes: tuple[Node, ...], blocks: Blocks, borrowed: Borrowed, family: Family
 ) -> Mapping[str, Way]:
     found, ends = dict[str, Way](), {node.name: node.address(family) for node in nodes}
     for node, (first, *others) in zip(nodes, blocks, strict=True):
@@ -199,7 +159,7 @@ def _ipip_ways(
 def _plan_blocks(
     draft: Draft,
     nodes: Sequence[Node],
-    blocks: _Blocks,
+    blocks: Blocks,
     link: str,
     ways: Mapping[str, Way],
     family: Family,

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from itertools import islice
 
 import pytest
 from lab_objects import obj
 from worlds import items, world
 
+from emulab.cluster.allocation import pod_range
 from emulab.cluster.podblocks import PodBlocks
+from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.emulab.podnetworks import BLOCKS as TAKEN
 from emulab.kinds.emulab.podnetworks import block_of, range_in
+from emulab.model.collection import Objects
+from emulab.model.families import IPV4
 from emulab.model.objects import Object
+from emulab.plan.cni.blocks import blocks_at, borrowed_at
 from emulab.plan.cni.calico import link_name
+from emulab.plan.cni.plugin import Node
 from emulab.plan.difference import difference
+from emulab.plan.kept import PlanSource
 from emulab.plan.links import Address, Route
 from emulab.plan.state import Mesh, World
 from emulab.servers.bgp.config import BgpConfig
 
+NODES = {"node1", "node2"}
 BLOCKS = ["10.244.1.0/26", "10.244.1.64/26"]
 
 
@@ -102,6 +112,46 @@ def test_where_no_block_is_left_addresses_are_borrowed() -> None:
         assert [str(r.destination) for r in items(net, Route, "node1") if r.link == device] == [block]
 
 
+WITHOUT_PORTS = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: LoadBalancer
+  allocateLoadBalancerNodePorts: false
+  selector: {app: web}
+  ports: [{port: 80}]
+"""
+
+
+def test_who_sends_to_pods_from_outside_knows_where_addresses_are() -> None:
+    """A balancer, and for addresses that hold everywhere the router."""
+    text = (SMALL + WITHOUT_PORTS).replace("MODE", "vxlan").replace("fd00:244::", "2001:db8:244::")
+    net = world(text.replace("fd00:96::", "2001:db8:96::")).network
+    (place,) = {r.namespace for r in items(net, Route) if str(r.destination) == "10.244.0.66/32"} - NODES
+    for namespace, start, of_first, of_second in (
+        (place, "10.244.0.", {"0/26", "66/32", "67/32", "68/32"}, {"64/26"}),
+        ("router", "2001:db8:244::", {"/122", "42/128", "43/128", "44/128"}, {"40/122"}),
+    ):
+        ways: dict[str, set[str]] = {}
+        for route in items(net, Route, namespace):
+            if str(route.destination).startswith(start):
+                ways.setdefault(str(route.gateway), set()).add(str(route.destination).removeprefix(start))
+        assert [ways[node] for node in sorted(ways)] == [of_first, of_second]
+
+
+def test_an_address_stays_reachable_when_whose_block_it_is_of_has_gone() -> None:
+    """The pods of node1 are gone with it, and so are its blocks; what node2 had borrowed is a way of its own."""
+    nodes = [Node("node2", (ip_address("10.0.0.2"),), (ip_network("10.244.0.64/26"),))]
+    pod = obj("Pod", "web", spec={"nodeName": "node2"}, status={"podIPs": [{"ip": "10.244.0.5"}]})
+    node = obj("Node", "node2", spec={"podCIDRs": ["10.244.0.64/26"]})
+    source = PlanSource.of(Objects([node, pod]))
+    blocks = blocks_at(source, "calico", nodes, IPV4)
+    assert blocks == ((ip_network("10.244.0.64/26"),),)
+    assert borrowed_at(source, "calico", nodes, blocks, IPV4) == (("node2", ip_address("10.244.0.5")),)
+
+
 def test_who_borrows_tells_it() -> None:
     config = world(SMALL.replace("MODE", "bgp")).servers["node1/bgp"].config
     assert isinstance(config, BgpConfig)
@@ -123,6 +173,25 @@ def test_blocks_are_taken_in_turn() -> None:
     ]
     assert (blocks.taken("a"), blocks.taken("b")) == ("10.244.0.128/26", "10.244.0.192/26")
     assert range_in(ip_network("10.244.1.0/24")) == (ip_network("10.244.1.0/24"), 2, 253)
+
+
+def test_free_blocks_are_found_behind_many_that_somebody_has() -> None:
+    many = [str(net) for net in ip_network("10.244.0.0/15").subnets(new_prefix=26)][:1500]
+    first, *more = many
+    node = obj("Node", "a", spec={"podCIDRs": [first]}, metadata={"annotations": {TAKEN: ",".join(more)}})
+    blocks = PodBlocks("calico", [ip_network("10.244.0.0/15")], {"a": node})
+    parts = [str(net) for net, _, _ in islice(blocks.parts("a", 4), 1501)]
+    assert parts[:-1] == many and parts[-1] == "10.245.119.0/26"
+
+
+def test_a_new_node_has_no_block_of_whose_first_address_a_pod_is() -> None:
+    """It is the node's end of the tunnel, and a pod may have borrowed it of a node that has gone since."""
+    nodes = tuple(NodeSpec(name, {}, "") for name in ("a", "b"))
+    cluster = Cluster(pod_cidrs=(ip_network("10.244.0.0/25"),), network_plugin="calico", nodes=nodes)
+    wide = replace(cluster, pod_cidrs=(ip_network("10.244.0.0/16"),))
+    assert pod_range(cluster, 0, (), {ip_address("10.244.0.5")}) == (ip_network("10.244.0.0/26"),)
+    assert pod_range(cluster, 0, (), {ip_address("10.244.0.0")}) == (ip_network("10.244.0.64/26"),)
+    assert pod_range(wide, 0, (), {ip_address("10.244.1.0")}) == (ip_network("10.244.0.0/24"),)
 
 
 def test_links_have_calicos_names() -> None:
