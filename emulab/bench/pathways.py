@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from emulab.bench.outcome import REFERENCE, BenchOutcome, machine
 from emulab.bench.processors import ProcessorShares
 from emulab.bench.rounds import MeasuredWay, TellProgress, TurnSchedule, WaySamples, by_turns
 from emulab.bench.stage import CLIENT, PUBLIC_LB, Stage, stages
+from emulab.kernel.processes.installed import installed
 from emulab.kinds.images import ENGINES, OWN_ENGINE
 
 PATH = "path"
@@ -144,7 +144,7 @@ def _layers(node: str, engines: Sequence[str]) -> list[_Measured]:
 
 def engines() -> tuple[list[str], list[str]]:
     """The ingress' engines that are installed here, and those that aren't."""
-    here = [name for name in ENGINES if name == OWN_ENGINE or shutil.which(name)]
+    here = [name for name in ENGINES if name == OWN_ENGINE or installed(name)]
     return here, [name for name in ENGINES if name not in here]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 
 from emulab.errors import UserError
+from emulab.kernel.processes.installed import installed
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES, OWN_ENGINE
 from emulab.kinds.emulab.balancingview import Balancing
@@ -24,7 +24,7 @@ def refuse_missing_programs(given: Sequence[Object]) -> None:
     for o in given:
         engine, where = _asked(o)
         for name in BALANCER_ENGINES[engine].programs if engine else ():
-            if shutil.which(name) is None:
+            if installed(name) is None:
                 raise UserError(
                     f"{o.position}: {o.key} {where}: there is no {name} on this host; install it, for example "
                     f"with apt install {name}"

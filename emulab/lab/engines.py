@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from emulab.errors import UserError
+from emulab.kernel.processes.installed import installed
 from emulab.kernel.processes.programs import run_program
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.emulab.resolver import Resolver
@@ -44,7 +44,7 @@ async def refuse_missing(given: Sequence[Object]) -> None:
             if name == _OWN:
                 continue
             place = f"{o.position}: {o.key} spec.{field}"
-            if shutil.which(name) is None:
+            if installed(name) is None:
                 raise UserError(
                     f"{place}: there is no {name} on this host; install it, for example with apt install {name}"
                 )
@@ -59,7 +59,7 @@ def _refuse_missing_of_network(o: Object) -> None:
         return
     cluster = Cluster.of(o)
     for name, package in mode_of(cluster).programs.items():
-        if not cluster.chain and shutil.which(name) is None:
+        if not cluster.chain and installed(name) is None:
             raise UserError(
                 f"{o.position}: {o.key} spec.network.mode: there is no {name} on this host; install it, for example "
                 f"with apt install {package}"

@@ -28,6 +28,7 @@ from serviceworld import (
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
+from emulab.kernel.processes import installed
 from emulab.kernel.rules import iptables
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4
@@ -383,7 +384,7 @@ def test_a_missing_extension_is_named_with_its_remedy(tmp_path: Path) -> None:
 @pytest.mark.privilege
 @isolated
 def test_a_missing_program_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iptables, "_SBIN", ())
+    monkeypatch.setattr(installed, "_SBIN", ())
     os.environ["PATH"] = "/nowhere"
     with pytest.raises(KernelError, match="iptables-nft-restore; apt install iptables"):
         iptables.check()

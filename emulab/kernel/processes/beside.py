@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
+from emulab.kernel.processes.installed import finding_all
 
 
 def have_own_folders(*paths: str) -> None:
@@ -40,7 +41,7 @@ class EngineProgram:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 stdin=asyncio.subprocess.DEVNULL,
-                env=environment,
+                env=finding_all(environment),
                 pass_fds=descriptors,
                 preexec_fn=_die_with_parent,
             )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from emulab.dataclass import dataclass
+from emulab.kernel.processes.installed import finding_all
 from emulab.kernel.processes.launch import import_path
 
 
@@ -39,7 +40,7 @@ async def run_program(command: Sequence[str], stdin: bytes = b"") -> Completed:
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": import_path()},
+        env={**finding_all(os.environ), "PYTHONPATH": import_path()},
     )
     try:
         stdout, stderr = await process.communicate(stdin or None)

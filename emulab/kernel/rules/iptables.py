@@ -9,21 +9,19 @@ from __future__ import annotations
 import errno
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterable, Mapping
-from os import environ, pathsep
 from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
+from emulab.kernel.processes.installed import installed
 from emulab.plan.rules.iptables_script import BUILT_IN, Chains, script_stages, table_script
 from emulab.plan.state import Iptables, Namespace
 
 TOOL = "iptables"  # of IPv4; that of IPv6 is ip6tables
 _INSTALL = "apt install iptables"
-_SBIN = ("/usr/sbin", "/sbin")  # not in everybody's PATH
 _KERNEL = "use a kernel with {} (Debian: linux-image-amd64, not -cloud-; containers use their host's)"
 _LINE = re.compile(r"\bline:? (\d+)")
 _OWN_NAME = re.compile(r"^[a-z-]*restore( v[\d.]+ \([a-z_]+\))?: ?")
@@ -87,8 +85,7 @@ _FEATURES = (
 
 def program(name: str = f"{TOOL}-nft-restore") -> str:
     """The path of one of iptables' programs. Raises KernelError when it isn't installed."""
-    places = pathsep.join((environ.get("PATH", ""), *_SBIN))
-    found = shutil.which(name, path=places)
+    found = installed(name)
     if found is None:
         raise KernelError(f"find {name}", remedy=_INSTALL)
     return found

@@ -30,7 +30,7 @@ def test_a_program_that_is_not_here_is_refused(
     o: Object, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = {"haproxy"}
-    monkeypatch.setattr(balancerengines.shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.setattr(balancerengines, "installed", lambda name: name if name in there else None)
     with pytest.raises(
         UserError, match=r"there is no keepalived on this host; .* apt install keepalived"
     ) as told:
