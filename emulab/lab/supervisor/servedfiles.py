@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emulab.lab.folders.disk import writing
-from emulab.lab.hosts.houses import house_of
+from emulab.lab.hosts.houses import made_house
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder
 from emulab.plan.state import Place
 from emulab.servers.host import HOUSED
@@ -27,8 +27,11 @@ async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:
     own = files_folder(around, place).with_suffix(".served")
     found: dict[str, str] = {}
     for server in [s for s in world.servers.values() if s.namespace == place.namespace]:
-        if server.kind in HOUSED and around.servers.running(server.name):
-            found[HOUSED[server.kind]] = str(house_of(around.folder, server.name))
+        if (
+            server.kind in HOUSED
+        ):  # while it doesn't run, too: a program that asks it must not come to the host's
+            house = await asyncio.to_thread(made_house, around.folder, server.name)
+            found[HOUSED[server.kind]] = str(house)
         if texts := await around.servers.files(server.name):
             folder = os.path.commonpath([os.path.dirname(path) for path in texts])
             written = own / folder.lstrip("/")
