@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 from namespaces import isolated
 
+from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.plan.cni.flannel import wireguard_peers
@@ -93,5 +94,22 @@ def test_another_key_begins_anew() -> None:
         assert sent(world, "n1", "n2") == "", "nobody knows it by that key"
         world.apply(before)
         assert sent(world, "n1", "n2") == "10.244.1.0"
+    finally:
+        world.close()
+
+
+@isolated
+def test_what_is_refused_half_way_changes_nothing() -> None:
+    world = KernelNetwork()
+    try:
+        before = network(*NODES[:2])
+        world.apply(before)
+        rules = before.rulesets["n1", "wireguard-ip"]
+        assert isinstance(rules, WireguardPeers)
+        refused = replace(rules.peers["n2"], public_key="c2hvcnQ=")
+        others = replace(rules, peers={"n3": refused})  # n2 goes before this one comes
+        with pytest.raises(KernelError, match=f"tell {LINK} its peers"):
+            world.apply(replace(before, rulesets={**before.rulesets, ("n1", "wireguard-ip"): others}))
+        assert world.applied == before and sent(world, "n1", "n2") == "10.244.1.0"
     finally:
         world.close()

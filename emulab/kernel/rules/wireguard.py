@@ -6,6 +6,7 @@ import socket
 import struct
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from emulab.errors import KernelError
@@ -32,20 +33,32 @@ _MANY = 100  # peers of a message, of which an attribute is 64 KiB at most
 def write(handle: Handle, before: WireguardPeers | None, after: WireguardPeers | None) -> None:
     """Turns what a device is told into something else; with None there is, or will be, no device.
 
-    Raises KernelError.
+    Raises KernelError; the device then has what it had before.
     """
     if after is None or after.link not in handle.indexes:
         return
-    if before is not None and (before.port, before.private_key) != (after.port, after.private_key):
-        before = None
     with netns.inside(handle.fd, _open) as sock:
         try:
             family = _family(sock)
         except OSError as error:
             raise KernelError("ask for WireGuard", handle.name, error.errno or 0) from None
-        told = [Message(family, 0, body) for body in _bodies(handle.indexes[after.link], before, after)]
-        for failure in send_batch(sock, told):
-            raise KernelError(f"tell {after.link} its peers: {failure.text}", handle.name, failure.errno)
+        try:
+            _tell(sock, family, handle, before, after)
+        except KernelError:
+            if before is not None and before.link in handle.indexes:
+                with suppress(KernelError):
+                    _tell(sock, family, handle, None, before)
+            raise
+
+
+def _tell(
+    sock: socket.socket, family: int, handle: Handle, before: WireguardPeers | None, after: WireguardPeers
+) -> None:
+    if before is not None and (before.port, before.private_key) != (after.port, after.private_key):
+        before = None
+    told = [Message(family, 0, body) for body in _bodies(handle.indexes[after.link], before, after)]
+    for failure in send_batch(sock, told):
+        raise KernelError(f"tell {after.link} its peers: {failure.text}", handle.name, failure.errno)
 
 
 def _bodies(index: int, before: WireguardPeers | None, after: WireguardPeers) -> Iterator[bytes]:
