@@ -49,6 +49,14 @@ def socket_name(name: Any) -> str:
 Result = TypeVar("Result")
 
 
+class ProgramEnded(Exception):
+    """A program without which its server can't go on has ended. The server ends with the same status."""
+
+    def __init__(self, program: str, status: int) -> None:
+        super().__init__(f"{program} has ended of its own accord, with status {status}")
+        self.status = status
+
+
 def vital(task: asyncio.Task[Result]) -> asyncio.Task[Result]:
     """A task that its server lives by: an exception that ends the task is one that the server can't go on after."""
 

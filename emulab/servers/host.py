@@ -60,6 +60,7 @@ from emulab.servers.base import (
     Manifold,
     Orderly,
     Patchable,
+    ProgramEnded,
     Refreshed,
     Server,
     vital,
@@ -198,7 +199,7 @@ class _Host:
             traceback.print_exception(error)
             self._send({"record": {"event": "error", "error": f"can't go on: {error!r}"}})
         finally:
-            os._exit(_CAN_NOT_GO_ON)
+            os._exit(error.status if isinstance(error, ProgramEnded) else _CAN_NOT_GO_ON)
 
     async def _work(self) -> None:
         """One command after the other: a configuration is complete before the next one begins."""

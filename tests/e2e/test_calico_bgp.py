@@ -104,7 +104,8 @@ async def test_a_killed_bird_is_back_and_no_route_was_lost(lab: Lab) -> None:
     await eventually(is_another)
     await eventually(is_back)
     assert await bird(lab, "node1") != before
-    assert "BGPSpeakerEnded" in [e["reason"] for e in await lab.get("Event")]
+    (ended,) = [e["message"] for e in await lab.get("Event") if e["reason"] == "BGPSpeakerEnded"]
+    assert ended == "bird has ended with status 137, and is started again"
     assert [await routes(lab, place) for place in ("node1", "node2")] == there
     assert await reaches(lab)
 

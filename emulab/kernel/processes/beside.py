@@ -53,10 +53,10 @@ class EngineProgram:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def ended(self) -> None:
-        """Returns once it has ended."""
-        if self._process is not None:
-            await self._process.wait()
+    async def ended(self) -> int:
+        """Returns its status once it has ended: as a shell has it, 128 + signal for one that was killed."""
+        status = await self._process.wait() if self._process is not None else 0
+        return status if status >= 0 else 128 - status
 
     async def wait(self, seconds: float) -> bool:
         """Whether it ends in this time."""

@@ -15,13 +15,13 @@ _SPEAKER = "bird"
 
 
 def heard(around: Surroundings, server: str, record: Mapping[str, Any]) -> None:
-    """A speaker has waited for sessions in vain, or has ended."""
+    """A speaker has waited in vain, for sessions or for their routes, or has ended."""
     node = around.store.get(NODE.key("", server.removesuffix(BGP))) if server.endswith(BGP) else None
     if node is None:
         return
     match record["event"]:
         case "bgp":
-            told = "BGPSessionDown", str(record["text"])
+            told = "BGPSessionDown" if record["down"] else "BGPRoutesMissing", str(record["text"])
         case "ended":
             told = "BGPSpeakerEnded", f"bird has ended with status {record['status']}, and is started again"
         case _:

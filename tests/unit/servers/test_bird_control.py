@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emulab.servers.engines.bird.control import BgpSession, sessions
+from emulab.servers.bgp.config import BgpPeer
+from emulab.servers.engines.bird.control import BgpSession, missing, sessions
 
 TOLD = """\
 Name       Proto      Table      State  Since         Info
@@ -34,3 +35,12 @@ def test_sessions_and_their_routes() -> None:
         "Global_10_0_0_1": BgpSession("Active", 0),
     }
     assert sessions("") == {}
+
+
+def test_what_peers_have_still_to_do_is_said() -> None:
+    one, top = BgpPeer("Mesh_1", "10.0.0.12", least=1), BgpPeer("Global_1", "10.0.0.1", least=20)
+    up, few = BgpSession("Established", 20), BgpSession("Established", 12)
+    assert not any(missing([one, top], {"Mesh_1": up, "Global_1": up}))
+    found = missing([one, top], {"Mesh_1": BgpSession("Active", 0), "Global_1": few})
+    assert str(found) == "no session with 10.0.0.12 (Mesh_1); 12 of 20 routes from 10.0.0.1 (Global_1)"
+    assert str(missing([one], {})) == "no session with 10.0.0.12 (Mesh_1)"

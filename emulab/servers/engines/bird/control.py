@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from emulab.errors import UserError
+from emulab.servers.bgp.config import BgpPeer
 
 _PATIENCE = 10.0  # seconds
 _LAST = re.compile(r"(\d{4}) (.*)")
@@ -15,6 +16,7 @@ _LAST = re.compile(r"(\d{4}) (.*)")
 _MIDDLE = re.compile(r"(?:\d{4}-| )")
 _BGP = re.compile(r"(\S+)\s+BGP\s+\S+\s+\S+\s+\S+\s+(\S*)")
 _ROUTES = re.compile(r"\s*Routes:\s+(\d+) imported")
+_ESTABLISHED = "Established"
 _FAILED = "89"  # what the codes of failures begin with
 
 
@@ -23,6 +25,26 @@ class BgpSession(NamedTuple):
 
     state: str  # Established, Active, Connect, …; "" before the first
     routes: int  # that it was told
+
+
+class Missing(NamedTuple):
+    """Peers that there is no session with, and how many routes others have told of those that they have to."""
+
+    down: tuple[BgpPeer, ...]
+    short: tuple[tuple[BgpPeer, int], ...]
+
+    def __str__(self) -> str:
+        without = ", ".join(f"{peer.address} ({peer.name})" for peer in self.down)
+        few = [f"{n} of {p.least} routes from {p.address} ({p.name})" for p, n in self.short]
+        return "; ".join([*([f"no session with {without}"] if without else []), *few])
+
+
+def missing(peers: Iterable[BgpPeer], there: Mapping[str, BgpSession]) -> Missing:
+    """What peers are still waited for. Pure."""
+    found = [(peer, there.get(peer.name, BgpSession("", 0))) for peer in peers]
+    down = tuple(peer for peer, one in found if one.state != _ESTABLISHED)
+    short = ((peer, one.routes) for peer, one in found if one.state == _ESTABLISHED)
+    return Missing(down, tuple((peer, routes) for peer, routes in short if routes < peer.least))
 
 
 async def told(path: str, command: str) -> str:

@@ -12,18 +12,17 @@ from typing import Any
 from emulab.errors import UserError
 from emulab.kernel.processes.beside import EngineProgram, have_own_folders
 from emulab.kernel.processes.programs import run_program
-from emulab.servers.base import Config, Emit, Server, vital
+from emulab.servers.base import Config, Emit, ProgramEnded, Server, vital
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
 from emulab.servers.configuration import from_json
 from emulab.servers.engines.bird.conf import CONF, FOLDER, SOCKET, bird_conf
-from emulab.servers.engines.bird.control import BgpSession, sessions, told
+from emulab.servers.engines.bird.control import BgpSession, Missing, missing, sessions, told
 
 _PATIENCE, _FOR_EACH = 5.0, 0.05
 """Seconds for sessions that are new, and for each route that they have to tell. Whoever doesn't answer by then, a node
 that is lost say, is waited for no more."""
 _AGAIN = 0.03, 0.3  # seconds between two looks, at first and at most
 _BEGINNING = 10.0  # seconds that BIRD may take until it answers
-_ESTABLISHED = "Established"
 _ROUTES = (["ip", "-4", "route"], ["ip", "-6", "route"])
 
 
@@ -110,29 +109,22 @@ class BirdSpeaker:
         loop = asyncio.get_running_loop()
         patience = _PATIENCE + _FOR_EACH * sum(peer.least for peer in new.values())
         end, pause = loop.time() + patience, _AGAIN[0]
-        while missing := await self._missing(new):
+        while any(lack := await self._missing(new)):
             if loop.time() > end:
-                names = ", ".join(f"{peer.address} ({peer.name})" for peer in missing)
-                self._emit({"event": "bgp", "text": f"no session with {names} after {patience:g} s"})
+                text = f"{lack} after {patience:g} s"
+                self._emit({"event": "bgp", "text": text, "down": bool(lack.down)})
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _AGAIN[1])
 
-    async def _missing(self, new: Mapping[str, BgpPeer]) -> list[BgpPeer]:
-        if not new:
-            return []
-        await self.refresh()
-        found = {name: self._sessions.get(name, BgpSession("", 0)) for name in new}
-        return [
-            new[name]
-            for name, one in found.items()
-            if one.state != _ESTABLISHED or one.routes < new[name].least
-        ]
+    async def _missing(self, new: Mapping[str, BgpPeer]) -> Missing:
+        if new:
+            await self.refresh()
+        return missing(new.values(), self._sessions)
 
     async def _ended(self) -> None:
         """Nothing can go on without the program; who ends with it is started again."""
-        await self._program.ended()
-        raise RuntimeError("bird has ended of its own accord")
+        raise ProgramEnded("bird", await self._program.ended())
 
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`. BIRD takes leave of the others; its routes, which it leaves there, go with it."""
