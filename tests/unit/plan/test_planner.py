@@ -421,7 +421,9 @@ def test_a_node_that_came_with_its_pods_goes_with_them_in_one_step() -> None:
     for name in ("early", "late"):
         at = pod(name, 8)
         status = {**at.status, "podIP": "10.244.3.9", "podIPs": [{"ip": "10.244.3.9"}]}
-        place(store, at.replace(spec={**at.spec, "nodeName": "node3"}, status=status if name == "late" else {}))
+        place(
+            store, at.replace(spec={**at.spec, "nodeName": "node3"}, status=status if name == "late" else {})
+        )
     assert "node3" in planned(store, planner).places
     store.revert(before)
     world = planned(store, planner)
