@@ -25,6 +25,7 @@ pytestmark = [
 
 VIPS = {4: ip_address("10.96.0.7"), 6: ip_address("fd00:96::7")}
 PODS = {"a": {4: "10.244.1.2", 6: "fd00:244::2"}, "b": {4: "10.244.1.3", 6: "fd00:244::3"}}
+ENDS = (ip_address("10.244.1.3"), 8080), (ip_address("10.244.1.3"), 9090)
 NODE = "node"
 SPOKEN = (("net/ipv6/conf/default/disable_ipv6", "0"), ("net/ipv6/conf/default/accept_dad", "0"))
 FORWARDING = (*SPOKEN, ("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1"))
@@ -147,3 +148,25 @@ def test_a_datagram_finds_another_endpoint_when_its_own_is_gone() -> None:
             kernel.apply(network(services(port=9090)))
             here.send(b"2")
             assert new.recv(10) == b"2"
+
+
+@isolated
+def test_who_was_refused_may_find_another_endpoint_from_the_same_port() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        frontend = BpfFrontend("tcp", VIPS[4], 80, True, False)
+        with made(kernel, "b", 4, socket.SOCK_STREAM) as there:
+            there.bind((PODS["b"][4], 9090))
+            there.listen()
+            port = 0
+            for _ in range(60):
+                with made(kernel, "a", 4, socket.SOCK_STREAM) as here:
+                    here.bind((PODS["a"][4], port))
+                    port = here.getsockname()[1]
+                    if here.connect_ex((str(VIPS[4]), 80)) == 0:
+                        break
+                # Nobody listens at the first one; the second one comes later.
+                kernel.apply(network(services() | {frontend: Choice("default/web/tcp/4", ENDS)}))
+            else:
+                raise AssertionError("each attempt was led to the one that refuses")
