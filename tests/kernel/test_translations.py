@@ -133,6 +133,22 @@ def test_maps_have_what_is_wanted_after_each_change() -> None:
 
 
 @isolated
+def test_a_mode_that_is_left_leaves_no_maps_and_can_come_back() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        there = network(services())
+        kernel.apply(there)
+        translator = translator_of(kernel.handles[NODE])
+        links = frozenset(i for i in there.items if not isinstance(i, Translated))
+        kernel.apply(replace(there, items=links, rulesets={}))
+        assert kernel.handles[NODE].translator is None
+        assert translator.services() is None
+        assert translator.flow("udp", (VIPS[4], 1), (VIPS[4], 80)) is None
+        kernel.apply(there)
+        assert len(rows(translator_of(kernel.handles[NODE]))) == 4
+
+
+@isolated
 def test_what_has_no_room_is_taken_back() -> None:
     kernel, room = KernelNetwork(), layouts.MAPS["services"]
     layouts.MAPS["services"] = room._replace(room=12)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -115,13 +116,14 @@ def _no_writes() -> dict[str, dict[bytes, bytes]]:
 
 
 class Translator:
-    """What translates Services in one namespace. Calls block. Raises KernelError."""
+    """What translates Services in one namespace. Calls block, and may come from several threads. Raises KernelError."""
 
     def __init__(self, handle: Handle) -> None:
         self._name, self._fd = handle.name, handle.fd
         self._wanted = Translations({}, (), ())
         self._maps: dict[str, int] = {}
         self._loaded: dict[str, int] = {}
+        self._busy = threading.Lock()  # what is read is whole, and its descriptors stay open meanwhile
         self._writes, self._deletes = _no_writes(), dict[tuple[str, bytes], None]()
         self._guards = Counter[tuple[str, IPNetwork]]()
         self._services = _Numbers(layouts.FIRST_SERVICE)
@@ -132,13 +134,17 @@ class Translator:
                 self._maps[name] = lift(bpf.create_map(form.kind, *sizes, form.flags, f"lb_{name}"))
         except KernelError as error:
             self.close()
-            raise KernelError(error.operation, self._name, error.errno) from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: KernelError) -> KernelError:
+        return KernelError(error.operation, self._name, error.errno, netns.REMEDIES.get(error.errno, ""))
 
     def close(self) -> None:
         """Lets go of all; what is attached to links goes with these."""
-        for fd in (*self._loaded.values(), *self._maps.values()):
-            os.close(fd)
-        self._loaded, self._maps = {}, {}
+        with self._busy:
+            for fd in (*self._loaded.values(), *self._maps.values()):
+                os.close(fd)
+            self._loaded, self._maps = {}, {}
 
     def programs(self, role: str) -> Mapping[str, tuple[str, int]]:
         """What a link of this role has, by direction: the program's name and descriptor."""
@@ -146,29 +152,33 @@ class Translator:
         for direction, (name, does, scope) in _PROGRAMS[role].items():
             if name not in self._loaded:
                 code = program(self._maps, *does, scope=scope)
-                loaded = bpf.load_program(bpf.PROGRAM_AT_TC, code, bpf.GPL_COMPATIBLE, name)
+                try:
+                    loaded = bpf.load_program(bpf.PROGRAM_AT_TC, code, bpf.GPL_COMPATIBLE, name)
+                except KernelError as error:
+                    raise self._refused(error) from None
                 self._loaded[name] = lift(loaded)
             found[direction] = name, self._loaded[name]
         return found
 
     def write(self, wanted: Translations | None) -> None:
         """Tells the programs what there is; None: nothing. After a failure there is what there was."""
-        before, after = self._wanted, wanted or Translations({}, (), ())
-        if after.sysctls and after.sysctls != before.sysctls:
-            settings = after.sysctls
-            netns.inside(self._fd, lambda: [write_sysctl(self._name, k, v) for k, v in settings])
-        change = change_between(before.services, after.services)
-        old = {f: before.services[f] for f in (*change.removed, *change.added) if f in before.services}
-        try:
-            self._exchange(before, after, change.added)
-            self._flush_writes()
-        except KernelError:
-            again = {frontend: old[frontend] for frontend in change.added if frontend in old}
-            self._take_back(before, after, change.added, again)
-            raise
-        self._wanted = after
-        self._leave(old, change.added)
-        self._flush_deletes()
+        with self._busy:
+            before, after = self._wanted, wanted or Translations({}, (), ())
+            if after.sysctls and after.sysctls != before.sysctls:
+                settings = after.sysctls
+                netns.inside(self._fd, lambda: [write_sysctl(self._name, k, v) for k, v in settings])
+            change = change_between(before.services, after.services)
+            old = {f: before.services[f] for f in (*change.removed, *change.added) if f in before.services}
+            try:
+                self._exchange(before, after, change.added)
+                self._flush_writes()
+            except KernelError:
+                again = {frontend: old[frontend] for frontend in change.added if frontend in old}
+                self._take_back(before, after, change.added, again)
+                raise
+            self._wanted = after
+            self._leave(old, change.added)
+            self._flush_deletes()
 
     def _exchange(
         self, before: Translations, after: Translations, added: Mapping[BpfFrontend, Choice]
@@ -288,11 +298,16 @@ class Translator:
         ports = layouts.network_order(source[1]), layouts.network_order(to[1])
         addresses = layouts.packed(source[0]), layouts.packed(to[0])
         key = layouts.FLOW_KEY.pack(*addresses, *ports, PROTOCOLS[protocol], layouts.FORWARD)
-        found = bpf.element(self._maps["flows"], key, layouts.FLOW.size)
+        with self._busy:
+            found = bpf.element(self._maps["flows"], key, layouts.FLOW.size) if self._maps else None
         return _known(key, found) if found is not None else None
 
-    def services(self) -> list[ListedService]:
-        """The frontends that the programs know."""
+    def services(self) -> list[ListedService] | None:
+        """The frontends that the programs know; None: it is closed."""
+        with self._busy:
+            return self._services_known() if self._maps else None
+
+    def _services_known(self) -> list[ListedService]:
         sizes = layouts.SERVICE_KEY.size, layouts.SERVICE.size
         heads: dict[bytes, bytes] = {}
         choices: dict[int, dict[int, int]] = {}
