@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
@@ -61,11 +61,16 @@ def folder() -> Path:
 
 
 def digest() -> str:
-    """Of all the sources. Raises OSError when one can't be read."""
+    """Of the modules' sources. Raises OSError when one can't be read."""
+    return digest_of(map(source, MODULES))
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """Of these files, and of their names. Raises OSError when one can't be read."""
     found = sha256()
-    for module in MODULES:
-        text = source(module).read_bytes()
-        found.update(f"{module} {len(text)}\n".encode() + text)
+    for file in files:
+        text = file.read_bytes()
+        found.update(f"{file.relative_to(ROOT)} {len(text)}\n".encode() + text)
     return found.hexdigest()
 
 

@@ -30,8 +30,9 @@ FD_SETSIZE = 1024
 _HIGH = 1 << 16  # an interface index that the kernel doesn't give by itself, as it counts up from 1
 _FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
-_REMEDIES = {
-    errno.EMFILE: "two files are open for each node and pod: start the lab from a shell with a higher `ulimit -Hn`",
+REMEDIES = {
+    errno.EMFILE: "two files are open for each node and pod, twelve for a node in proxy mode ebpf: "
+    "start the lab from a shell with a higher `ulimit -Hn`",
     errno.ENFILE: "raise sysctl fs.file-max, or make the lab smaller",
     errno.ENOSPC: "raise sysctl user.max_net_namespaces, or make the lab smaller",  # namespaces(7)
     errno.ENOMEM: "make the lab smaller, or give the machine more memory",
@@ -134,7 +135,7 @@ def _born(name: str) -> Handle:
             raise
     except (KernelError, OSError) as error:
         number = error.errno or 0
-        if remedy := _REMEDIES.get(number):
+        if remedy := REMEDIES.get(number):
             raise KernelError("make a network namespace", name, number, remedy) from None
         raise
 

@@ -29,7 +29,7 @@ from emulab.kernel.rules.ipvs import IpvsTable
 from emulab.kernel.rules.nft import Nft
 from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.difference import NetworkChange, dead_links, difference, vanishes_with
-from emulab.plan.links import Item, rank
+from emulab.plan.links import Item, Translated, rank
 from emulab.plan.state import (
     Iptables,
     Ipvs,
@@ -101,8 +101,20 @@ class KernelNetwork:
         except BaseException:
             self._perform(difference(self.applied, before))
             raise
+        self._let_go({namespace for namespace, _ in change.remove_rulesets})
         self._known = wanted
         return True
+
+    def _let_go(self, namespaces: Iterable[str]) -> None:
+        """Closes translators that nothing is translated by any more: those of a mode that the lab has no longer."""
+        for name in namespaces:
+            handle = self.handles.get(name)
+            if handle is None or handle.translator is None:
+                continue
+            told = any(n == name and isinstance(r, Translations) for (n, _), r in self._rulesets.items())
+            if not told and not any(isinstance(i, Translated) and i.namespace == name for i in self._items):
+                handle.translator.close()
+                handle.translator = None
 
     @property
     def draining(self) -> bool:

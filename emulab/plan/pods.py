@@ -124,6 +124,7 @@ class PodsPlan:
         self._nodes = {n.name: n for n in nodes}
         self._plugin, self._mtu = plugin_of(cluster), pod_mtu(cluster)
         self._members: Members = {}
+        self._again: set[Key] = set()  # what has to be planned whether the Pod has changed or not
         self._parts: dict[Key, World] = {}
         self._world = World(Network(), {}, {})
 
@@ -131,13 +132,14 @@ class PodsPlan:
         """The plan goes on with other nodes, of a cluster that is the same but for these: pods of others stay."""
         before, self._nodes, self._cluster = self._nodes, {n.name: n for n in nodes}, cluster
         others = {n for n in {*before, *self._nodes} if before.get(n) != self._nodes.get(n)}
-        self._members = {k: pod for k, pod in self._members.items() if pod.spec.get("nodeName") not in others}
+        self._again |= {k for k, pod in self._members.items() if pod.spec.get("nodeName") in others}
         return self
 
     def follow(self, members: Members) -> World:
         """The pods' part of the world when these are the Pods that there are."""
         gone, come = list[World](), list[World]()
-        for key in changed_keys(self._members, members):
+        again, self._again = self._again, set()
+        for key in again.union(changed_keys(self._members, members)):
             old = self._parts.get(key)
             new = self._part(members[key]) if key in members else None
             if old == new:

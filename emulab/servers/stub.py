@@ -152,14 +152,16 @@ async def _first(
 async def _every(
     name: str, server: str, families: Sequence[int], open_socket: OpenSocket
 ) -> list[str] | None:
-    """The addresses of all families, those of IPv6 first; None when the server doesn't answer."""
-    found = list[str]()
+    """The addresses of all families, those of IPv6 first; None when the server doesn't answer.
+
+    Half an answer is one, as for glibc: some servers, and rules in front of them, never answer for AAAA.
+    """
+    found, silent = list[str](), False
     for family in sorted(families, reverse=True):
         addresses = await _ask(name, server, open_socket, _RECORDS[family])
-        if addresses is None:
-            return found or None
-        found += addresses
-    return found
+        silent = silent or addresses is None
+        found += addresses or ()
+    return None if silent and not found else found
 
 
 async def _source(address: str, open_socket: OpenSocket) -> str | None:

@@ -79,7 +79,8 @@ def race(
         _await(
             waiting, min(end, now + _PATIENCE, first.begun + HEAD_START if not second.begun else end) - now
         )
-    taken, other = (first, second) if not first.code else (second, first)
+    # Where both fail it is the last one that is told of, if it was tried at all.
+    taken, other = (first, second) if not (first.code and second.begun) else (second, first)
     code = errno.ETIMEDOUT if taken.code == errno.EINPROGRESS else taken.code
     others = (
         (_passed_over(other, first=other is first, timeout=timeout, won=code == 0),) if other.begun else ()

@@ -109,14 +109,15 @@ async def used(lab: Lab) -> str:
 
 
 async def test_a_reload_loses_neither_connections_nor_who_stays_where(lab: Lab) -> None:
-    """While requests come one after the other, and one connection is held, the configuration changes four times."""
+    """While somebody's requests come one after the other, and a client's connection is held, the configuration changes
+    four times. HAProxy hands its table over beside its work: who asks right then may find it empty."""
     reader, writer = await connect(lab, "client", "203.0.113.70", 9100)
     before, generation = await used(lab), (await lab.server_status("alb"))["generation"]
     done, answers = asyncio.Event(), list[int]()
 
     async def ask() -> None:
         while not done.is_set():
-            answers.append((await lab.request("http://203.0.113.71/", timeout=20)).status)
+            answers.append((await lab.request("http://203.0.113.71/", source="dns", timeout=20)).status)
 
     asking = asyncio.create_task(ask())
     try:

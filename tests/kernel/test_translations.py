@@ -12,7 +12,9 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 from namespaces import isolated
 
+from emulab.errors import KernelError
 from emulab.kernel import netns
+from emulab.kernel.ebpf import layouts
 from emulab.kernel.ebpf.translator import Translator, translator_of
 from emulab.kernel.network import KernelNetwork
 from emulab.plan.links import Address, Item, Neighbour, Route, Translated, Veth
@@ -25,6 +27,7 @@ pytestmark = [
 
 VIPS = {4: ip_address("10.96.0.7"), 6: ip_address("fd00:96::7")}
 PODS = {"a": {4: "10.244.1.2", 6: "fd00:244::2"}, "b": {4: "10.244.1.3", 6: "fd00:244::3"}}
+ENDS = (ip_address("10.244.1.3"), 8080), (ip_address("10.244.1.3"), 9090)
 NODE = "node"
 SPOKEN = (("net/ipv6/conf/default/disable_ipv6", "0"), ("net/ipv6/conf/default/accept_dad", "0"))
 FORWARDING = (*SPOKEN, ("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1"))
@@ -72,7 +75,7 @@ def made(kernel: KernelNetwork, pod: str, version: int, kind: socket.SocketKind)
 def rows(translator: Translator) -> dict[str, list[str]]:
     return {
         f"{one.protocol} {one.address}": [f"{address} {port}" for address, port in one.endpoints.values()]
-        for one in translator.services()
+        for one in translator.services() or ()
     }
 
 
@@ -130,7 +133,50 @@ def test_maps_have_what_is_wanted_after_each_change() -> None:
 
 
 @isolated
-def test_a_datagram_finds_another_endpoint_when_its_own_is_gone() -> None:
+def test_a_mode_that_is_left_leaves_no_maps_and_can_come_back() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        there = network(services())
+        kernel.apply(there)
+        translator = translator_of(kernel.handles[NODE])
+        links = frozenset(i for i in there.items if not isinstance(i, Translated))
+        kernel.apply(replace(there, items=links, rulesets={}))
+        assert kernel.handles[NODE].translator is None
+        assert translator.services() is None
+        assert translator.flow("udp", (VIPS[4], 1), (VIPS[4], 80)) is None
+        kernel.apply(there)
+        assert len(rows(translator_of(kernel.handles[NODE]))) == 4
+
+
+@isolated
+def test_what_has_no_room_is_taken_back() -> None:
+    kernel, room = KernelNetwork(), layouts.MAPS["services"]
+    layouts.MAPS["services"] = room._replace(room=12)
+    with closing(kernel):
+        kernel.apply(network(services()))
+        translator = translator_of(kernel.handles[NODE])
+        before = translator.services()
+        ports = [BpfFrontend("tcp", VIPS[4], port, True, False) for port in range(10)]
+        other = services(port=9090)
+        own_list, shared_list = Choice("default/more/tcp/4", ENDS), next(iter(other.values()))
+        for choice in (own_list, shared_list):  # no room for the list; none for what leads there
+            with pytest.raises(KernelError, match="more than 12 elements of the BPF map lb_services in node"):
+                kernel.apply(network(other | {ports[0]: choice}))
+            assert translator.services() == before
+        kernel.apply(network(services() | {ports[0]: own_list}))
+        assert len(translator.services() or ()) == 5
+        kernel.apply(network({}))
+        kernel.apply(
+            network(dict.fromkeys(ports, own_list))
+        )  # there is room for just this, so all is free again
+        assert rows(translator)["tcp 10.96.0.7"] == ["10.244.1.3 8080", "10.244.1.3 9090"]
+
+
+@isolated
+@pytest.mark.parametrize("between", [(), ({},)], ids=["at once", "later"])
+def test_a_datagram_finds_another_endpoint_when_its_own_is_gone(
+    between: tuple[dict[BpfFrontend, Choice], ...],
+) -> None:
     kernel = KernelNetwork()
     with closing(kernel):
         kernel.apply(network(services()))
@@ -144,6 +190,29 @@ def test_a_datagram_finds_another_endpoint_when_its_own_is_gone() -> None:
             here.connect((str(VIPS[4]), 80))
             here.send(b"1")
             assert old.recv(10) == b"1"
-            kernel.apply(network(services(port=9090)))
+            for one in (*between, services(port=9090)):
+                kernel.apply(network(one))
             here.send(b"2")
             assert new.recv(10) == b"2"
+
+
+@isolated
+def test_who_was_refused_may_find_another_endpoint_from_the_same_port() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        frontend = BpfFrontend("tcp", VIPS[4], 80, True, False)
+        with made(kernel, "b", 4, socket.SOCK_STREAM) as there:
+            there.bind((PODS["b"][4], 9090))
+            there.listen()
+            port = 0
+            for _ in range(60):
+                with made(kernel, "a", 4, socket.SOCK_STREAM) as here:
+                    here.bind((PODS["a"][4], port))
+                    port = here.getsockname()[1]
+                    if here.connect_ex((str(VIPS[4]), 80)) == 0:
+                        break
+                # Nobody listens at the first one; the second one comes later.
+                kernel.apply(network(services() | {frontend: Choice("default/web/tcp/4", ENDS)}))
+            else:
+                raise AssertionError("each attempt was led to the one that refuses")

@@ -11,7 +11,7 @@ from namespaces import isolated
 from emulab.kernel import delaytrial, netns
 from emulab.kernel.network import KernelNetwork
 from emulab.plan.draft import FABRIC, mac
-from emulab.plan.impaired import KEY, Cable, Impairment, Toward, spliced
+from emulab.plan.impaired import KEY, Cable, Impairment, Toward, spliced, wires_of
 from emulab.plan.links import Address, Bridge, Item, Veth
 from emulab.plan.state import Namespace, Network, World
 
@@ -42,7 +42,7 @@ def test_a_wire_can_hold_what_is_for_some_places_alone() -> None:
     names = {name: Namespace(name) for name in (FABRIC, *PLACES)}
     whole = Network(names, frozenset(items))
     cable = Cable(Impairment(rate=100_000_000), toward=(Toward(("b",), Impairment(delay=HELD)),))
-    more = spliced(World(whole, {}, {}), {"a": cable})
+    more = spliced(wires_of(World(whole, {}, {})), {"a": cable})
     slow = Network(names, whole.items.union(more.items), {KEY: more.rules})
     kernel = KernelNetwork()
     kernel.apply(slow)

@@ -114,10 +114,27 @@ def _note_end(a: Assembly) -> None:
     a.label(goes_on)
 
 
+def _turn_round(a: Assembly, direction: int) -> None:
+    """Makes `reply` the key of what goes the other way than `becomes`."""
+    a.copy("reply", 0, "becomes", TO, 16)
+    a.copy("reply", 16, "becomes", 0, 16)
+    a.copy("reply", PORTS, "becomes", TO_PORT, 2)
+    a.copy("reply", TO_PORT, "becomes", PORTS, 2)
+    a.copy("reply", KIND, "flow", KIND, 1)
+    a.store_value("reply", DIRECTION, 1, direction)
+    a.store_value("reply", 38, 2, 0)
+
+
 def _known_reply(a: Assembly, maps: Maps) -> None:
     a.store_value("flow", DIRECTION, 1, REPLY)
     a.lookup(maps["flows"], "flow", missing="no reply")
     a.take("becomes", 0, 0, 0, 56)
+    a.move(1, TCP_FLAGS)
+    a.put(Code.AND_IMMEDIATE, 1, immediate=_FIN_OR_RST)
+    a.jump("apply", Code.JUMP_IF_EQUAL, 1)
+    _turn_round(a, FORWARD)
+    a.lookup(maps["flows"], "reply", missing="apply")
+    _note_end(a)
     a.jump("apply")
     a.label("no reply")
 
@@ -240,10 +257,11 @@ def _choose(a: Assembly, maps: Maps) -> None:
     a.store_value("service", 16, 4, 0)
     a.put(Code.LOAD_32, 1, POINTER, 12)
     a.store("service", 0, 4, 1)
-    a.lookup(maps["services"], "service", missing="pass")
+    # Endpoints change just now: its sender repeats it.
+    a.lookup(maps["services"], "service", missing="lost")
     a.put(Code.LOAD_32, 1, 0, 0)
     a.store("becomes", BACKEND, 4, 1)
-    _backend(a, maps, missing="pass")
+    _backend(a, maps, missing="lost")
     a.label("chosen")
     a.take("becomes", TO, 0, 0, 16)
     a.take("becomes", TO_PORT, 0, 16, 2)
@@ -276,13 +294,7 @@ def _remember(a: Assembly, maps: Maps, own: bool) -> None:
         a.put(Code.OR_IMMEDIATE, 1, immediate=MASQUERADE)
         a.label("another")
     a.store("becomes", FLAGS, 4, 1)
-    a.copy("reply", 0, "becomes", TO, 16)
-    a.copy("reply", 16, "becomes", 0, 16)
-    a.copy("reply", PORTS, "becomes", TO_PORT, 2)
-    a.copy("reply", TO_PORT, "becomes", PORTS, 2)
-    a.copy("reply", KIND, "flow", KIND, 1)
-    a.store_value("reply", DIRECTION, 1, REPLY)
-    a.store_value("reply", 38, 2, 0)
+    _turn_round(a, REPLY)
     a.copy("answer", 0, "flow", TO, 16)
     a.copy("answer", 16, "flow", 0, 16)
     a.copy("answer", PORTS, "flow", TO_PORT, 2)

@@ -4,16 +4,19 @@ Rules by which a packet finds a Service whole, whenever it comes:
 
 * Endpoints are there before what leads to them, and go after it.
 * Endpoints of a Service are a list, and others are another list: what leads to one is written once all of it is there.
-* Numbers of endpoints and Services are their own until nothing has them; then others get them. An endpoint that serves
-  two Services is two, so that each has its flows alone.
+* Nobody gets a number that another had: flows and clients keep those of endpoints and Services that are gone. An
+  endpoint that serves two Services is two, so that each has its flows alone.
+* What can't be written is taken back at once. What then can't be removed is removed with what is written next.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -28,10 +31,6 @@ from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.plan.links.translated import LOOPBACK, POD, UPLINK
 from emulab.plan.persistent import change_between
 from emulab.plan.state import BpfFrontend, Choice, Translations
-
-REMEDY = (
-    "run it as root of the machine: no other user namespace may load BPF programs (capabilities(7), CAP_BPF)"
-)
 
 _PROGRAMS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], int]]] = {
     POD: {
@@ -89,7 +88,7 @@ class _Numbers:
     """Numbers for names, each of which is used so many times."""
 
     def __init__(self, first: int) -> None:
-        self._next, self._free = first, list[int]()
+        self._next = first
         self._used = Counter[object]()
         self.of: dict[object, int] = {}
 
@@ -98,19 +97,17 @@ class _Numbers:
         self._used[name] += 1
         if name in self.of:
             return False
-        self.of[name] = self._free.pop() if self._free else self._next
-        self._next += self.of[name] == self._next
+        self.of[name] = self._next
+        self._next += 1
         return True
 
-    def leave(self, name: object) -> bool:
-        """Whether nothing has a name any more; its number is free once it is given back."""
+    def leave(self, name: object) -> int | None:
+        """The number that a name had, if nothing has the name any more."""
         self._used[name] -= 1
-        return not self._used[name]
-
-    def give_back(self, name: object) -> None:
-        """A name that nothing has any more."""
+        if self._used[name]:
+            return None
         del self._used[name]
-        self._free.insert(0, self.of.pop(name))  # the one that rests longest is taken first
+        return self.of.pop(name)
 
 
 def _no_writes() -> dict[str, dict[bytes, bytes]]:
@@ -119,14 +116,15 @@ def _no_writes() -> dict[str, dict[bytes, bytes]]:
 
 
 class Translator:
-    """What translates Services in one namespace. Calls block. Raises KernelError."""
+    """What translates Services in one namespace. Calls block, and may come from several threads. Raises KernelError."""
 
     def __init__(self, handle: Handle) -> None:
         self._name, self._fd = handle.name, handle.fd
         self._wanted = Translations({}, (), ())
         self._maps: dict[str, int] = {}
         self._loaded: dict[str, int] = {}
-        self._writes, self._deletes = _no_writes(), list[tuple[str, bytes]]()
+        self._busy = threading.Lock()  # what is read is whole, and its descriptors stay open meanwhile
+        self._writes, self._deletes = _no_writes(), dict[tuple[str, bytes], None]()
         self._guards = Counter[tuple[str, IPNetwork]]()
         self._services = _Numbers(layouts.FIRST_SERVICE)
         self._endpoints, self._lists = _Numbers(1), _Numbers(1)
@@ -136,13 +134,17 @@ class Translator:
                 self._maps[name] = lift(bpf.create_map(form.kind, *sizes, form.flags, f"lb_{name}"))
         except KernelError as error:
             self.close()
-            raise KernelError(error.operation, self._name, error.errno) from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: KernelError) -> KernelError:
+        return KernelError(error.operation, self._name, error.errno, netns.REMEDIES.get(error.errno, ""))
 
     def close(self) -> None:
         """Lets go of all; what is attached to links goes with these."""
-        for fd in (*self._loaded.values(), *self._maps.values()):
-            os.close(fd)
-        self._loaded, self._maps = {}, {}
+        with self._busy:
+            for fd in (*self._loaded.values(), *self._maps.values()):
+                os.close(fd)
+            self._loaded, self._maps = {}, {}
 
     def programs(self, role: str) -> Mapping[str, tuple[str, int]]:
         """What a link of this role has, by direction: the program's name and descriptor."""
@@ -150,31 +152,67 @@ class Translator:
         for direction, (name, does, scope) in _PROGRAMS[role].items():
             if name not in self._loaded:
                 code = program(self._maps, *does, scope=scope)
-                loaded = bpf.load_program(bpf.PROGRAM_AT_TC, code, bpf.GPL_COMPATIBLE, name)
+                try:
+                    loaded = bpf.load_program(bpf.PROGRAM_AT_TC, code, bpf.GPL_COMPATIBLE, name)
+                except KernelError as error:
+                    raise self._refused(error) from None
                 self._loaded[name] = lift(loaded)
             found[direction] = name, self._loaded[name]
         return found
 
     def write(self, wanted: Translations | None) -> None:
-        """Tells the programs what there is; None: nothing."""
-        after = wanted or Translations({}, (), ())
-        before, self._wanted = self._wanted, after
-        if after.sysctls and after.sysctls != before.sysctls:
-            settings = after.sysctls
-            netns.inside(self._fd, lambda: [write_sysctl(self._name, k, v) for k, v in settings])
+        """Tells the programs what there is; None: nothing. After a failure there is what there was."""
+        with self._busy:
+            before, after = self._wanted, wanted or Translations({}, (), ())
+            if after.sysctls and after.sysctls != before.sysctls:
+                settings = after.sysctls
+                netns.inside(self._fd, lambda: [write_sysctl(self._name, k, v) for k, v in settings])
+            change = change_between(before.services, after.services)
+            old = {f: before.services[f] for f in (*change.removed, *change.added) if f in before.services}
+            try:
+                self._exchange(before, after, change.added)
+                self._flush_writes()
+            except KernelError:
+                again = {frontend: old[frontend] for frontend in change.added if frontend in old}
+                self._take_back(before, after, change.added, again)
+                raise
+            self._wanted = after
+            self._leave(old, change.added)
+            self._flush_deletes()
+
+    def _exchange(
+        self, before: Translations, after: Translations, added: Mapping[BpfFrontend, Choice]
+    ) -> None:
+        """Notes what comes, and which ranges go."""
         self._ranges(layouts.PODS, before.pods, after.pods)
         self._ranges(layouts.LOCAL, _hosts(before.local), _hosts(after.local))
-        change = change_between(before.services, after.services)
-        old = {f: before.services[f] for f in (*change.removed, *change.added) if f in before.services}
-        for frontend, choice in change.added.items():
+        for frontend, choice in added.items():
             self._begin(choice)
             self._lead(frontend, choice)
-        for frontend in old:
-            if frontend not in change.added:
-                self._delete("services", _service_key(frontend))
+
+    def _leave(self, old: Mapping[BpfFrontend, Choice], kept: Iterable[BpfFrontend]) -> None:
+        """Notes what goes with choices that frontends had; some have others now."""
+        for frontend in old.keys() - set(kept):
+            self._delete("services", _service_key(frontend))
         for choice in old.values():
             self._end(choice)
-        self._flush()
+
+    def _take_back(
+        self,
+        before: Translations,
+        after: Translations,
+        added: Mapping[BpfFrontend, Choice],
+        again: Mapping[BpfFrontend, Choice],
+    ) -> None:
+        """What was there goes on; of `added` nothing is left. It needs no room."""
+        self._ranges(layouts.PODS, after.pods, before.pods)
+        self._ranges(layouts.LOCAL, _hosts(after.local), _hosts(before.local))
+        for frontend, choice in again.items():
+            self._lead(frontend, choice)
+        self._leave(added, again)
+        with suppress(KernelError):  # it stays noted
+            self._flush_writes()
+            self._flush_deletes()
 
     def _begin(self, choice: Choice) -> None:
         """What a choice needs before anything leads to it."""
@@ -198,15 +236,12 @@ class Translator:
             if not self._guards[choice.service, network]:
                 del self._guards[choice.service, network]
                 self._delete("ranges", _range(self._services.of[choice.service], network))
-        if self._lists.leave(name := _list_name(choice)):
+        if (owner := self._lists.leave(_list_name(choice))) is not None:
             for number, endpoint in enumerate(choice.endpoints, 1):
-                self._delete("services", layouts.CHOICE_KEY.pack(self._lists.of[name], number))
-                if self._endpoints.leave(own := (choice.service, endpoint)):
-                    self._delete("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[own]))
-                    self._endpoints.give_back(own)
-            self._lists.give_back(name)
-        if self._services.leave(choice.service):
-            self._services.give_back(choice.service)
+                self._delete("services", layouts.CHOICE_KEY.pack(owner, number))
+                if (own := self._endpoints.leave((choice.service, endpoint))) is not None:
+                    self._delete("backends", layouts.BACKEND_KEY.pack(own))
+        self._services.leave(choice.service)
 
     def _lead(self, frontend: BpfFrontend, choice: Choice) -> None:
         """Leads a frontend to its choices."""
@@ -222,30 +257,37 @@ class Translator:
         for network in old - new:
             self._delete("ranges", _range(whose, network))
 
-    def _write(self, name: str, key: bytes, value: bytes) -> None:
-        self._writes[name][key] = value
+    def _write(self, stage: str, key: bytes, value: bytes) -> None:
+        self._deletes.pop((_map_of(stage), key), None)
+        self._writes[stage][key] = value
 
     def _delete(self, name: str, key: bytes) -> None:
-        self._deletes.append((name, key))
+        for stage, wanted in self._writes.items():
+            if _map_of(stage) == name:
+                wanted.pop(key, None)
+        self._deletes[name, key] = None
 
-    def _flush(self) -> None:
-        """Does what is noted. What fails is not tried again: whoever takes it back writes what there was."""
-        writes, deletes = self._writes, self._deletes
-        self._writes, self._deletes = _no_writes(), []
-        for stage, wanted in writes.items():
-            name = "services" if stage == "heads" else stage
+    def _flush_writes(self) -> None:
+        """Writes what is noted; what fails stays so."""
+        for stage, wanted in self._writes.items():
+            name = _map_of(stage)
             try:
                 bpf.update_elements(self._maps[name], wanted)
             except KernelError as error:
                 full = error.errno in (errno.E2BIG, errno.ENOSPC)
                 what = f"give Services more than {MAPS[name].room} elements of the BPF map lb_{name}"
                 raise KernelError(what if full else error.operation, self._name, error.errno) from None
-        for name, key in deletes:
+            wanted.clear()
+
+    def _flush_deletes(self) -> None:
+        """Removes what is noted; what fails, and what comes after it, stays so."""
+        for name, key in list(self._deletes):
             try:
                 bpf.delete_element(self._maps[name], key)
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise KernelError(error.operation, self._name, error.errno) from None
+            del self._deletes[name, key]
 
     def flow(
         self, protocol: str, source: tuple[IPAddress, int], to: tuple[IPAddress, int]
@@ -256,11 +298,16 @@ class Translator:
         ports = layouts.network_order(source[1]), layouts.network_order(to[1])
         addresses = layouts.packed(source[0]), layouts.packed(to[0])
         key = layouts.FLOW_KEY.pack(*addresses, *ports, PROTOCOLS[protocol], layouts.FORWARD)
-        found = bpf.element(self._maps["flows"], key, layouts.FLOW.size)
+        with self._busy:
+            found = bpf.element(self._maps["flows"], key, layouts.FLOW.size) if self._maps else None
         return _known(key, found) if found is not None else None
 
-    def services(self) -> list[ListedService]:
-        """The frontends that the programs know."""
+    def services(self) -> list[ListedService] | None:
+        """The frontends that the programs know; None: it is closed."""
+        with self._busy:
+            return self._services_known() if self._maps else None
+
+    def _services_known(self) -> list[ListedService]:
         sizes = layouts.SERVICE_KEY.size, layouts.SERVICE.size
         heads: dict[bytes, bytes] = {}
         choices: dict[int, dict[int, int]] = {}
@@ -295,7 +342,7 @@ def _listed(
     inside, masquerade = scope == layouts.INSIDE, bool(flags & layouts.MASQUERADE)
     guarded = bool(flags & layouts.GUARDED)
     own = _PROTOCOL_NAMES[kind], *_end(address, port)
-    name = names.get(number, "").rpartition("/")[0].rpartition("/")[0]
+    name = "/".join(names.get(number, "").split("/")[:2])
     return ListedService(*own, inside, number, name, affinity, masquerade, guarded, endpoints)
 
 
@@ -318,6 +365,10 @@ def _known(key: bytes, value: bytes) -> KnownFlow | None:
         service,
         bool(flags & layouts.MASQUERADE),
     )
+
+
+def _map_of(stage: str) -> str:
+    return "services" if stage == "heads" else stage
 
 
 def _list_name(choice: Choice) -> tuple[object, ...]:

@@ -249,7 +249,9 @@ class Observation:
             namespace = next((w.namespace for w in self._watched.values() if w.place.name == place), "")
             translator = getattr(self._around.handles.get(namespace), "translator", None)
             source, to = ((parse_address(ends[i]), int(ends[i + 1])) for i in (0, 2))
-            flow = translator.flow(protocol, source, to) if translator is not None else None
+            flow = None
+            if translator is not None:
+                flow = await asyncio.to_thread(translator.flow, protocol, source, to)
             found.append(
                 flow
                 and {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from emulab.errors import UserError
-from emulab.kernel.ebpf.translator import ListedService, Translator
+from emulab.kernel.ebpf.translator import ListedService
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.proxymodes import EBPF
 from emulab.lab.supervisor.arguments import NAME, Arguments, optional, takes
@@ -33,20 +34,26 @@ class Translators:
             [p for p in self._around.world.places.values() if p.kind == "node"] if self._around.world else []
         )
         wanted = [n for n in nodes if arguments.get("node") in (None, n.name)]
+        if not nodes:
+            raise UserError("the lab has no nodes yet")
         if not wanted:
             raise UserError(
                 f"there is no node {arguments['node']}; the nodes are {', '.join(n.name for n in nodes)}"
             )
         found = {}
         for node in wanted:
-            translator = self._around.handles[node.namespace].translator
-            assert translator is not None, node.name
-            found[node.name] = await asyncio.to_thread(_services, translator)
+            handle = self._around.handles.get(node.namespace)
+            translator = handle.translator if handle is not None else None
+            known = await asyncio.to_thread(translator.services) if translator is not None else None
+            if known is None:
+                raise UserError(
+                    f"{node.name} has no BPF programs yet, or no more: the lab is changing, so ask again"
+                )
+            found[node.name] = _rows(known)
         return found
 
 
-def _services(translator: Translator) -> list[dict[str, Any]]:
-    listed = sorted(translator.services(), key=_order)
+def _rows(known: Sequence[ListedService]) -> list[dict[str, Any]]:
     return [
         {
             "protocol": one.protocol,
@@ -63,7 +70,7 @@ def _services(translator: Translator) -> list[dict[str, Any]]:
                 for number, (address, port) in one.endpoints.items()
             ],
         }
-        for one in listed
+        for one in sorted(known, key=_order)
     ]
 
 

@@ -410,6 +410,27 @@ def test_of_a_node_more_and_less_no_pod_of_others_is_planned_again(monkeypatch: 
     assert not {f"p{n}" for n in range(6)} & {*made}
 
 
+def test_a_node_that_came_with_its_pods_goes_with_them_in_one_step() -> None:
+    """As a change that failed is taken back: nobody deletes those Pods first."""
+    store, planner = store_of(*(pod(f"p{n}", n) for n in range(4))), Planner()
+    planned(store, planner)
+    before = store.objects()
+    two = store.get(cluster().key)
+    assert two is not None
+    store.put(two.replace(spec={**two.spec, "nodes": [*two.spec["nodes"], {"name": "node3", "zone": "a"}]}))
+    for name in ("early", "late"):
+        at = pod(name, 8)
+        status = {**at.status, "podIP": "10.244.3.9", "podIPs": [{"ip": "10.244.3.9"}]}
+        place(
+            store, at.replace(spec={**at.spec, "nodeName": "node3"}, status=status if name == "late" else {})
+        )
+    assert "node3" in planned(store, planner).places
+    store.revert(before)
+    world = planned(store, planner)
+    assert world == fresh(store)
+    assert "node3" not in str(world.network.namespaces) + str(world.network.items)
+
+
 SELECTING = [
     service(f"web-{kind}", selector={"app": "web"}, **spec)
     for kind, spec in {

@@ -218,6 +218,7 @@ async def test_records_of_the_places_own_families_are_asked_for(
         ((FOUR, SIX), {"AAAA": ["::1"], "A": ["127.0.0.1"]}, ["::1", "127.0.0.1"], ["AAAA", "A"]),
         ((SIX, FOUR), {"A": ["127.0.0.1", "127.0.0.2"]}, ["127.0.0.1", "127.0.0.2"], ["AAAA", "A"]),
         ((FOUR,), {"AAAA": ["::1"], "A": ["127.0.0.1"]}, ["127.0.0.1"], ["A"]),
+        ((FOUR, SIX), {"AAAA": None, "A": ["127.0.0.1"]}, ["127.0.0.1"], ["AAAA", "A"]),
         (
             (FOUR, SIX),
             {"AAAA": ["2001:db8::9"], "A": ["127.0.0.1"]},
@@ -225,18 +226,18 @@ async def test_records_of_the_places_own_families_are_asked_for(
             ["AAAA", "A"],
         ),
     ],
-    ids=["both", "IPv4 alone has any", "one family", "no way in IPv6"],
+    ids=["both", "IPv4 alone has any", "one family", "no answer for AAAA", "no way in IPv6"],
 )
 async def test_a_client_asks_for_all_and_sorts_them(
     families: tuple[int, ...],
-    known: dict[str, list[str]],
+    known: dict[str, list[str] | None],
     addresses: list[str],
     asked: list[str],
     monkeypatch: Any,
 ) -> None:
     found: list[str] = []
 
-    async def answered(name: str, server: str, open_socket: Any, record: str) -> list[str]:
+    async def answered(name: str, server: str, open_socket: Any, record: str) -> list[str] | None:
         found.append(record)
         return known.get(record, [])
 
