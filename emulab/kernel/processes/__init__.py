@@ -6,5 +6,5 @@
 * `mountpoint`: a place to mount a folder on where this machine has none.
 * `members`: who is in a container, and the end of all of them.
 * `exec`: programs that have the terminal of who calls them; `programs`: programs outside any lab.
-* `beside`: a program that lives as long as the server that it works for.
+* `beside`: a program that lives as long as the server that it works for; `installed`: where programs are.
 """

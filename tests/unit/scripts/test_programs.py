@@ -27,6 +27,7 @@ PACKAGES = {
     "capinfos": "wireshark-common",
     "cat": "",
     "chmod": "",
+    "chroot": "",
     "cmp": "",
     "connect": "",
     "conntrack": "conntrack",
