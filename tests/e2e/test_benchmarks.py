@@ -25,10 +25,14 @@ SMALLEST = {
 
 def bench(verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts/benchmarks"), verb, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
 
 
-@pytest.mark.parametrize("verb", SMALLEST)
+# In the namespace of an ordinary user nobody may become root anew, as Debian's nginx does there.
+VERBS = [pytest.param(verb, marks=[pytest.mark.root] * (verb == "balancer")) for verb in SMALLEST]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_figure_can_be_measured(verb: str) -> None:
     done = bench(verb, *SMALLEST[verb], "-o", "json")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -39,7 +43,7 @@ def test_every_figure_can_be_measured(verb: str) -> None:
 
 def test_what_a_way_costs_is_what_other_programs_say() -> None:
     """By wrk, sockperf and iperf3, within what a busy machine does in between."""
-    done = bench("peers", "--rounds", "4", "-o", "json")
+    done = bench("peers", "--rounds", "1", "-o", "json")
     assert done.returncode == 0, done.stderr[-2000:]
     found = {row["what"]: row["value"] for row in json.loads(done.stdout)["rows"]}
     for way in ("loopback", "pod of this node", "pod of another node", "by VXLAN"):

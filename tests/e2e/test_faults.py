@@ -120,7 +120,7 @@ async def under_way(lab: Lab, fault: FaultKind, known: Mapping[str, str]) -> asy
     """A symptom that begins before its fault: its command once it has its connection."""
     if fault.symptom.after != "while-it-runs":
         return None
-    waiting = asyncio.create_task(works(lab, fault, {**known, "held": "4"}))
+    waiting = asyncio.create_task(works(lab, fault, {**known, "held": "9"}))
 
     async def connected() -> bool:
         done = await lab.exec(known["pod"], "ss", "-tnH", "state", "established")
