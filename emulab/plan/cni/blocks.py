@@ -16,7 +16,7 @@ from emulab.model.objects import Object
 from emulab.plan.cni.plugin import Node
 from emulab.plan.kept import PlanSource
 
-Blocks = tuple[tuple[IPNetwork, ...], ...]
+NodeBlocks = tuple[tuple[IPNetwork, ...], ...]
 """Of each node, in the order of the nodes."""
 Borrowed = tuple[tuple[str, IPAddress], ...]
 """Nodes, each with an address that a pod there has and that is of no block of the node's."""
@@ -37,14 +37,14 @@ def ways_to_pods(
         yield family.host(address), at[name]
 
 
-def blocks_at(source: PlanSource, plugin: str, nodes: Sequence[Node], family: Family) -> Blocks:
+def blocks_at(source: PlanSource, plugin: str, nodes: Sequence[Node], family: Family) -> NodeBlocks:
     """The blocks of each node, its first one first."""
     known = {key.name: blocks for key, blocks in source.facts(NODE, _asked_of_nodes(plugin)).items()}
     return tuple(tuple(b for b in known[node.name] if b.version == family.version) for node in nodes)
 
 
 def borrowed_at(
-    source: PlanSource, plugin: str, nodes: Sequence[Node], blocks: Blocks, family: Family
+    source: PlanSource, plugin: str, nodes: Sequence[Node], blocks: NodeBlocks, family: Family
 ) -> Borrowed:
     """Whose pods have addresses of others' blocks, or of what was such a block when its node was there."""
     names = {node.name for node in nodes}

@@ -25,7 +25,7 @@ from ipaddress import ip_address
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, IPV6, Family, family_of
-from emulab.plan.cni.blocks import Blocks, Borrowed, blocks_at, borrowed_at
+from emulab.plan.cni.blocks import Borrowed, NodeBlocks, blocks_at, borrowed_at
 from emulab.plan.cni.calicobgp import plan_speakers
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, alone, pod_link
@@ -126,7 +126,7 @@ def plan_blocks_by_bgp(
 
 @lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
 def _vxlan_ways(
-    nodes: tuple[Node, ...], blocks: Blocks, borrowed: Borrowed, family: Family
+    nodes: tuple[Node, ...], blocks: NodeBlocks, borrowed: Borrowed, family: Family
 ) -> Mapping[str, Way]:
     device, found, ends = VXLAN_DEVICES[family], dict[str, Way](), dict[str, tuple[IPAddress, IPAddress]]()
     for node, (first, *others) in zip(nodes, blocks, strict=True):
@@ -143,7 +143,7 @@ def _vxlan_ways(
 
 @lru_cache(maxsize=4)
 def _ipip_ways(
-    nodes: tuple[Node, ...], blocks: Blocks, borrowed: Borrowed, family: Family
+    nodes: tuple[Node, ...], blocks: NodeBlocks, borrowed: Borrowed, family: Family
 ) -> Mapping[str, Way]:
     found, ends = dict[str, Way](), {node.name: node.address(family) for node in nodes}
     for node, (first, *others) in zip(nodes, blocks, strict=True):
@@ -159,7 +159,7 @@ def _ipip_ways(
 def _plan_blocks(
     draft: Draft,
     nodes: Sequence[Node],
-    blocks: Blocks,
+    blocks: NodeBlocks,
     link: str,
     ways: Mapping[str, Way],
     family: Family,
