@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
-from emulab.plan.cni.calicobgp import MESH
+from emulab.plan.cni.speakers import MESH
 
 from .proxyworld import pod
 from .tools import eventually, output

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emulab.kinds.core import balanceroddities
+from emulab.kinds.core import balanceroddities, kuberouterservice
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.emulab.proxymodes import EBPF
@@ -33,6 +33,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _selection(o, world)
     yield from _given_another(o, world)
     yield from balanceroddities.oddities(o)
+    yield from kuberouterservice.oddities(o, world)
     for index, port in enumerate(o.spec.get("ports") or ()):
         if port.get("protocol") == "SCTP":
             what = (

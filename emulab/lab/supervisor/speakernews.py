@@ -9,7 +9,7 @@ from typing import Any
 from emulab.kinds.registry import NODE
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import WARNING, Tell
-from emulab.plan.cni.calicobgp import BGP
+from emulab.plan.cni.speakers import BGP
 
 _SPEAKER = "bird"
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 from worlds import items, world
 
-from emulab.plan.cni.calicobgp import MESH
+from emulab.plan.cni.speakers import MESH
 from emulab.plan.links import Route
 from emulab.plan.state import World
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
@@ -50,7 +50,7 @@ def test_nodes_are_a_mesh_and_know_the_router() -> None:
     assert told(there, "node2").peers == (
         BgpPeer("Mesh_10_0_0_11", "10.0.0.11", least=1),
         BgpPeer("Mesh_10_0_0_13", "10.0.0.13", passive=True, least=1),
-        BgpPeer("Global_10_0_0_1", "10.0.0.1"),
+        BgpPeer("Global_10_0_0_1", "10.0.0.1", outside=True),
     )
     assert told(there, "router").callers == ("10.0.0.0/24",) and not told(there, "router").reflects
     assert told(there, "node2").blocks == ("10.244.2.0/26",)
@@ -60,7 +60,7 @@ def test_nodes_are_a_mesh_and_know_the_router() -> None:
 
 def test_of_many_nodes_the_router_reflects() -> None:
     there = built(nodes=MESH + 1)
-    assert told(there, "node7").peers == (BgpPeer("Global_10_0_0_1", "10.0.0.1", least=MESH),)
+    assert told(there, "node7").peers == (BgpPeer("Global_10_0_0_1", "10.0.0.1", least=MESH, outside=True),)
     assert told(there, "router").reflects
 
 
