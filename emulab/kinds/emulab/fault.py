@@ -151,6 +151,12 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     if needed not in ("", mode):
         text = f"it has no effect here: kube-proxy's mode is {mode}, not {needed} (spec.proxy of the Cluster)"
         yield Finding(o, ("spec", "fault"), text)
+    mode, needed = world.cluster.network_mode, fault.kind.needs_network
+    if needed not in ("", mode):
+        text = (
+            f"it has no effect here: the network's mode is {mode}, not {needed} (spec.network of the Cluster)"
+        )
+        yield Finding(o, ("spec", "fault"), text)
     if not wanted:
         return
     names = {wanted, wanted.removesuffix("-2")}  # a balancer's second node is called after the balancer

@@ -32,4 +32,5 @@ class BgpConfig(Configuration):
     services: tuple[str, ...] = ()  # addresses of Services, of which it tells the router alone
     pools: tuple[str, ...] = ()  # of which it tells single addresses that it has of others' blocks
     callers: tuple[str, ...] = ()  # networks
+    silent: bool = False  # whether its sessions with peers are shut down
     reflects: bool = False  # whether it tells callers what it has heard from others

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -14,7 +16,7 @@ from emulab.servers.bgp.config import BgpConfig, BgpPeer
 from emulab.servers.engines.bird.conf import bird_conf
 
 
-def built(nodes: int = 2, pods: int = 1, families: str = "[IPv4]") -> World:
+def built(nodes: int = 2, pods: int = 1, families: str = "[IPv4]", more: str = "") -> World:
     return world(
         f"""
 apiVersion: emulab.dev/v1
@@ -34,7 +36,8 @@ spec:
   template:
     metadata: {{labels: {{app: web}}}}
     spec: {{nodeName: node1, containers: [{{name: c, image: web}}]}}
-"""
+---
+{more}"""
     )
 
 
@@ -83,6 +86,16 @@ def test_one_block_more_is_told_its_node_alone() -> None:
     assert told(two, "node1").blocks == ("10.244.1.0/26", "10.244.1.64/26")
     for place in ("node2", "router"):
         assert told(one, place) == told(two, place)
+
+
+def test_a_fault_shuts_one_nodes_sessions_down() -> None:
+    given = {"fault": "bgp-down", "target": "node2"}
+    text = f"apiVersion: emulab.dev/v1\nkind: Fault\nmetadata: {{name: f}}\nspec: {json.dumps(given)}\n"
+    there, whole = built(more=text), built()
+    assert told(there, "node2") == replace(told(whole, "node2"), silent=True)
+    assert told(there, "node1") == told(whole, "node1")
+    assert "  disabled;" in bird_conf(told(there, "node2"))
+    assert "disabled" not in bird_conf(told(there, "node1"))
 
 
 @pytest.mark.parametrize("place", ["node2", "router"])

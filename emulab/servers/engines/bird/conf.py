@@ -110,6 +110,8 @@ def _template(config: BgpConfig, *settings: str) -> Iterator[str]:
     yield "  graceful restart;"
     yield from ("  connect delay time 1;", "  connect retry time 1;", "  error wait time 1,5;")
     yield from (f"  {one}" for one in settings)
+    if config.silent:
+        yield "  disabled;"
     yield from ("}", "")
 
 

@@ -70,7 +70,7 @@ class BirdSpeaker:
             self._text = before
             await asyncio.to_thread(Path(CONF).write_text, before)
             raise
-        peers = {peer.name: peer for peer in wanted.peers}
+        peers = {peer.name: peer for peer in wanted.peers if not wanted.silent}
         new = {name: peer for name, peer in peers.items() if self._known.get(name) != peer}
         self._known = peers
         await self._until_up(new)
