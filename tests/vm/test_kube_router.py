@@ -22,7 +22,7 @@ metadata: {name: c}
 spec: {network: {plugin: kube-router, families: [IPv4, IPv6]}, ingress: {replicas: 0}}
 ---"""
 WEB, WEB6, ALONE, LOCAL, NOBODY = "10.96.1.7", "fd00:96::17", "10.96.1.8", "10.96.1.9", "10.96.1.10"
-OUTSIDE = "203.0.113.77"
+OUTSIDE, DIRECT = "203.0.113.77", "203.0.113.78"
 PORTS = "ports: [{port: 80, targetPort: 8080"
 
 
@@ -51,6 +51,11 @@ WORLD = (
         "local",
         f"{{selector: {{app: web}}, type: NodePort, clusterIP: {LOCAL}, {PORTS}, nodePort: 30081}}]}}",
         'kube-router.io/service.local: "true"',
+    )
+    + annotated(
+        "direct",
+        f"{{selector: {{app: web}}, externalIPs: [{DIRECT}], ports: [{{port: 8080}}]}}",
+        "kube-router.io/service.dsr: tunnel",
     )
     + service("nobody", f"{{selector: {{app: none}}, clusterIP: {NOBODY}, {PORTS}}}]}}")
 )
@@ -120,6 +125,24 @@ async def test_what_nobody_serves_is_refused(lab: Lab) -> None:
     for asked in (f"http://{NOBODY}/", f"http://{WEB}:81/"):
         assert await status(lab, "pod/near", asked) == 7
     await output(lab, "pod/near", "ping", "-c", "1", "-W", "2", WEB)
+
+
+async def test_endpoints_answer_by_themselves(lab: Lab) -> None:
+    """Whichever node a client comes in by, the pod sees it, and answers past that node."""
+    shown = await output(
+        lab, "node2", "sh", "-c", "ipvsadm -Ln; ip rule; ip route show table 78; ip -o address"
+    )
+    assert "FWM" in shown and "Tunnel  1" in shown and "local default dev lo" in shown, shown
+    assert f"inet {DIRECT}/32" not in shown
+    shown = await output(lab, "pod/web", "ip", "-d", "address", "show", "dev", "kube-tunnel-if")
+    assert f"inet {DIRECT}/32" in shown and "ipip" in shown
+    for node in (NODE1, NODE2):
+        await output(lab, "router", "ip", "route", "replace", f"{DIRECT}/32", "via", node)
+        assert await seen_as(lab, "client", f"http://{DIRECT}:8080/") == CLIENT
+    came = await lab.exec("node2", "conntrack", "-L", "-d", DIRECT)
+    assert b"UNREPLIED" in came.stdout, "the answers went another way"
+    near = await address(lab, "near")
+    assert await seen_as(lab, "pod/near", f"http://{DIRECT}:8080/") == near
 
 
 async def test_a_trace_shows_the_virtual_server(lab: Lab) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "kube-router.io/service."
 SCHEDULER, LOCAL, SKIP_BALANCER = f"{_PREFIX}scheduler", f"{_PREFIX}local", f"{_PREFIX}skiplbips"
+DSR, TUNNEL = f"{_PREFIX}dsr", "tunnel"
 HAIRPIN, HAIRPIN_EXTERNAL = f"{_PREFIX}hairpin", f"{_PREFIX}hairpin.externalips"
 TELL_CLUSTER, TELL_EXTERNAL = f"{_PREFIX}advertise.clusterip", f"{_PREFIX}advertise.externalip"
 TELL_BALANCER = f"{_PREFIX}advertise.loadbalancerip"
@@ -24,12 +25,9 @@ SCHEDULERS = ("rr", "lc", "dh", "sh", "mh")
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 """What Go's strconv.ParseBool takes; anything else is false here."""
 _OF_ROUTING = {LOCAL, TELL_CLUSTER, TELL_EXTERNAL, TELL_BALANCER}
-_OF_PROXY = {SCHEDULER, LOCAL, SKIP_BALANCER, HAIRPIN, HAIRPIN_EXTERNAL}
+_OF_PROXY = {SCHEDULER, LOCAL, SKIP_BALANCER, HAIRPIN, HAIRPIN_EXTERNAL, DSR}
 _BOOLEAN = {TELL_CLUSTER, TELL_EXTERNAL, TELL_BALANCER}
-_NOT_FOLLOWED = {
-    f"{_PREFIX}dsr": "not followed: answers go back by the node that has translated the request",
-    f"{_PREFIX}schedflags": "not followed: IPVS has the scheduler's own flags",
-}
+_NOT_FOLLOWED = {f"{_PREFIX}schedflags": "not followed: IPVS has the scheduler's own flags"}
 
 
 def asked_of_proxies(annotations: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -56,8 +54,27 @@ def is_told(annotations: Mapping[str, str], name: str) -> bool:
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     """What of a Service's annotations has no effect."""
     for name, value in o.annotations.items():
-        if name.startswith(_PREFIX) and (what := _oddity(name, str(value), world)):
+        if name.startswith(_PREFIX) and (what := _oddity(name, str(value), world) or _direct(o, name, value)):
             yield Finding(o, ("metadata", "annotations", name), what)
+
+
+def is_direct(annotations: Mapping[str, str]) -> bool:
+    """Whether endpoints get what is sent to external addresses as it came, and answer by themselves."""
+    return annotations.get(DSR) == TUNNEL
+
+
+def _direct(o: Object, name: str, value: str) -> str:
+    """What is odd in a Service whose endpoints answer by themselves."""
+    if name != DSR:
+        return ""
+    if value != TUNNEL:
+        return f"kube-router knows no way {value}, and does without; there is {TUNNEL}"
+    if o.spec.get("type") != "LoadBalancer" and not o.spec.get("externalIPs"):
+        return "has no effect: it is for externalIPs and balancers' addresses, of which there are none"
+    for port in o.spec.get("ports") or ():
+        if (port.get("targetPort") or port["port"]) != port["port"]:
+            return f"endpoints get port {port['port']} as it is, and not targetPort {port['targetPort']}"
+    return ""
 
 
 def _oddity(name: str, value: str, world: Lookup) -> str:

@@ -10,6 +10,7 @@
 * `blocks`     which addresses are at which node, where these are given in blocks
 * `plugin`     the record, and what is known of a node
 * `podlinks`   parts that plug-ins share: a routed pod link, routes between nodes, masquerading
+* `receivers`  what pods need that answer clients past the node, as kube-router has them
 * `hostports`  ports of nodes that lead to pods, whatever the network
 
 Whoever adds one writes its module and a line here, and gives the Cluster's schema its name

@@ -28,7 +28,7 @@ from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.plan.cni.blocks import Borrowed, NodeBlocks, blocks_at, borrowed_at
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, alone, pod_link
-from emulab.plan.cni.speakers import Told, plan_speakers
+from emulab.plan.cni.speakers import Announced, plan_speakers
 from emulab.plan.draft import Draft, mac
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import Address, Ipip, ProxyArp, Route, Vxlan
@@ -118,7 +118,7 @@ def plan_blocks_by_bgp(
         return
     by_family = [blocks_at(source, NAME, nodes, one) for one in cluster.families]
     told = {
-        node.name: Told(blocks=tuple(b for own in of_node for b in own))
+        node.name: Announced(blocks=tuple(b for own in of_node for b in own))
         for node, *of_node in zip(nodes, *by_family, strict=True)
     }
     plan_speakers(draft, nodes, told, cluster)

@@ -26,7 +26,7 @@ from emulab.plan.cni.advertised import advertised
 from emulab.plan.cni.bridge import bridge, bridge_port
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, gateway, in_range, veth_name
-from emulab.plan.cni.speakers import Told, plan_speakers
+from emulab.plan.cni.speakers import Announced, plan_speakers
 from emulab.plan.draft import Draft, mac
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import RoutingRule
@@ -56,7 +56,7 @@ def plan_told(
     """Who tells the ranges of all families, and addresses of Services; done with the first of them."""
     if family is cluster.families[0]:
         services = advertised(source, [node.name for node in nodes], cluster.families)
-        told = {node.name: Told(ranges=node.pod_ranges, services=services[node.name]) for node in nodes}
+        told = {node.name: Announced(ranges=node.pod_ranges, services=services[node.name]) for node in nodes}
         plan_speakers(draft, nodes, told, cluster)
 
 

@@ -32,7 +32,7 @@ MESH = 16
 has each as a neighbour, and the kernel has room for a thousand of these on the whole machine (gc_thresh3)."""
 
 
-class Told(NamedTuple):
+class Announced(NamedTuple):
     """What a node tells others."""
 
     blocks: tuple[IPNetwork, ...] = ()  # of addresses that are its own, as Calico's nodes have them
@@ -40,7 +40,9 @@ class Told(NamedTuple):
     services: tuple[IPNetwork, ...] = ()  # addresses of Services, which are for the router alone
 
 
-def plan_speakers(draft: Draft, nodes: Sequence[Node], told: Mapping[str, Told], cluster: Cluster) -> None:
+def plan_speakers(
+    draft: Draft, nodes: Sequence[Node], told: Mapping[str, Announced], cluster: Cluster
+) -> None:
     """A speaker on every node, which has this to tell, and one on the router."""
     reflected = len(nodes) > MESH
     routers = tuple(u.router_vpc for u in cluster.underlays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -11,7 +11,9 @@ from worlds import items, world
 from emulab.kinds.core import kuberouterservice
 from emulab.lab.offline import oddities, offline_world
 from emulab.model.sources import Source
-from emulab.plan.links import Dummy, RoutingRule
+from emulab.plan.links import Address, Dummy, IpipEnd, Route, RoutingRule
+from emulab.plan.proxy.modes.kuberouter import fnv1a, mark_of
+from emulab.plan.render import render
 from emulab.plan.state import Ipvs, Ruleset, World
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
 from emulab.servers.engines.bird.conf import bird_conf
@@ -163,6 +165,42 @@ def test_pods_reach_themselves_where_an_annotation_says_so() -> None:
     assert hairpins(f'{ABOUT}hairpin: "", {ABOUT}hairpin.externalips: ""') == both
 
 
+def test_endpoints_may_answer_by_themselves() -> None:
+    """Nobody has the external address but the endpoints, and what is sent to it is known by a mark."""
+    text = given(f"{ABOUT}dsr: tunnel", "sessionAffinity: None,", "kube-router").replace(
+        "targetPort: 8080, ", ""
+    )
+    pods = """---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {app: web}}
+spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPort: 80}]}]}
+"""
+    there = world(text.partition("---\napiVersion: discovery")[0] + pods)
+    mark = mark_of(ip_address(OUTSIDE), "tcp", 80)
+    for node in ("node1", "node2"):
+        ipvs = there.network.rulesets[node, "ipvs"]
+        assert isinstance(ipvs, Ipvs)
+        (direct,) = (s for s in ipvs.servers if s.mark)
+        assert (str(direct.address), direct.port, direct.mark) == (OUTSIDE, 80, mark)
+        assert OUTSIDE not in table(there, node).collections["virtual-ips"].elements
+        words = [rule.words() for rule in items(there.network, RoutingRule, node)]
+        assert f"priority {16000 + mark} from all fwmark {mark:#x} lookup 78" in words
+        (route,) = (r for r in items(there.network, Route, node) if r.table == 78)
+        assert (str(route.destination), route.link, route.type) == ("0.0.0.0/0", "lo", "local")
+    (end,) = items(there.network, IpipEnd)
+    assert (end.name, str(end.local)) == ("kube-tunnel-if", str(there.places["default.a"].addresses[0]))
+    assert OUTSIDE in {str(a.address.ip) for a in items(there.network, Address, end.namespace)}
+    shown = [line.strip() for line in render(there).splitlines()]
+    assert f"FWM {mark:#x} ({OUTSIDE}:80) rr" in shown and f"-> {end.local}:80 Tunnel 1" in shown
+    assert any("maxseg size set 1440" in rule for rule in table(there, "node1").chains["mangle-prerouting"])
+
+
+def test_the_mark_is_kube_routers() -> None:
+    assert fnv1a(b"foobar") == 0xBF9CF968, "of the reference implementation's test"
+    assert mark_of(ip_address("10.1.1.1"), "tcp", 80) == fnv1a(b"10.1.1.1-tcp-80") & 0x3FFF
+
+
 @pytest.mark.parametrize(
     ("annotation", "proxy", "said"),
     [
@@ -175,7 +213,9 @@ def test_pods_reach_themselves_where_an_annotation_says_so() -> None:
         ("scheduler: lc", "nftables", "has no effect in proxy mode nftables"),
         ('local: "true"', "nftables", "in proxy mode nftables it only says which nodes tell"),
         ("local: yes-please", "kube-router", "yes-please has no effect"),
-        ("dsr: tunnel", "kube-router", "not followed"),
+        ("dsr: tunnel", "kube-router", "endpoints get port 80 as it is, and not targetPort 8080"),
+        ("dsr: gre", "kube-router", "knows no way gre"),
+        ("dsr: tunnel", "nftables", "has no effect in proxy mode nftables"),
         ("schedflags: flag-1", "kube-router", "not followed"),
         ("hairpn: x", "kube-router", "did you mean kube-router.io/service.hairpin?"),
         ("advertise.clusterip: perhaps", "nftables", "neither true nor false"),
