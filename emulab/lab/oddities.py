@@ -38,7 +38,7 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
             finding.line()
             for o in given
             if o.type == CONFIG_MAP
-            for finding in (*unheeded_corefile(o), *unheeded_of_node_caches(o))
+            for finding in (*unheeded_corefile(o, objects.get), *unheeded_of_node_caches(o))
         ),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),
         *(finding.line() for finding in unfollowed_by_balancers(given, objects)),

@@ -17,7 +17,7 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
-from emulab.plan.coredns.corefile import CONFIGURATION, Corefile, Texts, read
+from emulab.plan.coredns.corefile import BESIDE, CONFIGURATION, Corefile, Texts, read
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, PlannedServer
@@ -47,14 +47,20 @@ class ClusterDns:
         self._made: DnsConfig | None = None
         self._corefile: Corefile | None = None
         self._namespaces: tuple[str, ...] = ()
+        self._by_pods = False
 
     def __call__(self, source: PlanSource) -> DnsConfig:
         """The configuration for these objects: the very same where nothing of it changed."""
         resolver = socket_name(self._cluster.underlays[0].resolver_vpc, 53)
-        given = source.get(CONFIGURATION)
-        corefile = read(Texts.of(given), resolver) if given is not None else None
+        given, custom = source.get(CONFIGURATION), source.get(BESIDE)
+        domain = self._cluster.cluster_domain.rstrip(".")
+        told_of = given is not None or custom is not None
+        corefile = read(Texts.of(given, custom, domain), resolver) if told_of else None
         if corefile is not None and (corefile.error or not corefile.blocks):
             corefile = None
+        by_pods = corefile is not None and corefile.pod_names
+        if by_pods != self._by_pods:
+            self._by_pods, self._slices = by_pods, _Told(_slice_with_pods if by_pods else _slice)
         told = Kubernetes(
             domain=self._cluster.cluster_domain.rstrip(".") + ".",
             namespaces=tuple(source.facts(NAMESPACE, _name).values()),
@@ -90,6 +96,8 @@ def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
         blocks=corefile.blocks,
         recursion=any(block.forward for block in corefile.blocks),
         cache=corefile.limits,
+        pages={port: what for port, what in _PAGES.items() if what not in corefile.pages.values()}
+        | {**corefile.pages},
     )
 
 
@@ -144,9 +152,18 @@ def _service(o: Object) -> tuple[str, ServiceNames]:
     return f"{o.namespace}/{o.name}", told
 
 
-def _slice(o: Object) -> tuple[str, SliceNames] | None:
+def _slice_with_pods(o: Object) -> tuple[str, SliceNames] | None:
+    """With the names of Pods as hostnames of endpoints that have none."""
+    return _slice(o, with_pods=True)
+
+
+def _slice(o: Object, *, with_pods: bool = False) -> tuple[str, SliceNames] | None:
     view = EndpointSlice.of(o)
-    endpoints = tuple(NamedEndpoint(e.hostname, a, e.ready) for e in view.endpoints for a in e.addresses)
+    endpoints = tuple(
+        NamedEndpoint(e.hostname or (e.target_pod if with_pods else ""), a, e.ready)
+        for e in view.endpoints
+        for a in e.addresses
+    )
     if not (view.service and endpoints) or view.address_type == "FQDN":
         return None
     ports = tuple(NamedPort(p.name, p.protocol, p.port) for p in view.ports)
@@ -164,7 +181,8 @@ def _pod(o: Object) -> tuple[str, PodNames] | None:
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:
     """The server in one of the cluster DNS's pods."""
     namespace = place.namespace
-    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in _PAGES)
+    told_pages = config.pages or _PAGES
+    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in told_pages)
     listen = (*listeners(place.addresses), *pages)
-    told = replace(config, listen=listen, pages=_PAGES)
+    told = replace(config, listen=listen, pages=told_pages)
     return PlannedServer(name, "dns", namespace, told, dict.fromkeys(listen, namespace))

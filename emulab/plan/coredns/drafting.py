@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.plan.coredns.syntax import CorefileError, Directive
+from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import CacheLimits
 
 ROOT = (".",)
@@ -28,7 +29,11 @@ class BlockDraft:
     cluster: dict[str, Any] = field(default_factory=dict)
     limits: CacheLimits | None = None
     verified: bool = False
+    pod_names: bool = False
     autopath: int = 0  # the line of one that goes by Pods
+    own_names: tuple[str, ...] = ()  # the zones of kubernetes
+    pages: dict[str, str] = field(default_factory=dict)
+    uncached: list[Directive] = field(default_factory=list)  # what `cache` is told to leave out
 
     def warn(self, line: int, text: str) -> None:
         self.warnings.append((line, text))
@@ -66,12 +71,12 @@ def checked(told: Directive, check: Callable[[str], object], *texts: str) -> Non
 
 
 def duration(told: Directive, text: str) -> float:
-    """Seconds of a duration as Go writes it; a number alone is seconds. Raises CorefileError."""
-    if text.isdigit():
-        return float(text)
+    """Seconds of a duration as Go writes it. Raises CorefileError."""
+    if text == "0":
+        return 0.0
     parts = _DURATION.findall(text)
     if not parts or "".join(a + b for a, b in parts) != text:
-        raise CorefileError(told.line, f"{told.name}: {text!r} is no duration")
+        raise CorefileError(told.line, f"{told.name}: {text!r} is no duration, such as 30s or 1m30s")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 

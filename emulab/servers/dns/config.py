@@ -254,6 +254,9 @@ class BlockConfig:
     cluster: bool = False
     forward: tuple[ForwardConfig, ...] = ()
     caches: bool = False
+    cached: tuple[str, ...] = ()  # the zones of which it caches answers; none: all of its own
+    any: bool = False  # whether ANY is answered with nothing but a word (RFC 8482)
+    size: int = 0  # the most that is sent by UDP; 0: as the client says
     limits: CacheLimits | None = None  # of the answers that it caches; None: those of the server
     logs: tuple[LogRule, ...] = ()
     errors: bool = False

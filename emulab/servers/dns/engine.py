@@ -213,7 +213,7 @@ class Engine:
         block = walk.block
         upstream = block.upstream(walk.name) if block else None
         forwards = upstream is not None if self.blocks else self.forwards
-        keeps = block.caches if block else not self.blocks
+        keeps = block.caches(walk.name) if block else not self.blocks
         entry = self.cache.get(key, now) if forwards and keeps else None
         if entry:
             walk.cache = walk.cache or "hit"

@@ -201,7 +201,7 @@ class Responder:
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
         query, reply = asked.query, solved.reply
-        limit = wire.TCP_LIMIT if asked.stream else query.size
+        limit = wire.TCP_LIMIT if asked.stream else self._engine.blocks.limit(query.name, query.size)
         packed = wire.pack_reply(query, reply, limit, asked.recursion)
         self._count(reply.rcode, solved.cache)
         self._metrics.searched += solved.searched

@@ -320,3 +320,25 @@ def test_which_queries_are_logged_and_how() -> None:
         f'[INFO] [fd00::1]:5353 - {query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra 4 0.250000000s'
     )
     assert error_line(query, 2, "why") == "[ERROR] plugin/errors: 2 shop.test. A: why"
+
+
+def test_any_is_answered_with_a_word_and_what_is_sent_is_bounded() -> None:
+    """As plugin/any and plugin/bufsize have it."""
+    made = engine(BlockConfig((".",), cluster=True, any=True, size=600))
+    (record,) = solved(made, "web.app.svc.c.test.", "ANY").reply.answer
+    assert (record.rtype, record.ttl, record.data.data) == (13, 8482, b"\x0dANY obsoleted\x0cSee RFC 8482")
+    limits = [made.blocks.limit((b"x",), size) for size in (512, 1232)]
+    assert limits == [512, 600]
+
+
+def test_the_soa_of_a_template_has_its_numbers_in_parentheses_as_one_pleases() -> None:
+    authority = '"invalid. 60 {{ .Class }} SOA ns.invalid. hostmaster.invalid. (1 60 60 60 60)"'.strip('"')
+    template = TemplateConfig(("invalid.",), "ANY", authority=(authority,), rcode="NXDOMAIN")
+    reply = solved(engine(BlockConfig((".",), templates=(template,))), "a.invalid.").reply
+    assert (reply.rcode, reply.authority[0].ttl) == (wire.NXDOMAIN, 60)
+
+
+def test_names_that_are_not_to_be_kept_are_asked_for_each_time() -> None:
+    made = engine(BlockConfig((".",), caches=True, cached=("kept.test.",), forward=(FORWARD,)))
+    steps = [made.resolve(ask(name), 0, 0.0) for name in ("a.kept.test.", "a.other.test.")]
+    assert [isinstance(step, Forward) and step.keeps for step in steps] == [True, False]

@@ -10,17 +10,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from dnslib import RD
+
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Asking, BlockConfig, ForwardConfig
 from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.plugins.hosts import Hosts
 from emulab.servers.dns.plugins.logs import QueryLog
-from emulab.servers.dns.plugins.made import Made
+from emulab.servers.dns.plugins.made import Below, Made
 from emulab.servers.dns.plugins.rewriting import Rewriting, compiled
 from emulab.servers.dns.plugins.searching import Autopath
 from emulab.servers.dns.plugins.templates import AnswerTemplate
 from emulab.servers.dns.upstreams import Upstreams, upstreams
 from emulab.servers.dns.wire import SERVFAIL, ResourceRecord
+
+_OBSOLETE = b"\x0dANY obsoleted\x0cSee RFC 8482"
+"""CPU and OS of a HINFO record, in the words of CoreDNS."""
 
 Layer = Callable[[Name, int], Made | None]
 """What a plug-in answers; None to ask the next one."""
@@ -43,16 +48,21 @@ class Block:
 
     def __init__(self, config: BlockConfig, asking: Asking) -> None:
         """Raises ValueError for a name, a regular expression or a record that is none."""
-        self.cluster, self.caches, self.limits = config.cluster, config.caches, config.limits
+        self.cluster, self._caches, self.limits = config.cluster, config.caches, config.limits
+        self._cached, self.size = Below(config.cached or (".",)), config.size
         self.logs, self.errors = [QueryLog(rule) for rule in config.logs], config.errors
         self.autopath = Autopath(config.autopath) if config.autopath else None
         self._rewrites = [compiled(rule) for rule in config.rewrites]
-        self._layers: list[Layer] = []
+        self._layers: list[Layer] = [_no_any] if config.any else []
         if config.templates:
             self._layers.append(_first([AnswerTemplate(one) for one in config.templates]))
         if config.hosts:
             self._layers.append(Hosts(config.hosts))
         self._ways = [_way(one, asking) for one in config.forward]
+
+    def caches(self, name: Name) -> bool:
+        """Whether what others say of a name is kept."""
+        return self._caches and name in self._cached
 
     def rewritten(self, name: Name) -> Rewriting | None:
         """What is looked up in the place of a name; None where that is the name itself. Raises ValueError."""
@@ -83,6 +93,7 @@ class Blocks:
     def __init__(self, configs: Sequence[BlockConfig] = (), asking: Asking | None = None) -> None:
         """Raises ValueError."""
         self._by_zone: dict[Name, Block] = {}
+        self._sized = any(config.size for config in configs)
         for config in configs:
             block = Block(config, asking or Asking())
             for zone in config.zones:
@@ -95,6 +106,11 @@ class Blocks:
         """The zone by which a name's block was found; "dropped" where there is none."""
         found = next((suffix for suffix in suffixes(name) if suffix in self._by_zone), None)
         return "dropped" if found is None else names.to_text(found)
+
+    def limit(self, name: Name, size: int) -> int:
+        """How much of an answer a client is sent by UDP that takes `size` octets (plugin/bufsize)."""
+        block = self.find(name) if self._sized else None
+        return min(size, block.size) if block is not None and block.size else size
 
     def find(self, name: Name) -> Block | None:
         """The block with the longest zone at or above a lower-case name."""
@@ -109,6 +125,13 @@ def _way(config: ForwardConfig, asking: Asking) -> ForwardWay:
 
 def _name(text: str) -> Name:
     return lower(names.from_text(text))
+
+
+def _no_any(name: Name, rtype: int) -> Made | None:
+    """One record for all (RFC 8482 section 4.2, plugin/any)."""
+    if rtype != rdata.ANY:
+        return None
+    return Made(answer=(ResourceRecord(name, rdata.HINFO, 8482, RD(_OBSOLETE)),))
 
 
 def _first(templates: Sequence[AnswerTemplate]) -> Layer:
