@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from emulab.kinds import externaldns
 from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
@@ -35,6 +36,8 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _selection(o, world)
     yield from _given_another(o, world)
     yield from balanceroddities.oddities(o)
+    for name, problem in externaldns.oddities(o):
+        yield Finding(o, ("metadata", "annotations", name), problem)
     for index, port in enumerate(o.spec.get("ports") or ()):
         if port.get("protocol") == "SCTP":
             what = (

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from emulab.kinds import externaldns
 from emulab.kinds.emulab.balancingview import annotation_problems
 from emulab.kinds.lookup import TOO_LONG, leads_nowhere
 from emulab.kinds.networking.ingressvalidation import invalid_paths
@@ -56,7 +57,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(
                 o, ("spec", "tls", index, "secretName"), f"there is no Secret {o.namespace}/{tls.secret}"
             )
-    for name, problem in annotation_problems(o.annotations, own=False):
+    for name, problem in (*annotation_problems(o.annotations, own=False), *externaldns.oddities(o)):
         yield Finding(o, ("metadata", "annotations", name), problem)
     balancer = ingress.load_balancer
     if balancer != PUBLIC_LOAD_BALANCER and not world.has(LOAD_BALANCER.key("", balancer)):

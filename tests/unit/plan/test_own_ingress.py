@@ -16,8 +16,8 @@ from emulab.kinds.registry import DEPLOYMENT, INGRESS, INGRESS_CLASS, NAMESPACE,
 from emulab.lab.offline import oddities, thought_of
 from emulab.model.collection import Objects
 from emulab.model.sources import Source
-from emulab.plan.dns import published_names
 from emulab.plan.kept import PlanSource
+from emulab.plan.publishing import published_names
 from emulab.plan.state import World
 from emulab.servers.l4.config import L4Config
 from emulab.servers.l7.config import L7Config
