@@ -31,8 +31,9 @@ def one_said(o: Object, annotation: str) -> str:
 
 
 def listed(o: Object, annotation: str) -> list[str]:
-    """Names or addresses with commas between them."""
-    words = (word.strip().rstrip(".").lower() for text in said(o, annotation) for word in text.split(","))
+    """Names or addresses with commas between them; spaces count for nothing (`SplitHostnameAnnotation`)."""
+    texts = ("".join(text.split()) for text in said(o, annotation))
+    words = (word.rstrip(".").lower() for text in texts for word in text.split(","))
     return [*dict.fromkeys(word for word in words if word)]
 
 
@@ -77,7 +78,7 @@ def _problem(word: str, text: str, spec: Mapping[str, object]) -> str:
     if word == "ingress-hostname-source" and text.lower() not in (DEFINED, ANNOTATED):
         return f"{show(text)} is not one of {DEFINED}, {ANNOTATED}, so nothing of it is published"
     if word in ("hostname", "internal-hostname"):
-        for one in filter(None, (part.strip() for part in text.split(","))):
+        for one in filter(None, "".join(text.split()).split(",")):
             if not fits_dns(one) or not all(one.rstrip(".").split(".")):
                 return f"{show(one)} is no name that the DNS can hold"
     plain = spec.get("type") in (None, "ClusterIP") and "ports" in spec and spec.get("clusterIP") != "None"

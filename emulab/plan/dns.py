@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.resolver import OWN_RESOLVER, Resolver
@@ -12,9 +11,9 @@ from emulab.kinds.images import DNS_ENGINES, OWN_ENGINE
 from emulab.kinds.registry import RESOLVER, ZONE
 from emulab.kinds.underlay import underlay_addresses
 from emulab.model.addresses import IPAddress, parse_address, socket_name
-from emulab.model.checks import fits_dns
 from emulab.model.objects import Object
 from emulab.plan.cni.plugin import Node
+from emulab.plan.coredns.drafting import sayable
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.publishing import LB_DOMAIN, published_records
@@ -93,10 +92,10 @@ def _server(draft: Draft, name: str, config: DnsConfig, engine: str) -> None:
     draft.servers[name] = PlannedServer(name, DNS_ENGINES[engine], name, config, listen)
 
 
-def _is_sayable(record: Sequence[Any]) -> bool:
-    """Whether a record's name, and the name that it leads to, can be asked for: objects may have longer ones."""
-    leads = str(record[2]).rpartition(" ")[2] if len(record) > 2 and record[1] != "TXT" else ""
-    return fits_dns(record[0]) and fits_dns(leads)
+def _is_sayable(record: ZoneRecord) -> bool:
+    """Whether a record's name, and the name that it leads to, can be asked for: objects may have others."""
+    leads = record.data.rpartition(" ")[2] if record.type in ("CNAME", "SRV") else "."
+    return sayable(record.name) and sayable(leads)
 
 
 def _inside(name: str, origin: str) -> bool:

@@ -75,6 +75,11 @@ class DnsSettings:
         )
 
     @property
+    def is_coredns(self) -> bool:
+        """Whether it answers as CoreDNS does: for a cluster, or by a Corefile."""
+        return bool(self.given) or any(isinstance(source, Kubernetes) for source, _ in self.sources)
+
+    @property
     def pods(self) -> Directory | None:
         """Where a cluster's Pods are; None where there is no cluster."""
         return next(

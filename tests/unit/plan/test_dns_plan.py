@@ -314,6 +314,11 @@ def test_the_servers_understand_their_configuration(name: str) -> None:
 def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> None:
     _, built = plan(ingress("a", "x.test", f"{'h' * 64}.test", f"{'h' * 63}.test"))
     assert [r[0] for r in records(built, "dns", ".")] == [f"{'h' * 63}.test.", "x.test."]
+    bad = annotated("Service", "a", f"{{type: NodePort, {PORT}}}", hostname="a..b, a b,é.test,*.w.test")
+    built = world(bad)
+    found = {r[0] for r in records(built, "dns", ".") if r[1] == "A"}
+    assert found == {"ab.", "*.w.test."}
+    DnsSettings().changed(from_json(DnsConfig, told(built, "dns")))
 
 
 def routed(built: World, origin: str, server: str = "dns") -> list[dict[str, Any]]:
