@@ -129,6 +129,10 @@ _plain_text = pattern(r"(?s:.*)", "a text of at most 4096 characters", 4096)
 _LONGEST_STRING = 255  # octets, of which a TXT record has several (RFC 1035 section 3.3.14)
 
 
+_WITH_TARGETS = ("CNAME", "NS", "PTR", "MX", "SRV")
+"""Types whose value ends with a name."""
+
+
 def _text(value: Any) -> Problems:
     """One text, which is cut where it is too long for one string, or several strings in quotes."""
     if (problems := _plain_text(value)) or not value.startswith('"'):
@@ -302,6 +306,10 @@ def _outdated(old: Object, new: Object) -> tuple[str, ...]:
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     for index, record in enumerate(Zone.of(o).records):
+        target = record.value.rpartition(" ")[2] if record.type in _WITH_TARGETS else "."
+        if "." not in target:
+            what = f"{show(target)} stands for {target}. at the root, not for {target}.{o.name}."
+            yield Finding(o, ("spec", "records", index, "value"), what)
         asked = _asked(record.health_check or {})
         if asked is None:
             continue

@@ -51,7 +51,9 @@ class DnsSettings:
         Raises UserError.
         """
         try:
-            upstream = upstreams(config.forward, config.upstream)
+            # A resolver goes where it is sent, CoreDNS passes on what it is told.
+            follows = bool(config.recursion) and config.kubernetes is None and not config.blocks
+            upstream = replace(upstreams(config.forward, config.upstream), follows=follows)
         except ValueError as error:
             raise BadConfiguration(f"config.forward: {error}") from None
         try:

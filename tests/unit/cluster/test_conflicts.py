@@ -410,3 +410,12 @@ def test_what_a_clouds_balancer_would_do_is_warned_of(name: str, value: str, why
     assert [line.partition(";")[0] for line in found] == ([f"[{name}]: isn't followed: {why}"] if why else [])
     raw["spec"]["type"] = "NodePort"
     assert not [line for line in warnings(accepted(raw)) if "annotations" in line]
+
+
+def test_targets_of_one_label_are_told_to_stand_at_the_root() -> None:
+    def told(value: str, kind: str = "CNAME") -> list[str]:
+        return warned(described("Zone", {"records": [{"name": "a", "type": kind, "value": value}]}, "x.test"))
+
+    assert told("b.x.test") == told("b.x.test.") == told("0 .", "MX") == []
+    (found,) = told("10 mail", "MX")
+    assert found.endswith('spec.records[0].value: "mail" stands for mail. at the root, not for mail.x.test.')
