@@ -16,6 +16,7 @@ from emulab.model.checks import (
     dns_label,
     integer,
     ip,
+    label_key,
     label_map,
     maybe_empty,
     one_of,
@@ -124,6 +125,7 @@ service_spec = typed(
                     "port": port,
                     "targetPort": port_or_name,
                     "nodePort": _node_port,
+                    "appProtocol": label_key,
                 },
             ),
             rules=(
@@ -146,6 +148,7 @@ service_spec = typed(
         ),
         "externalTrafficPolicy": one_of("Cluster", "Local"),
         "internalTrafficPolicy": one_of("Cluster", "Local"),
+        "loadBalancerClass": label_key,
         "loadBalancerIP": maybe_empty(ip),
         "loadBalancerSourceRanges": sequence(cidr),
         "healthCheckNodePort": _node_port,

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 
 
 def _distinct(values: list[Any]) -> Problems:
+    """80 is "80/TCP"."""
+    meant = [f"{value}".removesuffix("/TCP") for value in values]
     return [
         problem
         for index, value in enumerate(values)
-        if value in values[:index]
+        if meant[index] in meant[:index]
         for problem in wrong(f"{show(value)} is given twice", index)
     ]
 

@@ -73,6 +73,8 @@ def test_all_that_a_balancer_may_be_told() -> None:
         ({"weights": {"node1": 300}}, "spec.weights.node1: 300 is not a weight"),
         ({"healthCheck": {"protocol": "TCP", "path": "/"}}, "spec.healthCheck.path: needs protocol"),
         ({"healthCheck": {"codes": "abc"}}, "spec.healthCheck.codes: .*is not a status"),
+        ({"healthCheck": {"codes": "200,302-301"}}, "spec.healthCheck.codes: 302-301 ends before it begins"),
+        ({"ports": [80, "80/TCP"]}, r'spec.ports\[1\]: "80/TCP" is given twice'),
         ({"healthCheck": {"interval": 0}}, "spec.healthCheck.interval: 0 is not a number of seconds"),
         ({"healthCheck": {"intervall": 1}}, "spec.healthCheck.intervall.*did you mean interval"),
         ({"algoritm": "source"}, "algoritm"),
