@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
+from emulab.kinds.core import coredns
+from emulab.kinds.core.coredns import CoreDnsFlags
+from emulab.kinds.installed import NODE_CACHE_NAME
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.model.findings import Finding
 from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.coredns.arguments import DIRECTIVES, ONCE
 from emulab.plan.coredns.caching import check_uncached
-from emulab.plan.coredns.drafting import BlockDraft, absolute, sayable
+from emulab.plan.coredns.drafting import BlockDraft, zones_from
 from emulab.plan.coredns.imports import CUSTOM
 from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.plugins import PLUGINS
@@ -23,12 +26,12 @@ from emulab.plan.coredns.searching import check_verified
 from emulab.plan.coredns.syntax import ServerBlock, parse
 from emulab.servers.dns.config import BlockConfig, CacheLimits
 
-COREFILE = "Corefile"
-CONFIGURATION = CONFIG_MAP.key("kube-system", "coredns")
-"""The ConfigMap that the cluster's DNS is configured by."""
-BESIDE = CONFIG_MAP.key("kube-system", "coredns-custom")
-"""What clouds mount beside it: AKS, k3s, DigitalOcean, Gardener and others import its keys."""
+COREFILE = coredns.COREFILE
 _PORT = 53
+CONFIGURATION = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CONFIG_MAP)
+"""The ConfigMap that the cluster's DNS is configured by."""
+BESIDE = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CUSTOM)
+"""What clouds mount beside it: AKS, k3s, DigitalOcean, Gardener and others import its keys."""
 _TAKES_IN = re.compile(r"^\s*import\s+\S*custom", re.MULTILINE)
 STOCK = """
 .:53 {
@@ -64,6 +67,7 @@ class Corefile:
     pod_names: bool = False  # whether an endpoint without a hostname has its Pod's name
     warnings: tuple[tuple[int, str], ...] = ()
     error: str = ""
+    port: int = _PORT
 
 
 class Texts(NamedTuple):
@@ -72,24 +76,43 @@ class Texts(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
 
     @staticmethod
-    def of(o: Object | None, custom: Object | None = None, domain: str = "cluster.local") -> Texts:
+    def of(
+        o: Object | None,
+        custom: Object | None = None,
+        domain: str = "cluster.local",
+        key: str = COREFILE,
+    ) -> Texts:
         """The texts of CoreDNS' ConfigMap, the stock ones where there is none, and those of the one beside it."""
-        own = (
-            (o.raw.get("data") or {}) if o is not None else {COREFILE: STOCK.replace("cluster.local", domain)}
-        )
+        stock = {COREFILE: STOCK.replace("cluster.local", domain)}
+        own = (o.raw.get("data") or {}) if o is not None else stock
         more = (custom.raw.get("data") or {}) if custom is not None else {}
-        return Texts((*own.items(), *((f"{CUSTOM}{name}", text) for name, text in more.items())))
+        found = {**own, COREFILE: own.get(key, "")}
+        return Texts((*found.items(), *((f"{CUSTOM}{name}", text) for name, text in more.items())))
+
+
+Get = Callable[[Key], Object | None]
+
+
+def texts_of(get: Get, flags: CoreDnsFlags, domain: str) -> Texts | None:
+    """What a server of CoreDNS reads; None where there is nothing of one's own."""
+    given = get(CONFIG_MAP.key(flags.namespace, flags.config_map))
+    custom = get(CONFIG_MAP.key(flags.namespace, flags.custom))
+    if given is None and custom is None:
+        return None
+    return Texts.of(given, custom, domain, flags.key)
 
 
 @lru_cache(8)
-def read(texts: Texts, default: str) -> Corefile:
-    """What a ConfigMap says. `default`: the server that the pods' resolv.conf names."""
+def read(texts: Texts, default: str, port: int = _PORT, usual: int = _PORT) -> Corefile:
+    """What a ConfigMap says. `default`: the server that the pods' resolv.conf names. Server blocks on `port` are
+    followed; 0: on the usual one if there are any, else on that of the first."""
     files = dict(texts.pairs)
     warnings: list[tuple[int, str]] = []
     try:
         parsed = parse(files.get(COREFILE, ""), files, lambda line, what: warnings.append((line, what)))
-        _check_apart(parsed)
-        drafts = [_block(block, files, default) for block in parsed]
+        _check_apart(parsed, usual)
+        port = port or _chosen_port(parsed, usual)
+        drafts = [_block(block, files, default, port, usual) for block in parsed]
     except CorefileError as error:
         return Corefile(error=str(error))
     blocks = tuple(BlockConfig(draft.zones, **draft.block) for draft in drafts if draft.zones)
@@ -106,34 +129,46 @@ def read(texts: Texts, default: str) -> Corefile:
     pages = {port: what for draft in drafts for port, what in draft.pages.items()}
     kept = limits[0] if limits else CacheLimits(size=0)
     by_pods = any(draft.pod_names for draft in drafts)
-    return Corefile(blocks, cluster, kept, pages, verified, by_pods, tuple(warnings))
+    return Corefile(blocks, cluster, kept, pages, verified, by_pods, tuple(warnings), port=port)
 
 
-def _check_apart(blocks: Iterable[ServerBlock]) -> None:
+def _key(key: str, usual: int) -> tuple[str, str, int]:
+    """The protocol, the zone and the port that a server block is for."""
+    scheme, _, rest = key.rpartition("://")
+    zone, colon, port = rest.rpartition(":")
+    if not colon or not port.isdigit():
+        return scheme or "dns", rest, usual
+    return scheme or "dns", zone, int(port[:6])
+
+
+def _chosen_port(blocks: Sequence[ServerBlock], usual: int) -> int:
+    told = [_key(key, usual) for block in blocks for key in block.keys]
+    ports = [port for scheme, _, port in told if scheme == "dns"]
+    return usual if usual in ports or not ports else ports[0]
+
+
+def _check_apart(blocks: Iterable[ServerBlock], usual: int) -> None:
     """Each zone of a port has one server block. Raises CorefileError."""
-    seen: set[str] = set()
+    seen: set[tuple[str, str, int]] = set()
     for block in blocks:
         for key in block.keys:
-            plain = key.lower().removeprefix("dns://").removesuffix(f":{_PORT}").rstrip(".")
-            if plain in seen:
+            scheme, zone, port = _key(key.lower(), usual)
+            if (scheme, zone.rstrip("."), port) in seen:
                 raise CorefileError(block.line, f"cannot serve {key}: it is already defined")
-            seen.add(plain)
+            seen.add((scheme, zone.rstrip("."), port))
 
 
-def _block(block: ServerBlock, files: Mapping[str, str], default: str) -> BlockDraft:
+def _block(block: ServerBlock, files: Mapping[str, str], default: str, port: int, usual: int) -> BlockDraft:
     zones: list[str] = []
     draft = BlockDraft((), files, default)
     for key in block.keys:
-        zone, colon, port = key.removeprefix("dns://").rpartition(":")
-        zone, port = (zone, port) if colon else (port, str(_PORT))
-        if "://" in key or port != str(_PORT) or "/" in zone or key.startswith("("):
+        scheme, zone, its = _key(key, usual)
+        if scheme != "dns" or its != port or key.startswith("("):
             draft.warn(
-                block.line, f"server block {key}: plain DNS for a zone on port {_PORT} alone is followed"
+                block.line, f"server block {key}: plain DNS for a zone on port {port} alone is followed"
             )
-        elif sayable(absolute(zone)):
-            zones.append(absolute(zone))
         else:
-            raise CorefileError(block.line, f"{zone!r} is no DNS zone")
+            zones += zones_from(block.line, zone)
     draft.zones = tuple(zones)
     seen: set[str] = set()
     for told in block.plugins:
@@ -154,27 +189,38 @@ def _block(block: ServerBlock, files: Mapping[str, str], default: str) -> BlockD
     return draft
 
 
-def unheeded(o: Object, get: Callable[[Key], Object | None]) -> Iterator[Finding]:
-    """What of the cluster DNS' Corefile isn't followed, when `o` has a part in it."""
-    if o.key not in (CONFIGURATION, BESIDE):
+def unheeded(o: Object, get: Get, readers: Iterable[CoreDnsFlags]) -> Iterator[Finding]:
+    """What of a ConfigMap isn't followed of which servers of CoreDNS, the `readers`, read a Corefile."""
+    given = o.raw.get("data") or {}
+    mine = [one for one in readers if one.namespace == o.namespace and o.name in (one.config_map, one.custom)]
+    if not mine and (COREFILE in given and o.name != NODE_CACHE_NAME):
+        where = f"the lab's own reads that of ConfigMap {coredns.NAMESPACE}/{coredns.CONFIG_MAP}"
+        yield Finding(o, ("data", COREFILE), f"isn't read: no container of CoreDNS has it mounted; {where}")
+    for flags in dict.fromkeys(mine):
+        yield from _unheeded(o, get, flags)
+
+
+def _unheeded(o: Object, get: Get, flags: CoreDnsFlags) -> Iterator[Finding]:
+    """The same of one server."""
+    keys = (CONFIG_MAP.key(flags.namespace, name) for name in (flags.config_map, flags.custom))
+    own, custom = (o if o.key == key else get(key) for key in keys)
+    text, beside = _text(own, flags.key), o is custom and o is not own
+    if beside and text and not _TAKES_IN.search(text):
+        what = f"nothing of it is read: the Corefile of ConfigMap {flags.config_map} imports none of it"
+        yield Finding(o, ("data",), what)
         return
-    own, custom = (o if o.key == key else get(key) for key in (CONFIGURATION, BESIDE))
-    text = _text(own)
-    if o.key == BESIDE and text and not _TAKES_IN.search(text):
-        yield Finding(
-            o, ("data",), "nothing of it is read: the Corefile of ConfigMap coredns imports none of it"
-        )
-    if (own is not None and not text) or (o.key == BESIDE and text and not _TAKES_IN.search(text)):
+    if own is not None and not text:
         return
-    made = read(Texts.of(own, custom), "")
-    path = ("data", COREFILE) if o.key == CONFIGURATION else ("data",)
+    port = flags.port if flags.own else 0
+    made = read(Texts.of(own, custom, key=flags.key), "", port, flags.port)
+    path = ("data",) if beside else ("data", flags.key)
     if made.error:
         stays = "CoreDNS wouldn't start with it, so the stock configuration stays"
         yield Finding(o, path, f"{made.error}; {stays}")
     for line, what in made.warnings:
-        if (o.key == BESIDE) == getattr(line, "file", "").startswith(CUSTOM):
+        if beside == getattr(line, "file", "").startswith(CUSTOM):
             yield Finding(o, path, f"line {line}: {what}")
 
 
-def _text(o: Object | None) -> str:
-    return str((o.raw.get("data") or {}).get(COREFILE) or "") if o is not None else ""
+def _text(o: Object | None, key: str) -> str:
+    return str((o.raw.get("data") or {}).get(key) or "") if o is not None else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
@@ -54,11 +55,30 @@ def sayable(name: str) -> bool:
 
 def zones_of(told: Directive, words: Iterable[str]) -> tuple[str, ...]:
     """Raises CorefileError."""
-    found = tuple(map(absolute, words))
-    for zone in found:
+    return tuple(zone for word in words for zone in zones_from(told.line, word, f"{told.name}: "))
+
+
+def zones_from(line: int, word: str, who: str = "") -> tuple[str, ...]:
+    """The zones that a word names: one, or those of a network's reverse names (plugin/normalize.go).
+
+    Raises CorefileError.
+    """
+    zone = absolute(word)
+    if "/" not in word:
         if not sayable(zone):
-            raise CorefileError(told.line, f"{told.name}: {zone!r} is no DNS name")
-    return found
+            raise CorefileError(line, f"{who}{word!r} is no DNS zone")
+        return (zone,)
+    try:
+        network = ip_network(word, strict=False)
+    except ValueError:
+        raise CorefileError(line, f"{who}{word!r} is neither a DNS zone nor a network") from None
+    step = 8 if network.version == 4 else 4  # what a label of a reverse name is for
+    labels = max(-(-network.prefixlen // step), 1)
+    parts = network.subnets(new_prefix=labels * step) if network.prefixlen % step else (network,)
+    total = network.max_prefixlen // step
+    return tuple(
+        ".".join(f"{part.network_address.reverse_pointer}.".split(".")[total - labels :]) for part in parts
+    )
 
 
 def checked(told: Directive, check: Callable[[str], object], *texts: str) -> None:

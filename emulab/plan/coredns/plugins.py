@@ -155,7 +155,9 @@ def forward(draft: BlockDraft, told: Directive) -> None:
             stream = True
         elif option.name in _FORWARD_UNFOLLOWED:
             unfollowed(draft, "forward", option)
-    (base,) = zones_of(told, [origin])
+    base, *others = zones_of(told, [origin])
+    if others:
+        draft.warn(told.line, f"forward: {origin} is several zones, of which {base} alone is forwarded")
     made = ForwardConfig(base, tuple(addresses), apart, policy != "sequential", stream)
     draft.block["forward"] = (*draft.block.get("forward", ()), made)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.model.objects import Object
 from emulab.plan.coredns.corefile import CONFIGURATION, Corefile, Texts, read, unheeded
 from emulab.plan.coredns.lines import CorefileError
@@ -293,8 +294,45 @@ def test_what_stands_beside_is_read_without_a_corefile_of_ones_own(
         return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": data})
 
     there = {CONFIGURATION: config_map("coredns", {"Corefile": own})} if own else {}
-    found = [finding.line() for finding in unheeded(config_map("coredns-custom", custom), there.get)]
+    found = [
+        finding.line()
+        for finding in unheeded(config_map("coredns-custom", custom), there.get, [CoreDnsFlags()])
+    ]
     assert len(found) == bool(said) and all(said in line for line in found)
+
+
+def test_a_network_is_the_zones_of_its_reverse_names() -> None:
+    """As plugin/normalize.go has it; kubeadm's of old and kops' say it."""
+    made = corefile("10.9.0.0/16 {\n kubernetes cluster.local 10.96.0.0/14 fd00::/7 192.0.2.0/24\n}\n")
+    assert not made.error and made.blocks[0].zones == ("9.10.in-addr.arpa.",)
+    reverse = [f"{one}.10.in-addr.arpa." for one in range(96, 100)] + ["c.f.ip6.arpa.", "d.f.ip6.arpa."]
+    assert made.cluster["reverse"] == (*reverse, "2.0.192.in-addr.arpa.")
+    forward = corefile(". {\n forward 10.9.3.0/18 10.0.0.1\n}\n")
+    assert forward.blocks[0].forward[0].origin == "0.9.10.in-addr.arpa."
+    assert corefile("10.9.0.0/33 {\n}\n").error == "line 1: '10.9.0.0/33' is neither a DNS zone nor a network"
+
+
+def test_a_server_of_ones_own_listens_where_its_corefile_says() -> None:
+    texts = Texts((("Corefile", "a.test:5353 {\n errors\n}\n. {\n errors\n}\ntls://b.test {\n}\n"),))
+    own = read(texts, "10.0.0.2:53")
+    assert (own.port, [block.zones for block in own.blocks]) == (53, [(".",)])
+    chosen = read(texts, "10.0.0.2:53", 0, 5353)
+    assert (chosen.port, [block.zones for block in chosen.blocks]) == (5353, [("a.test.",), (".",)])
+    alone = read(Texts((("Corefile", ".:1053 {\n errors\n}\n"),)), "", 0)
+    assert (alone.port, len(alone.blocks)) == (1053, 1)
+
+
+def test_a_corefile_that_nobody_reads_is_told() -> None:
+    def config_map(name: str) -> Object:
+        data = {"Corefile": ".:1053 {\n dnssec\n}\n"}
+        names = {"name": name, "namespace": "kube-system"}
+        return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": data})
+
+    mine = CoreDnsFlags(config_map="mine", own=False)
+    (unread,) = unheeded(config_map("rke2-coredns"), {}.get, [mine, CoreDnsFlags()])
+    assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
+    found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
+    assert "dnssec is not followed" in found[0] and len(found) == 2
 
 
 def test_one_block_needs_no_braces() -> None:
