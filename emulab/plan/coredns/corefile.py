@@ -20,6 +20,7 @@ from emulab.plan.coredns.arguments import DIRECTIVES, ONCE
 from emulab.plan.coredns.caching import check_uncached
 from emulab.plan.coredns.drafting import BlockDraft, zones_from
 from emulab.plan.coredns.imports import CUSTOM
+from emulab.plan.coredns.kubedns import as_corefile, problems
 from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.plugins import PLUGINS
 from emulab.plan.coredns.searching import check_verified
@@ -33,6 +34,8 @@ CONFIGURATION = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CONFIG_MAP)
 BESIDE = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CUSTOM)
 """What clouds mount beside it: AKS, k3s, DigitalOcean, Gardener and others import its keys."""
 _TAKES_IN = re.compile(r"^\s*import\s+\S*custom", re.MULTILINE)
+FORMER = CONFIG_MAP.key(coredns.NAMESPACE, "kube-dns")
+"""What configured kube-dns: it counts where there is none of CoreDNS."""
 STOCK = """
 .:53 {
     errors
@@ -97,9 +100,17 @@ def texts_of(get: Get, flags: CoreDnsFlags, domain: str) -> Texts | None:
     """What a server of CoreDNS reads; None where there is nothing of one's own."""
     given = get(CONFIG_MAP.key(flags.namespace, flags.config_map))
     custom = get(CONFIG_MAP.key(flags.namespace, flags.custom))
-    if given is None and custom is None:
+    former = get(FORMER) if given is None and flags.own else None
+    if given is None and custom is None and former is None:
         return None
-    return Texts.of(given, custom, domain, flags.key)
+    texts = Texts.of(given, custom, domain, flags.key)
+    if former is None:
+        return texts
+    return Texts(tuple((k, _formerly(former, v) if k == COREFILE else v) for k, v in texts.pairs))
+
+
+def _formerly(former: Object, stock: str) -> str:
+    return as_corefile(former.raw.get("data") or {}, stock)
 
 
 @lru_cache(8)
@@ -192,6 +203,11 @@ def _block(block: ServerBlock, files: Mapping[str, str], default: str, port: int
 def unheeded(o: Object, get: Get, readers: Iterable[CoreDnsFlags]) -> Iterator[Finding]:
     """What of a ConfigMap isn't followed of which servers of CoreDNS, the `readers`, read a Corefile."""
     given = o.raw.get("data") or {}
+    if o.key == FORMER:
+        for key, why in problems(given):
+            yield Finding(o, ("data", key), why)
+        if get(CONFIGURATION) is not None:
+            yield Finding(o, ("data",), "isn't followed beside a ConfigMap coredns")
     mine = [one for one in readers if one.namespace == o.namespace and o.name in (one.config_map, one.custom)]
     if not mine and (COREFILE in given and o.name != NODE_CACHE_NAME):
         where = f"the lab's own reads that of ConfigMap {coredns.NAMESPACE}/{coredns.CONFIG_MAP}"

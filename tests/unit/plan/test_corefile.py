@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.model.objects import Object
-from emulab.plan.coredns.corefile import CONFIGURATION, Corefile, Texts, read, unheeded
+from emulab.plan.coredns.corefile import CONFIGURATION, FORMER, Corefile, Texts, read, texts_of, unheeded
 from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.syntax import parse
 from emulab.servers.configuration import from_json, to_json
@@ -333,6 +333,47 @@ def test_a_corefile_that_nobody_reads_is_told() -> None:
     assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
     found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
     assert "dnssec is not followed" in found[0] and len(found) == 2
+
+
+def kube_dns(**data: str) -> Object:
+    names = {"name": "kube-dns", "namespace": "kube-system"}
+    return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": data})
+
+
+def test_stub_domains_of_kube_dns() -> None:
+    """kubernetes.io, Customizing DNS Service, as it was for kube-dns, and is on GKE."""
+    o = kube_dns(
+        stubDomains='{"corp.test": ["10.9.0.1", "10.9.0.2:5353"]}', upstreamNameservers='["10.9.0.3"]'
+    )
+    texts = texts_of({FORMER: o}.get, CoreDnsFlags(), "c.test")
+    assert texts is not None and not list(unheeded(o, {}.get, []))
+    made = read(texts, "10.0.0.2:53")
+    root, stub = made.blocks
+    assert not made.error and made.cluster["domain"] == "c.test."
+    assert (root.forward[0].servers, stub.forward[0].servers) == (
+        ("10.9.0.3:53",),
+        ("10.9.0.1:53", "10.9.0.2:5353"),
+    )
+    assert texts_of({}.get, CoreDnsFlags(), "c.test") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"stubDomains": "{"}, "data.stubDomains: is no JSON"),
+        ({"stubDomains": '["a"]'}, "data.stubDomains: is no mapping of domains"),
+        ({"stubDomains": '{"a } b": ["10.0.0.1"]}'}, "data.stubDomains: is no mapping of domains"),
+        ({"stubDomains": '{"a.test": []}'}, "data.stubDomains: is no mapping of domains"),
+        ({"upstreamNameservers": '["dns.test"]'}, "data.upstreamNameservers: is no list of at most 3"),
+        ({"federations": "x"}, "data.federations: isn't followed"),
+    ],
+)
+def test_what_of_kube_dns_can_not_be_read(data: dict[str, str], said: str) -> None:
+    o = kube_dns(**data)
+    (found,) = unheeded(o, {}.get, [])
+    assert said in found.line()
+    texts = texts_of({FORMER: o}.get, CoreDnsFlags(), "c.test")
+    assert texts is not None and not read(texts, "10.0.0.2:53").error
 
 
 def test_one_block_needs_no_braces() -> None:
