@@ -10,12 +10,12 @@ from typing import Any
 
 from emulab.model.addresses import is_address, parse_address, socket_name
 from emulab.plan.coredns import arguments
-from emulab.plan.coredns.arguments import within
+from emulab.plan.coredns.arguments import within, wrong
 from emulab.plan.coredns.caching import cache
 from emulab.plan.coredns.drafting import (
     BlockDraft,
     absolute,
-    checked,
+    duration,
     number,
     sayable,
     through,
@@ -24,6 +24,7 @@ from emulab.plan.coredns.drafting import (
 )
 from emulab.plan.coredns.imports import path_of
 from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.rewriting import rewrite
 from emulab.plan.coredns.searching import autopath
 from emulab.plan.coredns.serving import (
     Followed,
@@ -43,8 +44,6 @@ from emulab.servers.dns.config import (
     ForwardConfig,
     HostNames,
     HostsConfig,
-    RewriteRule,
-    expression,
 )
 
 
@@ -86,58 +85,6 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
     draft.block["hosts"] = HostsConfig(own, entries, **found)
 
 
-def rewrite(draft: BlockDraft, told: Directive) -> None:
-    """`rewrite [continue|stop] name …`, on one line or in braces with the answers on lines of their own."""
-    words = told.words
-    mode = words[0] if words and words[0] in ("continue", "stop") else ""
-    words = words[1:] if mode else words
-    for option in told.inside:
-        words += (option.name, *option.words)
-    if not words:
-        raise CorefileError(told.line, "rewrite: what of a question?")
-    if words[0] in ("type", "class", "edns0", "ttl", "cname", "rcode"):
-        draft.warn(told.line, f"rewrite {words[0]} is not followed: rewrite name alone is")
-        return
-    words = words[1:] if words[0] == "name" else words
-    matching = words[0] if words and words[0] in ("exact", "prefix", "suffix", "substring", "regex") else ""
-    words = words[1:] if matching else words
-    if len(words) < 2:
-        raise CorefileError(told.line, "rewrite name: two names are needed")
-    matching = matching or "exact"
-    old, new, *answers = words
-    if matching != "regex":
-        whole = matching in ("exact", "suffix")
-        old, new = (absolute(word) if whole else word.lower() for word in (old, new))
-    else:
-        new = absolute(new)
-        checked(told, expression, old)
-    auto, answer = _answers(draft, told, answers)
-    checked(told, expression, answer[0])
-    rules = (
-        *draft.block.get("rewrites", ()),
-        RewriteRule(matching, old, new, auto, *answer, mode == "continue"),
-    )
-    draft.block["rewrites"] = rules
-
-
-def _answers(draft: BlockDraft, told: Directive, words: list[str]) -> tuple[bool, tuple[str, str]]:
-    auto, answer = False, ("", "")
-    while words:
-        if words[0] == "answer":
-            words = words[1:]
-        match words:
-            case ["auto", *rest] | ["name", "auto", *rest]:
-                auto, words = True, rest
-            case ["name", old, new, *rest]:
-                answer, words = (old, absolute(new)), rest
-            case ["value", _, _, *rest]:
-                draft.warn(told.line, "rewrite name: answer value is not followed")
-                words = rest
-            case _:
-                raise CorefileError(told.line, f"rewrite name: {' '.join(words) or 'answer'}: no answer rule")
-    return auto, answer
-
-
 def forward(draft: BlockDraft, told: Directive) -> None:
     if len(told.words) < 2:
         raise CorefileError(told.line, "forward: a domain and a server are needed")
@@ -146,6 +93,11 @@ def forward(draft: BlockDraft, told: Directive) -> None:
     apart: tuple[str, ...] = ()
     policy, stream = "random", False
     within(told, arguments.FORWARD)
+    times = {
+        option.name: duration(option, option.words[0]) for option in told.inside if option.name in _LIVES
+    }
+    if 0 < times.get("max_age", 0) < times.get("expire", _LIVES["expire"]):
+        raise wrong(told, "max_age must not be less than expire")
     for option in told.inside:
         if option.name == "except":
             apart += zones_of(option, option.words)
@@ -162,6 +114,8 @@ def forward(draft: BlockDraft, told: Directive) -> None:
     draft.block["forward"] = (*draft.block.get("forward", ()), made)
 
 
+_LIVES = {"expire": 10.0, "max_age": 0.0}
+"""How long connections live, in seconds, where nothing is said."""
 _FORWARD_UNFOLLOWED = frozenset(
     {
         *("tls", "tls_servername", "doh_method", "next", "next_on_nodata", "failover", "resolver"),

@@ -139,7 +139,7 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
         ("dnssec", "line 2: dnssec is not followed"),
         ('log . "{remote} {name}"', "line 2: log: a format is not followed"),
         ("errors {\nconsolidate 5m .*\n}", "line 3: errors: consolidate is not followed"),
-        ("rewrite type ANY HINFO", "line 2: rewrite type is not followed"),
+        ("rewrite edns0 local unset 0xffee", "line 2: rewrite edns0 is not followed"),
         ("forward . tls://9.9.9.9", "line 2: forward: tls://9.9.9.9 is not asked"),
         (
             "cache {\ndisable success corp.test\n}",
@@ -188,6 +188,7 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n cache 0\n}", "line 2: cache: a TTL of 0"),
         (". {\n cache {\n prefetch 5 1m 99%\n}\n}", "line 3: prefetch: 99% is no percentage"),
         (". {\n forward . 10.0.0.1 {\n max_concurent 9\n}\n}", "line 3: forward: unknown property"),
+        (". {\n forward . 10.0.0.1 {\n max_age 9s\n}\n}", "line 2: forward: max_age must not be less"),
         (". {\n forward . 10.0.0.1 {\n policy any\n}\n}", "line 3: policy: any is none of random"),
         (". {\n kubernetes cluster.local {\n pods maybe\n}\n}", "line 3: pods: maybe is none of disabled"),
         (". {\n kubernetes in-addr.arpa\n}", "line 2: kubernetes: a zone is needed"),
@@ -198,6 +199,11 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n errors file\n}", "line 2: errors: file: it writes to stdout alone"),
         (". {\n import nothing\n}", "line 2: import nothing: there is no such snippet or file"),
         ("(a) {\n import a\n}\n. {\n import a\n}", "line 2: import a: imports without end"),
+        (". {\n rewrite type ANY NONSENSE\n}", "line 2: rewrite: invalid type 'NONSENSE'"),
+        (". {\n rewrite ttl a.test 60-30\n}", "line 2: rewrite: invalid TTL '60-30'"),
+        (". {\n rewrite ttl a.test -\n}", "line 2: rewrite: invalid TTL '-'"),
+        (". {\n rewrite rcode a.test OK NOERROR\n}", "line 2: rewrite: OK is none of NOERROR"),
+        (". {\n rewrite rcode a.test\n}", "line 2: rewrite: rcode rules have a name"),
         (". {\n template IN BOGUS\n}", "line 2: template: BOGUS is no type"),
         (". {\n template IN A {\n rcode NO\n}\n}", "line 3: template: rcode NO is none of"),
         (". {\n log {\n class none\n}\n}", "line 3: log: class is all, success, denial or error"),
@@ -209,6 +215,29 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
 )
 def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
     assert corefile(text).error.startswith(said)
+
+
+def test_what_of_questions_and_answers_is_rewritten() -> None:
+    made = corefile(
+        """. {
+        rewrite continue type any HINFO
+        rewrite ttl suffix corp.test 30-
+        rewrite stop rcode regex (.*)[.]corp[.]test SERVFAIL NOERROR
+        rewrite name regex (.*)\\.a\\.test {1}.b.test answer name (.*)\\.b\\.test {1}.a.test value (.*)\\.c {1}.d
+        }"""
+    )
+    assert not made.error
+    kind, ttl, rcode, name = made.blocks[0].rewrites
+    assert kind == RewriteRule("exact", "ANY", "HINFO", False, "", "", True, "type")
+    assert (ttl.matching, ttl.old, ttl.field, ttl.low, ttl.high) == (
+        "suffix",
+        "corp.test.",
+        "ttl",
+        30,
+        2**31 - 1,
+    )
+    assert (rcode.field, rcode.low, rcode.high, rcode.goes_on) == ("rcode", 2, 0, False)
+    assert (name.answer_new, name.value_old, name.value_new) == ("{1}.a.test.", r"(.*)\.c", "{1}.d.")
 
 
 def test_search_domains_are_those_of_pods_or_of_a_file() -> None:

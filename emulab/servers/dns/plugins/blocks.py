@@ -18,7 +18,7 @@ from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.plugins.hosts import Hosts
 from emulab.servers.dns.plugins.logs import QueryLog
 from emulab.servers.dns.plugins.made import Below, Made
-from emulab.servers.dns.plugins.rewriting import Rewriting, compiled
+from emulab.servers.dns.plugins.rewriting import Rewriting, compiled, rewritten
 from emulab.servers.dns.plugins.searching import Autopath
 from emulab.servers.dns.plugins.templates import AnswerTemplate
 from emulab.servers.dns.upstreams import Upstreams, upstreams
@@ -64,19 +64,11 @@ class Block:
         """Whether what others say of a name is kept."""
         return self._caches and name in self._cached
 
-    def rewritten(self, name: Name) -> Rewriting | None:
-        """What is looked up in the place of a name; None where that is the name itself. Raises ValueError."""
-        done: list[Callable[[str], str]] = []
-        text = before = names.to_text(name).lower()
-        for rule in self._rewrites:
-            new = rule.apply(text)
-            if new is None:
-                continue
-            done.insert(0, rule.back(text, new))
-            text = new
-            if not rule.goes_on:
-                break
-        return Rewriting(lower(names.from_text(text)), tuple(done)) if done and text != before else None
+    def rewritten(self, name: Name, rtype: int) -> Rewriting | None:
+        """What is looked up in the place of a question; None where that is the question itself. Raises ValueError."""
+        if not self._rewrites:
+            return None
+        return rewritten(self._rewrites, names.to_text(name).lower(), rtype)
 
     def answer(self, name: Name, rtype: int) -> Made | None:
         """What templates and hosts have for a name."""
@@ -151,18 +143,23 @@ def _first(templates: Sequence[AnswerTemplate]) -> Layer:
     return answer
 
 
-def renamed(records: Iterable[ResourceRecord], back: Callable[[str], str]) -> tuple[ResourceRecord, ...]:
-    """Records whose owners and aliases have the names that were asked for. Names that are none stay as they are."""
+def renamed(records: Iterable[ResourceRecord], back: Rewriting) -> tuple[ResourceRecord, ...]:
+    """Records in the words in which was asked. Names that are none stay as they are."""
     return tuple(_renamed(record, back) for record in records)
 
 
-def _renamed(record: ResourceRecord, back: Callable[[str], str]) -> ResourceRecord:
+def _renamed(record: ResourceRecord, back: Rewriting) -> ResourceRecord:
     owner, data = names.to_text(record.owner).lower(), record.data
     try:
-        new = names.from_text(back(owner)) if back(owner) != owner else record.owner
-        if record.rtype in (rdata.CNAME, rdata.PTR):
-            target = rdata.to_text(data)
-            data = rdata.from_text(record.rtype, back(target)) if back(target) != target else data
+        new = names.from_text(back.owner(owner)) if back.owner(owner) != owner else record.owner
+        if record.rtype in _LEADING and back.values:
+            before, space, target = rdata.to_text(data).rpartition(" ")
+            if back.value(target) != target:
+                data = rdata.from_text(record.rtype, f"{before}{space}{back.value(target)}")
     except ValueError:
-        return record
-    return record._replace(owner=new, data=data)
+        return record._replace(ttl=back.ttl(record.ttl))
+    return record._replace(owner=new, data=data, ttl=back.ttl(record.ttl))
+
+
+_LEADING = frozenset({rdata.CNAME, rdata.PTR, rdata.NS, rdata.MX, rdata.SRV})
+"""Types whose data ends with a name."""
