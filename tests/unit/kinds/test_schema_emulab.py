@@ -594,3 +594,10 @@ def test_where_nothing_near_is_meant_all_fields_are_told() -> None:
     assert refused({**described("Zone", spec, "x"), "extra": 1}) == [
         'unknown field "extra"; known: apiVersion, kind, metadata, spec'
     ]
+
+
+def test_a_resolvers_bounds_agree() -> None:
+    assert refused(described("Resolver", {"maxTTL": 10, "minTTL": 60}, "r")) == [
+        "spec.minTTL: 60 is more than maxTTL"
+    ]
+    assert accepted(described("Resolver", {"maxTTL": 60, "minTTL": 60}, "r"))
