@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from emulab.cluster.admission.crosscheck import warnings
 from emulab.cluster.programs import Loaded
 from emulab.cluster.unplaced import unplaced
 from emulab.kinds.core.coredns import corednses_of
 from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingressclasses import IngressClasses
-from emulab.kinds.registry import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, INGRESS, POD, STATEFUL_SET
+from emulab.kinds.registry import CONFIG_MAP, INGRESS, KINDS, POD
 from emulab.lab.balancerengines import unfollowed_by_balancers
 from emulab.lab.cni.shortfalls import shortfalls
 from emulab.lab.engines import unfollowed
@@ -48,9 +50,8 @@ def _of_corefiles(given: Sequence[Object], objects: Objects) -> Iterator[Finding
         return
     readers = [
         flags
-        for kind in (POD, DEPLOYMENT, DAEMON_SET, STATEFUL_SET)
-        for o in objects.kind(kind)
-        for flags in corednses_of(o.namespace, o.spec if kind == POD else o.spec["template"]["spec"])
+        for o in chain.from_iterable(map(objects.kind, (POD, *KINDS.of(WORKLOAD))))
+        for flags in corednses_of(o.namespace, o.spec if o.type == POD else o.spec["template"]["spec"])
     ]
     for o in given:
         if o.type == CONFIG_MAP:

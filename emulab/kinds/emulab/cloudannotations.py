@@ -22,16 +22,16 @@ _DO = "service.beta.kubernetes.io/do-loadbalancer-"
 _AZURE = "service.beta.kubernetes.io/azure-load-balancer-"
 _HETZNER = "load-balancer.hetzner.cloud/"
 
-Path = tuple[str, ...]
-Read = Callable[[str], Any]
+SpecPath = tuple[str, ...]
+ReadText = Callable[[str], Any]
 _DURATION = re.compile(r"(\d+)(s|m|h)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-class Said(NamedTuple):
+class SpecField(NamedTuple):
     """A field of a balancer's spec, and what is said of it."""
 
-    path: Path
+    path: SpecPath
     value: Any
 
 
@@ -64,19 +64,19 @@ def _algorithm(text: str) -> str:
     return known[text.strip()]
 
 
-def _when(value: Any, *texts: str) -> Read:
+def _when(value: Any, *texts: str) -> ReadText:
     """The value for one of these texts, and nothing for others."""
     return lambda text: value if text.strip().lower() in texts else None
 
 
-def _checks(prefix: str, **names: str) -> dict[str, tuple[Path, Read]]:
-    reads: Mapping[str, Read] = {"protocol": _upper, "path": str, "codes": str, "port": _port}
+def _checks(prefix: str, **names: str) -> dict[str, tuple[SpecPath, ReadText]]:
+    reads: Mapping[str, ReadText] = {"protocol": _upper, "path": str, "codes": str, "port": _port}
     return {
         f"{prefix}{name}": (("healthCheck", own), reads.get(own, _duration)) for own, name in names.items()
     }
 
 
-_ATTRIBUTES: Mapping[str, tuple[Path, Read]] = {
+_ATTRIBUTES: Mapping[str, tuple[SpecPath, ReadText]] = {
     "proxy_protocol_v2.enabled": (("proxyProtocol",), _when("v2", "true")),
     "preserve_client_ip.enabled": (("preserveClientIP",), _whole),
     "deregistration_delay.timeout_seconds": (("draining",), _whole),
@@ -96,7 +96,7 @@ _OF_ATTRIBUTES = (
     *(f"{ALB}{name}" for name in ("target-group-attributes", "load-balancer-attributes")),
 )
 
-_ROWS: Mapping[str, tuple[Path, Read]] = {
+_ROWS: Mapping[str, tuple[SpecPath, ReadText]] = {
     **_checks(
         f"{ALB}healthcheck-",
         protocol="protocol",
@@ -209,7 +209,7 @@ _SO_ANYWAY: Mapping[str, tuple[str, ...]] = {
 """Annotations by values that say what is so in any case."""
 
 
-def said(annotations: Mapping[str, str]) -> Iterator[tuple[str, Said | str]]:
+def said(annotations: Mapping[str, str]) -> Iterator[tuple[str, SpecField | str]]:
     """What the annotations say, each by its name; or what is wrong with it, or isn't followed of it, in words."""
     for name, text in annotations.items():
         rows = list(_attributes(name, text)) if _of_attributes(name) else [(_ROWS.get(name), text, "")]
@@ -224,16 +224,16 @@ def said(annotations: Mapping[str, str]) -> Iterator[tuple[str, Said | str]]:
                 yield name, str(error)
                 continue
             if read is not None:
-                yield name, Said(row[0], read)
+                yield name, SpecField(row[0], read)
     if annotations.get(_KIND, "").strip().lower() in _OF_NLB:
-        yield _KIND, Said(("mode",), "nat")
+        yield _KIND, SpecField(("mode",), "nat")
 
 
 def _of_attributes(name: str) -> bool:
     return name.startswith(_OF_ATTRIBUTES) and name.partition("attributes")[2][:1] in ("", ".")
 
 
-def _attributes(name: str, text: str) -> Iterator[tuple[tuple[Path, Read] | None, str, str]]:
+def _attributes(name: str, text: str) -> Iterator[tuple[tuple[SpecPath, ReadText] | None, str, str]]:
     if name.partition("attributes")[2]:
         yield None, "", "isn't followed for one port: the balancer has one way for all"
         return

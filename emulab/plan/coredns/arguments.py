@@ -12,14 +12,14 @@ from emulab.plan.coredns.drafting import duration, number, zones_of
 from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.syntax import Directive
 
-Rule = Callable[[Directive], object]
+ArgumentRule = Callable[[Directive], object]
 
 
 def wrong(told: Directive, why: str) -> CorefileError:
     return CorefileError(told.line, f"{told.name}: {why}")
 
 
-def count(least: int, most: int | None = None) -> Rule:
+def count(least: int, most: int | None = None) -> ArgumentRule:
     """So many words; without `most` any number above."""
 
     def rule(told: Directive) -> None:
@@ -32,7 +32,7 @@ def count(least: int, most: int | None = None) -> Rule:
 none, one, some, any_number = count(0, 0), count(1, 1), count(1), count(0)
 
 
-def between(least: int, most: int) -> Rule:
+def between(least: int, most: int) -> ArgumentRule:
     """One number within bounds."""
 
     def rule(told: Directive) -> None:
@@ -46,7 +46,7 @@ def between(least: int, most: int) -> Rule:
 a_count, seconds = between(0, (1 << 31) - 1), between(1, (1 << 31) - 1)
 
 
-def among(*words: str) -> Rule:
+def among(*words: str) -> ArgumentRule:
     """One of these words."""
 
     def rule(told: Directive) -> None:
@@ -111,7 +111,7 @@ def port_of(told: Directive, default: int) -> int:
     return int(port)
 
 
-def within(told: Directive, rules: Mapping[str, Rule]) -> None:
+def within(told: Directive, rules: Mapping[str, ArgumentRule]) -> None:
     """Checks what stands in a plug-in's braces."""
     for option in told.inside:
         rule = rules.get(option.name)
@@ -121,7 +121,7 @@ def within(told: Directive, rules: Mapping[str, Rule]) -> None:
         rule(option)
 
 
-FORWARD: Mapping[str, Rule] = {
+FORWARD: Mapping[str, ArgumentRule] = {
     "except": some,
     "max_fails": a_count,
     "max_connect_attempts": a_count,
@@ -144,7 +144,7 @@ FORWARD: Mapping[str, Rule] = {
     "resolver": some,
     "source_address": one,
 }
-CACHE: Mapping[str, Rule] = {
+CACHE: Mapping[str, ArgumentRule] = {
     "success": count(1, 3),
     "denial": count(1, 3),
     "prefetch": check_prefetch,
@@ -154,7 +154,7 @@ CACHE: Mapping[str, Rule] = {
     "disable": some,
     "keepttl": none,
 }
-KUBERNETES: Mapping[str, Rule] = {
+KUBERNETES: Mapping[str, ArgumentRule] = {
     "endpoint_pod_names": none,
     "pods": among("disabled", "insecure", "verified"),
     "namespaces": some,
@@ -178,7 +178,7 @@ KUBERNETES: Mapping[str, Rule] = {
     "resyncperiod": any_number,
     "transfer": any_number,
 }
-TEMPLATE: Mapping[str, Rule] = {
+TEMPLATE: Mapping[str, ArgumentRule] = {
     "match": some,
     "answer": some,
     "additional": some,
@@ -190,13 +190,13 @@ TEMPLATE: Mapping[str, Rule] = {
     "var": count(2),
     "expr": some,
 }
-ERRORS: Mapping[str, Rule] = {"stacktrace": none, "consolidate": check_consolidate}
-HEALTH: Mapping[str, Rule] = {"lameduck": time}
-READY: Mapping[str, Rule] = {"monitor": among("until-ready", "continuously")}
-PROMETHEUS: Mapping[str, Rule] = {"runtime_metrics": none}
-LOADBALANCE: Mapping[str, Rule] = {"prefer": some, "reload": time}
-BIND: Mapping[str, Rule] = {"except": some}
-LOG: Mapping[str, Rule] = {"class": some}
+ERRORS: Mapping[str, ArgumentRule] = {"stacktrace": none, "consolidate": check_consolidate}
+HEALTH: Mapping[str, ArgumentRule] = {"lameduck": time}
+READY: Mapping[str, ArgumentRule] = {"monitor": among("until-ready", "continuously")}
+PROMETHEUS: Mapping[str, ArgumentRule] = {"runtime_metrics": none}
+LOADBALANCE: Mapping[str, ArgumentRule] = {"prefer": some, "reload": time}
+BIND: Mapping[str, ArgumentRule] = {"except": some}
+LOG: Mapping[str, ArgumentRule] = {"class": some}
 
 ONCE = frozenset({"cache", "errors", "hosts", "kubernetes", "loop", "prometheus", "ready"})
 """Plug-ins that a server block has once at most."""

@@ -93,10 +93,10 @@ class Texts(NamedTuple):
         return Texts((*found.items(), *((f"{CUSTOM}{name}", text) for name, text in more.items())))
 
 
-Get = Callable[[Key], Object | None]
+FindObject = Callable[[Key], Object | None]
 
 
-def texts_of(get: Get, flags: CoreDnsFlags, domain: str) -> Texts | None:
+def texts_of(get: FindObject, flags: CoreDnsFlags, domain: str) -> Texts | None:
     """What a server of CoreDNS reads; None where there is nothing of one's own."""
     given = get(CONFIG_MAP.key(flags.namespace, flags.config_map))
     custom = get(CONFIG_MAP.key(flags.namespace, flags.custom))
@@ -200,7 +200,7 @@ def _block(block: ServerBlock, files: Mapping[str, str], default: str, port: int
     return draft
 
 
-def unheeded(o: Object, get: Get, readers: Iterable[CoreDnsFlags]) -> Iterator[Finding]:
+def unheeded(o: Object, get: FindObject, readers: Iterable[CoreDnsFlags]) -> Iterator[Finding]:
     """What of a ConfigMap isn't followed of which servers of CoreDNS, the `readers`, read a Corefile."""
     given = o.raw.get("data") or {}
     if o.key == FORMER:
@@ -216,7 +216,7 @@ def unheeded(o: Object, get: Get, readers: Iterable[CoreDnsFlags]) -> Iterator[F
         yield from _unheeded(o, get, flags)
 
 
-def _unheeded(o: Object, get: Get, flags: CoreDnsFlags) -> Iterator[Finding]:
+def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Finding]:
     """The same of one server."""
     keys = (CONFIG_MAP.key(flags.namespace, name) for name in (flags.config_map, flags.custom))
     own, custom = (o if o.key == key else get(key) for key in keys)

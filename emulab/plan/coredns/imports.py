@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
-from emulab.plan.coredns.lines import CorefileError, Line, lines_of
+from emulab.plan.coredns.lines import CorefileError, WordLine, lines_of
 
 CUSTOM = "custom/"
 _FOLDER = "/etc/coredns/"
@@ -18,7 +18,7 @@ _MOST_LINES, _DEEPEST = 20_000, 10
 _VARIABLE = re.compile(r"\{\$(\w+)\}|\{%(\w+)%\}")
 _GLOB = re.compile(r"[*?\[]")
 
-Warn = Callable[[int, str], None]
+WarnLine = Callable[[int, str], None]
 
 
 def path_of(path: str) -> str:
@@ -27,7 +27,7 @@ def path_of(path: str) -> str:
     return f"{CUSTOM}{name}" if "custom" in folder else name
 
 
-def expanded(lines: list[Line], files: Mapping[str, str], warn: Warn) -> list[Line]:
+def expanded(lines: list[WordLine], files: Mapping[str, str], warn: WarnLine) -> list[WordLine]:
     """The lines with what they import in its place, and without the snippets. Raises CorefileError."""
     made = _Expansion(files, warn)
     made.take(lines, 0)
@@ -37,13 +37,13 @@ def expanded(lines: list[Line], files: Mapping[str, str], warn: Warn) -> list[Li
 class _Expansion:
     """An expansion under way."""
 
-    def __init__(self, files: Mapping[str, str], warn: Warn) -> None:
-        self.found: list[Line] = []
+    def __init__(self, files: Mapping[str, str], warn: WarnLine) -> None:
+        self.found: list[WordLine] = []
         self._files, self._warn = files, warn
-        self._snippets: dict[str, list[Line]] = {}
+        self._snippets: dict[str, list[WordLine]] = {}
         self._depth = 0
 
-    def take(self, lines: list[Line], deep: int) -> None:
+    def take(self, lines: list[WordLine], deep: int) -> None:
         at = 0
         while at < len(lines):
             line = self._filled(lines[at])
@@ -61,7 +61,7 @@ class _Expansion:
             if len(self.found) > _MOST_LINES:
                 raise CorefileError(line.number, "imports without end")
 
-    def _filled(self, line: Line) -> Line:
+    def _filled(self, line: WordLine) -> WordLine:
         """The line with nothing in the place of variables: CoreDNS' pods have none of their own."""
         for word in line.words:
             for variable in _VARIABLE.finditer(word):
@@ -69,7 +69,7 @@ class _Expansion:
                 self._warn(line.number, f"{variable[0]}: {variable[1] or variable[2]} {what}")
         return line._replace(words=tuple(_VARIABLE.sub("", word) for word in line.words))
 
-    def _import(self, line: Line, deep: int) -> None:
+    def _import(self, line: WordLine, deep: int) -> None:
         if len(line.words) != 2:
             raise CorefileError(line.number, "import: one snippet or file is needed")
         wanted = line.words[1]
@@ -91,15 +91,15 @@ def _matches(name: str, pattern: str) -> bool:
     return name.count("/") == pattern.count("/") and fnmatchcase(name, pattern)
 
 
-def _snippet(line: Line, after: list[Line]) -> str:
+def _snippet(line: WordLine, after: list[WordLine]) -> str:
     """The name of a snippet that begins here, or ""."""
     opens = line.words[1:] == ("{",) or (len(line.words) == 1 and [one.words for one in after] == [("{",)])
     word = line.words[0]
     return word[1:-1] if opens and len(word) > 2 and word.startswith("(") and word.endswith(")") else ""
 
 
-def _until_closed(lines: list[Line], at: int, opened: Line) -> tuple[list[Line], int]:
-    found: list[Line] = []
+def _until_closed(lines: list[WordLine], at: int, opened: WordLine) -> tuple[list[WordLine], int]:
+    found: list[WordLine] = []
     depth = 1
     while at < len(lines):
         line = lines[at]

@@ -30,14 +30,14 @@ class CorefileError(ValueError):
         self.line = line
 
 
-class Line(NamedTuple):
+class WordLine(NamedTuple):
     number: LineNumber
     words: tuple[str, ...]
 
 
-def lines_of(text: str, file: str = "") -> list[Line]:
+def lines_of(text: str, file: str = "") -> list[WordLine]:
     """The lines that say something, in words; quoted ones may go over several lines. Raises CorefileError."""
-    found: list[Line] = []
+    found: list[WordLine] = []
     words: list[str] = []
     at = 0
     number, begun = 1, 1
@@ -46,7 +46,7 @@ def lines_of(text: str, file: str = "") -> list[Line]:
         if '"' in gap:
             raise CorefileError(LineNumber(number, file), "a quotation that doesn't end")
         if "\n" in gap and words:
-            found.append(Line(LineNumber(begun, file), tuple(words)))
+            found.append(WordLine(LineNumber(begun, file), tuple(words)))
             words = []
         number += gap.count("\n")
         if not words:
@@ -60,5 +60,5 @@ def lines_of(text: str, file: str = "") -> list[Line]:
     if '"' in text[at:]:
         raise CorefileError(LineNumber(number, file), "a quotation that doesn't end")
     if words:
-        found.append(Line(LineNumber(begun, file), tuple(words)))
+        found.append(WordLine(LineNumber(begun, file), tuple(words)))
     return found

@@ -81,7 +81,7 @@ def bind(draft: BlockDraft, told: Directive) -> None:
     within(told, arguments.BIND)
 
 
-def page(what: str, port: int, rules: Mapping[str, arguments.Rule]) -> Followed:
+def page(what: str, port: int, rules: Mapping[str, arguments.ArgumentRule]) -> Followed:
     """A plug-in that tells something over HTTP."""
 
     def follow(draft: BlockDraft, told: Directive) -> None:

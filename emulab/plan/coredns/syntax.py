@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from emulab.plan.coredns.imports import Warn, expanded
-from emulab.plan.coredns.lines import CorefileError, Line, lines_of
+from emulab.plan.coredns.imports import WarnLine, expanded
+from emulab.plan.coredns.lines import CorefileError, WordLine, lines_of
 
 _DEEPEST = 20
 
@@ -30,7 +30,7 @@ class ServerBlock(NamedTuple):
 
 
 def parse(
-    text: str, files: Mapping[str, str] = MappingProxyType({}), warn: Warn = lambda line, what: None
+    text: str, files: Mapping[str, str] = MappingProxyType({}), warn: WarnLine = lambda line, what: None
 ) -> tuple[ServerBlock, ...]:
     """The server blocks. `files` are what may be imported. Raises CorefileError."""
     lines = expanded(lines_of(text), files, warn)
@@ -59,12 +59,12 @@ def parse(
     return tuple(blocks)
 
 
-def _opens(line: Line, keys: list[str]) -> bool:
+def _opens(line: WordLine, keys: list[str]) -> bool:
     """Whether the line ends the names of a server block, of which the former ones are `keys`."""
     return line.words[-1] == "{" and (not keys or keys[-1].endswith(","))
 
 
-def _inside(lines: list[Line], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
+def _inside(lines: list[WordLine], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
     """What is in braces, and where the text goes on behind them."""
     if depth > _DEEPEST:
         raise CorefileError(lines[at - 1].number, "braces in braces without end")
@@ -74,7 +74,7 @@ def _inside(lines: list[Line], at: int, depth: int) -> tuple[tuple[Directive, ..
     return found, at + 1
 
 
-def _directives(lines: list[Line], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
+def _directives(lines: list[WordLine], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
     found: list[Directive] = []
     while at < len(lines) and lines[at].words != ("}",):
         number, words = lines[at]
