@@ -23,6 +23,7 @@ class CoreDnsFlags(NamedTuple):
     custom: str = CUSTOM
     port: int = 53
     own: bool = True  # the lab's own, whose Service leads to port 53
+    bare: str = ""  # the folder of its Corefile, where no ConfigMap is mounted there
 
     @staticmethod
     def of(namespace: str, spec: Mapping[str, Any], container: Mapping[str, Any]) -> CoreDnsFlags:
@@ -43,6 +44,7 @@ class CoreDnsFlags(NamedTuple):
             beside,
             int(port) if port.isdecimal() and 0 < int(port[:6]) < 1 << 16 else 53,
             own=False,
+            bare="" if name else folder,
         )
 
 

@@ -77,4 +77,4 @@ def test_what_a_container_of_coredns_reads() -> None:
     told = CoreDnsFlags.of("edge", {"volumes": volumes}, {**container, "volumeMounts": mounts})
     assert told == CoreDnsFlags("edge", "dns", "edge", "mine", 1053, own=False)
     bare = CoreDnsFlags.of("kube-system", {}, {"image": "coredns/coredns"})
-    assert bare == CoreDnsFlags(own=False)
+    assert bare == CoreDnsFlags(own=False, bare="/etc/coredns")
