@@ -265,6 +265,7 @@ class Place:
     addresses: tuple[IPAddress, ...]
     kind: str  # client | dns | resolver | router | balancer | node | pod
     interface: str = "eth0"  # of a pod: that of its addresses
+    node: str = ""  # of a pod: where it is
 
 
 @dataclass(frozen=True, slots=True)
