@@ -29,6 +29,7 @@ from emulab.kinds.emulab.servicebalancing import service_balancing
 from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.listening import listening_addresses, service_behind
 from emulab.kinds.registry import CONFIG_MAP, ENDPOINT_SLICE, INGRESS, LOAD_BALANCER, NODE, SERVICE
 from emulab.kinds.underlay import replica_addresses, underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, parse_address, socket_name
@@ -102,18 +103,11 @@ def _asked_for(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balancer
     like = _frontend(balancing, tuple(map(str, balancer.source_ranges)), health)
     frontends = {
         f"{protocol.lower()}/{vip}/{port}": replace(like, targets=_nodes(vip, node_port, nodes, balancing))
-        for vip in vips
+        for vip in listening_addresses(source, o)
         for (protocol, port), node_port in forwarded
-        if _is_served(service, family_of(vip))
     }
     own = underlay_addresses(o)
     return BalancerPlan(o.name, str(o.key), own, vips, frontends, balancing, unhealthy(o), balancer_nodes(o))
-
-
-def _is_served(service: Service | None, family: Family) -> bool:
-    """Whether a Service is of a family. Where it isn't, node ports of that family lead nowhere, so nobody listens."""
-    own = families_of(service.cluster_ips) if service is not None else ()
-    return not own or family in own
 
 
 def balanced(o: Object) -> Object | None:
@@ -185,19 +179,27 @@ def balancer_nodes(o: Object) -> tuple[BalancerNode, ...]:
     return tuple(BalancerNode(*pair) for pair in zip(names, replica_addresses(o), strict=True))
 
 
-def is_well(source: PlanSource, o: Object, nodes: Sequence[Node]) -> bool:
-    """Whether a balancer has a healthy target at each port that has any (Route 53, evaluate target health)."""
+def is_well(source: PlanSource, o: Object, nodes: Sequence[Node], family: Family | None = None) -> bool:
+    """Whether a balancer has a healthy target at each port that has any (Route 53, evaluate target health): at its
+    addresses of a family, or at all of them."""
     taking = _taking(source, nodes)
     if o.type == SERVICE:
         plan = _of_service(source, o, taking) if balanced(o) else None
     else:
         plan = _asked_for(source, o, taking)
-    frontends = {key: f.targets for key, f in plan.frontends.items() if f.targets} if plan else {}
+    planned = plan.frontends.items() if plan else ()
+    frontends = {
+        key: f.targets for key, f in planned if f.targets and family in (None, _family_of_frontend(key))
+    }
     lacking = plan.unhealthy if plan else frozenset()
     return bool(frontends) and all(
         any((key, socket_name(target.address, target.port)) not in lacking for target in targets)
         for key, targets in frontends.items()
     )
+
+
+def _family_of_frontend(key: str) -> Family:
+    return family_of(parse_address(key.split("/")[1]))
 
 
 def unhealthy(o: Object) -> frozenset[tuple[str, str]]:
@@ -213,7 +215,7 @@ Forwarded = tuple[Service | None, list[tuple[tuple[str, int], int]]]
 def _target(source: PlanSource, balancer: LoadBalancer) -> Forwarded:
     if balancer.target.ingress:
         return _ingress(source, balancer)
-    o = source.get(SERVICE.key(balancer.target.namespace, balancer.target.service))
+    o = service_behind(source, balancer)
     service, wanted = Service.of(o) if o else None, balancer.target.port
 
     def node_port(protocol: str) -> int:
