@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
-from emulab.kinds.emulab.proxymodes import EBPF
+from emulab.kinds.emulab.proxymodes import EBPF, USERSPACE
 from emulab.kinds.emulab.servicebalancing import may_share
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
 
 
-_WITHOUT_SCTP = ("userspace", EBPF)
+_WITHOUT_SCTP = (USERSPACE, EBPF)
 """Modes of nodes' proxies."""
 
 
