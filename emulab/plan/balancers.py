@@ -52,6 +52,8 @@ from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
+_PACES, _SLOWEST = ((100, 1.0), (200, 2.0), (500, 5.0)), 10.0
+"""Up to how many targets are asked every so many seconds. In steps, as another interval begins all checks anew."""
 PROXY_KEY = "use-proxy-protocol"
 """Of the ConfigMap of an ingress controller."""
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -99,7 +101,8 @@ def _asked_for(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balancer
     balancing = balancer.balancing
     if balancer.target.ingress and not o.spec.get("proxyProtocol") and balancing.mode == "proxy":
         balancing = replace(balancing, proxy_protocol=2 if _takes_headers(source) else 0)
-    health = _health(service, balancing, _of_ingresses(source, o.name) if balancer.target.ingress else {})
+    annotated = _of_ingresses(source, o.name) if balancer.target.ingress else {}
+    health = _health(service, balancing, annotated, len(nodes))
     like = _frontend(balancing, tuple(map(str, balancer.source_ranges)), health)
     frontends = {
         f"{protocol.lower()}/{vip}/{port}": replace(like, targets=_nodes(vip, node_port, nodes, balancing))
@@ -139,14 +142,16 @@ def _of_service(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balance
     vips = tuple(parse_address(ip) for ip in ingress_ips(o)[: len(addresses)])
     ports = [p for p in service.ports if p.protocol in ("TCP", "UDP")]
     ranges = tuple(map(str, service.load_balancer_source_ranges))
-    like = _frontend(balancing, ranges, _health(service, balancing, {}))
+    like = _frontend(balancing, ranges, _health(service, balancing, {}, len(nodes)))
     frontends: dict[str, FrontendConfig] = {}
     for vip in vips:
         for p in ports:
             frontend = replace(like, targets=_nodes(vip, p.node_port, nodes, balancing))
             if not p.node_port:
                 targets = _pods(source, service, p, family_of(vip))
-                frontend = replace(like, targets=targets, health=_asked(HEALTH, balancing, {}))
+                frontend = replace(
+                    like, targets=targets, health=_asked(paced(HEALTH, len(targets)), balancing, {})
+                )
             frontends[f"{p.protocol.lower()}/{vip}/{p.port}"] = frontend
     own = balancer_nodes(o)
     return BalancerPlan(place, str(o.key), addresses, vips, frontends, balancing, unhealthy(o), own)
@@ -341,11 +346,20 @@ def _frontend(balancing: Balancing, ranges: tuple[str, ...], health: HealthPolic
     )
 
 
-def _health(service: Service | None, balancing: Balancing, annotated: Mapping[str, Any]) -> HealthPolicy:
-    policy = HEALTH
+def paced(policy: HealthPolicy, targets: int) -> HealthPolicy:
+    """Of many targets each is asked less often: a balancer asks some hundred a second at most, as others have
+    intervals of 5 to 30 seconds. Who isn't well is asked as often as ever."""
+    interval = next((seconds for most, seconds in _PACES if targets <= most), _SLOWEST)
+    return replace(policy, interval=max(policy.interval, interval))
+
+
+def _health(
+    service: Service | None, balancing: Balancing, annotated: Mapping[str, Any], targets: int
+) -> HealthPolicy:
+    policy = paced(HEALTH, targets)
     if service is not None and service.health_check_node_port:
         # The node itself says so: once is enough.
-        policy = replace(HEALTH, port=service.health_check_node_port, path="/healthz", fall=1)
+        policy = replace(policy, port=service.health_check_node_port, path="/healthz", fall=1)
     return _asked(policy, balancing, annotated)
 
 
