@@ -79,20 +79,12 @@ def test_policy_local_has_two_frontends_that_differ() -> None:
     assert "203.0.113.20 . tcp . 80" in made.collections["shortcuts"].elements
 
 
-def test_a_client_is_remembered_apart_where_the_endpoints_are_the_nodes_own() -> None:
-    for policy, local in (
-        ("externalTrafficPolicy", "0.0.0.0:30080"),
-        ("internalTrafficPolicy", "10.96.1.7:80"),
-    ):
+def test_a_client_is_remembered_once_whatever_frontend_it_asks() -> None:
+    for policy in ("externalTrafficPolicy", "internalTrafficPolicy"):
         spec = {policy: "Local", "sessionAffinity": "ClientIP"}
         made = ebpf.frontend_sum(seen(exposed(**spec), endpoints(HERE, THERE)), MODE, IPV4).choices()
-        shared: dict[str, set[tuple[object, ...]]] = {}
-        for choice in made.values():
-            shared.setdefault(choice.service, set()).add(choice.endpoints)
-        assert len(shared) == 2 and all(len(lists) == 1 for lists in shared.values())
-        assert {c.service for f, c in made.items() if local in str(f) and not f.inside} == {
-            next(name for name in shared if name.endswith("/local"))
-        }
+        assert {choice.service for choice in made.values()} == {"default/web:p/tcp/IPv4"}
+        assert {len(choice.endpoints) for choice in made.values()} == {1, 2}
 
 
 def test_policy_cluster_masquerades_and_source_ranges_are_the_balancers_alone() -> None:

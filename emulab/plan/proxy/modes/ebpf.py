@@ -111,9 +111,9 @@ class FrontendSum:
 def frontends(intent: Intent, family: Family) -> Iterator[tuple[BpfFrontend, Choice]]:
     """Where a Service port is reached, and who serves there."""
 
-    def choice(endpoints: Iterable[ProxiedEndpoint], masquerade: bool, local: bool) -> Choice:
-        # A client keeps its endpoint among those of the same choice: the node's own ones are another.
-        service = f"{intent.title}/{intent.protocol}/{family.name}{'/local' * local}"
+    def choice(endpoints: Iterable[ProxiedEndpoint], masquerade: bool) -> Choice:
+        # A client keeps its endpoint at all frontends that have it, as with kube-proxy.
+        service = f"{intent.title}/{intent.protocol}/{family.name}"
         return Choice(service, tuple(e.target for e in endpoints), intent.affinity, masquerade)
 
     def at(address: IPAddress | None, port: int, inside: bool) -> BpfFrontend:
@@ -121,8 +121,8 @@ def frontends(intent: Intent, family: Family) -> Iterator[tuple[BpfFrontend, Cho
 
     if intent.internal:
         for address in intent.cluster_ips:
-            yield at(address, intent.port.port, True), choice(intent.internal, False, intent.internal_local)
-            yield at(address, intent.port.port, False), choice(intent.internal, True, intent.internal_local)
+            yield at(address, intent.port.port, True), choice(intent.internal, False)
+            yield at(address, intent.port.port, False), choice(intent.internal, True)
     outside: list[tuple[IPAddress | None, int, tuple[IPNetwork, ...]]] = [
         *((address, intent.port.port, ()) for address in intent.external_ips),
         *((address, intent.port.port, intent.source_ranges) for address in intent.balancer_ips),
@@ -133,9 +133,9 @@ def frontends(intent: Intent, family: Family) -> Iterator[tuple[BpfFrontend, Cho
     near = intent.cluster if intent.external_local else intent.external  # of whose way is cut short
     for where, port, sources in outside:
         if near:
-            yield at(where, port, True), choice(near, everywhere, False)._replace(sources=sources)
+            yield at(where, port, True), choice(near, everywhere)._replace(sources=sources)
         if intent.external:
-            served = choice(intent.external, everywhere, intent.external_local)
+            served = choice(intent.external, everywhere)
             yield at(where, port, False), served._replace(sources=sources)
 
 
