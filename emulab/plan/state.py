@@ -86,7 +86,7 @@ class BpfFrontend(NamedTuple):
     `inside`: for pods and the node itself, not for what comes from outside of the cluster.
     """
 
-    protocol: str  # tcp | udp
+    protocol: str  # tcp | udp | sctp
     address: IPAddress | None
     port: int
     inside: bool

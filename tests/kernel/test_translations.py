@@ -307,6 +307,36 @@ def test_a_client_stays_with_its_endpoint_at_all_frontends_that_have_it() -> Non
             assert {asked(80) for _ in range(12)} == {8080}
 
 
+@isolated
+@pytest.mark.parametrize("version", [4, 6])
+def test_sctp_is_led_to_its_port_and_nothing_of_it_is_changed_but_addresses(version: int) -> None:
+    """By raw sockets, as few kernels have SCTP: a checksum of its own isn't about addresses."""
+    kernel = KernelNetwork()
+    with closing(kernel):
+        end = ip_address(PODS["b"][version]), 8080
+        frontend = BpfFrontend("sctp", VIPS[version], 8080, True, version == 6)
+        kernel.apply(network({frontend: Choice(f"default/web/sctp/{version}", (end,))}))
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        fds = [kernel.handles[pod].fd for pod in ("a", "b")]
+        here, there = (
+            netns.inside(fd, lambda: socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_SCTP))
+            for fd in fds
+        )
+        header = 20 if version == 4 else 0  # which raw sockets of IPv4 see
+        with here, there:
+            for sock in (here, there):
+                sock.settimeout(5)
+            asked, answered = (
+                struct.pack("!HHII", *ports, 7, 0x01020304) for ports in ((5000, 8080), (8080, 5000))
+            )
+            here.sendto(asked, (str(VIPS[version]), 0))
+            data, client = there.recvfrom(100)
+            assert data[header:] == asked and client[0] == PODS["a"][version]
+            there.sendto(answered, (client[0], 0))
+            data, server = here.recvfrom(100)
+            assert data[header:] == answered and server[0] == str(VIPS[version])
+
+
 MTU, MTU_OF = 1300, {4: (socket.IPPROTO_IP, 14), 6: (socket.IPPROTO_IPV6, 24)}
 ALWAYS_WHOLE = {
     4: (socket.IPPROTO_IP, 10, 2),

@@ -1,6 +1,7 @@
 """Frames as programs see them: what flow one is of, and what it becomes.
 
-Whatever isn't whole TCP or UDP in IP passes as it is.
+Whatever isn't whole TCP, UDP or SCTP in IP passes as it is, but for ICMP errors about these. SCTP keeps its ports, as
+its checksum is one of all that is in the packet, and addresses aren't in it.
 """
 
 from __future__ import annotations
@@ -48,8 +49,10 @@ _ABOUT = 8
 
 
 def parse(a: Assembly) -> None:
-    """Takes the packet's flow down; whatever isn't whole TCP or UDP passes. Of an ICMP error it is the flow that goes
-    the other way than the packet which the error is about, and so the error's own way."""
+    """Takes the packet's flow down; whatever isn't whole TCP, UDP or SCTP passes.
+
+    Of an ICMP error it is the flow that goes the other way than what the error is about, and so the error's own way.
+    """
     a.store_value("error", INNER, 8, 0)
     a.move(CONTEXT, 1)
     a.put(Code.LOAD_32, 0, CONTEXT, _PROTOCOL)
@@ -79,7 +82,8 @@ def parse(a: Assembly) -> None:
     a.label("addresses")
     a.set(TCP_FLAGS, 0)
     a.load(0, "flow", KIND, 1)
-    a.jump("ports", Code.JUMP_IF_EQUAL, 0, value=PROTOCOLS["udp"])
+    for protocol in (PROTOCOLS["udp"], PROTOCOLS["sctp"]):
+        a.jump("ports", Code.JUMP_IF_EQUAL, 0, value=protocol)
     for protocol in _ERRORS:
         a.jump(f"icmp {protocol}", Code.JUMP_IF_EQUAL, 0, value=protocol)
     a.jump("pass", Code.JUMP_IF_NOT_EQUAL, 0, value=PROTOCOLS["tcp"])
@@ -267,6 +271,7 @@ def _transport_checksum(a: Assembly) -> None:
     """TCP's or UDP's checksum: first for the addresses, which are in it by the pseudo-header, then for the ports."""
     a.move(POINTER, TRANSPORT)
     a.load(0, "flow", KIND, 1)
+    a.jump("summed up", Code.JUMP_IF_EQUAL, 0, value=PROTOCOLS["sctp"])
     a.jump("of udp", Code.JUMP_IF_EQUAL, 0, value=PROTOCOLS["udp"])
     a.put(Code.ADD_IMMEDIATE, POINTER, immediate=16)
     a.set(TCP_FLAGS, 0)
@@ -295,6 +300,7 @@ def _transport_checksum(a: Assembly) -> None:
     a.move(1, CONTEXT)
     a.move(2, POINTER)
     a.call(assembly.L4_CHECKSUM)
+    a.label("summed up")
 
 
 def _write(a: Assembly, at: int, buffer: str, offset: int, size: int, beyond: int = 0) -> None:

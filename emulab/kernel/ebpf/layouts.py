@@ -15,7 +15,7 @@ from typing import NamedTuple
 from emulab.kernel import bpf
 from emulab.model.addresses import IPAddress
 
-PROTOCOLS = {"tcp": 6, "udp": 17}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 OUTSIDE, INSIDE = 0, 1
 """Scopes: for what comes from outside of the cluster, and for pods and the node itself."""
 PODS, LOCAL, FIRST_SERVICE = 0, 1, 2

@@ -17,7 +17,8 @@ are led to the uplink by a route to that source, translated, and sent in by the 
 
 A connection stays with its endpoint for as long as its flow is known, as in Cilium: one of TCP whatever becomes of the
 endpoint, one of UDP until the endpoint is taken away or two minutes have passed without a datagram. A SYN on an old
-connection's ports begins a new one when that was closed, or its endpoint is gone. Fragments are left alone.
+connection's ports begins a new one when that was closed, or its endpoint is gone. SCTP is as UDP here, and has one
+endpoint for as long as its heartbeats come. Fragments are left alone.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def _known_request(a: Assembly, maps: Maps) -> None:
     a.put(Code.SHIFT_RIGHT_IMMEDIATE, 0, immediate=30)
     a.store("kept", SPILLED, 8, 0)
     a.load(0, "flow", KIND, 1)
-    a.jump("datagram", Code.JUMP_IF_EQUAL, 0, value=PROTOCOLS["udp"])
+    a.jump("datagram", Code.JUMP_IF_NOT_EQUAL, 0, value=PROTOCOLS["tcp"])
     a.move(0, TCP_FLAGS)
     a.put(Code.AND_IMMEDIATE, 0, immediate=_SYN | _ACK)
     a.jump("apply", Code.JUMP_IF_NOT_EQUAL, 0, value=_SYN)
