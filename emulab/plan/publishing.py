@@ -20,8 +20,8 @@ from emulab.kinds.externaldns import (
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
 from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
+from emulab.kinds.networking.listening import listening_addresses
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
-from emulab.kinds.underlay import virtual_addresses
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.families import family_of
 from emulab.model.objects import Object
@@ -44,7 +44,10 @@ def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
     Of what is said of a name twice the first TTL counts (`MergeEndpoints` of external-dns), and an alias is alone.
     """
     published = _Published()
-    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in source.members(LOAD_BALANCER).values()}
+    vips = {
+        o.name: [str(a) for a in listening_addresses(source, o)]
+        for o in source.members(LOAD_BALANCER).values()
+    }
     classes = IngressClasses.among(source, cluster)
     for o in source.members(INGRESS).values():
         ingress = Ingress.of(o)
