@@ -275,7 +275,7 @@ async def test_every_host_is_published(name_based: Lab) -> None:
         ("/a/bc", "one"),
         ("/a/b", "two"),
         ("/a/b/c?d=e", "two"),
-        ("/rawer", "one"),
+        ("/raw/er", "one"),
     ],
 )
 async def test_exact_and_prefix_paths(lab: Lab, path: str, service: str) -> None:

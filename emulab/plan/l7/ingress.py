@@ -216,7 +216,9 @@ class _Builder:
         for name in names.values():
             secured = is_secured(names, name.host)
             for by, path in name.paths:
-                self._route(by, Match(name.host, path.path, path.path_type), path.backend, secured)
+                if self.wishes.is_part(backend_name(by.namespace, path.backend)):
+                    continue
+                self._route(by, Match(name.host, path.path, path.taken_as), path.backend, secured)
             if name.first.default_backend is not None and not name.has_root:
                 rest = Match(name.host, "/", "Prefix")
                 self._route(name.first, rest, name.first.default_backend, secured)
@@ -226,8 +228,8 @@ class _Builder:
             self.verifications.add(one, self._flags.annotations_prefix + "/", self)
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
-                if self.wishes.canary(everything := Match("", "/", "Prefix")) is not None:
-                    self._route(one, everything, one.default_backend, secured=False)
+                if self.wishes.canary(self.default) is not None:
+                    self._route(one, Match("", "/", "Prefix"), one.default_backend, secured=False)
         others = other_names(self.drafts)
         for certificate in certificates_of(names):
             self._certify(certificate, others.get(certificate.host, ()))
@@ -238,12 +240,12 @@ class _Builder:
         draft = self._draft(ingress, match, backends)
         if not secured and draft.policy.ssl_redirect:
             draft.policy = replace(draft.policy, ssl_redirect=False)
-        draft.canary = self._canary(match)
+        draft.canary = self._canary(backends[0].upstream)
         self.drafts.append(draft)
 
-    def _canary(self, match: Match) -> Canary | None:
-        """The canary of a route, with its upstream."""
-        canary = self.wishes.canary(match)
+    def _canary(self, upstream: str) -> Canary | None:
+        """The canary of an upstream, with its own."""
+        canary = self.wishes.canary(upstream)
         if canary is not None:
             namespace, service, port = canary.upstream.split("/")
             self.upstream(namespace, Backend(service, int(port) if port.isdecimal() else port))
