@@ -154,8 +154,8 @@ def test_a_redirect_comes_before_the_one_to_tls() -> None:
 @pytest.mark.parametrize(
     ("annotations", "name"),
     [
-        ({"permanent_redirect": "ftp://b.test"}, "permanent-redirect"),
-        ({"permanent_redirect": "/path"}, "permanent-redirect"),
+        ({"temporal_redirect": "ftp://b.test"}, "temporal-redirect"),
+        ({"temporal_redirect": "/path"}, "temporal-redirect"),
         ({"permanent_redirect": "https://b.test/$x"}, "permanent-redirect"),
         (
             {"temporal_redirect": "http://b", "temporal_redirect_code": "308"},

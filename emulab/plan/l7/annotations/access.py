@@ -313,7 +313,7 @@ ACCESS = Theme(
         ),
         Annotation(
             "auth-signin",
-            values.url,
+            values.place,
             "auth_signin",
             "where a client is sent that it doesn't let in",
             lacks=(partly(NGINX, "the way back is as the client wrote it: what escapes it is of OpenResty"),),

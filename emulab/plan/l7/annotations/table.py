@@ -75,6 +75,7 @@ class RouteDraft:
         "intercepts",
         "is_regular",
         "is_www",
+        "keeps_relative",
         "match",
         "policy",
         "prefix",
@@ -106,6 +107,7 @@ class RouteDraft:
         self.is_regular = False  # all paths of its host are regular expressions
         self.root = ""  # where `/` of its host leads
         self.is_www = False  # its host with or without `www.` leads to it
+        self.keeps_relative = False  # places without a host, to which clients are sent
         self.aliases: tuple[str, ...] = ()  # other names of its host
 
     def says(self, name: str) -> bool:
