@@ -22,7 +22,6 @@ from emulab.kinds.networking.nginxvalues import (
     redirect_port,
     seconds,
     size,
-    whole_seconds,
     words,
 )
 
@@ -67,7 +66,7 @@ SETTINGS: Mapping[str, Setting] = {
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
     "load-balance": Setting(load_balance, "load_balance"),
     "proxy-next-upstream": Setting(next_upstream, "next_upstream"),
-    "proxy-next-upstream-timeout": Setting(whole_seconds, "next_upstream_timeout"),
+    "proxy-next-upstream-timeout": Setting(seconds, "next_upstream_timeout"),
     "proxy-http-version": Setting(http_version, "http_version"),
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _SIZES = {"": 0, "k": 10, "m": 20, "g": 30}
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 def boolean(text: str) -> bool:
@@ -38,16 +37,10 @@ def size(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Seconds, or a time of nginx in one unit: `75`, `75s`, `2m`."""
-    match = re.fullmatch(r"(\d+)(ms|s|m|h)?", text)
-    if match is None:
-        raise ValueError("is no time, such as 75 or 2m")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def whole_seconds(text: str) -> float:
-    """Seconds as a plain number."""
-    return float(integer(text))
+    """Seconds as a plain number: ingress-nginx writes the unit itself, and takes none."""
+    if not re.fullmatch(r"\+?\d+", text):
+        raise ValueError("is no number of seconds, which has no unit here")
+    return float(text)
 
 
 def http_version(text: str) -> str:

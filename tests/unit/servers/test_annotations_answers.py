@@ -127,10 +127,17 @@ def test_a_preflight_comes_before_tls_and_redirects() -> None:
 
 
 def test_what_is_wrong_to_say_of_origins() -> None:
-    wrong = {"cors_allow_origin": "b.test", "cors_allow_methods": "GET;", "cors_max_age": "long"}
+    wrong = {"cors_allow_origin": "b.test/x", "cors_allow_methods": "GET;", "cors_max_age": "long"}
     play = served(ingress(enable_cors="true", **wrong))
     assert allowed([f"{k}: {v}" for k, v in own(play, "/", method="OPTIONS")[1].items()]) == DEFAULTS
     assert len(warnings(ingress(enable_cors="true", **wrong))) == 3
+    one = ingress(enable_cors="true", cors_allow_origin="b.test, http://a.test,", cors_max_age="-1")
+    fields = own(served(one), "/", "Origin: http://a.test", method="OPTIONS")[1]
+    assert (
+        fields["Access-Control-Allow-Origin"] == "http://a.test" and fields["Access-Control-Max-Age"] == "-1"
+    )
+    (said,) = warnings(one)
+    assert "has 'b.test', which is no origin" in said and said.endswith("it isn't allowed")
     off = served(ingress(enable_cors="false", cors_allow_origin="*"))
     assert forwarded(off, "/", method="OPTIONS")[0].startswith("OPTIONS")
 
