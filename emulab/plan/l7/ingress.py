@@ -44,10 +44,12 @@ from emulab.servers.l7.config import (
     ANY_HOST,
     Canary,
     Certificate,
+    DirectResponse,
     L7Config,
     Match,
     MeasuredAs,
     Notice,
+    RegexRewrite,
     RequestRoute,
     Upstream,
     WeightedUpstream,
@@ -170,7 +172,7 @@ class _Builder:
         self.rests: list[RequestRoute] = []  # of what no path takes of hosts that have certificates
         self.upstreams: dict[str, Upstream] = {}
         self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
-        self._untaken: list[tuple[Ingress, str]] = []  # secured hosts
+        self._untaken: list[tuple[Ingress, str, bool]] = []  # hosts, and whether they are secured
         self.shown_names: set[str] = set()  # other names of hosts that have certificates
         self.notices: list[Notice] = []
         self.default: str | None = None
@@ -222,14 +224,13 @@ class _Builder:
             if name.first.default_backend is not None and not name.has_root:
                 rest = Match(name.host, "/", "Prefix")
                 self._route(name.first, rest, name.first.default_backend, secured)
-            elif secured and name.host and not name.has_root:
-                self._untaken.append((name.first, name.host))
+            elif name.host and not name.has_root:
+                self._untaken.append((name.first, name.host, secured))
         for one in ingresses:
             self.verifications.add(one, self._flags.annotations_prefix + "/", self)
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
-                if self.wishes.canary(self.default) is not None:
-                    self._route(one, Match("", "/", "Prefix"), one.default_backend, secured=False)
+                self._catch_all(one, WeightedUpstream(self.default))
         others = other_names(self.drafts)
         for certificate in certificates_of(names):
             self._certify(certificate, others.get(certificate.host, ()))
@@ -259,27 +260,44 @@ class _Builder:
         follow(draft, self._flags.annotations_prefix + "/")
         return draft
 
-    def _redirect_rests(self) -> None:
-        """What no path of a host takes goes over TLS, too, to whoever takes what nobody has: the default location of a
-        host has its first Ingress' annotations (`createServers`)."""
-        backends = (WeightedUpstream(self.default),) if self.default is not None else ()
-        for ingress, host in self._untaken:
-            match = Match(host, "/", "Prefix")
-            if self._draft(ingress, match).policy.ssl_redirect:
-                how = replace(self.policy, ssl_redirect=True)
+    def _catch_all(self, ingress: Ingress, to: WeightedUpstream) -> None:
+        """What is served for hosts that no rule has: by annotations, but for those that redirect and rewrite."""
+        draft = self._draft(ingress, Match("", "/", "Prefix"), (to,))
+        draft.filters = [one for one in draft.filters if not isinstance(one, DirectResponse | RegexRewrite)]
+        draft.is_regular, draft.root = False, ""
+        draft.policy = replace(draft.policy, ssl_redirect=False, force_ssl_redirect=False)
+        draft.canary = self._canary(to.upstream)
+        plain = replace(self.policy, ssl_redirect=False, force_ssl_redirect=False)
+        if draft.canary or draft.filters or draft.denied or draft.errors or draft.policy != plain:
+            self.drafts.append(draft)
+
+    def _take_rests(self, backends: tuple[WeightedUpstream, ...], caught: bool) -> None:
+        """What no path of a host takes is the default backend's of the flags, whoever has what no rule has (`caught`),
+        with the annotations of the host's first Ingress: those of its default location (`createServers`)."""
+        for ingress, host, secured in self._untaken:
+            draft = self._draft(ingress, Match(host, "/", "Prefix"))
+            draft.backends, draft.error_upstream = backends, ""
+            redirects = secured and draft.policy.ssl_redirect
+            draft.policy = replace(draft.policy, reach=self.policy.reach, ssl_redirect=redirects)
+            if draft.filters or draft.denied or draft.errors or draft.policy.force_ssl_redirect:
+                self.drafts.append(draft)
+            elif redirects or caught:
+                how = replace(self.policy, ssl_redirect=redirects)
                 origin = "default backend" if backends else ""
-                self.rests.append(RequestRoute(match, backends, origin, policy=how))
+                self.rests.append(RequestRoute(draft.match, backends, origin, policy=how))
 
     def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
-        backend = self.named(SERVICE, self._flags.default_backend)
-        if self.default is None and backend is not None and (ports := Service.of(backend).ports):
+        backend, caught = self.named(SERVICE, self._flags.default_backend), self.default is not None
+        of_flags: tuple[WeightedUpstream, ...] = ()
+        if backend is not None and (ports := Service.of(backend).ports):
             upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
-                self.default = upstream
+                self.default = self.default or upstream
+                of_flags = (WeightedUpstream(upstream),)
             elif not any(upstream == one.upstream for draft in self.drafts for one in draft.backends):
                 del self.upstreams[upstream]
-        self._redirect_rests()
+        self._take_rests(of_flags, caught)
         named = self._flags.default_certificate
         secret = self.named(SECRET, named)
         leaf = (
