@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 
 from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
 from emulab.kinds.networking.nginxvalues import (
+    EachWord,
     boolean,
     expression,
+    field_name,
     field_names,
     integer,
     number_and_size,
     on_off,
     replacement,
     size,
-    statuses_from,
+    status_between,
     url_text,
     words,
 )
@@ -29,7 +31,7 @@ _Read = Callable[[str], Any]
 
 DEFAULTED: Mapping[str, _Read] = {
     "client-body-buffer-size": size,
-    "custom-http-errors": statuses_from(300),
+    "custom-http-errors": EachWord(status_between(300, 599)),
     "disable-proxy-intercept-errors": boolean,
     "proxy-buffering": on_off,
     "proxy-buffers-number": integer,
@@ -71,7 +73,7 @@ COMPOSED: Mapping[str, ComposedKey] = {
     "add-headers": ComposedKey(str),
     "disable-access-log": ComposedKey(boolean),
     "disable-http-access-log": ComposedKey(boolean),
-    "global-allowed-response-headers": ComposedKey(field_names),
+    "global-allowed-response-headers": ComposedKey(EachWord(field_name)),
     "gzip-disable": ComposedKey(expression),
     "gzip-level": ComposedKey(_level, (never(HAPROXY, "it has one level of its own"),)),
     "gzip-min-length": ComposedKey(integer, (never(HAPROXY, "it compresses answers of any length"),)),

@@ -14,6 +14,7 @@ from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN
 from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import (
+    EachWord,
     boolean,
     http_version,
     integer,
@@ -83,9 +84,10 @@ SETTINGS: Mapping[str, Setting] = {
     "use-http2": Setting(boolean, "http2"),
     **{key: Setting(*line) for key, line in ACCESS.items()},
 }
+HSTS_AGE = "hsts-max-age"
 HSTS = {
     "hsts": "true",
-    "hsts-max-age": "31536000",
+    HSTS_AGE: "31536000",
     "hsts-include-subdomains": "true",
     "hsts-preload": "false",
 }
@@ -124,15 +126,21 @@ def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
 
 
 def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
-    """The keys whose texts say nothing, each with why; the defaults hold."""
+    """The keys whose texts say nothing, or less than they have words: each with why, and what becomes of it."""
     wrong = {}
     readers = {**{key: setting.read for key, setting in SETTINGS.items()}, **DEFAULTED}
     readers |= {key: one.read for key, one in COMPOSED.items()}
+    readers |= {key: boolean for key in HSTS if key != HSTS_AGE}
     for key, read in readers.items():
+        if key not in data:
+            continue
+        text = str(data[key]).strip()
         try:
-            read(str(data.get(key, "")).strip()) if key in data else None
+            read(text)
         except ValueError as error:
-            wrong[key] = str(error)
+            wrong[key] = f"{error}; the default holds"
+        if isinstance(read, EachWord) and (left := read.left(text)):
+            wrong[key] = f"{left[0]}; it is left"
     return wrong
 
 

@@ -6,7 +6,8 @@ Each raises `ValueError`, which says what is wrong, for a text that says nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _SIZES = {"": 0, "k": 10, "m": 20, "g": 30}
@@ -129,6 +130,35 @@ def statuses_from(low: int) -> Callable[[str], tuple[int, ...]]:
             raise ValueError(f"are no statuses from {low} to 599") from None
 
     return read
+
+
+class EachWord:
+    """Reads what stands between commas one by one, and leaves what can't be read, as ingress-nginx does of keys of its
+    ConfigMap."""
+
+    def __init__(self, one: Callable[[str], Any]) -> None:
+        self._one = one
+
+    def __call__(self, text: str) -> tuple[Any, ...]:
+        return tuple(value for value, why in self._each(text) if not why)
+
+    def left(self, text: str) -> list[str]:
+        """Why each word is left that is."""
+        return [why for _, why in self._each(text) if why]
+
+    def _each(self, text: str) -> Iterator[tuple[Any, str]]:
+        for word in words(text):
+            try:
+                yield self._one(word), ""
+            except ValueError as error:
+                yield None, f"has {word!r}, which {error}"
+
+
+def field_name(text: str) -> str:
+    """The name of a header field."""
+    if re.fullmatch(r"[a-zA-Z\d\-_]+", text) is None:
+        raise ValueError("is no name of a header field")
+    return text
 
 
 def replacement(text: str) -> tuple[str, str] | None:

@@ -25,9 +25,11 @@ from scripted import has, page
 
 from emulab.cluster.system import system_objects
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.networking.controllerkeys import DEFAULTED
 from emulab.kinds.networking.controllersettings import unknown_keys, unreadable_keys
 from emulab.model.collection import Objects
 from emulab.plan.l7.annotations.buffering import HELD
+from emulab.plan.l7.configmap import settings as configured
 from emulab.plan.l7.unread import unread
 from emulab.servers.l7.engine.aside import MirroredRequest
 
@@ -618,13 +620,32 @@ def test_keys_that_are_known() -> None:
         "server-name-hash-max-size": "1",
         "gzip-level": "10",
         "proxy-buffering": "maybe",
+        "proxy-read-timeout": "30s",
+        "hsts": "yes",
+        "custom-http-errors": "404, 299, x",
         "of-tomorrow": "x",
     }
     assert unknown_keys(data) == ["of-tomorrow"]
     assert unreadable_keys(data) == {
-        "gzip-level": "is no level from 1 to 9",
-        "proxy-buffering": "is neither on nor off",
+        "custom-http-errors": "has '299', which is no status from 300 to 599; it is left",
+        "gzip-level": "is no level from 1 to 9; the default holds",
+        "hsts": "is neither true nor false; the default holds",
+        "proxy-buffering": "is neither on nor off; the default holds",
+        "proxy-read-timeout": "is no number of seconds, which has no unit here; the default holds",
     }
+    assert DEFAULTED["custom-http-errors"]("404, 299, x") == (404,)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({}, "max-age=31536000; includeSubDomains"),
+        ({"hsts": "yes", "hsts-preload": "1", "hsts-include-subdomains": "F"}, "max-age=31536000; preload"),
+        ({"hsts": "0"}, ""),
+    ],
+)
+def test_strict_transport_security(data: dict[str, str], told: str) -> None:
+    assert configured(data)[1].hsts == told
 
 
 def test_names_of_fields_with_underscores_and_others() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from emulab.kinds.networking.controllerkeys import composed
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.networking.nginxvalues import field_names, matching, replacement, url_text
+from emulab.kinds.networking.nginxvalues import matching, replacement, url_text
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import AnswerFields, CookieDomain, CookiePath, Field, LocationChange
@@ -37,7 +38,7 @@ def _custom_headers(name: str, ingress: Ingress, world: Beside) -> tuple[Field, 
         more = "" if "/" in name else f": write {ingress.namespace}/{name}"
         return f'unable to find configMap "{name}"{more}'
     data: Mapping[str, object] = o.raw.get("data") or {}
-    allowed = field_names(world.settings.get("global-allowed-response-headers", ""))
+    allowed = composed(world.settings).get("global-allowed-response-headers", ())
     for field, value in data.items():
         if re.fullmatch(r"[a-zA-Z\d\-_]+", field) is None:
             return "invalid header name in configmap"
