@@ -49,6 +49,7 @@ from emulab.servers.l7.config import (
     Match,
     MeasuredAs,
     Notice,
+    Policy,
     RegexRewrite,
     RequestRoute,
     Upstream,
@@ -109,6 +110,7 @@ def ingress_server(
     config = replace(
         config,
         listen=listen,
+        routes=(*config.routes, *_own_pages(flags)),
         tls_listen=(*tls, *webhook),
         pages=pages,
         metrics_at=health,
@@ -118,6 +120,14 @@ def ingress_server(
     )
     sockets, everywhere = dict.fromkeys(listen, place.namespace), listens_everywhere(place, listen)
     return PlannedServer(name, ENGINES[engine], place.namespace, config, sockets, everywhere)
+
+
+def _own_pages(flags: ControllerFlags) -> tuple[RequestRoute, ...]:
+    """What is at hosts that nobody has, beside what an Ingress says: a page for clouds' balancers, and nginx' counters,
+    which are for its own host alone (nginx.tmpl)."""
+    quiet = Policy(access_log=False)
+    pages = ((flags.health_path, DirectResponse(200)), ("/nginx_status", DirectResponse(403)))
+    return tuple(RequestRoute(Match("", path), (), "", (page,), quiet) for path, page in pages)
 
 
 def _measured(flags: ControllerFlags, namespace: str, pod: str) -> MeasuredAs:

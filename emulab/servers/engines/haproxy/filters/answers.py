@@ -30,7 +30,7 @@ def direct(one: DirectResponse, _match: Match) -> CfgLines:
         return [sent_to(one.status, place)]
     text = one.body or one.location
     if not text:
-        return [returned(one.status)]
+        return [returned(one.status) if one.status >= 300 else f"http-request return status {one.status}"]
     return [f"http-request return status {one.status} content-type text/html string {quoted(text)}"]
 
 

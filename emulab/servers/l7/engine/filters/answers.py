@@ -23,8 +23,9 @@ def direct_response(one: DirectResponse, _match: Match) -> OwnAnswer:
         if not one.relative:
             return lambda asked: page._replace(location=with_host(asked, location))
     else:
+        text = (one.body or one.location).encode()
         page = Page(
-            one.status, one.why or "the rule answers", body=(one.body or one.location).encode() or None
+            one.status, one.why or "the rule answers", body=text or (b"" if one.status < 300 else None)
         )
     return lambda _asked: page
 
