@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emulab.kinds.networking.accesssettings import ACCESS
-from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN
+from emulab.kinds.networking.controllerkeys import AS_IT_IS, COMPOSED, DEFAULTED, UNSEEN
 from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import (
@@ -145,6 +145,6 @@ def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:
-    """The keys that nothing follows."""
+    """The keys that nothing follows, unless they say what is done anyway."""
     known = SETTINGS.keys() | HSTS.keys() | DEFAULTED.keys() | COMPOSED.keys() | UNSEEN | {STRICT_PATHS}
-    return [key for key in data if key not in known]
+    return [key for key, text in data.items() if key not in known and AS_IT_IS.get(key) != str(text).strip()]

@@ -432,6 +432,16 @@ def test_a_rule_that_nobody_heeds_is_told() -> None:
     ]
 
 
+def test_a_text_with_a_lines_end_is_refused_but_where_spaces_are_no_matter() -> None:
+    text = {"affinity": "cookie\n", "session_cookie_name": "route\n", "service_upstream": "true\n"}
+    told = unheeded([asking(**text)], IngressClasses.among(Objects(system_objects(Cluster())), Cluster()))
+    names = [line.partition(f"[{PREFIX}")[2].partition("]")[0] for line in told]
+    assert names == ["session-cookie-name", "service-upstream"] and all(
+        "write |- or >-" in line for line in told
+    )
+    assert config(*web(), asking(**text)).upstreams["default/web/80"].balance == CookieAffinity()
+
+
 @pytest.mark.parametrize(
     ("annotation", "text", "why"),
     [

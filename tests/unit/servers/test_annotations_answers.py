@@ -624,8 +624,10 @@ def test_keys_that_are_known() -> None:
         "hsts": "yes",
         "custom-http-errors": "404, 299, x",
         "of-tomorrow": "x",
+        "enable-brotli": "true",
+        "use-geoip2": "false",
     }
-    assert unknown_keys(data) == ["of-tomorrow"]
+    assert unknown_keys(data) == ["of-tomorrow", "enable-brotli"], "what is done anyway is followed"
     assert unreadable_keys(data) == {
         "custom-http-errors": "has '299', which is no status from 300 to 599; it is left",
         "gzip-level": "is no level from 1 to 9; the default holds",

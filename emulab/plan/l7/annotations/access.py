@@ -220,6 +220,7 @@ ACCESS = Theme(
             "denylist",
             "networks whose clients may not in",
             denies=True,
+            lines=True,
         ),
         Annotation(
             "allowlist-source-range",
@@ -227,6 +228,7 @@ ACCESS = Theme(
             "allowlist",
             "networks whose clients alone may in",
             denies=True,
+            lines=True,
         ),
         Annotation(
             "whitelist-source-range",
@@ -234,9 +236,14 @@ ACCESS = Theme(
             "whitelist",
             "the older name of allowlist-source-range",
             denies=True,
+            lines=True,
         ),
         Annotation(
-            "satisfy", values.choice("any", "all"), "satisfy", "whether one check that lets in is enough"
+            "satisfy",
+            values.choice("any", "all"),
+            "satisfy",
+            "whether one check that lets in is enough",
+            lines=True,
         ),
         Annotation(
             "auth-type",

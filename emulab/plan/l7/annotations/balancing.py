@@ -82,6 +82,7 @@ BALANCING = Theme(
                 partly(NGINX, "the endpoints are asked in turn: it measures nobody", _is_ewma),
                 partly(HAPROXY, "the endpoints are asked in turn: it measures nobody", _is_ewma),
             ),
+            lines=True,
         ),
         Annotation(
             "service-upstream",
@@ -115,7 +116,9 @@ BALANCING = Theme(
 
 AFFINITY = Theme(
     (
-        Annotation("affinity", one_of("cookie"), "affinity", "`cookie`: a client stays with an endpoint"),
+        Annotation(
+            "affinity", one_of("cookie"), "affinity", "`cookie`: a client stays with an endpoint", lines=True
+        ),
         Annotation(
             "affinity-mode",
             one_of("balanced", "persistent"),
@@ -126,12 +129,14 @@ AFFINITY = Theme(
                 never(HAPROXY, "a cookie names a server, as with `persistent`"),
             ),
             needs=("affinity",),
+            lines=True,
         ),
         Annotation(
             "affinity-canary-behavior",
             one_of("sticky", "legacy"),
             "canary_behavior",
             "of a canary. `sticky`: who was served by it stays with it; `legacy`: it knows no affinity",
+            lines=True,
         ),
         Annotation(
             "session-cookie-name",
@@ -150,6 +155,7 @@ AFFINITY = Theme(
             "same_site",
             "its SameSite: `None`, `Lax`, `Strict`",
             needs=("affinity",),
+            lines=True,
         ),
         Annotation(
             "session-cookie-conditional-samesite-none",

@@ -24,6 +24,17 @@ class Annotation(NamedTuple):
     lacks: tuple[Lack, ...] = ()  # what engines can't do of it
     needs: tuple[str, ...] = ()  # without one of these it says nothing, here or in the controller's ConfigMap
     untold: bool = False  # whether nobody outside could tell that it is followed
+    lines: bool = (
+        False  # whether a text may have several lines, or end in one's end, as that of a block scalar does
+    )
+
+    def reading(self, text: str) -> Any:
+        """What a text says. Raises `ValueError`, which says what is wrong, for one that says nothing."""
+        if "\n" in text and not self.lines:
+            raise ValueError(
+                "has a line's end, which ingress-nginx refuses: in a block scalar, write |- or >-"
+            )
+        return self.read(text.strip())
 
 
 DENIED = "denied"
