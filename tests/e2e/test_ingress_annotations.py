@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
+from .engine_differences import expected
 from .tools import VIP, capture, connect, emulab, output, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -108,6 +110,7 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     engine = {"ingress": {"engine": request.param}}
     cluster = document("Cluster", "lab", "emulab.dev/v1", spec=engine)
     async with Lab.from_text("\n---\n".join([cluster, *WORLD])) as made:
+        made.engine = request.param  # type: ignore[attr-defined]
         yield made
 
 
@@ -159,6 +162,15 @@ async def test_what_no_path_takes_and_what_no_host_takes(lab: Lab) -> None:
     healthy = await lab.request(f"http://{VIP}/healthz")
     assert (healthy.status, healthy.body) == (200, b"")
     assert (await lab.request(f"http://{VIP}/nginx_status")).status == 403
+
+
+async def test_http_where_tls_is_spoken(lab: Lab) -> None:
+    reader, writer = await connect(lab, "client", VIP, 443)
+    writer.write(b"GET / HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
+    title = b"<title>400 The plain HTTP request was sent to HTTPS port</title>"
+    found = re.findall(rb"<title>.*</title>", await reader.read())
+    writer.close()
+    assert b"".join(found) == expected(lab.engine, "HTTP where TLS is spoken", title)  # type: ignore[attr-defined]
 
 
 async def test_a_host_answers_to_its_other_name(lab: Lab) -> None:
