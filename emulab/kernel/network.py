@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -204,39 +204,41 @@ class KernelNetwork:
             self._checked(handle, link_up(handle, "lo"))
 
     def _add(self, items: Iterable[Item]) -> None:
+        """Each namespace's items are finished before the next one's are made: while a pair of links is half up, the
+        kernel looks at both again, all locks held, for each other link that comes up (linkwatch)."""
         for _, group in groupby(items, key=rank):
-            members = list(group)
-            self._send(members, "add", kinds.add, self._items.add)
-            for item in members:
-                for handle, told in groupby(kinds.finish(item, self.handles), key=itemgetter(0)):
-                    self._checked(handle, *(message for _, message in told))
-                for namespace, link in item.ends():
-                    handle = self.handles[namespace]
-                    if handle.forward_by_link:
-                        self._checked(handle, link_forwarding(handle, link))
+            for name, members in _by_namespace(group).items():
+                self._send(name, members, "add", kinds.add, self._items.add)
+                for item in members:
+                    self._finish(item)
+
+    def _finish(self, item: Item) -> None:
+        for handle, told in groupby(kinds.finish(item, self.handles), key=itemgetter(0)):
+            self._checked(handle, *(message for _, message in told))
+        for namespace, link in item.ends():
+            handle = self.handles[namespace]
+            if handle.forward_by_link:
+                self._checked(handle, link_forwarding(handle, link))
 
     def _remove(self, items: Iterable[Item]) -> None:
-        for _, members in groupby(items, key=rank):
-            self._send(members, "remove", kinds.remove, self._items.discard)
+        for _, group in groupby(items, key=rank):
+            for name, members in _by_namespace(group).items():
+                self._send(name, members, "remove", kinds.remove, self._items.discard)
 
     def _send(
-        self, items: Iterable[Item], verb: str, encode: EncodeItem, note: Callable[[Item], None]
+        self, name: str, items: Sequence[Item], verb: str, encode: EncodeItem, note: Callable[[Item], None]
     ) -> None:
-        """Sends items of one kind, all of a namespace in one batch, and notes each that succeeded."""
-        by_namespace: dict[str, list[Item]] = {}
-        for item in items:
-            by_namespace.setdefault(item.namespace, []).append(item)
-        for name, members in by_namespace.items():
-            batch = [encode(item, self.handles) for item in members]
-            failures = send_batch(netns.open_rtnl(self.handles[name]), batch)
-            failed = {f.index for f in failures}
-            gone = {f.index for f in failures if verb == "remove" and f.errno in _NOT_THERE}
-            for index, item in enumerate(members):
-                if index not in failed - gone:
-                    note(item)
-            for failure in (f for f in failures if f.index not in gone):
-                what = f"{verb} {members[failure.index].title()}: {failure.text}"
-                raise KernelError(what, name, failure.errno)
+        """Sends items of one kind, all in one namespace, as one batch, and notes each that succeeded."""
+        batch = [encode(item, self.handles) for item in items]
+        failures = send_batch(netns.open_rtnl(self.handles[name]), batch)
+        failed = {f.index for f in failures}
+        gone = {f.index for f in failures if verb == "remove" and f.errno in _NOT_THERE}
+        for index, item in enumerate(items):
+            if index not in failed - gone:
+                note(item)
+        for failure in (f for f in failures if f.index not in gone):
+            what = f"{verb} {items[failure.index].title()}: {failure.text}"
+            raise KernelError(what, name, failure.errno)
 
     @staticmethod
     def _checked(handle: Handle, *messages: Message) -> None:
@@ -318,6 +320,13 @@ class KernelNetwork:
     def nft(self, namespace: str) -> Nft:
         """nftables of a namespace of this network."""
         return self._tables.nft(self.handles[namespace])
+
+
+def _by_namespace(items: Iterable[Item]) -> Mapping[str, Sequence[Item]]:
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(item.namespace, []).append(item)
+    return found
 
 
 def _ruleset(rules: Rules | None) -> Ruleset | None:
