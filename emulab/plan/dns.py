@@ -14,8 +14,9 @@ from emulab.kinds.images import DNS_ENGINES, OWN_ENGINE
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
 from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
+from emulab.kinds.networking.listening import listening_addresses
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, RESOLVER, SERVICE, ZONE
-from emulab.kinds.underlay import underlay_addresses, virtual_addresses
+from emulab.kinds.underlay import underlay_addresses
 from emulab.model.addresses import IPAddress, is_address, parse_address, socket_name
 from emulab.model.checks import fits_dns
 from emulab.model.families import family_of
@@ -130,7 +131,10 @@ def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
 
     Of what is said of a name twice the first TTL counts (`MergeEndpoints` of external-dns), and an alias is alone.
     """
-    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in source.members(LOAD_BALANCER).values()}
+    vips = {
+        o.name: [str(a) for a in listening_addresses(source, o)]
+        for o in source.members(LOAD_BALANCER).values()
+    }
     found: dict[str, dict[str, ZoneRecord]] = {}
 
     def publish(o: Object, names: Iterable[str], targets: Sequence[str]) -> None:

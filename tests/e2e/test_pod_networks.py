@@ -193,7 +193,7 @@ kind: NetworkPolicy
 metadata: {name: web}
 spec:
   podSelector: {matchLabels: {app: web}}
-  ingress: [{from: [{podSelector: {matchLabels: {app: ALLOWED}}}]}]
+  ingress: [{from: [{podSelector: {matchLabels: {app: ALLOWED}}}], ports: [{port: 8080}]}]
 """
 
 
@@ -288,6 +288,18 @@ async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab, known: Known)
             assert (await lab.request(asked, source="node1")).status == 200, "a node reaches its own pods"
         with pytest.raises(TimeoutError):
             await lab.request(url, source=f"pod/{denied}", timeout=0.7)
+    await lab.delete("NetworkPolicy", "web")
+
+
+async def test_pods_that_policies_are_about_find_each_other_anew(lab: Lab) -> None:
+    """What a bridge passes on is filtered, too, and that is how a pod finds another one in IPv6."""
+    await lab.apply(POLICY.replace("ALLOWED", "near"))
+    [web] = [found for found in await lab.get("Pod") if found["metadata"]["name"] == "web"]
+    for address in (one["ip"] for one in web["status"]["podIPs"]):
+        for name in ("web", "near"):
+            await output(lab, f"default.{name}", "ip", "neigh", "flush", "dev", "eth0")
+        host = f"[{address}]" if ":" in address else address
+        assert (await lab.request(f"http://{host}:8080/", source="pod/near")).status == 200
     await lab.delete("NetworkPolicy", "web")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
-from emulab.kinds.emulab.proxymodes import EBPF
+from emulab.kinds.emulab.proxymodes import EBPF, USERSPACE
 from emulab.kinds.emulab.servicebalancing import may_share
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
 
 
-_WITHOUT_SCTP = ("userspace", EBPF)
-"""Modes of nodes' proxies."""
-
-
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _claims(o, world)
     yield from _without_proxy(o)
@@ -38,14 +34,29 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             what = (
                 "SCTP is translated by nodes, but no stand-in or balancer speaks it: programs of your own do"
             )
-            if world.cluster.proxy_mode in _WITHOUT_SCTP and is_proxied(o):
-                what = f"proxy mode {world.cluster.proxy_mode} translates no SCTP: nobody serves the port"
+            if is_proxied(o):
+                what = _sctp(o, port, world.cluster.proxy_mode) or what
             yield Finding(o, ("spec", "ports", index, "protocol"), what)
         if not fits_dns(f"_{port.get('name', '')}"):
             yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {TOO_LONG}")
     if o.spec.get("type") == "ExternalName" and is_address(o.spec.get("externalName") or ""):
         what = "is an address, to which no name can be an alias: the cluster's DNS has no answer"
         yield Finding(o, ("spec", "externalName"), what)
+
+
+def _sctp(o: Object, port: Mapping[str, Any], mode: str) -> str:
+    """What a mode of nodes' proxies doesn't do of a port of SCTP; "" where it does all."""
+    if mode == USERSPACE:
+        return f"proxy mode {mode} translates no SCTP: nobody serves the port"
+    if mode != EBPF:
+        return ""
+    only, number = f"proxy mode {mode} keeps SCTP's ports, as its checksum counts them", port["port"]
+    target = port.get("targetPort") or number
+    if target != number:
+        named = f", unless {target} is that" if isinstance(target, str) else ""
+        return f"{only}: nobody serves the port{named}; let targetPort be {number}"
+    has_node_port = o.spec.get("type") in ("NodePort", "LoadBalancer")
+    return f"{only}: its node port leads nowhere" if has_node_port else ""
 
 
 def _without_proxy(o: Object) -> Iterator[Finding]:

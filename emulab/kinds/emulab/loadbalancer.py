@@ -15,16 +15,15 @@ from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.lookup import leads_nowhere
 from emulab.kinds.registry import LOAD_BALANCER
 from emulab.model.checks import (
-    Problems,
     boolean,
     cidr,
+    distinct,
     dns_1035_label,
     dns_label,
     exactly_one,
     ip,
     mapping,
     sequence,
-    show,
     wrong,
 )
 from emulab.model.findings import Finding
@@ -34,15 +33,6 @@ if TYPE_CHECKING:
     from emulab.model.objects import Object
 
 # What it may say
-
-
-def _distinct(values: list[Any]) -> Problems:
-    return [
-        problem
-        for index, value in enumerate(values)
-        if value in values[:index]
-        for problem in wrong(f"{show(value)} is given twice", index)
-    ]
 
 
 _service_target = mapping(
@@ -55,7 +45,7 @@ load_balancer_spec = mapping(
     {
         "network": network,
         "address": ip,
-        "ports": sequence(balancer_port, rules=(_distinct,), least=1),
+        "ports": sequence(balancer_port, rules=(distinct,), least=1),
         "target": mapping(
             {
                 "ingress": lambda value: (

@@ -16,9 +16,11 @@ _HOOK = "{{ type filter hook {} priority 0 ; policy accept ; }}"
 _KNOWN = "ct state established,related accept"
 _FIELD = {INGRESS: "daddr", EGRESS: "saddr"}
 _SERVICES, _NODE_PORTS = "services", "node-ports"
-_NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept"
-"""How a pod finds its node at all, which connection tracking doesn't look at. ARP isn't IP's matter."""
-
+_NEIGHBOURS = (
+    "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept"
+)
+"""How a pod finds its node, and by a bridge the node's other pods, at all. Connection tracking doesn't look at it; what
+was routed here has a lower hop limit (RFC 4861, 7.1). ARP isn't IP's matter."""
 
 _HAIRPIN = "hairpin"
 _ITSELF = {INGRESS: "itself-ingress", EGRESS: "itself-egress"}
@@ -67,7 +69,8 @@ def node_table(
     judge = {direction: f"{ip} {_FIELD[direction]} vmap @{direction}" for direction in DIRECTIONS}
     hairpins = any(pod.of_itself for pod in pods)
     itself = f"goto {_HAIRPIN}" if hairpins else "accept"
-    both = (_KNOWN, f"{ip} saddr . {ip} daddr @self {itself}", judge[EGRESS], judge[INGRESS])
+    neighbours = (_NEIGHBOURS,) if family is IPV6 else ()
+    both = (_KNOWN, *neighbours, f"{ip} saddr . {ip} daddr @self {itself}", judge[EGRESS], judge[INGRESS])
     judging = (one for pod in pods for which in (pod.chains, pod.of_itself) for one in which.values())
     used = {chain.name: chain for first in judging for chain in first.all}
     chains = {name: used[name].rules for name in sorted(used)}
@@ -86,7 +89,7 @@ def node_table(
     )
     asked = frozenset[str]().union(*(chain.sets for chain in used.values()))
     collections |= {name: sets[name] for name in sorted(asked)}
-    passing: tuple[str, ...] = (_NEIGHBOURS,) if family is IPV6 else ()
+    passing: tuple[str, ...] = neighbours
     if services.addresses:  # IPVS has yet to find an endpoint, and sends it on by way of `output`
         elements = dict.fromkeys(services.addresses, "")
         collections[_SERVICES] = Collection("set", f"typeof {ip} daddr . {PORT} ;", elements)

@@ -240,6 +240,8 @@ class Firewall:
         assert table is not None
         if words[:2] == ["ct", "state"]:
             return ""  # a new flow
+        if words[0] == "icmpv6":
+            return ""  # neighbour discovery, which is no flow
         while words:
             word = words.pop(0)
             if word in ("counter",):

@@ -117,11 +117,12 @@ def test_what_stays_is_the_very_same() -> None:
 ISOLATED = {"podSelector": {}, "policyTypes": ["Egress"]}
 
 
-def test_an_isolated_pod_finds_its_node() -> None:
+def test_an_isolated_pod_finds_its_node_and_by_a_bridge_other_pods() -> None:
     """Neighbour discovery is ICMPv6, which connection tracking knows nothing of."""
     for family, asks in ((IPV4, False), (IPV6, True)):
         table = fed(PolicyTables(family), [policy(0, "one", ISOLATED)], [pod(1, "one", {}, 80)])["node2"]
-        assert any("nd-neighbor-solicit" in rule for rule in table.chains["input"]) is asks
+        for chain in ("input", "forward"):
+            assert any("nd-neighbor-solicit" in rule for rule in table.chains[chain]) is asks
 
 
 def test_what_a_nodes_own_proxy_goes_on_with_is_let_through_before_it_is_judged() -> None:
