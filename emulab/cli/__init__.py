@@ -131,6 +131,10 @@ def _run_and_flush(argv: list[str], out: Outlet) -> int:
 
 def _fault(error: Exception) -> str:
     """One line about what nobody has foreseen: of a file it is the system's word, all else a fault of ours."""
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        from emulab.kernel.machine import no_more_processes
+
+        return str(no_more_processes("start a thread"))
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     last = error.__traceback__

@@ -10,8 +10,8 @@ from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import IngressController, node_addresses
 from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
+from emulab.kinds.networking.listening import listening_addresses
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, SERVICE
-from emulab.kinds.underlay import virtual_addresses
 from emulab.model.addresses import is_address
 from emulab.model.collection import Change, Objects, PutStatus
 from emulab.model.objects import Object
@@ -23,7 +23,7 @@ Published = Mapping[str, str]
 def balancer_statuses(objects: Objects, cluster: Cluster) -> list[Change]:
     """What Ingresses, and the Service of their controller, say of what is in front of them."""
     balancers = objects.kind(LOAD_BALANCER)
-    vips = {o.name: [str(a) for a in virtual_addresses(o)] for o in balancers}
+    vips = {o.name: [str(a) for a in listening_addresses(objects, o)] for o in balancers}
     front = [vip for o in balancers if LoadBalancer.of(o).target.ingress for vip in vips[o.name]]
     wanted: list[tuple[Object, Sequence[Published]]] = []
     classes = IngressClasses.among(objects, cluster)

@@ -8,7 +8,8 @@
 * `processes/`: the supervisor's own namespaces, and programs in those of a lab.
 * `taps`: what Python lacks for packet sockets; `perf`, `bpf`: tracepoints, and programs at them.
 * `folders`: those that nobody else can exchange, and removing what is in one; `inotify`: being told that one goes.
-* `libc`: system calls that Python lacks; `mounttable`: what is mounted; `probe`: what this kernel and user may do.
+* `libc`: system calls that Python lacks; `mounttable`: what is mounted; `probe`: what this kernel and user may do, with
+  what is looked up (`machinefeatures`); `machine`: limits that all labs of the machine share.
 
 Blocking calls live here; the lab calls them in threads.
 """

@@ -22,7 +22,7 @@ from emulab.kernel.libc import syscall
 # linux/bpf.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT, _PROG_LOAD = 0, 1, 2, 3, 4, 5
-_MAP_UPDATE_BATCH = 26
+_MAP_LOOKUP_BATCH, _MAP_UPDATE_BATCH = 24, 26
 _MAP_TYPE_RINGBUF = 27
 MAP_HASH, MAP_LRU_HASH, MAP_LPM_TRIE = 1, 9, 11
 NO_PREALLOC = 1
@@ -30,6 +30,8 @@ NO_PREALLOC = 1
 PROGRAM_AT_TC, _PROGRAM_AT_TRACEPOINT = 3, 5
 _IOC_SET_BPF = 0x40042408  # linux/perf_event.h
 
+_AT_ONCE = 4096
+"""Elements that are read at once: more than any bucket of a hash has."""
 _FEW = 16
 """Elements that are written one by one."""
 
@@ -112,11 +114,15 @@ class Instruction(NamedTuple):
 
 
 def _bpf(what: str, command: int, attributes: bytes) -> int:
+    return _call(what, command, ctypes.create_string_buffer(attributes, len(attributes)))
+
+
+def _call(what: str, command: int, text: ctypes.Array[ctypes.c_char]) -> int:
+    """`text`: the attributes, into which the kernel may write."""
     number = _SYS_BPF.get(os.uname().machine)
     if number is None:
         raise KernelError(f"{what} on {os.uname().machine}")
-    text = ctypes.create_string_buffer(attributes, len(attributes))
-    return syscall(what, number, command, text, len(attributes))
+    return syscall(what, number, command, text, len(text))
 
 
 def create_ring_buffer(size: int) -> int:
@@ -168,6 +174,34 @@ def elements(fd: int, key_size: int, value_size: int) -> Iterator[tuple[bytes, b
         key = found.raw
         if (value := element(fd, key, value_size)) is not None:
             yield key, value
+
+
+def all_elements(fd: int, key_size: int, value_size: int) -> Iterator[tuple[bytes, bytes]]:
+    """The keys of a hash with their values, many in one call. Raises KernelError."""
+    keys, values = (ctypes.create_string_buffer(size * _AT_ONCE) for size in (key_size, value_size))
+    place = ctypes.create_string_buffer(4)  # how far it has come, as the kernel counts
+    begun = False
+    while True:
+        where = (ctypes.addressof(place) if begun else 0, ctypes.addressof(place))
+        buffers = ctypes.addressof(keys), ctypes.addressof(values)
+        attributes = struct.pack("=QQQQIIQQ", *where, *buffers, _AT_ONCE, fd, 0, 0)
+        text = ctypes.create_string_buffer(attributes, len(attributes))
+        over = False
+        try:
+            _call("read a BPF map", _MAP_LOOKUP_BATCH, text)
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            over = True  # what is there comes with it
+        count = struct.unpack_from("=I", text.raw, 32)[0]
+        own_keys = ctypes.string_at(keys, count * key_size)
+        own_values = ctypes.string_at(values, count * value_size)
+        for n in range(count):
+            key, value = n * key_size, n * value_size
+            yield own_keys[key : key + key_size], own_values[value : value + value_size]
+        if over:
+            return
+        begun = True
 
 
 def _is_there(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulab.errors import KernelError
-from emulab.kernel import libc
+from emulab.kernel import libc, machine
 from emulab.kernel.netlink.messages import NETLINK_ROUTE, open_socket
 from emulab.kernel.sysctls import SysctlWriter
 from emulab.plan.state import Namespace
@@ -92,7 +92,7 @@ def in_thread(work: Callable[[], T]) -> T:
             failure.append(error)
 
     thread = threading.Thread(target=run, name="netns")
-    thread.start()
+    machine.start(thread)
     thread.join()
     if failure:
         raise failure[0]

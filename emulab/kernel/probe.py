@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,45 +15,28 @@ from dataclasses import asdict, replace
 from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from emulab.dataclass import dataclass
 from emulab.errors import EmulabError, KernelError
-from emulab.kernel import delaytrial, libc, plugins
-from emulab.kernel.cgroups.hierarchies import NO_MOUNT, NOT_OURS, hierarchies
+from emulab.kernel import delaytrial, libc
 from emulab.kernel.containers.attempts import attempts as containers
 from emulab.kernel.ebpf import trial
+from emulab.kernel.feature import KERNEL_MODULES, Feature, tried
+from emulab.kernel.machinefeatures import machine_features
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.networkneeds import NEEDS
 from emulab.kernel.processes import isolate
-from emulab.kernel.rules import iptables, ipvs, nft
+from emulab.kernel.rules import iptables, ipvs
 from emulab.plan.links import Address, Bridge, Dummy, Item, Veth, Vxlan
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import Ipvs, Namespace, Network, Ruleset, VirtualServer
 
 NOBODY = 65534
-FILES_WANTED = 4096  # descriptors: a few hundred pods
-_KERNEL_MODULES = "use a kernel with {} (Debian: linux-image-amd64, not -cloud-; containers use their host's)"
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """Something that emulab wants of kernel and machine. `problem` is empty when it is there."""
-
-    name: str
-    purpose: str
-    required: bool
-    remedy: str
-    problem: str = ""
-
-    @property
-    def state(self) -> str:
-        return "ok" if not self.problem else "missing" if self.required else "optional"
 
 
 def features(run_dir: Path) -> list[Feature]:
     """All features, tried; `run_dir` is where labs keep their files."""
-    return [*_isolated(), *_machine(run_dir)]
+    return [*_isolated(), *machine_features(run_dir)]
 
 
 def proxy_modes(found: list[Feature]) -> dict[str, bool]:
@@ -73,7 +54,7 @@ def missing_for(mode: str, scheduler: str = "rr") -> str:
     For a process that may make namespaces: a supervisor. `scheduler`: IPVS'. It takes a few milliseconds.
     """
     attempts = [attempt for need in MODES[mode].needs for attempt in _NEEDS[need].attempts(scheduler)]
-    failed = [found for check, work in attempts if (found := _try(check, work)).problem]
+    failed = [found for check, work in attempts if (found := tried(check, work)).problem]
     problems = " and ".join(check.problem for check in failed)
     remedies = dict.fromkeys(check.remedy for check in failed if check.remedy not in problems)
     return "; ".join([problems, *remedies])
@@ -83,8 +64,8 @@ def lack_of(mode: str, scheduler: str, ipv6: bool) -> str:
     """Why a lab of this proxy mode, with or without IPv6, can't work here, in one line; "" where it can. As above."""
     if missing := missing_for(mode, scheduler):
         return f"proxy mode {mode} can't work here: {missing}"
-    tried = _try(_IPV6, partial(_apply, _ipv6_network())) if ipv6 else _IPV6
-    return f"IPv6 can't work here: {tried.problem}; {tried.remedy}" if tried.problem else ""
+    check = tried(_IPV6, partial(_apply, _ipv6_network())) if ipv6 else _IPV6
+    return f"IPv6 can't work here: {check.problem}; {check.remedy}" if check.problem else ""
 
 
 Attempt = tuple[Feature, Callable[[], object]]
@@ -126,25 +107,17 @@ def _isolated() -> list[Feature]:
 
 
 def _try_all() -> Iterator[Feature]:
-    yield _try(_USER_NAMESPACES, _user_namespaces)
-    lab = _try(_NAMESPACES, isolate.isolate)  # this process goes on as its own grandchild
+    yield tried(_USER_NAMESPACES, _user_namespaces)
+    lab = tried(_NAMESPACES, isolate.isolate)  # this process goes on as its own grandchild
     yield lab
     for check, network in _networks():
-        yield _try(check, partial(_apply, network)) if not lab.problem else _untried(check)
+        yield tried(check, partial(_apply, network)) if not lab.problem else _untried(check)
     for check, work in ((_IPVS, _ipvs), (_DUMMY, _dummy), (_IPTABLES, iptables.check), (_SCTP, _sctp)):
-        yield _try(check, work) if not lab.problem else _untried(check)
+        yield tried(check, work) if not lab.problem else _untried(check)
     yield _delays() if not lab.problem else _untried(_DELAYS)
     for name, purpose, remedy, attempt in (*containers(), *NEEDS.values(), trial.NEED):
         check = Feature(name, purpose, False, remedy)
-        yield _try(check, attempt) if not lab.problem else _untried(check)
-
-
-def _try(check: Feature, work: Callable[[], object]) -> Feature:
-    try:
-        work()
-    except (EmulabError, OSError) as error:
-        return replace(check, problem=str(error))
-    return check
+        yield tried(check, attempt) if not lab.problem else _untried(check)
 
 
 def _untried(check: Feature) -> Feature:
@@ -164,12 +137,12 @@ _NAMESPACES = Feature(
     True,
     "run as root, or allow user namespaces; in a container: docker run --privileged",
 )
-_DUMMY = Feature("dummy", "proxy mode ipvs", False, _KERNEL_MODULES.format("CONFIG_DUMMY"))
+_DUMMY = Feature("dummy", "proxy mode ipvs", False, KERNEL_MODULES.format("CONFIG_DUMMY"))
 _DELAYS = Feature(
     "delay line",
     "faults of wires: delay, rate, corrupt and the like",
     False,
-    _KERNEL_MODULES.format("CONFIG_NET_SCH_HTB, NET_SCH_TBF, NET_CLS_BPF, NFT_FWD_NETDEV and NFT_DUP_NETDEV"),
+    KERNEL_MODULES.format("CONFIG_NET_SCH_HTB, NET_SCH_TBF, NET_CLS_BPF, NFT_FWD_NETDEV and NFT_DUP_NETDEV"),
 )
 _IPVS = Feature("ipvs", "proxy mode ipvs", False, ipvs.REMEDY)
 _IPV6 = Feature(
@@ -184,7 +157,7 @@ _SCTP = Feature(
     "sctp",
     "programs of pods that speak SCTP; nodes translate it without",
     False,
-    _KERNEL_MODULES.format("CONFIG_IP_SCTP"),
+    KERNEL_MODULES.format("CONFIG_IP_SCTP"),
 )
 
 
@@ -275,7 +248,7 @@ def _networks() -> Iterator[tuple[Feature, Network]]:
     why = "in a container: mount /proc/sys writable (docker run --privileged)"
     yield Feature("network namespaces", "every place; with ip_forward writable", True, why), Network(alone)
     for name, purpose, items, option in links:
-        remedy = _KERNEL_MODULES.format(option)
+        remedy = KERNEL_MODULES.format(option)
         yield Feature(name, purpose, True, remedy), Network(two, frozenset(items))
     yield from _rule_checks()
     yield _IPV6, _ipv6_network()
@@ -293,9 +266,7 @@ def _ipv6_network() -> Network:
 
 
 def _rule_checks() -> Iterator[tuple[Feature, Network]]:
-    remedy = (
-        f"apt install python3-nftables; {_KERNEL_MODULES.format('CONFIG_NF_TABLES and its NFT_ options')}"
-    )
+    remedy = f"apt install python3-nftables; {KERNEL_MODULES.format('CONFIG_NF_TABLES and its NFT_ options')}"
     purpose = "Services and NAT; the binding python3-nftables"
     yield Feature("nftables", purpose, True, remedy), _ruled(("", "accept"))
     for name, (purpose, hook, rule) in _RULES.items():
@@ -325,85 +296,3 @@ def _ipvs(scheduler: str = "rr") -> None:
         _apply(Network({"a": Namespace("a")}, rulesets={("a", "ipvs"): table}))
     except KernelError as error:
         raise EmulabError(error.operation) from None  # the remedy is the check's
-
-
-# in this process
-
-
-def _machine(run_dir: Path) -> Iterator[Feature]:
-    """The features that are looked up, not tried."""
-    yield _try(Feature("nftables binding", "nftables", True, "apt install python3-nftables"), nft.binding)
-    folder = next(p for p in (run_dir, *run_dir.absolute().parents) if p.exists())
-    yield Feature(
-        "run folder",
-        f"state of labs in {run_dir}",
-        True,
-        "set EMULAB_RUN_DIR to a folder of yours",
-        "" if os.access(folder, os.W_OK) else f"{folder} is not writable",
-    )
-    if os.geteuid() == 0:
-        writable = os.access("/run", os.W_OK)
-        yield Feature(
-            "/run", "names for ip netns", True, "mount /run writable", "" if writable else "not writable"
-        )
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = hard == resource.RLIM_INFINITY or hard >= FILES_WANTED
-    yield Feature(
-        "open files",
-        "a descriptor for each namespace and socket",
-        False,
-        f"ulimit -Hn {FILES_WANTED}",
-        "" if enough else f"the limit is {hard}, which is enough for some {hard // 8} pods",
-    )
-    yield _cgroups()
-    yield _PLUGINS if plugins.file_of("bridge") else replace(_PLUGINS, problem="there are none")
-    yield _FILTERED if plugins.filters_bridges() else replace(_FILTERED, problem="br_netfilter isn't loaded")
-    yield from (_tool(name, purpose, package) for name, purpose, package in _TOOLS)
-
-
-def _cgroups() -> Feature:
-    found = hierarchies()
-    missing = "; ".join(f"{name}: {why}" for name, why in found.missing.items())
-    remedies = {
-        NOT_OURS: "mount it writable (docker run --privileged)"
-        if os.geteuid() == 0
-        else "start it with systemd-run --user --scope -p Delegate=yes, or as root",
-        NO_MOUNT: "mount a writable cgroup2",
-    }
-    known = [remedy for why, remedy in remedies.items() if why in found.missing.values()]
-    what = f"limits of cpu, memory and processes for containers (version {2 if found.unified else 1}"
-    added = f", {', '.join(found.enable)} enabled in {found.folders[0]} meanwhile" if found.enable else ""
-    remedy = known[0] if known else "write +cpu +memory +pids to that file, once no process is beside it"
-    return Feature("cgroups", f"{what}{added})", False, remedy, missing)
-
-
-_PLUGINS = Feature(
-    "CNI plug-ins", "pods' networks by plug-ins of this machine", False, f"apt install {plugins.PACKAGE}"
-)
-_FILTERED = Feature(
-    "bridge netfilter",
-    "Services and policies from a pod to another one of its node, where these are on a bridge",
-    False,
-    "modprobe br_netfilter",
-)
-_TOOLS = (
-    ("curl", "requests", "curl"),
-    ("dig", "DNS questions", "bind9-dnsutils"),
-    ("ip", "looking at links and routes", "iproute2"),
-    ("nft", "looking at rules", "nftables"),
-    ("conntrack", "looking at connections", "conntrack"),
-    ("tcpdump", "looking at packets", "tcpdump"),
-    ("ping", "reachability", "iputils-ping"),
-)
-"""Programs that are useful inside a lab: name, what for, Debian package."""
-
-
-def _tool(name: str, purpose: str, package: str) -> Feature:
-    return Feature(
-        name, purpose, False, f"apt install {package}", "" if shutil.which(name) else "not installed"
-    )
-
-
-def as_data(check: Feature) -> dict[str, Any]:
-    """A feature as JSON-able data."""
-    return {**asdict(check), "state": check.state}

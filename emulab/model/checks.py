@@ -150,6 +150,13 @@ def unique(*names: str, defaults: Mapping[str, Any] | None = None) -> Callable[[
     return rule
 
 
+def distinct(values: list[Any]) -> Problems:
+    """A rule of a list of values, which is a set (`+listType=set` in Kubernetes)."""
+    first: dict[Any, int] = {}
+    twice = [index for index, value in enumerate(values) if first.setdefault(value, index) != index]
+    return [problem for index in twice for problem in wrong(f"{show(values[index])} is given twice", index)]
+
+
 def exactly_one(*names: str) -> Rule:
     """A rule: one of these fields is given, and only one."""
 

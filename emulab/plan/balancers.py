@@ -29,6 +29,7 @@ from emulab.kinds.emulab.servicebalancing import service_balancing
 from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.ingresscontrollers import the_labs_ingress
 from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.listening import listening_addresses, service_behind
 from emulab.kinds.registry import CONFIG_MAP, ENDPOINT_SLICE, INGRESS, LOAD_BALANCER, NODE, SERVICE
 from emulab.kinds.underlay import replica_addresses, underlay_addresses, virtual_addresses
 from emulab.model.addresses import IPAddress, parse_address, socket_name
@@ -51,6 +52,8 @@ from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
+_PACES, _SLOWEST = ((100, 1.0), (200, 2.0), (500, 5.0)), 10.0
+"""Up to how many targets are asked every so many seconds. In steps, as another interval begins all checks anew."""
 PROXY_KEY = "use-proxy-protocol"
 """Of the ConfigMap of an ingress controller."""
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -98,22 +101,16 @@ def _asked_for(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balancer
     balancing = balancer.balancing
     if balancer.target.ingress and not o.spec.get("proxyProtocol") and balancing.mode == "proxy":
         balancing = replace(balancing, proxy_protocol=2 if _takes_headers(source) else 0)
-    health = _health(service, balancing, _of_ingresses(source, o.name) if balancer.target.ingress else {})
+    annotated = _of_ingresses(source, o.name) if balancer.target.ingress else {}
+    health = _health(service, balancing, annotated, len(nodes))
     like = _frontend(balancing, tuple(map(str, balancer.source_ranges)), health)
     frontends = {
         f"{protocol.lower()}/{vip}/{port}": replace(like, targets=_nodes(vip, node_port, nodes, balancing))
-        for vip in vips
+        for vip in listening_addresses(source, o)
         for (protocol, port), node_port in forwarded
-        if _is_served(service, family_of(vip))
     }
     own = underlay_addresses(o)
     return BalancerPlan(o.name, str(o.key), own, vips, frontends, balancing, unhealthy(o), balancer_nodes(o))
-
-
-def _is_served(service: Service | None, family: Family) -> bool:
-    """Whether a Service is of a family. Where it isn't, node ports of that family lead nowhere, so nobody listens."""
-    own = families_of(service.cluster_ips) if service is not None else ()
-    return not own or family in own
 
 
 def balanced(o: Object) -> Object | None:
@@ -145,14 +142,16 @@ def _of_service(source: PlanSource, o: Object, nodes: Sequence[Node]) -> Balance
     vips = tuple(parse_address(ip) for ip in ingress_ips(o)[: len(addresses)])
     ports = [p for p in service.ports if p.protocol in ("TCP", "UDP")]
     ranges = tuple(map(str, service.load_balancer_source_ranges))
-    like = _frontend(balancing, ranges, _health(service, balancing, {}))
+    like = _frontend(balancing, ranges, _health(service, balancing, {}, len(nodes)))
     frontends: dict[str, FrontendConfig] = {}
     for vip in vips:
         for p in ports:
             frontend = replace(like, targets=_nodes(vip, p.node_port, nodes, balancing))
             if not p.node_port:
                 targets = _pods(source, service, p, family_of(vip))
-                frontend = replace(like, targets=targets, health=_asked(HEALTH, balancing, {}))
+                frontend = replace(
+                    like, targets=targets, health=_asked(paced(HEALTH, len(targets)), balancing, {})
+                )
             frontends[f"{p.protocol.lower()}/{vip}/{p.port}"] = frontend
     own = balancer_nodes(o)
     return BalancerPlan(place, str(o.key), addresses, vips, frontends, balancing, unhealthy(o), own)
@@ -185,19 +184,27 @@ def balancer_nodes(o: Object) -> tuple[BalancerNode, ...]:
     return tuple(BalancerNode(*pair) for pair in zip(names, replica_addresses(o), strict=True))
 
 
-def is_well(source: PlanSource, o: Object, nodes: Sequence[Node]) -> bool:
-    """Whether a balancer has a healthy target at each port that has any (Route 53, evaluate target health)."""
+def is_well(source: PlanSource, o: Object, nodes: Sequence[Node], family: Family | None = None) -> bool:
+    """Whether a balancer has a healthy target at each port that has any (Route 53, evaluate target health): at its
+    addresses of a family, or at all of them."""
     taking = _taking(source, nodes)
     if o.type == SERVICE:
         plan = _of_service(source, o, taking) if balanced(o) else None
     else:
         plan = _asked_for(source, o, taking)
-    frontends = {key: f.targets for key, f in plan.frontends.items() if f.targets} if plan else {}
+    planned = plan.frontends.items() if plan else ()
+    frontends = {
+        key: f.targets for key, f in planned if f.targets and family in (None, _family_of_frontend(key))
+    }
     lacking = plan.unhealthy if plan else frozenset()
     return bool(frontends) and all(
         any((key, socket_name(target.address, target.port)) not in lacking for target in targets)
         for key, targets in frontends.items()
     )
+
+
+def _family_of_frontend(key: str) -> Family:
+    return family_of(parse_address(key.split("/")[1]))
 
 
 def unhealthy(o: Object) -> frozenset[tuple[str, str]]:
@@ -213,7 +220,7 @@ Forwarded = tuple[Service | None, list[tuple[tuple[str, int], int]]]
 def _target(source: PlanSource, balancer: LoadBalancer) -> Forwarded:
     if balancer.target.ingress:
         return _ingress(source, balancer)
-    o = source.get(SERVICE.key(balancer.target.namespace, balancer.target.service))
+    o = service_behind(source, balancer)
     service, wanted = Service.of(o) if o else None, balancer.target.port
 
     def node_port(protocol: str) -> int:
@@ -339,11 +346,20 @@ def _frontend(balancing: Balancing, ranges: tuple[str, ...], health: HealthPolic
     )
 
 
-def _health(service: Service | None, balancing: Balancing, annotated: Mapping[str, Any]) -> HealthPolicy:
-    policy = HEALTH
+def paced(policy: HealthPolicy, targets: int) -> HealthPolicy:
+    """Of many targets each is asked less often: a balancer asks some hundred a second at most, as others have
+    intervals of 5 to 30 seconds. Who isn't well is asked as often as ever."""
+    interval = next((seconds for most, seconds in _PACES if targets <= most), _SLOWEST)
+    return replace(policy, interval=max(policy.interval, interval))
+
+
+def _health(
+    service: Service | None, balancing: Balancing, annotated: Mapping[str, Any], targets: int
+) -> HealthPolicy:
+    policy = paced(HEALTH, targets)
     if service is not None and service.health_check_node_port:
         # The node itself says so: once is enough.
-        policy = replace(HEALTH, port=service.health_check_node_port, path="/healthz", fall=1)
+        policy = replace(policy, port=service.health_check_node_port, path="/healthz", fall=1)
     return _asked(policy, balancing, annotated)
 
 

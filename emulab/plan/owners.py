@@ -22,6 +22,7 @@ from emulab.model.collection import Objects
 from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
+from emulab.plan.cni.blocks import own_ranges
 from emulab.plan.cni.hostports import host_ports
 from emulab.plan.cni.speakers import BGP
 from emulab.plan.hostowner import host_owner
@@ -184,10 +185,10 @@ class _Index:
 
     def pods(self, address: str) -> Owner | None:
         """The node whose pods have addresses like this one; None for an address of no node's."""
+        cluster = cluster_of(self._objects)
         for node in self._objects.kind(NODE):
-            ranges = node.spec.get("podCIDRs") or ()
-            if any(ip_address(address) in ip_network(r) for r in ranges):
-                return Owner("Node", "", node.name, f"{node.name}'s pods", {"ranges": list(ranges)})
+            if any(ip_address(address) in own for own in own_ranges(cluster, node)):
+                return Owner("Node", "", node.name, f"{node.name}'s pods")
         return None
 
     def like(self, name: str) -> Owner | None:

@@ -72,6 +72,7 @@ def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
         addresses=addresses,
         kind="pod",
         interface=foreign_interface(pod) or "eth0",
+        node=spec.node_name,
     )
 
 

@@ -91,7 +91,7 @@ class BpfFrontend(NamedTuple):
     `inside`: for pods and the node itself, not for what comes from outside of the cluster.
     """
 
-    protocol: str  # tcp | udp
+    protocol: str  # tcp | udp | sctp
     address: IPAddress | None
     port: int
     inside: bool
@@ -270,6 +270,7 @@ class Place:
     addresses: tuple[IPAddress, ...]
     kind: str  # client | dns | resolver | router | balancer | node | pod
     interface: str = "eth0"  # of a pod: that of its addresses
+    node: str = ""  # of a pod: where it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
 from emulab.model.members import Members
 from emulab.model.objects import Object
-from emulab.plan import nodecache
+from emulab.plan import clusterdns, nodecache
 from emulab.plan.balancers import plan_balancers
 from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
 from emulab.plan.cni.hostports import plan_host_ports
@@ -203,8 +203,8 @@ class _ServerKind(NamedTuple):
 
 _SERVER_PODS = {
     DNS: _ServerKind(
-        lambda pod, spec, container: None,
-        lambda cluster, told: ClusterDns(cluster),
+        clusterdns.told,
+        ClusterDns,
         lambda name, place, config, told, cluster: [cluster_dns_server(name, place, config)],
     ),
     NODE_CACHE: _ServerKind(

@@ -6,13 +6,13 @@ is told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from emulab.kinds.emulab.balancingview import HealthCheck
 from emulab.kinds.emulab.zone import Record, Zone
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE
+from emulab.model.families import FAMILIES
 from emulab.model.objects import Object
 from emulab.plan.balancers import asked_policy, is_well
 from emulab.plan.cni.plugin import Node
@@ -60,8 +60,10 @@ class _Wellness:
         self._source, self._nodes = source, nodes
         self._known: dict[object, bool] = {}
 
-    def of(self, check: Mapping[str, Any]) -> bool:
-        """By a record's check; one that asks nobody here is well."""
+    def of(self, record: Record) -> bool:
+        """By a record's check; one that asks nobody here is well. An address is as well as its family is served."""
+        check = record.health_check or {}
+        family = next((one for one in FAMILIES if one.record == record.type), None)
         service = check.get("service")
         if service:
             key = SERVICE.key(service.get("namespace") or "default", service["name"])
@@ -69,10 +71,10 @@ class _Wellness:
             key = LOAD_BALANCER.key("", check["loadBalancer"])
         else:
             return True
-        if key not in self._known:
+        if (key, family) not in self._known:
             o = self._source.get(key)
-            self._known[key] = o is not None and is_well(self._source, o, self._nodes)
-        return self._known[key]
+            self._known[key, family] = o is not None and is_well(self._source, o, self._nodes, family)
+        return self._known[key, family]
 
 
 def _routed(zone: str, origin: str, records: Sequence[Record], well: _Wellness) -> RoutedRecords:
@@ -86,7 +88,7 @@ def _routed(zone: str, origin: str, records: Sequence[Record], well: _Wellness) 
         min(record.ttl for record in records),
         first.weight,
         first.failover,
-        all(well.of(record.health_check or {}) for record in records),
+        all(well.of(record) for record in records),
         tuple(checks),
     )
 

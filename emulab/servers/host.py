@@ -92,6 +92,18 @@ JOURNALING = frozenset({"echo"})
 HOUSED = {"bgp-by-bird": "/run/bird"}
 """Kinds of servers that have a folder which programs beside them see (`base.Housed`), and where these look for it."""
 
+FILED = {
+    "bgp-by-bird": "/etc/bird",
+    "dns-by-dnsmasq": "/usr/share/dnsmasq-base",
+    "dns-by-unbound": "/etc/unbound",
+    "ingress-by-haproxy": "/etc/haproxy",
+    "ingress-by-nginx": "/etc/nginx",
+    "l4-by-haproxy": "/etc/haproxy",
+    "vrrp-by-keepalived": "/etc/keepalived",
+}
+"""Kinds of servers that have files in a folder which programs beside them see (`base.Filed`). They see it whether the
+server runs or not: the host may have another one there."""
+
 LEAVING_FIRST = frozenset({"bgp-by-bird"})
 """Kinds that end before what is planned without them is made: they have made some of it."""
 

@@ -12,6 +12,7 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack
 from ipaddress import ip_address
 
 from emulab.dataclass import dataclass
@@ -154,14 +155,25 @@ async def _every(
 ) -> list[str] | None:
     """The addresses of all families, those of IPv6 first; None when the server doesn't answer.
 
-    Half an answer is one, as for glibc: some servers, and rules in front of them, never answer for AAAA.
+    All are asked for at once, and half an answer is one, as for glibc: some servers, and rules in front of them, never
+    answer for AAAA.
     """
-    found, silent = list[str](), False
-    for family in sorted(families, reverse=True):
-        addresses = await _ask(name, server, open_socket, _RECORDS[family])
-        silent = silent or addresses is None
-        found += addresses or ()
-    return None if silent and not found else found
+    wanted = sorted(families, reverse=True)
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(await open_socket(socket_family(server), socket.SOCK_DGRAM)) for _ in wanted
+        ]
+        asked = (
+            _ask_over(sock, name, server, _RECORDS[family])
+            for sock, family in zip(sockets, wanted, strict=True)
+        )
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    found = list[str]()
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        found += answer or ()
+    return None if None in answers and not found else found
 
 
 async def _source(address: str, open_socket: OpenSocket) -> str | None:
@@ -175,25 +187,29 @@ async def _source(address: str, open_socket: OpenSocket) -> str | None:
 
 
 async def _ask(name: str, server: str, open_socket: OpenSocket, record: str = "A") -> list[str] | None:
+    """What `_ask_over` finds, over a socket of its own."""
+    with await open_socket(socket_family(server), socket.SOCK_DGRAM) as sock:
+        return await _ask_over(sock, name, server, record)
+
+
+async def _ask_over(sock: socket.socket, name: str, server: str, record: str) -> list[str] | None:
     """The addresses in the server's answer; None when it doesn't answer. Raises OSError when there is no way to it."""
     import dnslib
 
     query = dnslib.DNSRecord.question(name, record)
     query.header.id = random.randrange(1 << 16)
     loop = asyncio.get_running_loop()
-    sock = await open_socket(socket_family(server), socket.SOCK_DGRAM)
-    with sock:
-        for _ in range(_TRIES):
-            try:
-                await loop.sock_connect(sock, (server, 53))
-                async with asyncio.timeout(_TIMEOUT):
-                    await loop.sock_sendall(sock, query.pack())
-                    while True:
-                        answer = dnslib.DNSRecord.parse(await loop.sock_recv(sock, 65535))
-                        if answer.header.id == query.header.id:
-                            return [str(r.rdata) for r in answer.rr if dnslib.QTYPE[r.rtype] == record]
-            except (TimeoutError, ConnectionRefusedError):
-                continue
-            except dnslib.DNSError as error:
-                raise PeerError(f"{server} answered {name} with no DNS message: {error}") from None
+    for _ in range(_TRIES):
+        try:
+            await loop.sock_connect(sock, (server, 53))
+            async with asyncio.timeout(_TIMEOUT):
+                await loop.sock_sendall(sock, query.pack())
+                while True:
+                    answer = dnslib.DNSRecord.parse(await loop.sock_recv(sock, 65535))
+                    if answer.header.id == query.header.id:
+                        return [str(r.rdata) for r in answer.rr if dnslib.QTYPE[r.rtype] == record]
+        except (TimeoutError, ConnectionRefusedError):
+            continue
+        except dnslib.DNSError as error:
+            raise PeerError(f"{server} answered {name} with no DNS message: {error}") from None
     return None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from emulab.errors import UserError
 from emulab.kinds.cells import Raw
 from emulab.kinds.emulab.plugins import chain_of
+from emulab.kinds.emulab.proxymodes import USERSPACE, proxy_mode_of
 from emulab.kinds.networking.clusterpolicyview import ACCEPT, ClusterNetworkPolicy
 from emulab.kinds.networking.policyview import EGRESS, INGRESS, NetworkPolicy
 from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NAMESPACE, NETWORK_POLICY, NODE, POD
@@ -27,8 +28,10 @@ class Policies:
         policies: Sequence[NetworkPolicy],
         scene: PolicyScene,
         cluster: Sequence[ClusterNetworkPolicy] = (),
+        proxied: bool = False,
     ) -> None:
-        self.scene = scene
+        """`proxied`: nodes connect to the endpoints of Services by themselves (proxy mode userspace)."""
+        self.scene, self.proxied = scene, proxied
         self._nodes = {address: name for name, node in scene.nodes.items() for address in node.addresses}
         self._verdicts = Verdicts(policies, scene, cluster)
         self._pods = {address: pod for pod in scene.pods for address in pod.addresses}
@@ -41,11 +44,12 @@ class Policies:
         namespaces: Iterable[Raw],
         nodes: Iterable[Raw] = (),
         cluster: Iterable[Raw] = (),
+        proxied: bool = False,
     ) -> Policies:
         """Of objects as a lab tells them."""
         scene = PolicyScene.among(map(Object, pods), map(Object, namespaces), map(Object, nodes))
         ruling = [ClusterNetworkPolicy.of(Object(one)) for one in cluster]
-        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene, ruling)
+        return cls([NetworkPolicy.of(Object(one)) for one in policies], scene, ruling, proxied)
 
     def end(self, address: IPAddress) -> PolicyEnd:
         """Whoever has an address."""
@@ -72,7 +76,9 @@ class Policies:
 
 async def policies_of(lab: Lab) -> Policies:
     """Those of a lab that is up. Raises UserError where nobody enforces them."""
+    proxied = False
     for cluster in await lab.get("Cluster"):
+        proxied = proxy_mode_of(cluster["spec"]) == USERSPACE
         if chain_of(cluster["spec"].get("network") or {}):
             raise UserError(
                 "policies aren't enforced here: plug-ins of this machine make the pods' networks (spec.network of the "
@@ -80,7 +86,7 @@ async def policies_of(lab: Lab) -> Policies:
             )
     policies, ruling = await lab.get(NETWORK_POLICY.kind), await lab.get(CLUSTER_NETWORK_POLICY.kind)
     pods, namespaces = await lab.get(POD.kind), await lab.get(NAMESPACE.kind)
-    return Policies.of(policies, pods, namespaces, await lab.get(NODE.kind), ruling)
+    return Policies.of(policies, pods, namespaces, await lab.get(NODE.kind), ruling, proxied)
 
 
 def families_of(source: PolicyPod, destination: PolicyPod) -> list[Family]:

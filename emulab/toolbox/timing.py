@@ -6,8 +6,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,7 +18,7 @@ from emulab.lab.exchange import exchange
 from emulab.lab.folders import rundir
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.python import Lab
-from emulab.servers.stub import ResolverConfig, resolve_all
+from emulab.servers.stub import ResolverConfig, resolve_all, socket_family
 from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
 
 PARTS = ("name", "connect", "tls", "first byte", "rest", "total")
@@ -51,7 +51,11 @@ async def timed(
 
 
 class _Sender:
-    """Who sends from a place. The clock stands while the lab is asked for a socket: a program there would have one."""
+    """Who sends from a place. The clock stands while the lab is asked for a socket: a program there would have one.
+
+    While addresses of both families race it can't stand, as the one's socket is asked for while the other connects. So
+    those sockets are there before.
+    """
 
     def __init__(self, lab: Lab, source: str, namespace: str, resolver: ResolverConfig) -> None:
         self._lab, self._source, self._namespace = lab, source, namespace
@@ -68,13 +72,27 @@ class _Sender:
         finally:
             self._stood += time.perf_counter() - begun
 
+    async def _connection(self, addresses: Sequence[str], port: int) -> socket.socket:
+        ready: dict[int, list[socket.socket]] = {}
+        try:
+            for family in map(socket_family, addresses):
+                ready.setdefault(family, []).append(await self._socket(family, socket.SOCK_STREAM))
+
+            async def take(family: int, kind: int) -> socket.socket:
+                return ready[family].pop()
+
+            return await connect_to_one(addresses, port, take)
+        finally:
+            for spare in chain.from_iterable(ready.values()):
+                spare.close()
+
     async def send(self, parts: SplitResult, verify: bool) -> Timed:
         host, tls = parts.hostname or "", parts.scheme == "https"
         marks = [self._now()]
         addresses = await resolve_all(host, self._resolver, self._socket)
         marks.append(self._now())
         port = parts.port or DEFAULT_PORTS[parts.scheme]
-        sock = await connect_to_one(addresses, port, self._socket)
+        sock = await self._connection(addresses, port)
         marks.append(self._now())
         response = ResponseReader()
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))

@@ -22,9 +22,9 @@ from emulab.kinds.installed import (
     INGRESS_NAMESPACE,
 )
 from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.listening import listening_addresses
 from emulab.kinds.networking.servernames import is_secured, server_names
 from emulab.kinds.registry import CLIENT, INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
-from emulab.kinds.underlay import virtual_addresses
 from emulab.model.addresses import socket_name, url_host
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -82,7 +82,7 @@ class _Deriving:
             for protocol, number in balancer.sockets:
                 port = ServicePort.of({"protocol": protocol, "port": number})
                 backends = self._backends(service)
-                for vip in virtual_addresses(o):
+                for vip in listening_addresses(self._objects, o):
                     yield "balancer", f"{self._client}={_target(str(vip), port, backends)}"
 
     def _internal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
+from itertools import islice
 from typing import NamedTuple
 
 from emulab.kinds.core.serviceview import Service, ingress_ips, is_proxied
@@ -38,9 +39,11 @@ class Owners:
         self._names = {a: pods.get(place, place) for place, addresses in places.items() for a in addresses}
         for name in nodes.keys() & places.keys():  # pods in a node's own network have its address, too
             self._names |= dict.fromkeys(places[name], f"node/{name}")
-        for name, node in nodes.items():  # the overlay's own address on it, which its masquerading shows
+        # What a node's masquerading shows of it: its end of the overlay, or the gateway of its pods.
+        for name, node in nodes.items():
             for cidr in node.spec.get("podCIDRs") or ():
-                self._names.setdefault(str(ip_network(cidr).network_address), f"node/{name}")
+                for address in islice(ip_network(cidr), 2):
+                    self._names.setdefault(str(address), f"node/{name}")
 
     def whose(self, address: str, asker: str = "") -> str:
         """`itself` for the asker's own address, `node/NAME`, `pod/NAMESPACE/NAME`, a place, or the address."""

@@ -239,6 +239,7 @@ async def test_requests_are_traced_in_each_family(lab: Lab, families: Families) 
     assert shown.status == 0 and "FAILED" not in shown.text
 
 
+CURLS_CONNECT = "%{time_namelookup} %{time_connect}"
 CLOSED = {
     "reset": ("public-lb", "input", "tcp dport 80 reject with tcp reset"),
     "forbidden": ("router", "forward", "tcp dport 80 reject with ICMP type admin-prohibited"),
@@ -265,15 +266,22 @@ async def test_clients_go_by_the_other_family_where_one_fails(lab: Lab, families
             undo = ("nft", "delete", "table", cut.nft, "cut")
         try:
             taken = await curl(lab, "client", url)
+            spent = await output(lab, "client", "curl", "-so", "/dev/null", "-w", CURLS_CONNECT, url)
             path = await lab.trace(url)
             connections = [c for c in path.connections if c.source_place == "client" and c.number]
             answer = await lab.request(url)
-            timed = await cli("-l", lab.name, "timing", "--number", "1", url)
+            timed = await cli("-l", lab.name, "timing", "--number", "1", "-o", "json", url)
         finally:
             await output(lab, place, *undo)
         assert taken == public[other], cut
         assert path.status == 200 and path.failure is None and answer.status == 200, (cut, path.notes)
         assert timed.status == 0, timed.stderr
+        if way == "silent":  # both have the head start of the family that connects to nothing
+            begun, connected = map(float, spent.split())
+            assert (
+                min(connected - begun, json.loads(timed.stdout)["microseconds"]["connect"]["p50"] / 1e6)
+                >= 0.19
+            )
         last = connections[-1]
         assert f"→ {host(public[other])}:80" in last.title
         tried = [c.title for c in connections[:-1]]

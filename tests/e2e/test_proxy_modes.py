@@ -345,6 +345,11 @@ async def test_policy_local_keeps_the_clients_address_and_drops_elsewhere(
     await silence(lab, "client", at(NODE3), 30082)
 
 
+async def test_who_asks_for_policies_hears_of_a_proxy_that_connects_itself(lab: Lab, mode: str) -> None:
+    told = await emulab("-l", lab.name, "policy", "check", "asker", "svc/loyal")
+    assert (b"policies judge that one's address" in told.stderr) == (mode == "userspace"), told.stderr
+
+
 async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab, at: At) -> None:
     """The short-cut: as if the packet had gone out to the balancer and come in again (KEP-1669, kube-proxy)."""
     for source in ("pod/far", "node3"):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import closing
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
@@ -14,6 +18,7 @@ from namespaces import isolated
 
 from emulab.errors import KernelError
 from emulab.kernel import netns
+from emulab.kernel.bpf import all_elements
 from emulab.kernel.ebpf import layouts
 from emulab.kernel.ebpf.translator import Translator, translator_of
 from emulab.kernel.network import KernelNetwork
@@ -216,3 +221,209 @@ def test_who_was_refused_may_find_another_endpoint_from_the_same_port() -> None:
                 kernel.apply(network(services() | {frontend: Choice("default/web/tcp/4", ENDS)}))
             else:
                 raise AssertionError("each attempt was led to the one that refuses")
+
+
+def known(translator: Translator) -> int:
+    """How many entries the programs have for connections."""
+    return sum(1 for _ in all_elements(translator._maps["flows"], layouts.FLOW_KEY.size, layouts.FLOW.size))
+
+
+def later(seconds: float) -> int:
+    return time.monotonic_ns() + int(seconds * 1e9)
+
+
+@isolated
+def test_a_connection_is_forgotten_once_both_sides_have_ended_it() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        translator = translator_of(kernel.handles[NODE])
+        for version, vip in VIPS.items():
+            with made(kernel, "b", version, socket.SOCK_STREAM) as there:
+                there.bind((PODS["b"][version], 8080))
+                there.listen()
+                with made(kernel, "a", version, socket.SOCK_STREAM) as here:
+                    here.connect((str(vip), 80))
+                    taken, _ = there.accept()
+                    with taken:
+                        here.sendall(b"question")
+                        assert taken.recv(100) == b"question"
+                        here.shutdown(socket.SHUT_WR)
+                        assert taken.recv(100) == b""
+                        assert translator.forget_ended(later(100)) == 0, "the answer may take hours"
+                        taken.sendall(b"answer")
+                    assert here.recv(100) == b"answer" and here.recv(100) == b""
+            assert translator.forget_ended(later(5)) == 0 and known(translator) == 2
+            assert translator.forget_ended(later(11)) == 2 and known(translator) == 0
+
+
+@isolated
+def test_a_reset_ends_a_connection_and_one_that_never_was_is_forgotten_soon() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        translator = translator_of(kernel.handles[NODE])
+        with made(kernel, "a", 4, socket.SOCK_STREAM) as here:
+            assert here.connect_ex((str(VIPS[4]), 80)) == errno.ECONNREFUSED
+        assert translator.forget_ended(later(5)) == 0 and translator.forget_ended(later(11)) == 2
+        with (
+            made(kernel, "b", 6, socket.SOCK_DGRAM) as there,
+            made(kernel, "a", 6, socket.SOCK_DGRAM) as here,
+        ):
+            there.bind((PODS["b"][6], 8080))
+            here.sendto(b"question", (str(VIPS[6]), 80))
+            assert there.recv(100) == b"question"
+        assert translator.forget_ended(later(100)) == 0 and translator.forget_ended(later(121)) == 2
+
+
+@isolated
+def test_a_client_stays_with_its_endpoint_at_all_frontends_that_have_it() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        everywhere, local = (BpfFrontend("tcp", VIPS[4], port, True, False) for port in (80, 81))
+        choice = Choice("default/web/tcp/4", ENDS, 1000)
+        both = {everywhere: choice, local: choice._replace(endpoints=ENDS[1:])}
+        kernel.apply(network(both))
+        with (
+            made(kernel, "b", 4, socket.SOCK_STREAM) as first,
+            made(kernel, "b", 4, socket.SOCK_STREAM) as second,
+        ):
+            for one, (address, port) in zip((first, second), ENDS, strict=True):
+                one.bind((str(address), port))
+                one.listen(20)
+
+            def asked(port: int) -> int:
+                with made(kernel, "a", 4, socket.SOCK_STREAM) as here:
+                    here.connect((str(VIPS[4]), port))
+                    source = ip_address(PODS["a"][4]), here.getsockname()[1]
+                    flow = translator_of(kernel.handles[NODE]).flow("tcp", source, (VIPS[4], port))
+                    assert flow is not None
+                    return flow.endpoint[1]
+
+            assert asked(81) == 9090
+            assert {asked(80) for _ in range(12)} == {9090}, "it stays with the one that it knows"
+            kernel.apply(network({**both, local: choice._replace(endpoints=ENDS[:1])}))
+            assert asked(81) == 8080, "the one that it knows isn't here"
+            assert {asked(80) for _ in range(12)} == {8080}
+
+
+@isolated
+@pytest.mark.parametrize("version", [4, 6])
+def test_sctp_is_led_to_its_port_and_nothing_of_it_is_changed_but_addresses(version: int) -> None:
+    """By raw sockets, as few kernels have SCTP: a checksum of its own isn't about addresses."""
+    kernel = KernelNetwork()
+    with closing(kernel):
+        end = ip_address(PODS["b"][version]), 8080
+        frontend = BpfFrontend("sctp", VIPS[version], 8080, True, version == 6)
+        kernel.apply(network({frontend: Choice(f"default/web/sctp/{version}", (end,))}))
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        fds = [kernel.handles[pod].fd for pod in ("a", "b")]
+        here, there = (
+            netns.inside(fd, lambda: socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_SCTP))
+            for fd in fds
+        )
+        header = 20 if version == 4 else 0  # which raw sockets of IPv4 see
+        with here, there:
+            for sock in (here, there):
+                sock.settimeout(5)
+            asked, answered = (
+                struct.pack("!HHII", *ports, 7, 0x01020304) for ports in ((5000, 8080), (8080, 5000))
+            )
+            here.sendto(asked, (str(VIPS[version]), 0))
+            data, client = there.recvfrom(100)
+            assert data[header:] == asked and client[0] == PODS["a"][version]
+            there.sendto(answered, (client[0], 0))
+            data, server = here.recvfrom(100)
+            assert data[header:] == answered and server[0] == str(VIPS[version])
+
+
+MTU, MTU_OF = 1300, {4: (socket.IPPROTO_IP, 14), 6: (socket.IPPROTO_IPV6, 24)}
+ALWAYS_WHOLE = {
+    4: (socket.IPPROTO_IP, 10, 2),
+    6: (socket.IPPROTO_IPV6, 23, 2),
+}  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+
+
+def whole(kernel: KernelNetwork, pod: str, version: int) -> socket.socket:
+    """A socket whose datagrams are never cut into pieces."""
+    sock = made(kernel, pod, version, socket.SOCK_DGRAM)
+    sock.setsockopt(*ALWAYS_WHOLE[version])
+    return sock
+
+
+def until_mtu(sock: socket.socket, version: int, send: Callable[[], object]) -> int:
+    """What a connected socket comes to know of its way."""
+    for _ in range(100):
+        with suppress(OSError):  # EMSGSIZE, once it is known
+            send()
+        if (mtu := sock.getsockopt(*MTU_OF[version])) != 1500:
+            return mtu
+        time.sleep(0.02)
+    return 1500
+
+
+@isolated
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_mtu_of_the_way_to_an_endpoint_is_found_through_a_service(version: int) -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        narrow = ["ip", "link", "set", "lxcb", "mtu", str(MTU)]
+        netns.inside(kernel.handles[NODE].fd, lambda: subprocess.run(narrow, check=True))
+        with whole(kernel, "a", version) as here:
+            here.connect((str(VIPS[version]), 80))
+            assert until_mtu(here, version, lambda: here.send(bytes(1400))) == MTU
+        with made(kernel, "b", version, socket.SOCK_STREAM) as there:
+            there.bind((PODS["b"][version], 8080))
+            there.listen()
+            with made(kernel, "a", version, socket.SOCK_STREAM) as here:
+                here.connect((str(VIPS[version]), 80))
+                taken, _ = there.accept()
+                with taken:
+                    here.sendall(bytes(50_000))
+                    here.shutdown(socket.SHUT_WR)
+                    assert sum(len(data) for data in iter(lambda: taken.recv(1 << 16), b"")) == 50_000
+
+
+@isolated
+@pytest.mark.parametrize("version", [4, 6])
+def test_who_answers_for_a_service_hears_of_a_narrow_way_back(version: int) -> None:
+    """A router behind the client complains of what it was sent by the Service's address."""
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        with whole(kernel, "b", version) as there, made(kernel, "a", version, socket.SOCK_DGRAM) as here:
+            there.bind((PODS["b"][version], 8080))
+            here.connect((str(VIPS[version]), 80))
+            here.send(b"question")
+            _, client = there.recvfrom(100)
+            there.connect(client)
+            there.send(b"answer")
+            assert here.recv(100) == b"answer"
+            kind = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
+            family = socket.AF_INET if version == 4 else socket.AF_INET6
+            fd = kernel.handles["a"].fd
+            with netns.inside(fd, lambda: socket.socket(family, socket.SOCK_RAW, kind)) as router:
+                error = too_big(version, here.getsockname()[1])
+                assert until_mtu(there, version, lambda: router.sendto(error, (str(VIPS[version]), 0))) == MTU
+
+
+def too_big(version: int, port: int) -> bytes:
+    """What a router says of a datagram from the Service to the client."""
+    source, to = VIPS[version].packed, ip_address(PODS["a"][version]).packed
+    udp = struct.pack("!HHHH", 80, port, 1408, 0)
+    if version == 6:  # the kernel sums up
+        inner = struct.pack("!IHBB", 6 << 28, 1408, 17, 63) + source + to + udp
+        return struct.pack("!BBHI", 2, 0, 0, MTU) + inner
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 1428, 1, 0x4000, 63, 17, 0) + source + to
+    inner = header[:10] + summed(header) + header[12:] + udp
+    message = struct.pack("!BBHHH", 3, 4, 0, 0, MTU) + inner
+    return message[:2] + summed(message) + message[4:]
+
+
+def summed(data: bytes) -> bytes:
+    """The checksum of the internet protocols (RFC 1071)."""
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!H", ~total & 0xFFFF)

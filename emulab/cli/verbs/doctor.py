@@ -11,6 +11,7 @@ from emulab.cli.output.table import table
 from emulab.cli.usage import add_output
 from emulab.errors import UserError
 from emulab.kernel import probe
+from emulab.kernel.feature import Feature, as_data
 from emulab.lab.folders import rundir
 from emulab.lab.images.check import image_check
 from emulab.lab.images.home import images_folder
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         report = {
             "kernel": platform.release(),
             "ok": not missing,
-            "checks": [probe.as_data(check) for check in found],
+            "checks": [as_data(check) for check in found],
             "proxyModes": modes,
         }
         print(as_json(report))
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if missing else 0
 
 
-def _run_folder(check: probe.Feature) -> probe.Feature:
+def _run_folder(check: Feature) -> Feature:
     """The check of the run folder with what a command that needs it would say; others as they are."""
     if check.name != "run folder":
         return check
@@ -50,13 +51,13 @@ def _run_folder(check: probe.Feature) -> probe.Feature:
     return check
 
 
-def _compiled() -> probe.Feature:
+def _compiled() -> Feature:
     """Nobody needs it who doesn't measure."""
     mend = "scripts/compile, or scripts/setup bench with what that needs"
-    return probe.Feature("compiled servers", "the ingress' speed", False, mend, problem=compiled.look().why)
+    return Feature("compiled servers", "the ingress' speed", False, mend, problem=compiled.look().why)
 
 
-def _text(found: list[probe.Feature], modes: dict[str, bool]) -> str:
+def _text(found: list[Feature], modes: dict[str, bool]) -> str:
     rows = [[check.name, check.state, check.purpose] for check in found]
     parts = [
         f"kernel {platform.release()}, python {platform.python_version()}",

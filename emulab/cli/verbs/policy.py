@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
+import sys
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,6 +78,10 @@ def _check(options: argparse.Namespace) -> int:
     destinations = _ends(options, there, target, options.to_namespace or options.namespace)
     service = _service(options, target) if target.startswith(_SERVICES) else None
     translated = service is not None and service["spec"].get("clusterIP") != "None"
+    if translated and there.proxied:
+        told = f"in proxy mode userspace it is a node that connects to the pods of {target}, so policies judge that"
+        told += f" one's address and never see {source_text}: ask for the node's address and the pod instead"
+        print(f"warning: {told}", file=sys.stderr)
     found: list[list[_Answer]] = []
     for ends, pod in destinations:
         ports = _ports(pod, service, target, port, protocol)

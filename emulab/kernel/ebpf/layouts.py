@@ -15,20 +15,23 @@ from typing import NamedTuple
 from emulab.kernel import bpf
 from emulab.model.addresses import IPAddress
 
-PROTOCOLS = {"tcp": 6, "udp": 17}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 OUTSIDE, INSIDE = 0, 1
 """Scopes: for what comes from outside of the cluster, and for pods and the node itself."""
 PODS, LOCAL, FIRST_SERVICE = 0, 1, 2
 """What ranges are of: the pods' networks, the node's own addresses, or the source ranges of a Service."""
 MASQUERADE, GUARDED = 1, 2
 """Flags of Services: their traffic is to have the node's address; only some sources may use them."""
-OF_NODE, CLOSING = 4, 8
-"""Flags of connections, beside MASQUERADE: the node itself began it; one side has ended it."""
+OF_NODE, ENDED_BY_CLIENT, ENDED_BY_ENDPOINT, OPEN = 4, 8, 16, 32
+"""Flags of connections, beside MASQUERADE: the node itself began it; one side has ended it; its client has sent more
+than a SYN."""
+ENDED = ENDED_BY_CLIENT | ENDED_BY_ENDPOINT
 FORWARD, REPLY = 0, 1
 """Directions of connections."""
 
 SERVICE_KEY = struct.Struct("=16sHBBHxx")  # address, port, protocol, scope, 0
 CHOICE_KEY = struct.Struct("=I16xHxx")  # list, number of the choice
+MEMBER_KEY = struct.Struct("=II16x")  # list, backend: that a client may stay with it
 SERVICE = struct.Struct("=IIHHI")  # seconds of affinity, or a choice's backend; Service; count; flags; list
 BACKEND_KEY = struct.Struct("=I")
 BACKEND = struct.Struct("=16sHxx")  # address, port
@@ -50,12 +53,17 @@ class MapForm(NamedTuple):
     flags: int = 0
 
 
+CONNECTIONS = 1 << 13
+"""How many of a node's the programs know at a time: 75 of each of the 110 pods that a kubelet takes. What is over is
+forgotten within 20 seconds, so that 400 new ones a second don't push out who is silent; more would be 300 bytes each
+on every node, and all nodes are on one machine here. Cilium, with a machine for a node, has 64 times as many."""
+
 MAPS = {
     "services": MapForm(bpf.MAP_HASH, SERVICE_KEY, SERVICE, 1 << 16, bpf.NO_PREALLOC),
     "backends": MapForm(bpf.MAP_HASH, BACKEND_KEY, BACKEND, 1 << 16, bpf.NO_PREALLOC),
     "ranges": MapForm(bpf.MAP_LPM_TRIE, RANGE_KEY, RANGE, 1 << 16, bpf.NO_PREALLOC),
-    "clients": MapForm(bpf.MAP_LRU_HASH, CLIENT_KEY, CLIENT, 1 << 12),
-    "flows": MapForm(bpf.MAP_LRU_HASH, FLOW_KEY, FLOW, 1 << 14),
+    "clients": MapForm(bpf.MAP_LRU_HASH, CLIENT_KEY, CLIENT, CONNECTIONS // 2),
+    "flows": MapForm(bpf.MAP_LRU_HASH, FLOW_KEY, FLOW, 2 * CONNECTIONS),
 }
 """By name. Those of clients and flows forget what was used least lately when they are full."""
 

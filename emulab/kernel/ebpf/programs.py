@@ -17,7 +17,8 @@ are led to the uplink by a route to that source, translated, and sent in by the 
 
 A connection stays with its endpoint for as long as its flow is known, as in Cilium: one of TCP whatever becomes of the
 endpoint, one of UDP until the endpoint is taken away or two minutes have passed without a datagram. A SYN on an old
-connection's ports begins a new one when that was closed, or its endpoint is gone. Fragments are left alone.
+connection's ports begins a new one when that was closed, or its endpoint is gone. SCTP is as UDP here, and has one
+endpoint for as long as its heartbeats come. Fragments are left alone.
 """
 
 from __future__ import annotations
@@ -46,16 +47,20 @@ from emulab.kernel.ebpf.frames import (
     TO,
     TO_PORT,
     apply,
+    apply_to_error,
     parse,
 )
 from emulab.kernel.ebpf.layouts import (
-    CLOSING,
+    ENDED,
+    ENDED_BY_CLIENT,
+    ENDED_BY_ENDPOINT,
     FORWARD,
     GUARDED,
     INSIDE,
     LOCAL,
     MASQUERADE,
     OF_NODE,
+    OPEN,
     OUTSIDE,
     PODS,
     PROTOCOLS,
@@ -67,7 +72,7 @@ from emulab.plan.links.translated import STAND_INS
 REQUESTS, REPLIES, OWN = "requests", "replies", "own"
 """What a program translates; the node's own requests, where it is to tell them from what it forwards."""
 
-_FIN_OR_RST, _SYN, _ACK = 0x05, 0x02, 0x10
+_FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 _IDLE = 112  # of 2^30 nanoseconds: two minutes
 _SECOND = 1_000_000_000
 _PASS, _DROP = 0, 2  # TC_ACT_OK, TC_ACT_SHOT
@@ -81,6 +86,8 @@ def program(maps: Maps, *does: str, scope: int = INSIDE) -> list[Instruction]:
     """What translates REQUESTS, REPLIES or both (replies first); with OWN the node's own requests alone."""
     a = Assembly(STACK)
     parse(a)
+    a.load(0, "error", 0, 8)
+    a.jump("an error", Code.JUMP_IF_NOT_EQUAL, 0)
     if REPLIES in does:
         _known_reply(a, maps)
         if OWN in does:
@@ -94,6 +101,7 @@ def program(maps: Maps, *does: str, scope: int = INSIDE) -> list[Instruction]:
     else:
         a.jump("pass")
     apply(a)
+    _known_error(a, maps, REPLIES in does, REQUESTS in does and OWN not in does)
     a.label("pass")
     a.leave(_PASS)
     if REQUESTS in does:
@@ -102,16 +110,45 @@ def program(maps: Maps, *does: str, scope: int = INSIDE) -> list[Instruction]:
     return a.program()
 
 
-def _note_end(a: Assembly) -> None:
-    """Notes in the flow that r0 points to that a side ends it."""
-    goes_on = a.fresh("goes on")
-    a.move(1, TCP_FLAGS)
-    a.put(Code.AND_IMMEDIATE, 1, immediate=_FIN_OR_RST)
-    a.jump(goes_on, Code.JUMP_IF_EQUAL, 1)
+def _note(a: Assembly, ended: int, opened: int = 0) -> None:
+    """Notes in the flow that r0 points to what TCP's flags say: that this side ends it, or with RST both at once, and
+    that it is more than a SYN."""
     a.put(Code.LOAD_32, 1, 0, FLAGS)
-    a.put(Code.OR_IMMEDIATE, 1, immediate=CLOSING)
+    for flag, means in ((_FIN, ended), (_RST, ENDED)):
+        without = a.fresh("without")
+        a.move(2, TCP_FLAGS)
+        a.put(Code.AND_IMMEDIATE, 2, immediate=flag)
+        a.jump(without, Code.JUMP_IF_EQUAL, 2)
+        a.put(Code.OR_IMMEDIATE, 1, immediate=means)
+        a.label(without)
+    if opened:
+        begins = a.fresh("begins")
+        a.move(2, TCP_FLAGS)
+        a.jump(begins, Code.JUMP_IF_ANY_BIT, 2, value=_SYN)
+        a.put(Code.OR_IMMEDIATE, 1, immediate=opened)
+        a.label(begins)
     a.put(Code.STORE_32, 0, 1, FLAGS)
-    a.label(goes_on)
+
+
+def _known_error(a: Assembly, maps: Maps, of_requests: bool, of_answers: bool) -> None:
+    """An ICMP error about a packet that was translated becomes one about the packet that its sender knows (path MTU
+    discovery needs it). `flow` is that of what goes the way of the error, so it is looked up as that."""
+    a.label("an error")
+    if of_requests:  # about what goes to an endpoint, back to who asked
+        a.store_value("flow", DIRECTION, 1, REPLY)
+        a.lookup(maps["flows"], "flow", missing="about no request")
+        a.jump("known error")
+        a.label("about no request")
+    if of_answers:  # about what comes from an endpoint, to that one
+        a.store_value("flow", DIRECTION, 1, FORWARD)
+        a.lookup(maps["flows"], "flow", missing="pass")
+    else:
+        a.jump("pass")
+    if not of_requests and not of_answers:
+        return  # and the kernel wants no instruction that nobody comes to
+    a.label("known error")
+    a.take("becomes", 0, 0, 0, 56)
+    apply_to_error(a)
 
 
 def _turn_round(a: Assembly, direction: int) -> None:
@@ -129,12 +166,15 @@ def _known_reply(a: Assembly, maps: Maps) -> None:
     a.store_value("flow", DIRECTION, 1, REPLY)
     a.lookup(maps["flows"], "flow", missing="no reply")
     a.take("becomes", 0, 0, 0, 56)
+    a.move(POINTER, 0)
+    a.call(assembly.KTIME)
+    a.put(Code.STORE_64, POINTER, 0, SEEN)
     a.move(1, TCP_FLAGS)
-    a.put(Code.AND_IMMEDIATE, 1, immediate=_FIN_OR_RST)
+    a.put(Code.AND_IMMEDIATE, 1, immediate=_FIN | _RST)
     a.jump("apply", Code.JUMP_IF_EQUAL, 1)
     _turn_round(a, FORWARD)
     a.lookup(maps["flows"], "reply", missing="apply")
-    _note_end(a)
+    _note(a, ENDED_BY_ENDPOINT)
     a.jump("apply")
     a.label("no reply")
 
@@ -143,24 +183,27 @@ def _known_request(a: Assembly, maps: Maps) -> None:
     """Goes on with the endpoint that a flow has, unless the flow is to have a new one."""
     a.store_value("flow", DIRECTION, 1, FORWARD)
     a.lookup(maps["flows"], "flow", missing="new")
-    _note_end(a)
+    _note(a, ENDED_BY_CLIENT, OPEN)
     a.take("becomes", 0, 0, 0, 56)
     a.move(POINTER, 0)
+    a.call(assembly.KTIME)
+    a.put(Code.STORE_64, POINTER, 0, SEEN)
+    a.load(1, "becomes", SEEN, 8)
+    a.store("becomes", SEEN, 8, 0)
+    a.put(Code.SUBTRACT, 0, 1)
+    a.put(Code.SHIFT_RIGHT_IMMEDIATE, 0, immediate=30)
+    a.store("kept", SPILLED, 8, 0)
     a.load(0, "flow", KIND, 1)
-    a.jump("datagram", Code.JUMP_IF_EQUAL, 0, value=PROTOCOLS["udp"])
+    a.jump("datagram", Code.JUMP_IF_NOT_EQUAL, 0, value=PROTOCOLS["tcp"])
     a.move(0, TCP_FLAGS)
     a.put(Code.AND_IMMEDIATE, 0, immediate=_SYN | _ACK)
     a.jump("apply", Code.JUMP_IF_NOT_EQUAL, 0, value=_SYN)
     a.load(0, "becomes", FLAGS, 4)
-    a.jump("new", Code.JUMP_IF_ANY_BIT, 0, value=CLOSING)
+    a.jump("new", Code.JUMP_IF_ANY_BIT, 0, value=ENDED)
     _backend(a, maps, missing="new")
     a.jump("remember")  # again, in case that the answers' half is forgotten
     a.label("datagram")
-    a.call(assembly.KTIME)
-    a.put(Code.STORE_64, POINTER, 0, SEEN)
-    a.load(1, "becomes", SEEN, 8)
-    a.put(Code.SUBTRACT, 0, 1)
-    a.put(Code.SHIFT_RIGHT_IMMEDIATE, 0, immediate=30)
+    a.load(0, "kept", SPILLED, 8)
     a.jump("in time", Code.JUMP_IF_LESS, 0, value=_IDLE)
     a.jump("new")
     a.label("in time")
@@ -244,6 +287,12 @@ def _choose(a: Assembly, maps: Maps) -> None:
     a.label("stays")
     a.put(Code.LOAD_32, 1, 2, 8)
     a.store("becomes", BACKEND, 4, 1)
+    a.put(Code.LOAD_32, 1, POINTER, 12)
+    a.store("service", 0, 4, 1)
+    a.copy("service", 4, "becomes", BACKEND, 4)
+    a.store_value("service", 8, 8, 0)
+    a.store_value("service", 16, 8, 0)
+    a.lookup(maps["services"], "service", missing="any")  # of this frontend: others may have more endpoints
     _backend(a, maps, missing="any")
     a.jump("chosen")
     a.label("any")

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import bpf, netns
-from emulab.kernel.ebpf import layouts
+from emulab.kernel.ebpf import flows, layouts
 from emulab.kernel.ebpf.layouts import MAPS, PROTOCOLS
 from emulab.kernel.ebpf.programs import OWN, REPLIES, REQUESTS, program
 from emulab.kernel.netns import Handle, lift
@@ -228,6 +228,9 @@ class Translator:
                 self._write("backends", layouts.BACKEND_KEY.pack(self._endpoints.of[own]), value)
             value = layouts.SERVICE.pack(self._endpoints.of[own], 0, 0, 0, 0)
             self._write("services", layouts.CHOICE_KEY.pack(self._lists.of[name], number), value)
+            if choice.affinity:
+                member = layouts.MEMBER_KEY.pack(self._lists.of[name], self._endpoints.of[own])
+                self._write("services", member, value)
 
     def _end(self, choice: Choice) -> None:
         """What a choice that is gone leaves behind, unless another needs it."""
@@ -239,6 +242,9 @@ class Translator:
         if (owner := self._lists.leave(_list_name(choice))) is not None:
             for number, endpoint in enumerate(choice.endpoints, 1):
                 self._delete("services", layouts.CHOICE_KEY.pack(owner, number))
+                if choice.affinity:
+                    number = self._endpoints.of[choice.service, endpoint]
+                    self._delete("services", layouts.MEMBER_KEY.pack(owner, number))
                 if (own := self._endpoints.leave((choice.service, endpoint))) is not None:
                     self._delete("backends", layouts.BACKEND_KEY.pack(own))
         self._services.leave(choice.service)
@@ -302,6 +308,21 @@ class Translator:
             found = bpf.element(self._maps["flows"], key, layouts.FLOW.size) if self._maps else None
         return _known(key, found) if found is not None else None
 
+    def forget_ended(self, now: int) -> int:
+        """Forgets connections that are over; how many entries these had. `now`: nanoseconds of the monotonic clock."""
+        with self._busy:
+            if not self._maps:
+                return 0
+            fd = self._maps["flows"]
+            over = flows.over(dict(bpf.all_elements(fd, layouts.FLOW_KEY.size, layouts.FLOW.size)), now)
+            for key in over:
+                try:
+                    bpf.delete_element(fd, key)
+                except KernelError as error:  # the map forgets by itself, too
+                    if error.errno != errno.ENOENT:
+                        raise self._refused(error) from None
+            return len(over)
+
     def services(self) -> list[ListedService] | None:
         """The frontends that the programs know; None: it is closed."""
         with self._busy:
@@ -317,7 +338,8 @@ class Translator:
                 heads[key] = value
             else:
                 owner, number = layouts.CHOICE_KEY.unpack(key)
-                choices.setdefault(owner, {})[number] = layouts.SERVICE.unpack(value)[0]
+                if number:
+                    choices.setdefault(owner, {})[number] = layouts.SERVICE.unpack(value)[0]
         known = {
             layouts.BACKEND_KEY.unpack(key)[0]: _end(*layouts.BACKEND.unpack(value))
             for key, value in bpf.elements(
@@ -372,7 +394,7 @@ def _map_of(stage: str) -> str:
 
 
 def _list_name(choice: Choice) -> tuple[object, ...]:
-    return (choice.service, choice.endpoints)
+    return (choice.service, choice.endpoints, bool(choice.affinity))
 
 
 def _service_key(frontend: BpfFrontend) -> bytes:

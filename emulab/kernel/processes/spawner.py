@@ -35,6 +35,7 @@ from typing import Any, NoReturn
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
+from emulab.kernel.machine import no_more_processes
 from emulab.kernel.processes import enter, pause, terminal
 from emulab.kernel.processes.enter import Program
 from emulab.kernel.processes.memory import memory_file, read_all
@@ -217,15 +218,16 @@ class _Spawner:
 
     def _fork(self, program: Program) -> int:
         """Forks into the PID namespace that the child is to be in. That is said before, and taken back after it."""
+        elsewhere = "pid" in program.fresh or "pid" in program.join
         if "pid" in program.fresh:
             libc.unshare(libc.CLONE_NEWPID)
-        elif "pid" in program.join:
+        elif elsewhere:
             libc.setns(program.join["pid"], libc.CLONE_NEWPID)
-        else:
-            return os.fork()
         pid = -1
         try:
             pid = os.fork()
+        except BlockingIOError:
+            raise no_more_processes("start a process") from None
         except OSError as error:
             if (
                 error.errno == errno.ENOMEM and "pid" in program.join
@@ -233,7 +235,7 @@ class _Spawner:
                 raise KernelError("start a program in a container that has ended") from None
             raise
         finally:
-            if pid != 0:
+            if pid != 0 and elsewhere:
                 libc.setns(self._own_pid_namespace, libc.CLONE_NEWPID)
         return pid
 

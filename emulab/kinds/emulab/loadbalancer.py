@@ -18,6 +18,7 @@ from emulab.model.checks import (
     Problems,
     boolean,
     cidr,
+    distinct,
     dns_1035_label,
     dns_label,
     exactly_one,
@@ -36,13 +37,10 @@ if TYPE_CHECKING:
 # What it may say
 
 
-def _distinct(values: list[Any]) -> Problems:
-    return [
-        problem
-        for index, value in enumerate(values)
-        if value in values[:index]
-        for problem in wrong(f"{show(value)} is given twice", index)
-    ]
+def _distinct_ports(values: list[Any]) -> Problems:
+    """80 is "80/TCP"."""
+    meant = distinct([f"{value}".removesuffix("/TCP") for value in values])
+    return [(path, f"{show(values[int(path[0])])} is given twice") for path, _ in meant]
 
 
 _service_target = mapping(
@@ -55,7 +53,7 @@ load_balancer_spec = mapping(
     {
         "network": network,
         "address": ip,
-        "ports": sequence(balancer_port, rules=(_distinct,), least=1),
+        "ports": sequence(balancer_port, rules=(_distinct_ports,), least=1),
         "target": mapping(
             {
                 "ingress": lambda value: (

@@ -13,7 +13,7 @@ from emulab.kinds.emulab.podnetworks import KUBE_ROUTER, plugin_of
 from emulab.model.checks import Problems, wrong
 
 PROXY_MODES = ("nftables", "iptables", "ipvs", "userspace", "ebpf", KUBE_ROUTER)
-EBPF = "ebpf"
+EBPF, USERSPACE = "ebpf", "userspace"
 _DEFAULT = "nftables"
 _OF_PLUGINS = {"cilium": EBPF, KUBE_ROUTER: KUBE_ROUTER}
 """What is the default of networks that translate Services themselves."""

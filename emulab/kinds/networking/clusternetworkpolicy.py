@@ -21,6 +21,7 @@ from emulab.kinds.registry import CLUSTER_NETWORK_POLICY
 from emulab.model.checks import (
     Check,
     Problems,
+    distinct,
     dns_subdomain,
     exactly_one,
     integer,
@@ -49,6 +50,10 @@ def _few(items: list[Any]) -> Problems:
 
 def _some(item: Check) -> Check:
     return sequence(item, rules=(_few,), least=1)
+
+
+def _set(item: Check) -> Check:
+    return sequence(item, rules=(_few, distinct), least=1)
 
 
 def _range(span: dict[str, Any]) -> Problems:
@@ -82,7 +87,7 @@ _domain = pattern(
     r"(\*\.)?([a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.)+[a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.?",
     "a domain name such as kubernetes.io or *.kubernetes.io",
 )
-_outside = {"nodes": label_selector, "networks": _some(policy_cidr), "domainNames": _some(_domain)}
+_outside = {"nodes": label_selector, "networks": _set(policy_cidr), "domainNames": _set(_domain)}
 _incoming = mapping(_pods, rules=(exactly_one(*_pods),), closed=True)
 _outgoing = mapping({**_pods, **_outside}, rules=(exactly_one(*_pods, *_outside),), closed=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from emulab.kernel import plugins
+from emulab.kernel import machine, plugins
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.emulab.podnetworks import NETWORKS
 from emulab.kinds.registry import CLUSTER, POD
@@ -25,6 +25,9 @@ _UNFILTERED = (
 def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
     """Of `given`, which are among `objects`."""
     cluster = cluster_of(objects)
+    for o in given:
+        if o.type == CLUSTER:
+            yield from _of_machine(o, cluster)
     if not cluster.chain:
         if plugin_of(cluster).bridged and not plugins.filters_bridges():
             yield from (Finding(o, _NETWORK, _UNFILTERED) for o in given if o.type == CLUSTER)
@@ -36,6 +39,17 @@ def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
             yield from _of_chain(o, cluster)
         elif not maps_ports:
             yield from _of_ports(o)
+
+
+def _of_machine(o: Object, cluster: Cluster) -> Iterator[Finding]:
+    nodes, limits = len(cluster.nodes), machine.neighbour_limits()
+    wanted = machine.neighbours_wanted(nodes)
+    for family in cluster.families:
+        limit = limits.get(family.version)
+        if limit is not None and limit.most < wanted:
+            few = f"{nodes} nodes are some {wanted} neighbours, of which the machine knows {limit.most} at a time"
+            why = f"{few}, so packets will be lost while nodes look for each other; {limit.remedy.format(2 * wanted)}"
+            yield Finding(o, ("spec", "nodes"), why)
 
 
 def _of_chain(o: Object, cluster: Cluster) -> Iterator[Finding]:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from emulab.errors import UserError
+from emulab.kernel.feature import Feature
 from emulab.kernel.folders import knows_all_users
 from emulab.kernel.layers import zstd
-from emulab.kernel.probe import Feature
 from emulab.lab.images.home import MEND
 from emulab.lab.images.store import opened_store
 

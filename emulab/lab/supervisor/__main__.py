@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from emulab.errors import EmulabError
-from emulab.kernel import libc
+from emulab.kernel import libc, machine
 from emulab.kernel.processes import isolate, spawner
 from emulab.lab.folders import private, rundir
 from emulab.lab.folders.disk import refused, speak_to_log, writing
@@ -56,6 +56,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     named = os.geteuid() == 0  # nobody else may write to /run/netns
     folder, images = rundir.folder(name), images_folder()
     os.set_inheritable(lock, False)
+    machine.neighbour_limits()  # which are remembered: they aren't to be seen in other network namespaces
     isolate.isolate()
     pid = isolate.host_pid()
     info = rundir.LabInfo(name, pid, _now())
@@ -78,6 +79,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     # Nobody waits for what is still under way then (`asyncio.run` would, for a task that ends its cancellation by an
     # error of another kind and goes on, for ever): the kernel ends it with the process.
     loop = asyncio.new_event_loop()
+    loop.set_default_executor(machine.Threads())
     in_order = loop.run_until_complete(run(info, folder, images, spawned, ready, leash, named))
     private.unmount(folder)
     rundir.remove(folder, lock, keep_log=not in_order)

@@ -22,7 +22,7 @@ from emulab.lab.hosts.processes import Processes
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.lab.images.held import Images
 from emulab.lab.kubelet.kubelet import Kubelet
-from emulab.lab.supervisor import speakernews
+from emulab.lab.supervisor import speakernews, translators
 from emulab.lab.supervisor.control import ControlServer
 from emulab.lab.supervisor.operations import Operations
 from emulab.lab.supervisor.presence import Presence
@@ -80,7 +80,7 @@ async def run(
     tasks = [
         asyncio.ensure_future(work)
         for work in (
-            *(control.run(), reconciler.run(), logs.run(), _age(around.events)),
+            *(control.run(), reconciler.run(), logs.run(), _age(around.events), translators.forget(around)),
             *(bound_own_log(folder / "supervisor.log"), _until(processes.lost, stop)),
         )
     ]

@@ -12,7 +12,7 @@ from emulab.lab.folders.disk import writing
 from emulab.lab.hosts.houses import made_house
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder
 from emulab.plan.state import Place
-from emulab.servers.host import HOUSED
+from emulab.servers.host import FILED, HOUSED
 
 
 async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:
@@ -32,8 +32,8 @@ async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:
         ):  # while it doesn't run, too: a program that asks it must not come to the host's
             house = await asyncio.to_thread(made_house, around.folder, server.name)
             found[HOUSED[server.kind]] = str(house)
-        if texts := await around.servers.files(server.name):
-            folder = os.path.commonpath([os.path.dirname(path) for path in texts])
+        if folder := FILED.get(server.kind):  # with what it had last, while it doesn't run
+            texts = await around.servers.files(server.name)
             written = own / folder.lstrip("/")
             await asyncio.to_thread(_write, texts, folder, written)
             found[folder] = str(written)
@@ -42,7 +42,9 @@ async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:
 
 def _write(texts: Mapping[str, str], folder: str, written: Path) -> None:
     with writing(written):
-        shutil.rmtree(written, ignore_errors=True)
+        if texts:
+            shutil.rmtree(written, ignore_errors=True)
+        written.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name, text in texts.items():
             path = written / os.path.relpath(name, folder)
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

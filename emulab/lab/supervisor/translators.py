@@ -1,12 +1,14 @@
-"""What the BPF programs of nodes know of Services, for who looks at it: the operation `translations`."""
+"""What the BPF programs of nodes know of Services, for who looks at it: the operation `translations`. And what they
+know of connections is forgotten once these are over."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from emulab.errors import UserError
+from emulab.errors import KernelError, UserError
 from emulab.kernel.ebpf.translator import ListedService
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.proxymodes import EBPF
@@ -83,3 +85,22 @@ def _order(one: ListedService) -> tuple[object, ...]:
         one.port,
         not one.inside,
     )
+
+
+_FORGETTING = 10.0
+"""Seconds between two looks which connections are over: as long as these are known after their end. With more than a
+hundred nodes it is a tenth of a second for each, as a look takes half a millisecond where there is nothing."""
+
+
+async def forget(around: Surroundings) -> None:
+    """Has nodes' programs forget connections that are over, for as long as the lab is there."""
+    pause = _FORGETTING
+    while True:
+        await asyncio.sleep(pause)
+        known = [(handle.name, handle.translator) for handle in around.handles.values() if handle.translator]
+        for name, translator in known:
+            try:
+                await asyncio.to_thread(translator.forget_ended, time.monotonic_ns())
+            except KernelError as error:
+                print(f"{name}: {error}", flush=True)
+        pause = max(_FORGETTING, len(known) / 10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.podnetworks import block_of, blocks_of_node, has_blocks
@@ -20,6 +20,13 @@ NodeBlocks = tuple[tuple[IPNetwork, ...], ...]
 """Of each node, in the order of the nodes."""
 Borrowed = tuple[tuple[str, IPAddress], ...]
 """Nodes, each with an address that a pod there has and that is of no block of the node's."""
+
+
+def own_ranges(cluster: Cluster, node: Object) -> list[IPNetwork]:
+    """What a node has of the pods' network: its range, or in networks that give addresses in blocks these."""
+    if cluster.chain or not has_blocks(cluster.network_plugin):
+        return [ip_network(cidr) for cidr in node.spec.get("podCIDRs") or ()]
+    return blocks_of_node(cluster.network_plugin, node)
 
 
 def ways_to_pods(

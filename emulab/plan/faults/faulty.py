@@ -134,7 +134,7 @@ def _broken(
         items = items.union(more)
     rulesets.update(astray(rulesets, _only(effects, WrongWay), cluster))
     walls = [effect for effect in effects if isinstance(effect, Filtered | FewPorts)]
-    rulesets.update(filtered(walls, nodes, cluster, world.places))
+    rulesets.update(filtered(walls, [node.name for node in nodes], cluster, world.places))
     rulesets.update(reusing(rulesets, _only(effects, ReusedPorts)))
     bent = _only(effects, Askew)
     rulesets.update(askew.reverse_path_rules(network, bent))
@@ -144,7 +144,7 @@ def _broken(
     )
     rulesets.update(late(world.places, _only(effects, LateStart), cluster))
     servers = misled(world.servers, world.places, effects)
-    places = searching(world.places, _only(effects, Searching), nodes)
+    places = searching(world.places, _only(effects, Searching))
     return World(Network(network.namespaces, items, rulesets), servers, places)
 
 

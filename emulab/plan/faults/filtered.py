@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.faults.effects import DNS, HAIRPIN, NEW, OLD, SECOND, FewPorts, Filtered
-from emulab.model.families import Family, of_family
-from emulab.plan.cni.plugin import Node
+from emulab.model.families import Family, family_of, of_family
 from emulab.plan.state import Collection, Place, Rules, Ruleset
 
 TABLE = "faults"
+_PODS = "pods"
 _FIRST_PORT = 50000
 _OURS = "0x20000000"  # of a connection's mark: it began while old ones were lost
 
@@ -35,18 +35,23 @@ class _Around(NamedTuple):
     """What a node's rules of a family are made from."""
 
     family: Family
-    pods: str  # the node's range
-    own: tuple[str, ...]  # the addresses of its pods
+    own: tuple[str, ...]  # the addresses of its pods, wherever in the cluster's ranges they are
     all_pods: tuple[str, ...]  # the ranges of the cluster
 
     @property
     def from_pods(self) -> str:
-        return f"{self.family.nft} saddr {self.pods}"
+        """How a rule asks whether a pod of the node has sent it."""
+        return f"{self.family.nft} saddr @{_PODS}"
+
+    @property
+    def pods(self) -> Mapping[str, Collection]:
+        """What rules look into that ask so."""
+        return {_PODS: Collection("set", f"typeof {self.family.nft} saddr ;", dict.fromkeys(self.own, ""))}
 
 
 def _questions(effect: Filtered, around: _Around) -> _Part:
     rule = f"{around.from_pods} meta l4proto {{ tcp, udp }} th dport 53 counter drop"
-    return _Part("prerouting", (rule,))
+    return _Part("prerouting", (rule,), around.pods)
 
 
 def _beyond(effect: Filtered, around: _Around) -> _Part:
@@ -64,7 +69,7 @@ def _second(effect: Filtered, around: _Around) -> _Part:
         f"{asked} {key} @asked counter drop",
         f"{asked} add @asked {{ {key} }}",
     )
-    return _Part("before-tracking", rules, {"asked": known})
+    return _Part("before-tracking", rules, {"asked": known, **around.pods})
 
 
 def _hairpins(effect: Filtered, around: _Around) -> _Part:
@@ -92,20 +97,19 @@ def _few_ports(effect: FewPorts, around: _Around) -> _Part:
     outside = f'oifname "eth0" {around.family.nft} daddr != {{ {", ".join(around.all_pods)} }}'
     last = _FIRST_PORT + effect.ports - 1
     rule = f"{around.from_pods} {outside} meta l4proto {{ tcp, udp }} masquerade to :{_FIRST_PORT}-{last}"
-    return _Part("postrouting", (rule,))
+    return _Part("postrouting", (rule,), around.pods)
 
 
 def filtered(
     effects: Sequence[Filtered | FewPorts],
-    nodes: Sequence[Node],
+    nodes: Iterable[str],
     cluster: Cluster,
     places: Mapping[str, Place],
 ) -> Iterator[tuple[tuple[str, str], Rules]]:
     """Tables of nftables, of each family one, by namespace."""
-    known = {node.name: node for node in nodes}
-    for name in sorted({effect.node for effect in effects} & known.keys()):
+    for name in sorted({effect.node for effect in effects}.intersection(nodes)):
         for family in cluster.families:
-            around = _around(known[name], family, cluster, places)
+            around = _around(name, family, cluster, places)
             parts = [
                 _few_ports(e, around) if isinstance(e, FewPorts) else _WHAT[e.what](e, around)
                 for e in effects
@@ -121,9 +125,8 @@ def filtered(
             yield (name, f"{family.nft} {TABLE}"), table
 
 
-def _around(node: Node, family: Family, cluster: Cluster, places: Mapping[str, Place]) -> _Around:
-    pods = node.pod_range(family)
-    addresses = (a for place in places.values() if place.kind == "pod" for a in place.addresses)
-    own = tuple(str(a) for a in addresses if a.version == family.version and a in pods)
+def _around(node: str, family: Family, cluster: Cluster, places: Mapping[str, Place]) -> _Around:
+    pods = (place for place in places.values() if place.node == node and place.namespace != node)
+    own = tuple(str(a) for place in pods for a in place.addresses if family_of(a) is family)
     ranges = tuple(str(c) for c in of_family(cluster.pod_cidrs, family))
-    return _Around(family, str(pods), own, ranges)
+    return _Around(family, own, ranges)

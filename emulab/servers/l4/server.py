@@ -19,7 +19,7 @@ from emulab.servers.l4.acceptor import accept_sessions
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import FrontendConfig, L4Config
 from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
-from emulab.servers.l4.health import Checker
+from emulab.servers.l4.health import Checker, Checks
 from emulab.servers.l4.metrics import exposition
 from emulab.servers.l4.pump import Pump
 from emulab.servers.l4.tcp import Around, Session
@@ -39,9 +39,11 @@ def create(emit: Emit) -> Server:
 class _Listener:
     """One open socket with its frontend."""
 
-    def __init__(self, frontend: Frontend, around: Around, heard: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, frontend: Frontend, around: Around, heard: Callable[[dict[str, Any]], None], checks: Checks
+    ) -> None:
         self.frontend = frontend
-        self.checker = Checker(frontend, heard)
+        self.checker = Checker(frontend, heard, checks)
         self._around = around
         self._acceptor: Acceptor | None = None
         self._datagrams: UdpProxy | None = None
@@ -89,6 +91,7 @@ class L4Server:
         self._sessions: set[Session] = set()
         self._around: Around
         self._watched: dict[str, _Listener] = {}
+        self._checks = Checks()
         self._pages: dict[str, asyncio.Server] = {}
         self._begun = 0.0
         self._worker = 0
@@ -147,7 +150,7 @@ class L4Server:
             listener.checker.follow()
 
     def _listener(self, spec: Spec) -> _Listener:
-        return _Listener(Frontend(spec), self._around, self._heard)
+        return _Listener(Frontend(spec), self._around, self._heard, self._checks)
 
     def _believe(self, unhealthy: Mapping[str, Sequence[str]]) -> None:
         """Takes over what the leader knows of the targets."""

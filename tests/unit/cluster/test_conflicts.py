@@ -321,6 +321,25 @@ def test_a_balancers_address_that_another_asks_for() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("mode", "port", "kind", "says"),
+    [
+        ("ebpf", {"targetPort": 81}, "ClusterIP", "nobody serves the port; let targetPort be 80"),
+        ("ebpf", {"targetPort": "web"}, "ClusterIP", "unless web is that; let targetPort be 80"),
+        ("ebpf", {}, "NodePort", "its node port leads nowhere"),
+        ("ebpf", {"targetPort": 80}, "ClusterIP", "SCTP is translated by nodes, but no stand-in"),
+        ("userspace", {}, "ClusterIP", "proxy mode userspace translates no SCTP"),
+    ],
+)
+def test_modes_that_do_not_do_all_of_sctp(mode: str, port: dict[str, Any], kind: str, says: str) -> None:
+    cluster = described("Cluster", {"proxy": {"mode": mode}})
+    ports = [{"port": 80, "protocol": "SCTP", **port}]
+    (warning,) = (
+        w for w in warned(cluster, service("first", selector=None, type=kind, ports=ports)) if "SCTP" in w
+    )
+    assert warning.startswith("Service/first spec.ports[0].protocol: ") and says in warning
+
+
 def test_nobody_but_programs_speaks_sctp() -> None:
     (warning,) = warned(service("first", selector=None, ports=[{"port": 80, "protocol": "SCTP"}]))
     assert warning.startswith(
@@ -410,3 +429,20 @@ def test_what_a_clouds_balancer_would_do_is_warned_of(name: str, value: str, why
     assert [line.partition(";")[0] for line in found] == ([f"[{name}]: isn't followed: {why}"] if why else [])
     raw["spec"]["type"] = "NodePort"
     assert not [line for line in warnings(accepted(raw)) if "annotations" in line]
+
+
+def test_targets_of_one_label_are_told_to_stand_at_the_root() -> None:
+    def told(value: str, kind: str = "CNAME") -> list[str]:
+        return warned(described("Zone", {"records": [{"name": "a", "type": kind, "value": value}]}, "x.test"))
+
+    assert told("b.x.test") == told("b.x.test.") == told("0 .", "MX") == []
+    (found,) = told("10 mail", "MX")
+    assert found.endswith('spec.records[0].value: "mail" stands for mail. at the root, not for mail.x.test.')
+
+
+def test_a_coredns_without_a_corefile_is_told() -> None:
+    pod = described("Pod", {"containers": [{"name": "c", "image": "coredns/coredns:1.9.4"}]}, "d")
+    assert warned(pod) == [
+        "Pod/d spec.containers[0].volumeMounts: no ConfigMap is mounted at /etc/coredns: it answers by the Corefile"
+        " of ConfigMap default/coredns, or by the stock one"
+    ]

@@ -91,6 +91,7 @@ def test_it_is_described_in_a_few_lines() -> None:
         ("{tcp: {destinationPort: {number: 80}}}", "{tcp: {}}", "is required"),
         ("10.0.0.0/8", "10.0.0.0", '"10.0.0.0" has no prefix length'),
         ("10.0.0.0/8", "'10.0.0.0/8 '", '"10.0.0.0/8 " is not a network'),
+        ("10.0.0.0/8", "10.0.0.0/8, 10.9.0.0/16, 10.0.0.0/8", 'networks[2]: "10.0.0.0/8" is given twice'),
         ("Accept", "Deny", "is for rules with action Accept alone"),
         (
             "protocols: [{udp: {destinationPort: {range: {start: 53, end: 54}}}}]",

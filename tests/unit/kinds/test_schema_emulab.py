@@ -464,6 +464,15 @@ def test_clients() -> None:
             '.value: "256 issue x" is not an authorization of a certificate authority such as 0 issue'
             ' "letsencrypt.org"',
         ),
+        ({"type": "TXT", "value": '"a'}, '.value: "\\"a" has a quotation that doesn\'t end'),
+        (
+            {"type": "TXT", "value": f'"{"x" * 256}"'},
+            f'.value: "\\"{"x" * 56}… has a string of more than 255 octets: make it several',
+        ),
+        (
+            {"type": "A", "value": "10.0.0.1", "name": ".".join(["x" * 62] * 4)},
+            ".name: is too long with the zone's name behind it",
+        ),
         ({"type": "TXT", "value": 5}, ".value: 5 is not a string; put it in quotes"),
         (
             {"type": "MX", "value": "mail"},
@@ -590,3 +599,10 @@ def test_where_nothing_near_is_meant_all_fields_are_told() -> None:
     assert refused({**described("Zone", spec, "x"), "extra": 1}) == [
         'unknown field "extra"; known: apiVersion, kind, metadata, spec'
     ]
+
+
+def test_a_resolvers_bounds_agree() -> None:
+    assert refused(described("Resolver", {"maxTTL": 10, "minTTL": 60}, "r")) == [
+        "spec.minTTL: 60 is more than maxTTL"
+    ]
+    assert accepted(described("Resolver", {"maxTTL": 60, "minTTL": 60}, "r"))

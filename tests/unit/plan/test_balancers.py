@@ -12,10 +12,12 @@ from emulab.cluster.brought import OWN_INGRESS
 from emulab.cluster.statuses import balancer_statuses
 from emulab.cluster.system import system_objects
 from emulab.kinds.emulab.balancerplaces import service_place
+from emulab.kinds.emulab.balancingview import HealthCheck
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.registry import SERVICE
 from emulab.model.collection import Objects, PutStatus
 from emulab.model.objects import Object
+from emulab.plan.balancers import HEALTH, asked_policy, paced
 from emulab.plan.state import World
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.l4.config import FrontendConfig
@@ -169,3 +171,11 @@ def test_the_controllers_service_has_the_addresses_of_all_its_balancers() -> Non
         lb("d", {"service": {"name": "db", "port": 1}}, "10.0.0.9"),
     )
     assert found == {"c": [{"ip": "203.0.113.10", "ipMode": "Proxy"}]}
+
+
+def test_of_many_targets_each_is_asked_less_often_unless_told() -> None:
+    asked = [paced(HEALTH, targets).interval for targets in (2, 100, 101, 300, 1000)]
+    assert asked == [1.0, 1.0, 2.0, 5.0, 10.0]
+    assert all(targets / paced(HEALTH, targets).interval <= 100 for targets in range(1, 1001))
+    own = asked_policy(paced(HEALTH, 1000), HealthCheck(interval=3.0))
+    assert own.interval == 3.0 and own.down_interval == HEALTH.down_interval

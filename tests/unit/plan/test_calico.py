@@ -8,13 +8,14 @@ from itertools import islice
 
 import pytest
 from lab_objects import obj
-from worlds import items, world
+from worlds import items, plan, world
 
 from emulab.cluster.allocation import pod_range
 from emulab.cluster.podblocks import PodBlocks
 from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.emulab.podnetworks import BLOCKS as TAKEN
-from emulab.kinds.emulab.podnetworks import block_of, range_in
+from emulab.kinds.emulab.podnetworks import block_of, blocks_of_node, range_in
+from emulab.kinds.registry import NODE
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
@@ -24,7 +25,8 @@ from emulab.plan.cni.plugin import Node
 from emulab.plan.difference import difference
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import Address, Route
-from emulab.plan.state import Mesh, World
+from emulab.plan.owners import owners
+from emulab.plan.state import Mesh, Ruleset, World
 from emulab.servers.bgp.config import BgpConfig
 
 NODES = {"node1", "node2"}
@@ -139,6 +141,44 @@ def test_who_sends_to_pods_from_outside_knows_where_addresses_are() -> None:
             if str(route.destination).startswith(start):
                 ways.setdefault(str(route.gateway), set()).add(str(route.destination).removeprefix(start))
         assert [ways[node] for node in sorted(ways)] == [of_first, of_second]
+
+
+FAULT = "\n---\napiVersion: emulab.dev/v1\nkind: Fault\nmetadata: {name: f}\n"
+
+
+@pytest.mark.parametrize("name", ["dns-blocked", "dns-race", "snat-exhausted", "hairpin-refused"])
+def test_faults_of_a_node_hold_for_pods_with_addresses_that_they_borrowed(name: str) -> None:
+    put = f"{FAULT}spec: {{fault: {name}, target: node1}}"
+    for family, borrowed, other in (
+        ("ip", "10.244.0.66", "10.244.0.64"),
+        ("ip6", "fd00:244::42", "fd00:244::40"),
+    ):
+        built = world(SMALL.replace("MODE", "vxlan") + put)
+        table = built.network.rulesets["node1", f"{family} faults"]
+        assert isinstance(table, Ruleset)
+        judged = {key for c in table.collections.values() for key in c.elements}
+        assert judged & {borrowed, f"{borrowed} . {borrowed}"} and len(judged) == 66
+        assert not any(key.startswith(other) for key in judged), "which is the other node's"
+
+
+def test_pods_search_more_whatever_addresses_they_have() -> None:
+    put = f"{FAULT}spec: {{fault: search-storm, target: node1}}"
+    places = world(SMALL.replace("MODE", "vxlan") + put).places.values()
+    pods = [p for p in places if p.name.startswith("default.web-")]
+    assert len(pods) == 65 and all("region1.internal" in p.resolv_conf for p in pods)
+
+
+def test_the_node_of_an_address_that_nobody_has_is_by_its_blocks() -> None:
+    objects, built = plan(SMALL.replace("MODE", "vxlan"))
+    asked = {("pods", "10.244.0.65", 0): "node2", ("pods", "fd00:244::5", 0): "node1"}
+    assert {q: owner.name for q, owner in owners(objects, built, asked).items()} == asked
+    roomy = SMALL.replace("/25", "/24").replace("/121", "/120").replace("MODE", "vxlan")
+    objects, built = plan(roomy)
+    (node,) = (o for o in objects.kind(NODE) if o.name == "node1")
+    *_, last = (block for block in blocks_of_node("calico", node) if block.version == 4)
+    assert not last.subnet_of(ip_network(node.spec["podCIDRs"][0]))
+    question = ("pods", str(last[-1]), 0)
+    assert owners(objects, built, [question])[question].name == "node1"
 
 
 def test_an_address_stays_reachable_when_whose_block_it_is_of_has_gone() -> None:

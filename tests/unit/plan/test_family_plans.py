@@ -11,7 +11,7 @@ from familyworlds import EVERY, POD_NETWORKS, built, learned
 from worlds import Walker, items, raw_service, raw_slice
 
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
-from emulab.kinds.registry import NODE, SERVICE
+from emulab.kinds.registry import INGRESS, NODE, SERVICE
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family, families_of, family_of
@@ -204,6 +204,38 @@ def test_a_balancer_listens_in_the_families_of_its_service(family: Family) -> No
     config = world.servers["front"].config
     assert isinstance(config, L4Config)
     assert [family_of(ip_address(key.split("/")[1])) for key in config.frontends] == [family]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_who_is_sent_to_a_balancer_hears_of_the_addresses_at_which_it_listens(family: Family) -> None:
+    """DNS, Ingresses and records that are healthy as it is."""
+    spec = "{network: internet, ports: [80], target: {service: {namespace: shop, name: alone, port: 80}}}"
+    checked = "healthCheck: {loadBalancer: front}, failover: primary"
+    text = f"""apiVersion: emulab.dev/v1
+kind: LoadBalancer
+metadata: {{name: front}}
+spec: {spec}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: fronted, annotations: {{emulab.dev/load-balancer: front}}}}
+spec: {{rules: [{{host: fronted.test}}]}}
+---
+apiVersion: emulab.dev/v1
+kind: Zone
+metadata: {{name: a.test}}
+spec: {{records: [{{name: w, type: A, value: 192.0.2.9, {checked}}},
+                 {{name: w, type: AAAA, value: "2001:db8::9", {checked}}}]}}
+"""
+    objects, world = built((IPV4, IPV6), only=family, more=text)
+    config = world.servers["dns"].config
+    assert isinstance(config, DnsConfig)
+    records = [r for zone in config.zones for r in zone.records if r.name == "fronted.test."]
+    assert [r.type for r in records] == [family.record]
+    (ingress,) = [o for o in objects.kind(INGRESS) if o.name == "fronted"]
+    assert ingress.status["loadBalancer"] == {"ingress": [{"ip": records[0].data}]}
+    (zone,) = [zone for zone in config.zones if zone.origin == "a.test."]
+    assert {r.type: r.healthy for r in zone.routed} == {f.record: f is family for f in FAMILIES}
 
 
 def test_ipvs_has_one_table_for_both() -> None:

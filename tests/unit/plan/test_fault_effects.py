@@ -7,7 +7,6 @@ from ipaddress import ip_address
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.faults.effects import LateStart, Redated, Searching, ShortKeepAlive, StaleNames
-from emulab.plan.cni.plugin import Node
 from emulab.plan.faults.late import late
 from emulab.plan.faults.searching import searching
 from emulab.plan.faults.servers import misled
@@ -26,6 +25,7 @@ POD = Place(
     hosts="",
     addresses=(ip_address("10.244.1.3"),),
     kind="pod",
+    node="node1",
 )
 NODE = Place("node1", "node1", "node1", "nameserver 10.0.0.2\n", "", (ip_address("10.0.0.11"),), "node")
 PLACES = {place.name: place for place in (POD, NODE)}
@@ -47,13 +47,11 @@ def test_nobody_listens_until_then_and_of_a_nodes_network_nothing_is_refused() -
 
 
 def test_pods_of_the_node_search_more() -> None:
-    networks = Cluster().pod_cidrs[0]
-    node = Node("node1", (ip_address("10.0.0.11"),), (next(networks.subnets(new_prefix=17)),))
-    found = searching(PLACES, [Searching("node1", 2)], [node])
+    found = searching(PLACES, [Searching("node1", 2)])
     first = found["app.web-1"].resolv_conf.splitlines()[0]
     assert first == "search app.svc.cluster.local svc.cluster.local region1.internal region2.internal"
     assert found["app.web-1"].resolv_conf.endswith("options ndots:5\n") and found["node1"] is NODE
-    assert searching(PLACES, [Searching("node2", 2)], [node]) == PLACES
+    assert searching(PLACES, [Searching("node2", 2)]) == PLACES
 
 
 def test_servers_are_told_wrong_and_all_others_are_the_very_same() -> None:

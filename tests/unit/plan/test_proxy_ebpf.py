@@ -79,20 +79,12 @@ def test_policy_local_has_two_frontends_that_differ() -> None:
     assert "203.0.113.20 . tcp . 80" in made.collections["shortcuts"].elements
 
 
-def test_a_client_is_remembered_apart_where_the_endpoints_are_the_nodes_own() -> None:
-    for policy, local in (
-        ("externalTrafficPolicy", "0.0.0.0:30080"),
-        ("internalTrafficPolicy", "10.96.1.7:80"),
-    ):
+def test_a_client_is_remembered_once_whatever_frontend_it_asks() -> None:
+    for policy in ("externalTrafficPolicy", "internalTrafficPolicy"):
         spec = {policy: "Local", "sessionAffinity": "ClientIP"}
         made = ebpf.frontend_sum(seen(exposed(**spec), endpoints(HERE, THERE)), MODE, IPV4).choices()
-        shared: dict[str, set[tuple[object, ...]]] = {}
-        for choice in made.values():
-            shared.setdefault(choice.service, set()).add(choice.endpoints)
-        assert len(shared) == 2 and all(len(lists) == 1 for lists in shared.values())
-        assert {c.service for f, c in made.items() if local in str(f) and not f.inside} == {
-            next(name for name in shared if name.endswith("/local"))
-        }
+        assert {choice.service for choice in made.values()} == {"default/web:p/tcp/IPv4"}
+        assert {len(choice.endpoints) for choice in made.values()} == {1, 2}
 
 
 def test_policy_cluster_masquerades_and_source_ranges_are_the_balancers_alone() -> None:
@@ -102,9 +94,17 @@ def test_policy_cluster_masquerades_and_source_ranges_are_the_balancers_alone() 
     assert "TCP 0.0.0.0:30080 inside masquerade" in found
 
 
-def test_nobody_serves_sctp_and_what_has_no_endpoint_is_left_to_rules() -> None:
-    sctp = raw_service("web", clusterIP="10.96.1.7", ports=[{"port": 80, "protocol": "SCTP"}])
-    assert table(sctp, raw_slice("web", "10.244.1.5")) == []
+def test_sctp_keeps_its_port() -> None:
+    """As with Cilium, whose programs can't mend its checksum either."""
+    ports = [{"name": "p", "protocol": "SCTP", "port": 8080}]
+    slices = raw_slice("web", "10.244.1.5", ports=ports)
+    for port, lines in ((80, []), (8080, ["SCTP 10.96.1.7:8080 inside", "-> 10.244.1.5:8080"])):
+        given = {"name": "p", "port": port, "protocol": "SCTP", "nodePort": 30080}
+        sctp = raw_service("web", clusterIP="10.96.1.7", type="NodePort", ports=[given])
+        assert table(sctp, slices)[:2] == lines and not any("30080" in line for line in table(sctp, slices))
+
+
+def test_what_has_no_endpoint_is_left_to_rules() -> None:
     assert table(exposed()) == []
     assert rules(exposed()).collections["no-endpoint-services"].elements["10.96.1.7 . tcp . 80"] == (
         "goto refuse"

@@ -237,8 +237,11 @@ async def test_a_client_asks_for_all_and_sorts_them(
 ) -> None:
     found: list[str] = []
 
-    async def answered(name: str, server: str, open_socket: Any, record: str) -> list[str] | None:
+    at_once = asyncio.Barrier(len(families))
+
+    async def answered(sock: Any, name: str, server: str, record: str) -> list[str] | None:
         found.append(record)
+        await at_once.wait()  # all are asked for before anything of it is known
         return known.get(record, [])
 
     class Sock(socket.socket):
@@ -250,9 +253,10 @@ async def test_a_client_asks_for_all_and_sorts_them(
     async def open_socket(family: int, kind: int) -> socket.socket:
         return Sock(family, kind)
 
-    monkeypatch.setattr(stub, "_ask", answered)
-    config = ResolverConfig(("s1",), (), 1, {}, families)
-    assert await resolve_all("web.test", config, open_socket) == addresses
+    monkeypatch.setattr(stub, "_ask_over", answered)
+    config = ResolverConfig(("192.0.2.1",), (), 1, {}, families)
+    async with asyncio.timeout(20):
+        assert await resolve_all("web.test", config, open_socket) == addresses
     assert found == asked
     hosts = ResolverConfig.parse("", HOSTS, families)
     assert await resolve_all("localhost", hosts, open_socket) == (["::1"] if SIX in families else []) + [

@@ -224,6 +224,7 @@ def test_whose_an_address_is() -> None:
     owners = Owners(objects, {"app.web": ["10.244.1.2"], "node1": ["10.0.0.11"], "client": ["198.51.100.2"]})
     assert owners.whose("10.244.1.2") == "pod/app/web"
     assert owners.whose("10.244.1.0") == owners.whose("10.0.0.11") == "node/node1"
+    assert owners.whose("10.244.1.1") == "node/node1", "the pods' gateway, where the node has that"
     assert owners.whose("198.51.100.2") == "client"
     assert owners.whose("192.0.2.1") == "192.0.2.1"
     assert owners.whose("10.244.1.2", asker="10.244.1.2") == "itself"

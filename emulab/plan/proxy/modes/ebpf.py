@@ -36,8 +36,8 @@ from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import BpfFrontend, Choice, Collection, Ruleset, Translations
 
 NAME, UPLINK_DEVICE = "ebpf", "eth0"
-PROTOCOLS = frozenset({"tcp", "udp"})
-"""What the programs translate. A port of SCTP has no frontend: its checksum can't be mended for another port."""
+_SAME_PORT = frozenset({"sctp"})
+"""They keep their ports, as with Cilium: programs can't mend SCTP's checksum, which counts all but addresses."""
 _NOBODY = "02:00:00:00:00:00"
 """The neighbour that the node's stand-in is: nothing is ever sent there, the programs take it before."""
 _SYSCTLS = (("net/ipv4/conf/lo/accept_local", "1"),)
@@ -105,24 +105,30 @@ class FrontendSum:
         return Part({}, {name: elements for name, elements in found.items() if elements}, {}, {})
 
     def _piece(self, intent: Intent) -> Choices:
-        return dict(frontends(intent, self._family)) if intent.protocol in PROTOCOLS else {}
+        return dict(frontends(intent, self._family))
 
 
 def frontends(intent: Intent, family: Family) -> Iterator[tuple[BpfFrontend, Choice]]:
     """Where a Service port is reached, and who serves there."""
 
-    def choice(endpoints: Iterable[ProxiedEndpoint], masquerade: bool, local: bool) -> Choice:
-        # A client keeps its endpoint among those of the same choice: the node's own ones are another.
-        service = f"{intent.title}/{intent.protocol}/{family.name}{'/local' * local}"
+    def choice(endpoints: Iterable[ProxiedEndpoint], masquerade: bool) -> Choice:
+        # A client keeps its endpoint at all frontends that have it, as with kube-proxy.
+        service = f"{intent.title}/{intent.protocol}/{family.name}"
         return Choice(service, tuple(e.target for e in endpoints), intent.affinity, masquerade)
 
     def at(address: IPAddress | None, port: int, inside: bool) -> BpfFrontend:
         return BpfFrontend(intent.protocol, address, port, inside, family is IPV6)
 
-    if intent.internal:
+    def reached(given: Sequence[ProxiedEndpoint], port: int) -> Sequence[ProxiedEndpoint]:
+        """The endpoints to which a port can lead."""
+        if intent.protocol not in _SAME_PORT:
+            return given
+        return [endpoint for endpoint in given if endpoint.target[1] == port]
+
+    if internal := reached(intent.internal, intent.port.port):
         for address in intent.cluster_ips:
-            yield at(address, intent.port.port, True), choice(intent.internal, False, intent.internal_local)
-            yield at(address, intent.port.port, False), choice(intent.internal, True, intent.internal_local)
+            yield at(address, intent.port.port, True), choice(internal, False)
+            yield at(address, intent.port.port, False), choice(internal, True)
     outside: list[tuple[IPAddress | None, int, tuple[IPNetwork, ...]]] = [
         *((address, intent.port.port, ()) for address in intent.external_ips),
         *((address, intent.port.port, intent.source_ranges) for address in intent.balancer_ips),
@@ -132,10 +138,10 @@ def frontends(intent: Intent, family: Family) -> Iterator[tuple[BpfFrontend, Cho
     everywhere = not intent.external_local
     near = intent.cluster if intent.external_local else intent.external  # of whose way is cut short
     for where, port, sources in outside:
-        if near:
-            yield at(where, port, True), choice(near, everywhere, False)._replace(sources=sources)
-        if intent.external:
-            served = choice(intent.external, everywhere, intent.external_local)
+        if own := reached(near, port):
+            yield at(where, port, True), choice(own, everywhere)._replace(sources=sources)
+        if external := reached(intent.external, port):
+            served = choice(external, everywhere)
             yield at(where, port, False), served._replace(sources=sources)
 
 
