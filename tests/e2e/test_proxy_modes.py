@@ -51,7 +51,7 @@ KUBE_PROXYS = {
     "test_a_node_that_has_a_balancers_address_itself",
     "test_hairpin_masquerade_and_source_kept",
 }
-"""What kube-router does otherwise, as tests/vm/test_kube_router.py has it."""
+"""What kube-router does otherwise, as tests/vm/test_kube_router_services.py has it."""
 
 enough: dict[str, int] = {}
 """How many connections meet every endpoint of a Service, by the lab's name.
