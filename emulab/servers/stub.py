@@ -24,9 +24,15 @@ _TRIES = 2
 
 _RECORDS = {int(socket.AF_INET): "A", int(socket.AF_INET6): "AAAA"}
 """The DNS records that hold addresses, by family."""
+_REFUSALS = {2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED"}
+"""Codes of answers that say nothing about a name: another server may know it (res_send of glibc)."""
 
 OpenSocket = Callable[[int, int], Awaitable[socket.socket]]
 """Gives a socket of a family and a kind."""
+
+
+class _Refused(Exception):
+    """A server has answered that it can't tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +129,27 @@ async def _resolved(
         pass
     if name in config.hosts:
         return config.hosts[name]
-    why = ""
+    why = refused = ""
     for candidate in config.candidates(name):
+        told = ""
         for server in config.servers:
             try:
                 addresses = await asking(candidate, server, config.families, open_socket)
             except OSError as error:
                 addresses, why = None, f" ({os.strerror(error.errno or 0)})"
+            except _Refused as refusal:
+                addresses, told = None, f"{server} answered {refusal}"
             if addresses:
                 return addresses
             if addresses is not None:
                 break  # an answer, but no address: the next candidate
-        else:  # glibc doesn't go on to the next candidate either, as this one may exist
-            raise PeerError(f"{name}: no answer from {', '.join(config.servers) or 'any name server'}{why}")
+        else:  # glibc doesn't go on to the next candidate after silence, as this one may exist
+            if not told:
+                whom = ", ".join(config.servers) or "any name server"
+                raise PeerError(f"{name}: no answer from {whom}{why}")
+            refused = refused or told
+    if refused:  # so it isn't known that nobody has it
+        raise PeerError(f"{name}: not resolved, as {refused}")
     raise UserError(f"{name}: no such name (NXDOMAIN, or no address)")
 
 
@@ -156,7 +170,8 @@ async def _every(
     """The addresses of all families, those of IPv6 first; None when the server doesn't answer.
 
     All are asked for at once, and half an answer is one, as for glibc: some servers, and rules in front of them, never
-    answer for AAAA.
+    answer for AAAA, or refuse it. Each is over a socket of its own (`single-request-reopen` of resolv.conf(5)), so that
+    a trace tells them apart.
     """
     wanted = sorted(families, reverse=True)
     with ExitStack() as stack:
@@ -168,11 +183,10 @@ async def _every(
             for sock, family in zip(sockets, wanted, strict=True)
         )
         answers = await asyncio.gather(*asked, return_exceptions=True)
-    found = list[str]()
+    found = [address for answer in answers if isinstance(answer, list) for address in answer]
     for answer in answers:
-        if isinstance(answer, BaseException):
+        if isinstance(answer, BaseException) and not (found and isinstance(answer, Exception)):
             raise answer
-        found += answer or ()
     return None if None in answers and not found else found
 
 
@@ -193,7 +207,10 @@ async def _ask(name: str, server: str, open_socket: OpenSocket, record: str = "A
 
 
 async def _ask_over(sock: socket.socket, name: str, server: str, record: str) -> list[str] | None:
-    """The addresses in the server's answer; None when it doesn't answer. Raises OSError when there is no way to it."""
+    """The addresses in the server's answer; None when it doesn't answer.
+
+    Raises OSError when there is no way to it, _Refused when it can't tell, and PeerError for what is no DNS message.
+    """
     import dnslib
 
     query = dnslib.DNSRecord.question(name, record)
@@ -207,6 +224,8 @@ async def _ask_over(sock: socket.socket, name: str, server: str, record: str) ->
                 while True:
                     answer = dnslib.DNSRecord.parse(await loop.sock_recv(sock, 65535))
                     if answer.header.id == query.header.id:
+                        if refusal := _REFUSALS.get(answer.header.rcode):
+                            raise _Refused(refusal)
                         return [str(r.rdata) for r in answer.rr if dnslib.QTYPE[r.rtype] == record]
         except (TimeoutError, ConnectionRefusedError):
             continue

@@ -54,19 +54,26 @@ async def test_nobody_is_asked_for_what_is_known(name: str, address: str) -> Non
     assert await resolve(name, ResolverConfig.parse(POD, HOSTS), no_socket) == address
 
 
-class Answers:
-    """Servers' answers by (name, server); None where one doesn't answer."""
+def given(answer: Any) -> list[str] | None:
+    if isinstance(answer, str):
+        raise stub._Refused(answer)
+    if isinstance(answer, Exception):
+        raise answer
+    found: list[str] | None = answer
+    return found
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, str], list[str] | None]
-    ) -> None:
+
+class Answers:
+    """Servers' answers by (name, server); None where one doesn't answer, a word where it refuses to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, str], Any]) -> None:
         self.asked: list[tuple[str, str]] = []
         self._known = known
         monkeypatch.setattr(stub, "_ask", self._ask)
 
     async def _ask(self, name: str, server: str, open_socket: Any, record: str) -> list[str] | None:
         self.asked.append((name, server))
-        return self._known.get((name, server), [])
+        return given(self._known.get((name, server), []))
 
 
 CONFIG = ResolverConfig(("s1", "s2"), ("x",), 2, {})
@@ -89,6 +96,17 @@ async def test_the_second_server_is_for_when_the_first_does_not_answer(
 async def test_a_name_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
     Answers(monkeypatch, {})
     with pytest.raises(UserError, match="web: no such name"):
+        await resolve("web", CONFIG, no_socket)
+
+
+async def test_who_cannot_tell_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next server is asked, then the next name of the search list, as by glibc. It is no NXDOMAIN in the end."""
+    known: dict[tuple[str, str], Any] = {(n, "s1"): "SERVFAIL" for n in ("web.x.", "web.")}
+    answers = Answers(monkeypatch, known | {("web.", "s2"): ["10.0.0.9"]})
+    assert await resolve("web", CONFIG, no_socket) == "10.0.0.9"
+    assert answers.asked == [(n, s) for n in ("web.x.", "web.") for s in ("s1", "s2")]
+    Answers(monkeypatch, known | {("web.x.", "s2"): None, ("web.", "s2"): "REFUSED"})
+    with pytest.raises(PeerError, match="web: not resolved, as s1 answered SERVFAIL"):
         await resolve("web", CONFIG, no_socket)
 
 
@@ -166,6 +184,14 @@ async def test_an_answer_to_another_question_is_left_alone(monkeypatch: pytest.M
     assert await ask(monkeypatch, late, 5) == (["10.0.0.9"], 1)
 
 
+async def test_a_server_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(data: bytes) -> list[bytes]:
+        return [data[:2] + b"\x81\x82" + data[4:]]
+
+    with pytest.raises(stub._Refused, match="SERVFAIL"):
+        await ask(monkeypatch, refused, 5)
+
+
 async def test_silence_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await ask(monkeypatch, lambda d: []) == (None, 2)
 
@@ -219,6 +245,8 @@ async def test_records_of_the_places_own_families_are_asked_for(
         ((SIX, FOUR), {"A": ["127.0.0.1", "127.0.0.2"]}, ["127.0.0.1", "127.0.0.2"], ["AAAA", "A"]),
         ((FOUR,), {"AAAA": ["::1"], "A": ["127.0.0.1"]}, ["127.0.0.1"], ["A"]),
         ((FOUR, SIX), {"AAAA": None, "A": ["127.0.0.1"]}, ["127.0.0.1"], ["AAAA", "A"]),
+        ((FOUR, SIX), {"AAAA": "SERVFAIL", "A": ["127.0.0.1"]}, ["127.0.0.1"], ["AAAA", "A"]),
+        ((FOUR, SIX), {"AAAA": PeerError("rubbish"), "A": ["127.0.0.1"]}, ["127.0.0.1"], ["AAAA", "A"]),
         (
             (FOUR, SIX),
             {"AAAA": ["2001:db8::9"], "A": ["127.0.0.1"]},
@@ -226,11 +254,19 @@ async def test_records_of_the_places_own_families_are_asked_for(
             ["AAAA", "A"],
         ),
     ],
-    ids=["both", "IPv4 alone has any", "one family", "no answer for AAAA", "no way in IPv6"],
+    ids=[
+        "both",
+        "IPv4 alone has any",
+        "one family",
+        "no answer for AAAA",
+        "refused",
+        "rubbish",
+        "no way in IPv6",
+    ],
 )
 async def test_a_client_asks_for_all_and_sorts_them(
     families: tuple[int, ...],
-    known: dict[str, list[str] | None],
+    known: dict[str, Any],
     addresses: list[str],
     asked: list[str],
     monkeypatch: Any,
@@ -242,7 +278,7 @@ async def test_a_client_asks_for_all_and_sorts_them(
     async def answered(sock: Any, name: str, server: str, record: str) -> list[str] | None:
         found.append(record)
         await at_once.wait()  # all are asked for before anything of it is known
-        return known.get(record, [])
+        return given(known.get(record, []))
 
     class Sock(socket.socket):
         def connect(self, address: Any) -> None:
