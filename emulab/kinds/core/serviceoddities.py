@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.serviceschema import needs_node_ports
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.emulab.proxymodes import EBPF, USERSPACE
 from emulab.kinds.emulab.servicebalancing import may_share
@@ -55,7 +56,7 @@ def _sctp(o: Object, port: Mapping[str, Any], mode: str) -> str:
     if target != number:
         named = f", unless {target} is that" if isinstance(target, str) else ""
         return f"{only}: nobody serves the port{named}; let targetPort be {number}"
-    has_node_port = o.spec.get("type") in ("NodePort", "LoadBalancer")
+    has_node_port = needs_node_ports(o.spec) or port.get("nodePort")
     return f"{only}: its node port leads nowhere" if has_node_port else ""
 
 
