@@ -28,6 +28,42 @@ def test_what_the_files_say() -> None:
     assert ResolverConfig.parse("", "") == ResolverConfig((), (), 1, {})
 
 
+@pytest.mark.parametrize(
+    ("options", "ndots", "timeout", "attempts", "in_turn"),
+    [
+        ("timeout:1 attempts:3 single-request", 1, 1, 3, True),
+        ("ndots:99 timeout:99999999999 attempts:9\noptions single-request-reopen", 15, 30, 5, False),
+        ("ndots:0 timeout:0 attempts:0", 0, 1, 1, False),
+        ("ndots:many timeout attempts: ndots", 1, 2, 2, False),
+    ],
+)
+def test_options_that_the_files_say(
+    options: str, ndots: int, timeout: int, attempts: int, in_turn: bool
+) -> None:
+    found = ResolverConfig.parse(f"options {options}\n", "")
+    assert (found.ndots, found.timeout, found.attempts) == (ndots, timeout, attempts)
+    assert found.in_turn is in_turn
+
+
+async def test_families_are_asked_for_in_turn_where_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    async def answered(sock: Any, name: str, server: str, config: Any, record: str) -> list[str]:
+        told.append(record)
+        await asyncio.sleep(0)
+        told.append("over")
+        return []
+
+    async def open_socket(family: int, kind: int) -> socket.socket:
+        return socket.socket(family, kind)
+
+    monkeypatch.setattr(stub, "_ask_over", answered)
+    config = ResolverConfig(("192.0.2.1",), (), 1, {}, (FOUR, SIX), in_turn=True)
+    with pytest.raises(UserError):
+        await resolve_all("web.test.", config, open_socket)
+    assert told == ["AAAA", "over", "A", "over"]
+
+
 def test_a_servers_families_are_those_of_its_sockets() -> None:
     four, six = int(socket.AF_INET), int(socket.AF_INET6)
     assert families_at(["tcp/fd00::2/80", "tcp/10.0.0.2/80@node1", "udp/fd00::2/53"]) == (six, four)
@@ -71,7 +107,9 @@ class Answers:
         self._known = known
         monkeypatch.setattr(stub, "_ask", self._ask)
 
-    async def _ask(self, name: str, server: str, open_socket: Any, record: str) -> list[str] | None:
+    async def _ask(
+        self, name: str, server: str, config: Any, open_socket: Any, record: str
+    ) -> list[str] | None:
         self.asked.append((name, server))
         return given(self._known.get((name, server), []))
 
@@ -136,7 +174,7 @@ class Server(asyncio.DatagramProtocol):
             self.transport.sendto(answer, address)
 
 
-async def ask(monkeypatch: pytest.MonkeyPatch, reply: Any, tries: float = 0.05) -> tuple[Any, int]:
+async def ask(monkeypatch: pytest.MonkeyPatch, reply: Any, patience: float = 0.05) -> tuple[Any, int]:
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(lambda: Server(reply), ("127.0.0.1", 0))
     port = transport.get_extra_info("sockname")[1]
@@ -152,9 +190,9 @@ async def ask(monkeypatch: pytest.MonkeyPatch, reply: Any, tries: float = 0.05) 
         return sock
 
     monkeypatch.setattr(loop, "sock_connect", redirected)
-    monkeypatch.setattr(stub, "_TIMEOUT", tries)
+    config = ResolverConfig((), (), 1, {}, timeout=patience)
     try:
-        return await stub._ask("web.test.", "192.0.2.1", open_socket), len(server.questions)
+        return await stub._ask("web.test.", "192.0.2.1", config, open_socket, "A"), len(server.questions)
     finally:
         transport.close()
 
@@ -228,7 +266,7 @@ async def test_records_of_the_places_own_families_are_asked_for(
 ) -> None:
     found: list[str] = []
 
-    async def answered(name: str, server: str, open_socket: Any, record: str) -> list[str]:
+    async def answered(name: str, server: str, config: Any, open_socket: Any, record: str) -> list[str]:
         found.append(record)
         return known.get(record, [])
 
@@ -275,7 +313,7 @@ async def test_a_client_asks_for_all_and_sorts_them(
 
     at_once = asyncio.Barrier(len(families))
 
-    async def answered(sock: Any, name: str, server: str, record: str) -> list[str] | None:
+    async def answered(sock: Any, name: str, server: str, config: Any, record: str) -> list[str] | None:
         found.append(record)
         await at_once.wait()  # all are asked for before anything of it is known
         return given(known.get(record, []))
