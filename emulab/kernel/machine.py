@@ -28,7 +28,7 @@ _PROC_SYS = "/proc/sys"
 _ALL_USERS = f"{(1 << 32) - 1}"
 
 
-class Room(NamedTuple):
+class MachineLimit(NamedTuple):
     """A limit: how many there may be, what says so, and how to raise it."""
 
     most: int
@@ -37,7 +37,7 @@ class Room(NamedTuple):
 
 
 @cache
-def neighbour_rooms() -> Mapping[int, Room]:
+def neighbour_rooms() -> Mapping[int, MachineLimit]:
     """By version of IP, how many neighbours that come and go the machine knows at a time (`neigh_alloc` of the kernel).
 
     Only the machine's own network namespace shows it, so a supervisor looks before it leaves that; nothing elsewhere.
@@ -47,7 +47,7 @@ def neighbour_rooms() -> Mapping[int, Room]:
         name = _NEIGHBOUR_LIMIT.format(version)
         with suppress(OSError, ValueError):
             most = int(Path(_PROC_SYS, name.replace(".", "/")).read_text())
-            found[version] = Room(most, name, f"sysctl -w {name}={{}}")
+            found[version] = MachineLimit(most, name, f"sysctl -w {name}={{}}")
     return found
 
 
@@ -56,23 +56,23 @@ def neighbours_wanted(nodes: int) -> int:
     return nodes * NEIGHBOURS_OF_A_NODE
 
 
-def process_room() -> Room | None:
+def process_room() -> MachineLimit | None:
     """How many processes and threads there may be: the least of what the kernel, cgroups and this user's limit say."""
     return min(_process_rooms(), default=None)
 
 
-def _process_rooms() -> Iterator[Room]:
+def _process_rooms() -> Iterator[MachineLimit]:
     for name in ("kernel.pid_max", "kernel.threads-max"):
         with suppress(OSError, ValueError):
             most = int(Path(_PROC_SYS, name.replace(".", "/", 1)).read_text())
-            yield Room(most, name, f"sysctl -w {name}={{}}")
+            yield MachineLimit(most, name, f"sysctl -w {name}={{}}")
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if soft != resource.RLIM_INFINITY and not _is_unbounded():
-        yield Room(soft, "the limit of this user's processes (ulimit -u)", "ulimit -u {}")
+        yield MachineLimit(soft, "the limit of this user's processes (ulimit -u)", "ulimit -u {}")
     for path in _pids_files():
         with suppress(OSError, ValueError):  # "max" is no number, and no limit
             remedy = f"echo {{}} > {path}; of a service or session of systemd: TasksMax="
-            yield Room(int(path.read_text()), str(path), remedy)
+            yield MachineLimit(int(path.read_text()), str(path), remedy)
 
 
 def _is_unbounded() -> bool:

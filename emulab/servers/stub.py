@@ -32,7 +32,7 @@ OpenSocket = Callable[[int, int], Awaitable[socket.socket]]
 """Gives a socket of a family and a kind."""
 
 
-class _Refused(Exception):
+class _CannotTell(Exception):
     """A server has answered that it can't tell."""
 
 
@@ -150,7 +150,7 @@ async def _resolved(
                 addresses = await asking(candidate, server, config, open_socket)
             except OSError as error:
                 addresses, why = None, f" ({os.strerror(error.errno or 0)})"
-            except _Refused as refusal:
+            except _CannotTell as refusal:
                 addresses, told = None, f"{server} answered {refusal}"
             if addresses:
                 return addresses
@@ -224,7 +224,7 @@ async def _ask_over(
 ) -> list[str] | None:
     """The addresses in the server's answer; None when it doesn't answer.
 
-    Raises OSError when there is no way to it, _Refused when it can't tell, and PeerError for what is no DNS message.
+    Raises OSError when there is no way to it, _CannotTell when it can't tell, and PeerError for what is no DNS message.
     """
     import dnslib
 
@@ -240,7 +240,7 @@ async def _ask_over(
                     answer = dnslib.DNSRecord.parse(await loop.sock_recv(sock, 65535))
                     if answer.header.id == query.header.id:
                         if refusal := _REFUSALS.get(answer.header.rcode):
-                            raise _Refused(refusal)
+                            raise _CannotTell(refusal)
                         return [str(r.rdata) for r in answer.rr if dnslib.QTYPE[r.rtype] == record]
         except (TimeoutError, ConnectionRefusedError):
             continue

@@ -20,7 +20,7 @@ from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.frontend import Frontend
 
 
-class Asked(NamedTuple):
+class SharedCheck(NamedTuple):
     """What is asked of whom."""
 
     address: str
@@ -37,9 +37,9 @@ class Checks:
     """Those of all frontends of a server."""
 
     def __init__(self) -> None:
-        self._running: dict[Asked, tuple[dict[BalancedTarget, Hearing], asyncio.Task[None]]] = {}
+        self._running: dict[SharedCheck, tuple[dict[BalancedTarget, Hearing], asyncio.Task[None]]] = {}
 
-    def join(self, asked: Asked, target: BalancedTarget, hearing: Hearing) -> None:
+    def join(self, asked: SharedCheck, target: BalancedTarget, hearing: Hearing) -> None:
         """Somebody wants to know, too: it is asked at once."""
         members: dict[BalancedTarget, Hearing] = {}
         if asked in self._running:
@@ -49,7 +49,7 @@ class Checks:
         task = vital(asyncio.get_running_loop().create_task(_check(asked, members)))
         self._running[asked] = members, task
 
-    def leave(self, asked: Asked, target: BalancedTarget) -> None:
+    def leave(self, asked: SharedCheck, target: BalancedTarget) -> None:
         """Somebody doesn't want to know any more."""
         members, task = self._running[asked]
         del members[target]
@@ -58,7 +58,7 @@ class Checks:
             del self._running[asked]
 
 
-async def _check(asked: Asked, members: dict[BalancedTarget, Hearing]) -> None:
+async def _check(asked: SharedCheck, members: dict[BalancedTarget, Hearing]) -> None:
     """Targets that are asked for the first time together aren't ever after: as with HAProxy checks are spread."""
     loop, share = asyncio.get_running_loop(), random.random()
     while True:
@@ -80,7 +80,7 @@ class Checker:
         self._frontend = frontend
         self._emit = emit
         self._checks = checks
-        self._joined: dict[BalancedTarget, Asked] = {}
+        self._joined: dict[BalancedTarget, SharedCheck] = {}
 
     def follow(self) -> None:
         """Asks what the frontend's present configuration wants to know."""
@@ -102,10 +102,10 @@ class Checker:
     def _leave(self, target: BalancedTarget) -> None:
         self._checks.leave(self._joined.pop(target), target)
 
-    def _asked(self, target: BalancedTarget, policy: HealthPolicy) -> Asked:
+    def _asked(self, target: BalancedTarget, policy: HealthPolicy) -> SharedCheck:
         # A port of its own is somebody else's, who expects no header.
         header = 0 if policy.port else self._frontend.spec.proxy_protocol
-        return Asked(target.address, policy.port or target.port, policy, header)
+        return SharedCheck(target.address, policy.port or target.port, policy, header)
 
     def _heard(self, target: BalancedTarget, policy: HealthPolicy, result: CheckResult) -> None:
         target.checked.add(result)

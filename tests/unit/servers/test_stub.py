@@ -92,7 +92,7 @@ async def test_nobody_is_asked_for_what_is_known(name: str, address: str) -> Non
 
 def given(answer: Any) -> list[str] | None:
     if isinstance(answer, str):
-        raise stub._Refused(answer)
+        raise stub._CannotTell(answer)
     if isinstance(answer, Exception):
         raise answer
     found: list[str] | None = answer
@@ -226,7 +226,7 @@ async def test_a_server_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> Non
     def refused(data: bytes) -> list[bytes]:
         return [data[:2] + b"\x81\x82" + data[4:]]
 
-    with pytest.raises(stub._Refused, match="SERVFAIL"):
+    with pytest.raises(stub._CannotTell, match="SERVFAIL"):
         await ask(monkeypatch, refused, 5)
 
 
