@@ -13,7 +13,12 @@ from emulab.cluster.freeaddresses import first_free, service_families, underlay_
 from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
-from emulab.kinds.emulab.servicebalancing import ip_mode, is_of_known_class, may_share
+from emulab.kinds.emulab.servicebalancing import (
+    asked_virtual_address,
+    ip_mode,
+    is_of_known_class,
+    may_share,
+)
 from emulab.kinds.networking.ingressview import PUBLIC_LOAD_BALANCER
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE
 from emulab.kinds.underlay import (
@@ -118,8 +123,7 @@ def _service_balancer(
 
 def asked_address(o: Object, cluster: Cluster) -> IPAddress | None:
     """The virtual address that a Service asks for, where a balancer can have it."""
-    text = o.spec.get("loadBalancerIP")
-    asked = ip_address(text) if text else None
+    asked = asked_virtual_address(o)
     return None if asked is None or any(asked in network for network in cluster.own_networks) else asked
 
 

@@ -37,7 +37,7 @@ class MachineLimit(NamedTuple):
 
 
 @cache
-def neighbour_rooms() -> Mapping[int, MachineLimit]:
+def neighbour_limits() -> Mapping[int, MachineLimit]:
     """By version of IP, how many neighbours that come and go the machine knows at a time (`neigh_alloc` of the kernel).
 
     Only the machine's own network namespace shows it, so a supervisor looks before it leaves that; nothing elsewhere.
@@ -56,12 +56,12 @@ def neighbours_wanted(nodes: int) -> int:
     return nodes * NEIGHBOURS_OF_A_NODE
 
 
-def process_room() -> MachineLimit | None:
+def process_limit() -> MachineLimit | None:
     """How many processes and threads there may be: the least of what the kernel, cgroups and this user's limit say."""
-    return min(_process_rooms(), default=None)
+    return min(_process_limits(), default=None)
 
 
-def _process_rooms() -> Iterator[MachineLimit]:
+def _process_limits() -> Iterator[MachineLimit]:
     for name in ("kernel.pid_max", "kernel.threads-max"):
         with suppress(OSError, ValueError):
             most = int(Path(_PROC_SYS, name.replace(".", "/", 1)).read_text())
@@ -100,8 +100,10 @@ def _pids_files() -> Iterator[Path]:
 
 def no_more_processes(what: str) -> KernelError:
     """That a process or thread couldn't be made for their number, with what bounds it."""
-    room = process_room()
-    remedy = f"{room.name} is {room.most}, so raise it: {room.remedy.format(4 * room.most)}" if room else ""
+    limit = process_limit()
+    remedy = (
+        f"{limit.name} is {limit.most}, so raise it: {limit.remedy.format(4 * limit.most)}" if limit else ""
+    )
     return KernelError(what, errno=errno.EAGAIN, remedy=remedy)
 
 

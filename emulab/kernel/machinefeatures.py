@@ -54,26 +54,26 @@ def machine_features(run_dir: Path) -> Iterator[Feature]:
 
 def _neighbours() -> Iterator[Feature]:
     """As an ordinary lab needs them: of a few hundred nodes."""
-    rooms, wanted = machine.neighbour_rooms(), machine.neighbours_wanted(_NODES_WANTED)
+    limits, wanted = machine.neighbour_limits(), machine.neighbours_wanted(_NODES_WANTED)
     for version in (4, 6):
-        room = rooms.get(version)
+        limit = limits.get(version)
         purpose = f"nodes that know each other in IPv{version}, of all labs together"
         remedy, problem = "", ""
-        if room is None:
+        if limit is None:
             purpose += " (their limit isn't to be seen in this network namespace)"
-        elif room.most < wanted:
-            nodes = room.most // machine.neighbours_wanted(1)
-            remedy = room.remedy.format(wanted)
-            problem = f"{room.name} is {room.most}, which is enough for some {nodes} nodes"
+        elif limit.most < wanted:
+            nodes = limit.most // machine.neighbours_wanted(1)
+            remedy = limit.remedy.format(wanted)
+            problem = f"{limit.name} is {limit.most}, which is enough for some {nodes} nodes"
         yield Feature(f"neighbours, IPv{version}", purpose, False, remedy, problem)
 
 
 def _processes() -> Feature:
-    room = machine.process_room()
+    limit = machine.process_limit()
     remedy = problem = ""
-    if room is not None and room.most < _PROCESSES_WANTED:
-        remedy = room.remedy.format(_PROCESSES_WANTED)
-        problem = f"{room.name} is {room.most}, which is enough for some {room.most // 4} containers"
+    if limit is not None and limit.most < _PROCESSES_WANTED:
+        remedy = limit.remedy.format(_PROCESSES_WANTED)
+        problem = f"{limit.name} is {limit.most}, which is enough for some {limit.most // 4} containers"
     return Feature("processes", "programs of containers; stand-ins need none", False, remedy, problem)
 
 

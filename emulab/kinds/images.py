@@ -21,6 +21,7 @@ NODE_CACHE_IMAGE = "emulab.dev/k8s-dns-node-cache"
 
 SERVED = {
     DNS_IMAGE: DNS,
+    **dict.fromkeys(("coredns", "mirrored-coredns-coredns", "hardened-coredns"), DNS),
     "k8s-dns-node-cache": NODE_CACHE,
     "ingress-nginx/controller": INGRESS,
     "ingress-nginx/controller-chroot": INGRESS,  # of the chart's `controller.image.chroot`

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
+from emulab.kinds.core.coredns import CoreDnsFlags
+from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
@@ -17,7 +19,7 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
-from emulab.plan.coredns.corefile import CONFIGURATION, Corefile, Texts, read
+from emulab.plan.coredns.corefile import Corefile, read, texts_of
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, PlannedServer
@@ -36,25 +38,32 @@ T = TypeVar("T")
 
 _PAGES = {"9153": "metrics", "8080": "health", "8181": "ready"}
 """Where CoreDNS has its pages, by the stock Corefile."""
+_PORT = 53
 
 
 class ClusterDns:
     """Plans the configuration of the cluster DNS, one after the other, without its listeners."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, flags: CoreDnsFlags | None = None) -> None:
+        self._cluster, self._flags = cluster, flags or CoreDnsFlags()
         self._services, self._slices, self._pods = _Told(_service), _Told(_slice), _Told(_pod)
         self._made: DnsConfig | None = None
         self._corefile: Corefile | None = None
         self._namespaces: tuple[str, ...] = ()
+        self._by_pods = False
 
     def __call__(self, source: PlanSource) -> DnsConfig:
         """The configuration for these objects: the very same where nothing of it changed."""
         resolver = socket_name(self._cluster.underlays[0].resolver_vpc, 53)
-        given = source.get(CONFIGURATION)
-        corefile = read(Texts.of(given), resolver) if given is not None else None
+        domain, flags = self._cluster.cluster_domain.rstrip("."), self._flags
+        texts = texts_of(source.get, flags, domain)
+        port = 0 if not flags.own else flags.port
+        corefile = read(texts, resolver, port, flags.port) if texts is not None else None
         if corefile is not None and (corefile.error or not corefile.blocks):
             corefile = None
+        by_pods = corefile is not None and corefile.pod_names
+        if by_pods != self._by_pods:
+            self._by_pods, self._slices = by_pods, _Told(_slice_with_pods if by_pods else _slice)
         told = Kubernetes(
             domain=self._cluster.cluster_domain.rstrip(".") + ".",
             namespaces=tuple(source.facts(NAMESPACE, _name).values()),
@@ -81,15 +90,23 @@ class ClusterDns:
         return self._made
 
 
+def told(pod: Object, _spec: PodSpec, container: Container) -> CoreDnsFlags:
+    """What a Pod's container is told."""
+    given = next(c for c in pod.spec["containers"] if c["name"] == container.name)
+    return CoreDnsFlags.of(pod.namespace, pod.spec, given)
+
+
 def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
     """The configuration that a user's Corefile asks for."""
     named = any(block.cluster for block in corefile.blocks)
     return DnsConfig(
-        listen=(),
+        listen=(f"{corefile.port}",),  # the port alone, as long as it isn't known where
         kubernetes=replace(told, **corefile.cluster) if named else None,
         blocks=corefile.blocks,
         recursion=any(block.forward for block in corefile.blocks),
         cache=corefile.limits,
+        pages={port: what for port, what in _PAGES.items() if what not in corefile.pages.values()}
+        | {**corefile.pages},
     )
 
 
@@ -144,9 +161,18 @@ def _service(o: Object) -> tuple[str, ServiceNames]:
     return f"{o.namespace}/{o.name}", told
 
 
-def _slice(o: Object) -> tuple[str, SliceNames] | None:
+def _slice_with_pods(o: Object) -> tuple[str, SliceNames] | None:
+    """With the names of Pods as hostnames of endpoints that have none."""
+    return _slice(o, with_pods=True)
+
+
+def _slice(o: Object, *, with_pods: bool = False) -> tuple[str, SliceNames] | None:
     view = EndpointSlice.of(o)
-    endpoints = tuple(NamedEndpoint(e.hostname, a, e.ready) for e in view.endpoints for a in e.addresses)
+    endpoints = tuple(
+        NamedEndpoint(e.hostname or (e.target_pod if with_pods else ""), a, e.ready)
+        for e in view.endpoints
+        for a in e.addresses
+    )
     if not (view.service and endpoints) or view.address_type == "FQDN":
         return None
     ports = tuple(NamedPort(p.name, p.protocol, p.port) for p in view.ports)
@@ -164,7 +190,9 @@ def _pod(o: Object) -> tuple[str, PodNames] | None:
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:
     """The server in one of the cluster DNS's pods."""
     namespace = place.namespace
-    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in _PAGES)
-    listen = (*listeners(place.addresses), *pages)
-    told = replace(config, listen=listen, pages=_PAGES)
+    told_pages = config.pages or _PAGES
+    own = int(config.listen[0]) if config.listen else _PORT
+    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in told_pages)
+    listen = (*listeners(place.addresses, own), *pages)
+    told = replace(config, listen=listen, pages=told_pages)
     return PlannedServer(name, "dns", namespace, told, dict.fromkeys(listen, namespace))

@@ -61,6 +61,22 @@ metadata: {name: web}
 spec: {clusterIP: 10.96.0.50, ports: [{port: 80}]}
 ---
 apiVersion: v1
+kind: ConfigMap
+metadata: {name: edge}
+data: {edge.conf: "home.arpa:5353 {\\n hosts {\\n 10.1.1.1 nas.home.arpa\\n }\\n}\\n"}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: edge}
+spec:
+  containers:
+    - name: c
+      image: registry.k8s.io/coredns/coredns:v1.13.1
+      args: [-conf, /etc/coredns/Corefile]
+      volumeMounts: [{name: c, mountPath: /etc/coredns}]
+  volumes: [{name: c, configMap: {name: edge, items: [{key: edge.conf, path: Corefile}]}}]
+---
+apiVersion: v1
 kind: Pod
 metadata: {name: asker}
 spec: {containers: [{name: c, command: [sleep, "10000"]}]}
@@ -91,6 +107,10 @@ def test_a_corefile_is_followed(user: User) -> None:
         own = json.loads(user.run("get", "pod", "asker", "-o", "json").stdout)["status"]["podIP"]
         verified = f"{own.replace('.', '-')}.default.pod.cluster.local"
         assert answer(verified) == [f"{verified}. 30 IN A {own}"]
+
+        edge = json.loads(user.run("get", "pod", "edge", "-o", "json").stdout)["status"]["podIP"]
+        of_edge = ("dig", "-p", "5353", "+short", f"@{edge}", "nas.home.arpa")
+        assert user.run("exec", "pod/asker", "--", *of_edge).stdout == "10.1.1.1\n"
 
         guess = "www.other.test.default.svc.cluster.local"
         told = [line.split() for line in answer(guess)]  # its TTLs are what is left of another answer's

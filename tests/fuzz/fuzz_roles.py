@@ -32,7 +32,12 @@ _BLOCK = {
     "zones": ["."],
     "cluster": True,
     "autopath": {"zones": ["."], "of_pods": True},
-    "rewrites": [["suffix", ".w.", ".n.svc.k.", True, "", "", False]],
+    "rewrites": [
+        ["exact", "MX", "A", False, "", "", True, "type", "", "", 0, 0],
+        ["regex", "^t", "^t", False, "", "", True, "ttl", "", "", 1, 5],
+        ["regex", ".*", ".*", False, "", "", True, "rcode", "", "", 3, 0],
+        ["suffix", ".w.", ".n.svc.k.", True, "", "", False, "name", "", "", 0, 0],
+    ],
     "hosts": {"zones": ["."], "entries": [["10.0.0.2", ["h."]]], "fallthrough": ["."]},
     "templates": [{"zones": ["t."], "rtype": "ANY", "answers": ["{{ .Name }} 60 IN A 10.0.0.3"]}],
 }

@@ -21,6 +21,7 @@ from emulab.kinds.core.serviceview import Service, is_proxied
 from emulab.kinds.custom import would_make
 from emulab.kinds.definition import ASIDE, CUSTOM, no_notes
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.emulab.servicebalancing import asked_virtual_address
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import IngressPlace, Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
@@ -161,7 +162,7 @@ class _World:
             for controller in self.ingress_classes.serving(ingress):
                 for rule in ingress.rules:
                     for path in rule.paths:
-                        place = (controller.full_name, rule.host, path.path, path.path_type)
+                        place = (controller.full_name, rule.host, path.path, path.taken_as)
                         found.setdefault(place, ingress)
         return found
 
@@ -191,8 +192,8 @@ class _World:
             if asked := o.spec.get("address"):
                 found.setdefault(parse_address(asked), o)
         for o in self.objects.kind(SERVICE):
-            if o.spec.get("type") == "LoadBalancer" and (asked := o.spec.get("loadBalancerIP")):
-                found.setdefault(parse_address(asked), o)
+            if wanted := asked_virtual_address(o):
+                found.setdefault(wanted, o)
         return found
 
     @cached_property

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from emulab.kinds.emulab.balancingview import CLASSES, annotation_problems
+from emulab.kinds.emulab.cloudannotations import unfollowed
 from emulab.kinds.emulab.servicebalancing import is_of_known_class
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -31,12 +32,16 @@ _OUTSIDE = "the balancer is on the internet; a LoadBalancer of emulab with netwo
 def oddities(o: Object) -> Iterator[Finding]:
     """A class and annotations that no balancer follows, or by which packets would go another way."""
     if o.spec.get("type") != "LoadBalancer":
+        for name in unfollowed(o.annotations, of_service=True):
+            if name not in _INTERNAL:
+                yield Finding(o, ("metadata", "annotations", name), "isn't followed here")
         return
     if not is_of_known_class(o):
         what = f"nobody here serves {show(o.spec['loadBalancerClass'])}; known are {', '.join(CLASSES)}"
         yield Finding(o, ("spec", "loadBalancerClass"), what)
     for name, problem in annotation_problems(o.annotations):
-        yield Finding(o, ("metadata", "annotations", name), problem)
+        if name not in _INTERNAL:
+            yield Finding(o, ("metadata", "annotations", name), problem)
     for name in _INTERNAL.keys() & o.annotations.keys():
         if o.annotations[name].lower() in _INTERNAL[name]:
             yield Finding(o, ("metadata", "annotations", name), f"isn't followed: {_OUTSIDE}")

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds.core import configoddities
+from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.kinds.core.nodecache import NodeCacheFlags, own_addresses
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.core.resourceoddities import of_resources
-from emulab.kinds.images import INGRESS, NODE_CACHE, server_of
+from emulab.kinds.images import DNS, INGRESS, NODE_CACHE, server_of
 from emulab.kinds.standins import is_played, sockets_of, unread
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -37,6 +38,7 @@ def oddities(
     yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     yield from _of_node_caches(o, (*base, "spec"), spec, world)
+    yield from _of_corednses(o, (*base, "spec", "containers"), spec)
     program = annotations.get(PROGRAM, REQUIRED)
     if program not in (REQUIRED, STANDIN, ECHO):
         what = f"{show(program)} is neither {REQUIRED}, {STANDIN} nor {ECHO}, and not heeded"
@@ -109,6 +111,17 @@ def _of_node_caches(o: Object, base: FieldPath, spec: Mapping[str, Any], world: 
                     yield Finding(o, path, f"-localip {address}: the cache doesn't answer there; {_INSTEAD}")
             if not flags.local:
                 yield Finding(o, path, f"without -localip the cache answers nowhere; {_INSTEAD}")
+
+
+def _of_corednses(o: Object, base: FieldPath, spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """Servers of CoreDNS that have no Corefile of their own."""
+    for index, container in enumerate(spec.get("containers") or ()):
+        if server_of(container.get("image") or "") == DNS:
+            flags = CoreDnsFlags.of(o.namespace, spec, container)
+            if flags.bare:
+                where = f"ConfigMap {flags.namespace}/{flags.config_map}, or by the stock one"
+                what = f"no ConfigMap is mounted at {flags.bare}: it answers by the Corefile of {where}"
+                yield Finding(o, (*base, index, "volumeMounts"), what)
 
 
 _INSTEAD = "an address of no Service and no network, such as 169.254.20.10, is one of each node with hostNetwork: true"

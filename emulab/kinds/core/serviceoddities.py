@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core import balanceroddities
+from emulab.kinds import externaldns
+from emulab.kinds.core import balanceroddities, kuberouterservice
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceschema import needs_node_ports
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
+from emulab.kinds.emulab.cloudannotations import ADDRESSES
 from emulab.kinds.emulab.proxymodes import EBPF, USERSPACE
-from emulab.kinds.emulab.servicebalancing import may_share
+from emulab.kinds.emulab.servicebalancing import asked_virtual_address, may_share
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
 from emulab.kinds.registry import SERVICE
@@ -19,6 +21,7 @@ from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
+from emulab.model.paths import FieldPath
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
@@ -30,6 +33,9 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _selection(o, world)
     yield from _given_another(o, world)
     yield from balanceroddities.oddities(o)
+    yield from kuberouterservice.oddities(o, world)
+    for name, problem in externaldns.oddities(o):
+        yield Finding(o, ("metadata", "annotations", name), problem)
     for index, port in enumerate(o.spec.get("ports") or ()):
         if port.get("protocol") == "SCTP":
             what = (
@@ -70,18 +76,21 @@ def _without_proxy(o: Object) -> Iterator[Finding]:
 
 def _given_another(o: Object, world: Lookup) -> Iterator[Finding]:
     """An address that a balancer can't have."""
-    asked = o.spec.get("loadBalancerIP")
-    if o.spec.get("type") != "LoadBalancer" or not asked:
+    asked = asked_virtual_address(o)
+    if asked is None:
         return
-    network = next((n for n in world.own_networks if parse_address(asked) in n), None)
+    where: FieldPath = ("spec", "loadBalancerIP")
+    if not o.spec.get("loadBalancerIP"):
+        where = ("metadata", "annotations", next(name for name in ADDRESSES if name in o.annotations))
+    network = next((n for n in world.own_networks if asked in n), None)
     if network is not None:
         what = f"{asked} is in {network}, which the lab has itself: the balancer gets another address"
-        yield Finding(o, ("spec", "loadBalancerIP"), what)
+        yield Finding(o, where, what)
         return
-    owner = world.asked_by(parse_address(asked))
+    owner = world.asked_by(asked)
     if owner is not None and owner.key != o.key and not (owner.type == SERVICE and may_share(owner, o)):
         what = f"{asked} is that of {owner.key}: it waits for the address, or both say emulab.dev/allow-shared-ip"
-        yield Finding(o, ("spec", "loadBalancerIP"), what)
+        yield Finding(o, where, what)
 
 
 def _claims(o: Object, world: Lookup) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 from emulab.kinds.addresses import special
 from emulab.kinds.checks import port_or_name, protocol
 from emulab.kinds.core.servicefamilies import POLICIES, families_agree, family_name, is_headless
+from emulab.kinds.emulab.cloudannotations import SOURCE_RANGES, source_ranges
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Problems,
@@ -15,6 +16,7 @@ from emulab.model.checks import (
     dns_label,
     integer,
     ip,
+    label_key,
     label_map,
     maybe_empty,
     one_of,
@@ -123,6 +125,7 @@ service_spec = typed(
                     "port": port,
                     "targetPort": port_or_name,
                     "nodePort": _node_port,
+                    "appProtocol": label_key,
                 },
             ),
             rules=(
@@ -145,6 +148,7 @@ service_spec = typed(
         ),
         "externalTrafficPolicy": one_of("Cluster", "Local"),
         "internalTrafficPolicy": one_of("Cluster", "Local"),
+        "loadBalancerClass": label_key,
         "loadBalancerIP": maybe_empty(ip),
         "loadBalancerSourceRanges": sequence(cidr),
         "healthCheckNodePort": _node_port,
@@ -152,6 +156,18 @@ service_spec = typed(
     },
     rules=(_cluster_ips_agree, families_agree, _has_ports, _ports_are_named, _type_fits),
 )
+
+
+def source_ranges_fit(service: dict[str, Any]) -> Problems:
+    """The annotation of old in the place of loadBalancerSourceRanges, as Kubernetes checks it (`ValidateService`)."""
+    annotations = (service.get("metadata") or {}).get("annotations") or {}
+    if type(annotations) is not dict or SOURCE_RANGES not in annotations:
+        return ()
+    where = ("metadata", "annotations", SOURCE_RANGES)
+    kind = (service.get("spec") or {}).get("type") or "ClusterIP"
+    if kind != "LoadBalancer":
+        return wrong(f"may not be set when type is {kind}", *where)
+    return [((*where, *path), text) for one in source_ranges(annotations) for path, text in cidr(one)]
 
 
 def needs_node_ports(spec: Mapping[str, Any]) -> bool:

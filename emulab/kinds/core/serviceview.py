@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.dataclass import dataclass
+from emulab.kinds.emulab.cloudannotations import source_ranges
 from emulab.model.addresses import IPAddress, IPNetwork, networks, parse_address
 from emulab.model.objects import Object
 
@@ -102,7 +103,9 @@ def _service(o: Object) -> Service:
         external_traffic_policy=spec.get("externalTrafficPolicy") or "Cluster",
         internal_traffic_policy=spec.get("internalTrafficPolicy") or "Cluster",
         load_balancer_ip=spec.get("loadBalancerIP") or "",
-        load_balancer_source_ranges=networks(spec.get("loadBalancerSourceRanges")),
+        load_balancer_source_ranges=networks(
+            spec.get("loadBalancerSourceRanges") or source_ranges(o.annotations)
+        ),
         health_check_node_port=spec.get("healthCheckNodePort") or 0,
         traffic_distribution=_distribution(spec.get("trafficDistribution") or ""),
         annotations=o.annotations,

@@ -68,8 +68,12 @@ def _whole_seconds(vrrp: dict[str, Any]) -> Problems:
 
 
 def _codes(value: Any) -> Problems:
-    if (type(value) is int and 100 <= value <= 599) or (type(value) is str and _CODES.fullmatch(value)):
+    if type(value) is int and 100 <= value <= 599:
         return ()
+    if type(value) is str and _CODES.fullmatch(value):
+        ranges = (part.split("-") for part in value.split(","))
+        backwards = ["-".join(ends).strip() for ends in ranges if int(ends[0]) > int(ends[-1])]
+        return wrong(f"{backwards[0]} ends before it begins") if backwards else ()
     return wrong(
         f"{show(value)} is not a status of HTTP, a range such as 200-399, or several of them with commas"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.kinds.emulab.balancing import BALANCING, health_check, modes_agree
+from emulab.kinds.emulab.cloudannotations import ALB, said, unfollowed
 from emulab.model.checks import Check, Problems
 from emulab.model.yaml_scalars import plain
 
@@ -23,37 +24,7 @@ CLASSES: Mapping[str, Mapping[str, Any]] = {
 }
 """What `loadBalancerClass` may be, with the fields that a balancer of the class has of its own accord."""
 
-_ALB = "alb.ingress.kubernetes.io/"
-_NLB = "service.beta.kubernetes.io/aws-load-balancer-"
-_HEALTH = {
-    f"{_ALB}healthcheck-protocol": "protocol",
-    f"{_ALB}healthcheck-path": "path",
-    f"{_ALB}healthcheck-port": "port",
-    f"{_ALB}success-codes": "codes",
-    f"{_ALB}healthcheck-interval-seconds": "interval",
-    f"{_ALB}healthcheck-timeout-seconds": "timeout",
-    f"{_ALB}healthy-threshold-count": "rise",
-    f"{_ALB}unhealthy-threshold-count": "fall",
-    f"{_NLB}healthcheck-protocol": "protocol",
-    f"{_NLB}healthcheck-path": "path",
-    f"{_NLB}healthcheck-port": "port",
-    f"{_NLB}healthcheck-success-codes": "codes",
-    f"{_NLB}healthcheck-interval": "interval",
-    f"{_NLB}healthcheck-timeout": "timeout",
-    f"{_NLB}healthcheck-healthy-threshold": "rise",
-    f"{_NLB}healthcheck-unhealthy-threshold": "fall",
-}
-"""Annotations of AWS' controllers, with the fields of `healthCheck` that they say."""
 _MAPPINGS = ("healthCheck", "limits", "vrrp", "weights")
-_PROXY_PROTOCOLS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    f"{_NLB}proxy-protocol": ("v2", ("*",)),
-    "service.beta.kubernetes.io/do-loadbalancer-enable-proxy-protocol": ("v1", ("true",)),
-    "service.beta.kubernetes.io/scw-loadbalancer-proxy-protocol-v1": ("v1", ("true", "*")),
-    "service.beta.kubernetes.io/scw-loadbalancer-proxy-protocol-v2": ("v2", ("true", "*")),
-    "load-balancer.hetzner.cloud/uses-proxyprotocol": ("v1", ("true",)),
-    "loadbalancer.openstack.org/proxy-protocol": ("v1", ("true",)),
-}
-"""Annotations of clouds that have their balancers send a PROXY header: its version, and by which values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,56 +124,79 @@ class Balancing:
 
 def annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
     """The fields that a Service's annotations say; what is wrong there says nothing (`annotation_problems`)."""
-    spec: dict[str, Any] = {}
-    for name, text in annotations.items():
-        path, value = _said(name, text)
-        if path and not _wrong(path, value):
-            _put(spec, path, value)
-    if spec.get("healthCheck") and health_check(spec["healthCheck"]):
-        del spec["healthCheck"]
-    return spec if not modes_agree(spec) else {**spec, "mode": "proxy", "preserveClientIP": None}
+    return _read(annotations)[0]
 
 
 def health_annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
     """What an Ingress' annotations say of the checks of its balancer."""
-    said = {name: text for name, text in annotations.items() if name.startswith(_ALB)}
+    said = {name: text for name, text in annotations.items() if name.startswith(ALB)}
     found: dict[str, Any] = annotated(said).get("healthCheck") or {}
     return found
 
 
 def annotation_problems(annotations: Mapping[str, str], own: bool = True) -> Iterator[tuple[str, str]]:
-    """Annotations of which something is wrong, and what; of an Ingress, those of balancers alone aren't its `own`."""
+    """Annotations of which something is wrong or isn't followed, and what; of an Ingress, those of balancers alone
+    aren't its `own`."""
+    given = {name: text for name, text in annotations.items() if own or name.startswith(ALB)}
+    yield from _read(given, healths_alone=not own)[1]
+    for name in unfollowed(annotations, of_service=own):
+        yield name, "isn't followed here"
+
+
+def _read(
+    annotations: Mapping[str, str], healths_alone: bool = False
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """The fields that annotations say, and what is wrong with which of them. Of an Ingress its checks alone count."""
     spec: dict[str, Any] = {}
-    for name, text in annotations.items():
-        if not own and not name.startswith(_ALB):
-            continue
-        if name == IP_MODE and text not in ("VIP", "Proxy"):
-            yield name, f'"{text}" is not one of VIP, Proxy'
-        path, value = _said(name, text)
-        if path and (problems := _wrong(path, value)):
-            yield name, "; ".join(message for _, message in problems)
-        elif path:
+    problems: list[tuple[str, str]] = []
+    sources: dict[str, str] = {}
+
+    def take(name: str, path: tuple[str, ...], value: Any) -> None:
+        if healths_alone and path[0] != "healthCheck":
+            problems.append((name, f"isn't followed of an Ingress for {path[0]}"))
+        elif wrong := _wrong(path, value):
+            problems.append((name, "; ".join(message for _, message in wrong)))
+        else:
+            sources[path[0]] = name
             _put(spec, path, value)
-        elif own and name.startswith(PREFIX) and name != IP_MODE:
-            yield name, f"is no field of a balancer; these are {', '.join(sorted(BALANCING))}"
+
+    nlb = ""
+    for name, found in said(annotations):
+        if isinstance(found, str):
+            problems.append((name, found))
+        elif found.path == ("mode",):
+            nlb = name
+        else:
+            take(name, *found)
+    for name, text in annotations.items():
+        if name == IP_MODE and text not in ("VIP", "Proxy"):
+            problems.append((name, f'"{text}" is not one of VIP, Proxy'))
+        field_name = name.removeprefix(PREFIX)
+        if field_name == name or name == IP_MODE:
+            continue
+        if field_name in BALANCING:
+            take(name, (field_name,), _plain(text, field_name in _MAPPINGS))
+        else:
+            problems.append((name, f"is no field of a balancer; these are {', '.join(sorted(BALANCING))}"))
+    if spec.get("healthCheck") and (wrong := health_check(spec["healthCheck"])):
+        problems += [(sources["healthCheck"], message) for _, message in wrong]
+        del spec["healthCheck"]
+    if nlb and "mode" not in spec:  # an NLB forwards packets; with a PROXY header it is a proxy here
+        asked = {**spec, "mode": "nat"}
+        spec = spec if "proxyProtocol" in spec and modes_agree(asked) else asked
     for where, message in modes_agree(spec):
-        yield f"{PREFIX}{where[0]}", message
+        problems.append((sources.get(str(where[0]), f"{PREFIX}{where[0]}"), message))
+    return _agreeing(spec, sources), problems
 
 
-def _said(name: str, text: str) -> tuple[tuple[str, ...], Any]:
-    """The field that an annotation says, and its value; no path for another annotation."""
-    if (own := _HEALTH.get(name)) is not None:
-        if own == "port" and text == "traffic-port":
-            return (), None
-        upper = text.upper() if own == "protocol" else text
-        return ("healthCheck", own), upper if own in ("protocol", "path", "codes") else _plain(text)
-    if name in _PROXY_PROTOCOLS:
-        version, values = _PROXY_PROTOCOLS[name]
-        return (("proxyProtocol",), version) if text.lower() in values else ((), None)
-    field_name = name.removeprefix(PREFIX)
-    if field_name != name and field_name in BALANCING:
-        return (field_name,), _plain(text, field_name in _MAPPINGS)
-    return (), None
+def _agreeing(spec: dict[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:
+    """The fields without those of clouds' annotations that the mode can't have; of others the mode is given up."""
+    while disagreeing := [str(where[0]) for where, _ in modes_agree(spec)]:
+        field_name = disagreeing[0]
+        if sources.get(field_name, PREFIX).startswith(PREFIX):
+            return {**spec, "mode": "proxy", "preserveClientIP": None}
+        spec = {name: value for name, value in spec.items() if name != field_name}
+    return spec
 
 
 def _plain(text: str, of_many: bool = False) -> Any:

@@ -15,6 +15,7 @@ from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.lookup import leads_nowhere
 from emulab.kinds.registry import LOAD_BALANCER
 from emulab.model.checks import (
+    Problems,
     boolean,
     cidr,
     distinct,
@@ -24,6 +25,7 @@ from emulab.model.checks import (
     ip,
     mapping,
     sequence,
+    show,
     wrong,
 )
 from emulab.model.findings import Finding
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
     from emulab.model.objects import Object
 
 # What it may say
+
+
+def _distinct_ports(values: list[Any]) -> Problems:
+    """80 is "80/TCP"."""
+    meant = distinct([f"{value}".removesuffix("/TCP") for value in values])
+    return [(path, f"{show(values[int(path[0])])} is given twice") for path, _ in meant]
 
 
 _service_target = mapping(
@@ -45,7 +53,7 @@ load_balancer_spec = mapping(
     {
         "network": network,
         "address": ip,
-        "ports": sequence(balancer_port, rules=(distinct,), least=1),
+        "ports": sequence(balancer_port, rules=(_distinct_ports,), least=1),
         "target": mapping(
             {
                 "ingress": lambda value: (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
@@ -13,7 +13,7 @@ from emulab.kinds.emulab.networks import network
 from emulab.kinds.images import DNS_ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import RESOLVER
-from emulab.model.checks import boolean, dns_label, integer, ip, mapping, one_of, sequence
+from emulab.model.checks import Problems, boolean, dns_label, integer, ip, mapping, one_of, sequence, wrong
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object
@@ -60,6 +60,14 @@ def _number(spec: Raw, field: str, default: int) -> int:
 
 _seconds = integer(0, (1 << 31) - 1, "a number of seconds")
 
+
+def _bounds_agree(spec: dict[str, Any]) -> Problems:
+    least, most = spec.get("minTTL") or 0, spec.get("maxTTL")
+    if least > (DEFAULT_MAX_TTL if most is None else most):
+        return wrong(f"{least} is more than maxTTL", "minTTL")
+    return ()
+
+
 resolver_spec = mapping(
     {
         "network": network,
@@ -71,6 +79,7 @@ resolver_spec = mapping(
         "mixedCase": boolean,
         "engine": one_of(*DNS_ENGINES),
     },
+    rules=(_bounds_agree,),
     closed=True,
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from emulab.kinds.emulab.balancingview import CLASSES, IP_MODE, Balancing, annotated
+from emulab.kinds.emulab.cloudannotations import addresses_asked
+from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.objects import Object
 
 SHARING_KEYS = (
@@ -18,6 +20,15 @@ def service_balancing(o: Object) -> Balancing:
     """How the balancer of a Service of type LoadBalancer balances."""
     own = CLASSES.get(o.spec.get("loadBalancerClass") or "", {})
     return Balancing.of({**own, **annotated(o.annotations)})
+
+
+def asked_virtual_address(o: Object) -> IPAddress | None:
+    """The address that a Service of type LoadBalancer asks for: by its spec, or by an annotation as of MetalLB."""
+    if o.spec.get("type") != "LoadBalancer":
+        return None
+    if o.spec.get("loadBalancerIP"):
+        return parse_address(o.spec["loadBalancerIP"])
+    return next(iter(addresses_asked(o.annotations)), None)
 
 
 def is_of_known_class(o: Object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
     from emulab.model.objects import Object
 
+_LONGEST_NAME = 253
 DEFAULT_TTL = 60
 """Seconds a Zone's record may be cached when it does not say."""
 
@@ -123,13 +125,34 @@ def _address(version: int) -> Check:
     return check
 
 
+_plain_text = pattern(r"(?s:.*)", "a text of at most 4096 characters", 4096)
+_LONGEST_STRING = 255  # octets, of which a TXT record has several (RFC 1035 section 3.3.14)
+
+
+_WITH_TARGETS = ("CNAME", "NS", "PTR", "MX", "SRV")
+"""Types whose value ends with a name."""
+
+
+def _text(value: Any) -> Problems:
+    """One text, which is cut where it is too long for one string, or several strings in quotes."""
+    if (problems := _plain_text(value)) or not value.startswith('"'):
+        return problems
+    try:
+        strings = shlex.split(value)
+    except ValueError:
+        return wrong(f"{show(value)} has a quotation that doesn't end")
+    if any(len(string.encode()) > _LONGEST_STRING for string in strings):
+        return wrong(f"{show(value)} has a string of more than {_LONGEST_STRING} octets: make it several")
+    return ()
+
+
 RECORD_VALUES: Mapping[str, Check] = {
     "A": _address(4),
     "AAAA": _address(6),
     "CNAME": _domain_name,
     "NS": _domain_name,
     "PTR": _domain_name,
-    "TXT": pattern(r"(?s:.*)", "a text of at most 4096 characters", 4096),
+    "TXT": _text,
     "MX": pattern(rf"{_number} +{_domain}", 'a mail exchange such as "10 mail.example.com"', 300),
     "SRV": pattern(
         rf"{_number} +{_number} +{_number} +{_domain}",
@@ -262,6 +285,16 @@ zone_spec = mapping(
 )
 
 
+def _names_fit(zone: dict[str, Any]) -> Problems:
+    """A record's name is of at most 253 letters with that of its zone (RFC 1035 section 2.3.4)."""
+    records = (zone.get("spec") or {}).get("records") or ()
+    found: list[Any] = []
+    for index, record in enumerate(records):
+        if len(f"{record.get('name') or '@'}.{zone['metadata']['name']}") > _LONGEST_NAME:
+            found += wrong("is too long with the zone's name behind it", "spec", "records", index, "name")
+    return found
+
+
 def _cells(o: Raw, now: float) -> Cells:
     records = str(len(cells.spec(o).get("records") or ()))
     return [cells.name(o), str(cells.spec(o).get("visibility") or "public"), records, cells.age(o, now)], []
@@ -273,6 +306,10 @@ def _outdated(old: Object, new: Object) -> tuple[str, ...]:
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     for index, record in enumerate(Zone.of(o).records):
+        target = record.value.rpartition(" ")[2] if record.type in _WITH_TARGETS else "."
+        if "." not in target:
+            what = f"{show(target)} stands for {target}. at the root, not for {target}.{o.name}."
+            yield Finding(o, ("spec", "records", index, "value"), what)
         asked = _asked(record.health_check or {})
         if asked is None:
             continue
@@ -306,7 +343,7 @@ def _describe(o: Raw, _beside: Slices) -> Fields:
 
 
 DEFINITION = Definition(
-    check=whole(ZONE, dns_zone, zone_spec, optional_spec=True),
+    check=whole(ZONE, dns_zone, zone_spec, optional_spec=True, rules=(_names_fit,)),
     outdated=_outdated,
     warnings=_warnings,
     describe=_describe,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from emulab.kinds import externaldns
 from emulab.kinds.emulab.balancingview import annotation_problems
 from emulab.kinds.lookup import TOO_LONG, leads_nowhere
 from emulab.kinds.networking.ingressvalidation import invalid_paths
@@ -56,7 +57,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(
                 o, ("spec", "tls", index, "secretName"), f"there is no Secret {o.namespace}/{tls.secret}"
             )
-    for name, problem in annotation_problems(o.annotations, own=False):
+    for name, problem in (*annotation_problems(o.annotations, own=False), *externaldns.oddities(o)):
         yield Finding(o, ("metadata", "annotations", name), problem)
     balancer = ingress.load_balancer
     if balancer != PUBLIC_LOAD_BALANCER and not world.has(LOAD_BALANCER.key("", balancer)):
@@ -110,7 +111,7 @@ def _said_before(
     canary = f"{controller.flags.annotations_prefix}/canary"
     for i, rule in enumerate(ingress.rules):
         for j, path in enumerate(rule.paths):
-            place = (controller.full_name, rule.host, path.path, path.path_type)
+            place = (controller.full_name, rule.host, path.path, path.taken_as)
             first = world.ingress_paths.get(place, ingress)
             if first.full_name == ingress.full_name or canary in {*first.annotations, *ingress.annotations}:
                 continue
@@ -123,10 +124,10 @@ def _said_before(
 
 
 def _of_one_rule(o: Object, index: int, rule: IngressRule) -> Iterator[Finding]:
-    """Paths of type Prefix that differ by a slash at the end, which means nothing."""
+    """Paths taken as prefixes that differ by a slash at the end, which means nothing."""
     heard: dict[str, str] = {}
     for j, path in enumerate(rule.paths):
-        if path.path_type == "Prefix":
+        if path.taken_as == "Prefix":
             first = heard.setdefault(path.path.rstrip("/"), path.path)
             if first != path.path:
                 what = f"{show(path.path)} takes what {show(first)} takes, which is heard"

@@ -42,13 +42,13 @@ def shortfalls(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
 
 
 def _of_machine(o: Object, cluster: Cluster) -> Iterator[Finding]:
-    nodes, rooms = len(cluster.nodes), machine.neighbour_rooms()
+    nodes, limits = len(cluster.nodes), machine.neighbour_limits()
     wanted = machine.neighbours_wanted(nodes)
     for family in cluster.families:
-        room = rooms.get(family.version)
-        if room is not None and room.most < wanted:
-            few = f"{nodes} nodes are some {wanted} neighbours, of which the machine knows {room.most} at a time"
-            why = f"{few}, so packets will be lost while nodes look for each other; {room.remedy.format(2 * wanted)}"
+        limit = limits.get(family.version)
+        if limit is not None and limit.most < wanted:
+            few = f"{nodes} nodes are some {wanted} neighbours, of which the machine knows {limit.most} at a time"
+            why = f"{few}, so packets will be lost while nodes look for each other; {limit.remedy.format(2 * wanted)}"
             yield Finding(o, ("spec", "nodes"), why)
 
 

@@ -56,7 +56,7 @@ def _live(name: str, ready: int, leash: int, lock: int) -> None:
     named = os.geteuid() == 0  # nobody else may write to /run/netns
     folder, images = rundir.folder(name), images_folder()
     os.set_inheritable(lock, False)
-    machine.neighbour_rooms()  # which are remembered: they aren't to be seen in other network namespaces
+    machine.neighbour_limits()  # which are remembered: they aren't to be seen in other network namespaces
     isolate.isolate()
     pid = isolate.host_pid()
     info = rundir.LabInfo(name, pid, _now())

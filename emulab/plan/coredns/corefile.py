@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
+from emulab.kinds.core import coredns
+from emulab.kinds.core.coredns import CoreDnsFlags
+from emulab.kinds.installed import NODE_CACHE_NAME
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.model.findings import Finding
+from emulab.model.keys import Key
 from emulab.model.objects import Object
-from emulab.plan.coredns.drafting import BlockDraft, absolute, sayable
+from emulab.plan.coredns.arguments import DIRECTIVES, ONCE
+from emulab.plan.coredns.caching import check_uncached
+from emulab.plan.coredns.drafting import BlockDraft, zones_from
+from emulab.plan.coredns.imports import CUSTOM
+from emulab.plan.coredns.kubedns import as_corefile, problems
+from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.plugins import PLUGINS
 from emulab.plan.coredns.searching import check_verified
-from emulab.plan.coredns.syntax import CorefileError, ServerBlock, parse
+from emulab.plan.coredns.syntax import ServerBlock, parse
 from emulab.servers.dns.config import BlockConfig, CacheLimits
 
-COREFILE = "Corefile"
-CONFIGURATION = CONFIG_MAP.key("kube-system", "coredns")
-"""The ConfigMap that the cluster's DNS is configured by."""
+COREFILE = coredns.COREFILE
 _PORT = 53
+CONFIGURATION = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CONFIG_MAP)
+"""The ConfigMap that the cluster's DNS is configured by."""
+BESIDE = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CUSTOM)
+"""What clouds mount beside it: AKS, k3s, DigitalOcean, Gardener and others import its keys."""
+_TAKES_IN = re.compile(r"^\s*import\s+\S*custom", re.MULTILINE)
+FORMER = CONFIG_MAP.key(coredns.NAMESPACE, "kube-dns")
+"""What configured kube-dns: it counts where there is none of CoreDNS."""
+STOCK = """
+.:53 {
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf
+    cache 30
+    loop
+    reload
+    loadbalance
+    import custom/*.override
+}
+import custom/*.server
+"""
+"""The Corefile of who has none of their own, but something beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +65,12 @@ class Corefile:
     blocks: tuple[BlockConfig, ...] = ()
     cluster: Mapping[str, Any] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
+    pages: Mapping[str, str] = field(default_factory=dict)  # by their ports
     verified: bool = False  # whether it is to be known which Pods there are
+    pod_names: bool = False  # whether an endpoint without a hostname has its Pod's name
     warnings: tuple[tuple[int, str], ...] = ()
     error: str = ""
+    port: int = _PORT
 
 
 class Texts(NamedTuple):
@@ -40,20 +79,55 @@ class Texts(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
 
     @staticmethod
-    def of(o: Object) -> Texts:
-        return Texts(tuple((o.raw.get("data") or {}).items()))
+    def of(
+        o: Object | None,
+        custom: Object | None = None,
+        domain: str = "cluster.local",
+        key: str = COREFILE,
+    ) -> Texts:
+        """The texts of CoreDNS' ConfigMap, the stock ones where there is none, and those of the one beside it."""
+        stock = {COREFILE: STOCK.replace("cluster.local", domain)}
+        own = (o.raw.get("data") or {}) if o is not None else stock
+        more = (custom.raw.get("data") or {}) if custom is not None else {}
+        found = {**own, COREFILE: own.get(key, "")}
+        return Texts((*found.items(), *((f"{CUSTOM}{name}", text) for name, text in more.items())))
+
+
+FindObject = Callable[[Key], Object | None]
+
+
+def texts_of(get: FindObject, flags: CoreDnsFlags, domain: str) -> Texts | None:
+    """What a server of CoreDNS reads; None where there is nothing of one's own."""
+    given = get(CONFIG_MAP.key(flags.namespace, flags.config_map))
+    custom = get(CONFIG_MAP.key(flags.namespace, flags.custom))
+    former = get(FORMER) if given is None and flags.own else None
+    if given is None and custom is None and former is None:
+        return None
+    texts = Texts.of(given, custom, domain, flags.key)
+    if former is None:
+        return texts
+    return Texts(tuple((k, _formerly(former, v) if k == COREFILE else v) for k, v in texts.pairs))
+
+
+def _formerly(former: Object, stock: str) -> str:
+    return as_corefile(former.raw.get("data") or {}, stock)
 
 
 @lru_cache(8)
-def read(texts: Texts, default: str) -> Corefile:
-    """What a ConfigMap says. `default`: the server that the pods' resolv.conf names."""
+def read(texts: Texts, default: str, port: int = _PORT, usual: int = _PORT) -> Corefile:
+    """What a ConfigMap says. `default`: the server that the pods' resolv.conf names. Server blocks on `port` are
+    followed; 0: on the usual one if there are any, else on that of the first."""
     files = dict(texts.pairs)
+    warnings: list[tuple[int, str]] = []
     try:
-        drafts = [_block(block, files, default) for block in parse(files.get(COREFILE, ""))]
+        parsed = parse(files.get(COREFILE, ""), files, lambda line, what: warnings.append((line, what)))
+        _check_apart(parsed, usual)
+        port = port or _chosen_port(parsed, usual)
+        drafts = [_block(block, files, default, port, usual) for block in parsed]
     except CorefileError as error:
         return Corefile(error=str(error))
     blocks = tuple(BlockConfig(draft.zones, **draft.block) for draft in drafts if draft.zones)
-    warnings = [warning for draft in drafts for warning in draft.warnings]
+    warnings += [warning for draft in drafts for warning in draft.warnings]
     cluster: dict[str, Any] = {}
     for draft in drafts:
         cluster |= draft.cluster
@@ -63,41 +137,106 @@ def read(texts: Texts, default: str) -> Corefile:
     if not any(block.cluster for block in blocks):
         warnings.append((1, "kubernetes: no server block has it, so the cluster has no names"))
     verified = any(draft.verified for draft in drafts)
-    return Corefile(blocks, cluster, limits[0] if limits else CacheLimits(size=0), verified, tuple(warnings))
+    pages = {port: what for draft in drafts for port, what in draft.pages.items()}
+    kept = limits[0] if limits else CacheLimits(size=0)
+    by_pods = any(draft.pod_names for draft in drafts)
+    return Corefile(blocks, cluster, kept, pages, verified, by_pods, tuple(warnings), port=port)
 
 
-def _block(block: ServerBlock, files: Mapping[str, str], default: str) -> BlockDraft:
+def _key(key: str, usual: int) -> tuple[str, str, int]:
+    """The protocol, the zone and the port that a server block is for."""
+    scheme, _, rest = key.rpartition("://")
+    zone, colon, port = rest.rpartition(":")
+    if not colon or not port.isdigit():
+        return scheme or "dns", rest, usual
+    return scheme or "dns", zone, int(port[:6])
+
+
+def _chosen_port(blocks: Sequence[ServerBlock], usual: int) -> int:
+    told = [_key(key, usual) for block in blocks for key in block.keys]
+    ports = [port for scheme, _, port in told if scheme == "dns"]
+    return usual if usual in ports or not ports else ports[0]
+
+
+def _check_apart(blocks: Iterable[ServerBlock], usual: int) -> None:
+    """Each zone of a port has one server block. Raises CorefileError."""
+    seen: set[tuple[str, str, int]] = set()
+    for block in blocks:
+        for key in block.keys:
+            scheme, zone, port = _key(key.lower(), usual)
+            if (scheme, zone.rstrip("."), port) in seen:
+                raise CorefileError(block.line, f"cannot serve {key}: it is already defined")
+            seen.add((scheme, zone.rstrip("."), port))
+
+
+def _block(block: ServerBlock, files: Mapping[str, str], default: str, port: int, usual: int) -> BlockDraft:
     zones: list[str] = []
     draft = BlockDraft((), files, default)
     for key in block.keys:
-        zone, colon, port = key.removeprefix("dns://").rpartition(":")
-        zone, port = (zone, port) if colon else (port, str(_PORT))
-        if "://" in key or port != str(_PORT) or "/" in zone or key.startswith("("):
+        scheme, zone, its = _key(key, usual)
+        if scheme != "dns" or its != port or key.startswith("("):
             draft.warn(
-                block.line, f"server block {key}: plain DNS for a zone on port {_PORT} alone is followed"
+                block.line, f"server block {key}: plain DNS for a zone on port {port} alone is followed"
             )
-        elif sayable(absolute(zone)):
-            zones.append(absolute(zone))
         else:
-            raise CorefileError(block.line, f"{zone!r} is no DNS zone")
+            zones += zones_from(block.line, zone)
     draft.zones = tuple(zones)
+    seen: set[str] = set()
     for told in block.plugins:
         plugin = PLUGINS.get(told.name)
+        if told.name not in DIRECTIVES:
+            near = get_close_matches(told.name, DIRECTIVES, 1)
+            guess = f"; did you mean {near[0]}?" if near else ""
+            raise CorefileError(told.line, f"unknown directive {told.name!r}{guess}")
+        if told.name in ONCE & seen:
+            raise CorefileError(told.line, f"{told.name}: a server block has it once at most")
+        seen.add(told.name)
         if plugin is None:
             draft.warn(told.line, f"{told.name} is not followed; what is: {', '.join(PLUGINS)}")
         elif zones:
             plugin(draft, told)
     check_verified(draft)
+    check_uncached(draft)
     return draft
 
 
-def unheeded(o: Object) -> Iterator[Finding]:
-    """What of a ConfigMap's Corefile isn't followed, when it is that of the cluster's DNS."""
-    if o.key != CONFIGURATION or COREFILE not in (o.raw.get("data") or {}):
+def unheeded(o: Object, get: FindObject, readers: Iterable[CoreDnsFlags]) -> Iterator[Finding]:
+    """What of a ConfigMap isn't followed of which servers of CoreDNS, the `readers`, read a Corefile."""
+    given = o.raw.get("data") or {}
+    if o.key == FORMER:
+        for key, why in problems(given):
+            yield Finding(o, ("data", key), why)
+        if get(CONFIGURATION) is not None:
+            yield Finding(o, ("data",), "isn't followed beside a ConfigMap coredns")
+    mine = [one for one in readers if one.namespace == o.namespace and o.name in (one.config_map, one.custom)]
+    if not mine and (COREFILE in given and o.name != NODE_CACHE_NAME):
+        where = f"the lab's own reads that of ConfigMap {coredns.NAMESPACE}/{coredns.CONFIG_MAP}"
+        yield Finding(o, ("data", COREFILE), f"isn't read: no container of CoreDNS has it mounted; {where}")
+    for flags in dict.fromkeys(mine):
+        yield from _unheeded(o, get, flags)
+
+
+def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Finding]:
+    """The same of one server."""
+    keys = (CONFIG_MAP.key(flags.namespace, name) for name in (flags.config_map, flags.custom))
+    own, custom = (o if o.key == key else get(key) for key in keys)
+    text, beside = _text(own, flags.key), o is custom and o is not own
+    if beside and text and not _TAKES_IN.search(text):
+        what = f"nothing of it is read: the Corefile of ConfigMap {flags.config_map} imports none of it"
+        yield Finding(o, ("data",), what)
         return
-    made, path = read(Texts.of(o), ""), ("data", COREFILE)
+    if own is not None and not text:
+        return
+    port = flags.port if flags.own else 0
+    made = read(Texts.of(own, custom, key=flags.key), "", port, flags.port)
+    path = ("data",) if beside else ("data", flags.key)
     if made.error:
         stays = "CoreDNS wouldn't start with it, so the stock configuration stays"
         yield Finding(o, path, f"{made.error}; {stays}")
-    for line, text in made.warnings:
-        yield Finding(o, path, f"line {line}: {text}")
+    for line, what in made.warnings:
+        if beside == getattr(line, "file", "").startswith(CUSTOM):
+            yield Finding(o, path, f"line {line}: {what}")
+
+
+def _text(o: Object | None, key: str) -> str:
+    return str((o.raw.get("data") or {}).get(key) or "") if o is not None else ""

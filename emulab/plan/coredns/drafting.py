@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.plan.coredns.syntax import CorefileError, Directive
+from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import CacheLimits
 
 ROOT = (".",)
@@ -28,7 +30,11 @@ class BlockDraft:
     cluster: dict[str, Any] = field(default_factory=dict)
     limits: CacheLimits | None = None
     verified: bool = False
+    pod_names: bool = False
     autopath: int = 0  # the line of one that goes by Pods
+    own_names: tuple[str, ...] = ()  # the zones of kubernetes
+    pages: dict[str, str] = field(default_factory=dict)
+    uncached: list[Directive] = field(default_factory=list)  # what `cache` is told to leave out
 
     def warn(self, line: int, text: str) -> None:
         self.warnings.append((line, text))
@@ -49,11 +55,30 @@ def sayable(name: str) -> bool:
 
 def zones_of(told: Directive, words: Iterable[str]) -> tuple[str, ...]:
     """Raises CorefileError."""
-    found = tuple(map(absolute, words))
-    for zone in found:
+    return tuple(zone for word in words for zone in zones_from(told.line, word, f"{told.name}: "))
+
+
+def zones_from(line: int, word: str, who: str = "") -> tuple[str, ...]:
+    """The zones that a word names: one, or those of a network's reverse names (plugin/normalize.go).
+
+    Raises CorefileError.
+    """
+    zone = absolute(word)
+    if "/" not in word:
         if not sayable(zone):
-            raise CorefileError(told.line, f"{told.name}: {zone!r} is no DNS name")
-    return found
+            raise CorefileError(line, f"{who}{word!r} is no DNS zone")
+        return (zone,)
+    try:
+        network = ip_network(word, strict=False)
+    except ValueError:
+        raise CorefileError(line, f"{who}{word!r} is neither a DNS zone nor a network") from None
+    step = 8 if network.version == 4 else 4  # what a label of a reverse name is for
+    labels = max(-(-network.prefixlen // step), 1)
+    parts = network.subnets(new_prefix=labels * step) if network.prefixlen % step else (network,)
+    total = network.max_prefixlen // step
+    return tuple(
+        ".".join(f"{part.network_address.reverse_pointer}.".split(".")[total - labels :]) for part in parts
+    )
 
 
 def checked(told: Directive, check: Callable[[str], object], *texts: str) -> None:
@@ -66,12 +91,12 @@ def checked(told: Directive, check: Callable[[str], object], *texts: str) -> Non
 
 
 def duration(told: Directive, text: str) -> float:
-    """Seconds of a duration as Go writes it; a number alone is seconds. Raises CorefileError."""
-    if text.isdigit():
-        return float(text)
+    """Seconds of a duration as Go writes it. Raises CorefileError."""
+    if text == "0":
+        return 0.0
     parts = _DURATION.findall(text)
     if not parts or "".join(a + b for a, b in parts) != text:
-        raise CorefileError(told.line, f"{told.name}: {text!r} is no duration")
+        raise CorefileError(told.line, f"{told.name}: {text!r} is no duration, such as 30s or 1m30s")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 

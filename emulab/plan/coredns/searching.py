@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from emulab.plan.coredns.drafting import BlockDraft, zones_of
-from emulab.plan.coredns.syntax import CorefileError, Directive
+from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import AutopathConfig
 
 _KUBERNETES = "@kubernetes"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-_TOKEN = re.compile(r'"((?:\\.|[^"\\])*)"|(#[^\n]*)|([^\s"#][^\s]*)', re.DOTALL)
+from emulab.plan.coredns.imports import WarnLine, expanded
+from emulab.plan.coredns.lines import CorefileError, WordLine, lines_of
+
 _DEEPEST = 20
-
-
-class CorefileError(ValueError):
-    """What CoreDNS doesn't start with."""
-
-    def __init__(self, line: int, why: str) -> None:
-        super().__init__(f"line {line}: {why}")
-        self.line = line
 
 
 class Directive(NamedTuple):
@@ -34,14 +29,11 @@ class ServerBlock(NamedTuple):
     line: int
 
 
-class _Line(NamedTuple):
-    number: int
-    words: tuple[str, ...]
-
-
-def parse(text: str) -> tuple[ServerBlock, ...]:
-    """The server blocks. Raises CorefileError."""
-    lines = _lines(text)
+def parse(
+    text: str, files: Mapping[str, str] = MappingProxyType({}), warn: WarnLine = lambda line, what: None
+) -> tuple[ServerBlock, ...]:
+    """The server blocks. `files` are what may be imported. Raises CorefileError."""
+    lines = expanded(lines_of(text), files, warn)
     blocks: list[ServerBlock] = []
     at = 0
     while at < len(lines):
@@ -67,41 +59,12 @@ def parse(text: str) -> tuple[ServerBlock, ...]:
     return tuple(blocks)
 
 
-def _opens(line: _Line, keys: list[str]) -> bool:
+def _opens(line: WordLine, keys: list[str]) -> bool:
     """Whether the line ends the names of a server block, of which the former ones are `keys`."""
     return line.words[-1] == "{" and (not keys or keys[-1].endswith(","))
 
 
-def _lines(text: str) -> list[_Line]:
-    """The lines that say something, in words; quoted ones may go over several lines."""
-    found: list[_Line] = []
-    words: list[str] = []
-    at = number = 0
-    number, begun = 1, 1
-    for token in _TOKEN.finditer(text):
-        gap = text[at : token.start()]
-        if '"' in gap:
-            raise CorefileError(number, "a quotation that doesn't end")
-        if "\n" in gap and words:
-            found.append(_Line(begun, tuple(words)))
-            words = []
-        number += gap.count("\n")
-        if not words:
-            begun = number
-        if token[1] is not None:
-            words.append(token[1].replace('\\"', '"'))
-        elif token[3] is not None:
-            words.append(token[3])
-        number += token[0].count("\n")
-        at = token.end()
-    if '"' in text[at:]:
-        raise CorefileError(number, "a quotation that doesn't end")
-    if words:
-        found.append(_Line(begun, tuple(words)))
-    return found
-
-
-def _inside(lines: list[_Line], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
+def _inside(lines: list[WordLine], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
     """What is in braces, and where the text goes on behind them."""
     if depth > _DEEPEST:
         raise CorefileError(lines[at - 1].number, "braces in braces without end")
@@ -111,7 +74,7 @@ def _inside(lines: list[_Line], at: int, depth: int) -> tuple[tuple[Directive, .
     return found, at + 1
 
 
-def _directives(lines: list[_Line], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
+def _directives(lines: list[WordLine], at: int, depth: int) -> tuple[tuple[Directive, ...], int]:
     found: list[Directive] = []
     while at < len(lines) and lines[at].words != ("}",):
         number, words = lines[at]

@@ -158,10 +158,15 @@ class Kubernetes:
 
 
 class RewriteRule(NamedTuple):
-    """A name that is looked up in the place of another one (`rewrite name` of CoreDNS).
+    """What is asked for, or answered, in the place of something else (`rewrite` of CoreDNS).
 
-    `matching` is exact, prefix, suffix, substring or regex. `auto`: names of answers are written back; else those that
-    match the regular expression `answer_old` become `answer_new`, where that isn't "".
+    `matching` is exact, prefix, suffix, substring or regex, `old` what of names it matches. By `field` is changed:
+
+    * name: to `new`. With `auto` names of answers are written back; else owners that match the regular expression
+      `answer_old` become `answer_new`, and names that records lead to which match `value_old` `value_new`, where these
+      aren't "";
+    * type: from `old` to `new`;
+    * ttl: into the bounds `low` and `high`; rcode: from the number `low` to `high`.
     """
 
     matching: str
@@ -171,6 +176,11 @@ class RewriteRule(NamedTuple):
     answer_old: str
     answer_new: str
     goes_on: bool  # to the next rule
+    field: str = "name"
+    value_old: str = ""
+    value_new: str = ""
+    low: int = 0
+    high: int = 0
 
 
 class HostNames(NamedTuple):
@@ -254,6 +264,9 @@ class BlockConfig:
     cluster: bool = False
     forward: tuple[ForwardConfig, ...] = ()
     caches: bool = False
+    cached: tuple[str, ...] = ()  # the zones of which it caches answers; none: all of its own
+    any: bool = False  # whether ANY is answered with nothing but a word (RFC 8482)
+    size: int = 0  # the most that is sent by UDP; 0: as the client says
     limits: CacheLimits | None = None  # of the answers that it caches; None: those of the server
     logs: tuple[LogRule, ...] = ()
     errors: bool = False

@@ -100,7 +100,7 @@ class Directory:
             for endpoint, _ in _led_to(service, self.given.slices[key]):
                 if canonical(endpoint.address) == address:
                     found.append(f"{host(endpoint)}.{self.whole_name(service)}")
-        return found
+        return [*dict.fromkeys(found)]  # while slices change, two may have an endpoint
 
 
 def _led_to(service: ServiceNames, told: SliceNames) -> Iterator[tuple[NamedEndpoint, Sequence[NamedPort]]]:

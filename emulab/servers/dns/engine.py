@@ -19,6 +19,7 @@ Rules:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.dns import names, rdata, wire
@@ -122,16 +123,20 @@ class Engine:
             if walk.block is None:
                 return _error(wire.REFUSED)
             try:
-                walk.rewriting = walk.block.rewritten(query.name)
+                walk.rewriting = walk.block.rewritten(query.name, query.rtype)
             except ValueError:  # what a rule makes of the name is no name
                 return _error(wire.SERVFAIL)
             if walk.rewriting:
                 walk.name = walk.rewriting.name
+                if walk.rewriting.rtype != query.rtype:
+                    walk.query = replace(query, rtype=walk.rewriting.rtype)
+                if walk.rewriting.ttls:
+                    walk.until = -math.inf  # what is kept counts down
             if walk.block.autopath:
                 walk.first, *walk.search = walk.block.autopath.names(walk.name, client, self.pods) or (
                     walk.name,
                 )
-        return self._along(walk, self._step(walk, now), now)
+        return _reverted(walk, self._along(walk, self._step(walk, now), now))
 
     def resume(self, forward: Forward, entry: CachedAnswer | None, now: float) -> Solved | Forward:
         """Goes on with what upstream said; None when no upstream server answered."""
@@ -140,10 +145,12 @@ class Engine:
             old = self.cache.stale(forward.key, now)
             if old is not None:
                 forward.walk.cache, entry = "stale", old
-        if entry is None:
-            return _error(wire.SERVFAIL, "miss")
         walk = forward.walk
-        return self._along(walk, self._absorb(walk, entry, now) or self._step(walk, now), now)
+        if entry is None:
+            return _reverted(walk, _error(wire.SERVFAIL, "miss"))
+        return _reverted(
+            walk, self._along(walk, self._absorb(walk, entry, now) or self._step(walk, now), now)
+        )
 
     def _along(self, walk: Walk, done: Solved | Forward, now: float) -> Solved | Forward:
         """Goes on with the next name of a search, as long as there is none of the one before."""
@@ -213,7 +220,7 @@ class Engine:
         block = walk.block
         upstream = block.upstream(walk.name) if block else None
         forwards = upstream is not None if self.blocks else self.forwards
-        keeps = block.caches if block else not self.blocks
+        keeps = block.caches(walk.name) if block else not self.blocks
         entry = self.cache.get(key, now) if forwards and keeps else None
         if entry:
             walk.cache = walk.cache or "hit"
@@ -271,8 +278,7 @@ class Engine:
             answer = _found_along(walk.first, answer)
         more = (*self._addresses(walk, hosts), *additional)
         if walk.rewriting:
-            answer = renamed(answer, walk.rewriting.back)
-            more = renamed(more, walk.rewriting.back)
+            answer, authority, more = (renamed(one, walk.rewriting) for one in (answer, authority, more))
         reply = Reply(rcode, walk.authoritative, answer, authority, more)
         searched = walk.refused is not None and rcode != wire.NXDOMAIN
         return Solved(reply, walk.cache, walk.until, turn, turns, searched=searched, refresh=walk.refresh)
@@ -294,6 +300,13 @@ def _found_along(first: Name, answer: tuple[ResourceRecord, ...]) -> tuple[Resou
         return answer
     data = rdata.from_text(rdata.CNAME, names.to_text(other.owner))
     return (ResourceRecord(first, rdata.CNAME, other.ttl, data), *answer)
+
+
+def _reverted(walk: Walk, done: Solved | Forward) -> Solved | Forward:
+    """With the response code that a rewriting makes of it."""
+    if walk.rewriting and walk.rewriting.rcodes and isinstance(done, Solved):
+        done.reply.rcode = walk.rewriting.rcode(done.reply.rcode)
+    return done
 
 
 def _error(rcode: int, cache: str = "") -> Solved:

@@ -6,10 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from emulab.errors import PeerError
-from emulab.servers.dns import wire
+from emulab.servers.dns import rdata, wire
 from emulab.servers.dns.cache import CachedAnswer, CacheKey
+from emulab.servers.dns.names import Name
+from emulab.servers.dns.referrals import MOST_REFERRALS, Referral, addresses, referral
 from emulab.servers.dns.upstreams import ServerAddress, Upstreams
 from emulab.servers.dns.wire import Response
 
@@ -66,6 +69,34 @@ class Forwarder:
     async def _fetch(
         self, upstream: Upstreams, key: CacheKey, learn: Learn, clients: list[str]
     ) -> CachedAnswer | None:
+        """What the servers say, or those to which they refer."""
+        response = await self._said(upstream, key, clients)
+        zone: Name = ()
+        for _ in range(MOST_REFERRALS if upstream.follows else 0):
+            led = referral(response, key.name, zone) if response else None
+            if led is None:
+                break
+            servers = led.servers or await self._found(upstream, led, clients)
+            response = await self._said(replace(upstream, servers=servers, shuffled=False), key, clients)
+            zone = led.zone
+        if response is None or (zone and referral(response, key.name, zone[1:])):
+            return None  # nobody, or one who knows no better (a lame delegation)
+        return learn(key, response, self._clock())
+
+    async def _found(
+        self, upstream: Upstreams, led: Referral, clients: list[str]
+    ) -> tuple[ServerAddress, ...]:
+        """The addresses of servers of which the names alone were told."""
+        for host in led.unknown:
+            if host[-len(led.zone) :] == led.zone:
+                continue  # only these servers could tell
+            for rtype in (rdata.A, rdata.AAAA):
+                response = await self._said(upstream, CacheKey(host, rtype, do=False), clients)
+                if response is not None and (found := addresses(response)):
+                    return tuple(found)
+        return ()
+
+    async def _said(self, upstream: Upstreams, key: CacheKey, clients: list[str]) -> Response | None:
         """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one."""
         last: Response | None = None
         for _ in range(upstream.tries):
@@ -82,13 +113,11 @@ class Forwarder:
                     continue
                 if response.rcode in (wire.NOERROR, wire.NXDOMAIN):
                     self._failed.pop(server, None)
-                    return learn(key, response, self._clock())
+                    return response
                 last = response
             if last:
                 break  # each server had its say or its time; asking again would bring the same
-        if last is None or last.rcode in (wire.FORMERR, wire.NOTIMP):
-            return None
-        return learn(key, last, self._clock())
+        return None if last is None or last.rcode in (wire.FORMERR, wire.NOTIMP) else last
 
     def _order(self, servers: Sequence[ServerAddress], now: float) -> list[ServerAddress]:
         """The servers as configured, those that failed lately behind the others."""

@@ -15,7 +15,7 @@ from dnslib.label import DNSBuffer, DNSLabelError
 
 from emulab.servers.dns.names import Name, lower
 
-A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, OPT, DS = 1, 2, 5, 6, 12, 15, 16, 28, 33, 41, 43
+A, NS, CNAME, SOA, PTR, HINFO, MX, TXT, AAAA, SRV, OPT, DS = 1, 2, 5, 6, 12, 13, 15, 16, 28, 33, 41, 43
 IXFR, AXFR, ANY, CAA = 251, 252, 255, 257
 
 # The types that zones may hold, and how many words their text has; TXT has rules of its own.

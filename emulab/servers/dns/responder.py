@@ -201,8 +201,13 @@ class Responder:
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
         query, reply = asked.query, solved.reply
-        limit = wire.TCP_LIMIT if asked.stream else query.size
-        packed = wire.pack_reply(query, reply, limit, asked.recursion)
+        limit = wire.TCP_LIMIT if asked.stream else self._engine.blocks.limit(query.name, query.size)
+        recursion = asked.recursion
+        if self._settings.is_coredns:
+            # Recursion is what upstream says of itself, and what is cached is given as if it were its own (item.go).
+            recursion = recursion and bool(solved.cache) and not reply.authoritative
+            reply.authoritative |= solved.cache in ("hit", "stale")
+        packed = wire.pack_reply(query, reply, limit, recursion)
         self._count(reply.rcode, solved.cache)
         self._metrics.searched += solved.searched
         self._reporter.answer(asked.told, packed[2:], solved.cache)

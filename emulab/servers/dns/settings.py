@@ -51,7 +51,9 @@ class DnsSettings:
         Raises UserError.
         """
         try:
-            upstream = upstreams(config.forward, config.upstream)
+            # A resolver goes where it is sent, CoreDNS passes on what it is told.
+            follows = bool(config.recursion) and config.kubernetes is None and not config.blocks
+            upstream = replace(upstreams(config.forward, config.upstream), follows=follows)
         except ValueError as error:
             raise BadConfiguration(f"config.forward: {error}") from None
         try:
@@ -73,6 +75,11 @@ class DnsSettings:
             tcp_idle=config.tcp_idle,
             events=config.events_per_second,
         )
+
+    @property
+    def is_coredns(self) -> bool:
+        """Whether it answers as CoreDNS does: for a cluster, or by a Corefile."""
+        return bool(self.given) or any(isinstance(source, Kubernetes) for source, _ in self.sources)
 
     @property
     def pods(self) -> Directory | None:

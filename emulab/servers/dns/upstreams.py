@@ -13,7 +13,7 @@ ServerAddress = tuple[str, int]
 @dataclass(slots=True, frozen=True)
 class Upstreams:
     """How to ask upstream servers: `timeout` seconds each, all of them `tries` times; in any order if `shuffled`, over
-    TCP alone with `stream`."""
+    TCP alone with `stream`. Who `follows` referrals asks the servers that they name."""
 
     servers: tuple[ServerAddress, ...] = ()
     timeout: float = 1.0
@@ -21,6 +21,7 @@ class Upstreams:
     mixed_case: bool = False
     shuffled: bool = False
     stream: bool = False
+    follows: bool = False  # referrals
 
 
 def upstreams(servers: Iterable[str], asking: Asking) -> Upstreams:

@@ -7,7 +7,8 @@ Rules:
 * Of a query its question and its OPT record are read, and nothing else: whoever sends records along with a
   question makes no work by them. A query with answers or authority, or with more than an OPT and a signature
   behind them, is FORMERR by its header alone, as unbound and CoreDNS have it.
-* Of an upstream server's answer no more than `MAX_RECORDS` records are taken; additional ones are skipped.
+* Of an upstream server's answer no more than `MAX_RECORDS` records are taken; additional ones are skipped, but for
+  addresses behind a referral.
 * dnslib checks neither the size of names nor how long their pointers lead about, and lets out whatever its
   parts raise: `MessageReader` reads names itself, in bounds, and dnslib's errors end here.
 * A message is packed up to a size limit. Whole records are left out at the end; TC is set when the answer
@@ -16,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -40,6 +42,7 @@ CLASS_IN = 1
 PLAIN_LIMIT = 512  # UDP without EDNS (RFC 1035 section 2.3.4)
 UDP_LIMIT = 1232  # what no link of 1280 octets must fragment (DNS flag day 2020)
 TCP_LIMIT = 0xFFFF
+MAX_GLUE = 32  # addresses of name servers that a referral tells
 MAX_RECORDS = 4096  # of an upstream answer: as many addresses as 65535 octets hold
 
 _ADDITIONAL = 2  # records that may follow a question: OPT, and a signature (TSIG or SIG(0))
@@ -98,7 +101,8 @@ Question = tuple[Name, int, int]  # the name in lower case, type, class
 
 @dataclass(slots=True, frozen=True)
 class Response:
-    """An upstream server's message; records of other classes than IN, and OPT, are left out."""
+    """An upstream server's message; records of other classes than IN, and OPT, are left out. Of the additional ones
+    there are addresses, and those alone where there is no answer beside them."""
 
     id: int
     flags: int
@@ -107,6 +111,7 @@ class Response:
     answer: tuple[ResourceRecord, ...] = ()
     authority: tuple[ResourceRecord, ...] = ()
     asked: Name = ()  # the name of the question, in the case in which it came back
+    additional: tuple[ResourceRecord, ...] = ()
 
 
 class _Pointers(dict[Name, int]):
@@ -200,10 +205,18 @@ def _response(reader: MessageReader) -> Response:
             head = reader.head()
             if head.rtype == rdata.OPT:
                 rcode |= head.ttl >> 24 << 4
-            elif section < 2 and head.rclass == CLASS_IN:
+            elif head.rclass == CLASS_IN and (section < 2 or _is_glue(sections, head)):
                 sections[section].append(_record(reader, head))
             reader.offset = head.end
-    return Response(ident, flags, rcode, question, tuple(sections[0]), tuple(sections[1]), asked)
+    return Response(
+        ident, flags, rcode, question, tuple(sections[0]), tuple(sections[1]), asked, tuple(sections[2])
+    )
+
+
+def _is_glue(sections: Sequence[Sequence[ResourceRecord]], head: RecordHead) -> bool:
+    """Whether an additional record may be wanted: an address, where there is no answer."""
+    wanted = head.rtype in (rdata.A, rdata.AAAA) and not sections[0] and bool(sections[1])
+    return wanted and len(sections[2]) < MAX_GLUE
 
 
 def _record(reader: MessageReader, head: RecordHead) -> ResourceRecord:

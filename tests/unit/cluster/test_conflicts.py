@@ -437,3 +437,20 @@ def test_what_a_clouds_balancer_would_do_is_warned_of(name: str, value: str, why
     assert [line.partition(";")[0] for line in found] == ([f"[{name}]: isn't followed: {why}"] if why else [])
     raw["spec"]["type"] = "NodePort"
     assert not [line for line in warnings(accepted(raw)) if "annotations" in line]
+
+
+def test_targets_of_one_label_are_told_to_stand_at_the_root() -> None:
+    def told(value: str, kind: str = "CNAME") -> list[str]:
+        return warned(described("Zone", {"records": [{"name": "a", "type": kind, "value": value}]}, "x.test"))
+
+    assert told("b.x.test") == told("b.x.test.") == told("0 .", "MX") == []
+    (found,) = told("10 mail", "MX")
+    assert found.endswith('spec.records[0].value: "mail" stands for mail. at the root, not for mail.x.test.')
+
+
+def test_a_coredns_without_a_corefile_is_told() -> None:
+    pod = described("Pod", {"containers": [{"name": "c", "image": "coredns/coredns:1.9.4"}]}, "d")
+    assert warned(pod) == [
+        "Pod/d spec.containers[0].volumeMounts: no ConfigMap is mounted at /etc/coredns: it answers by the Corefile"
+        " of ConfigMap default/coredns, or by the stock one"
+    ]

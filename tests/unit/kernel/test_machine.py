@@ -18,6 +18,7 @@ from emulab.kinds.registry import CLUSTER
 from emulab.lab.cni.shortfalls import shortfalls
 from emulab.lab.folders import rundir
 
+
 def nobody() -> int:
     """A user with no process on this machine, where others test beside this, too."""
     return 20_000 + os.getpid() % 40_000
@@ -83,10 +84,10 @@ def test_threads_that_there_are_do_the_work_of_those_that_may_not_be() -> None:
 
 
 def test_a_lab_that_needs_more_neighbours_than_the_machine_knows_is_told_before() -> None:
-    room = machine.neighbour_rooms().get(4)
-    if room is None:
+    limit = machine.neighbour_limits().get(4)
+    if limit is None:
         pytest.skip("the limit isn't to be seen here")
-    for nodes, problems in ((room.most // 4, 0), (room.most // 4 + 1, 1)):
+    for nodes, problems in ((limit.most // 4, 0), (limit.most // 4 + 1, 1)):
         text = f"""
 apiVersion: emulab.dev/v1
 kind: Cluster
@@ -96,8 +97,8 @@ spec: {{nodes: {nodes}, podCIDR: 10.128.0.0/9, network: {{underlay: 172.16.0.0/1
         objects, _ = plan(text)
         found = [finding.line() for finding in shortfalls([*objects.kind(CLUSTER)], objects)]
         assert len(found) == problems
-    assert f": Cluster/c spec.nodes: {room.most // 4 + 1} nodes are some " in found[0]
-    assert found[0].endswith(f"{room.name}={8 * (room.most // 4 + 1)}")
+    assert f": Cluster/c spec.nodes: {limit.most // 4 + 1} nodes are some " in found[0]
+    assert found[0].endswith(f"{limit.name}={8 * (limit.most // 4 + 1)}")
 
 
 def test_daemons_are_found_by_who_has_no_sbin_in_their_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,16 @@ import pytest
 from controllers_store import make
 from manifest_texts import accepted, described, refused
 
+from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.balancingview import Balancing, annotated, annotation_problems, health_annotated
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
-from emulab.kinds.emulab.servicebalancing import ip_mode, is_of_known_class, may_share, service_balancing
+from emulab.kinds.emulab.servicebalancing import (
+    asked_virtual_address,
+    ip_mode,
+    is_of_known_class,
+    may_share,
+    service_balancing,
+)
 from emulab.model.objects import Object
 
 ALB, NLB = "alb.ingress.kubernetes.io/", "service.beta.kubernetes.io/aws-load-balancer-"
@@ -66,6 +73,8 @@ def test_all_that_a_balancer_may_be_told() -> None:
         ({"weights": {"node1": 300}}, "spec.weights.node1: 300 is not a weight"),
         ({"healthCheck": {"protocol": "TCP", "path": "/"}}, "spec.healthCheck.path: needs protocol"),
         ({"healthCheck": {"codes": "abc"}}, "spec.healthCheck.codes: .*is not a status"),
+        ({"healthCheck": {"codes": "200,302-301"}}, "spec.healthCheck.codes: 302-301 ends before it begins"),
+        ({"ports": [80, "80/TCP"]}, r'spec.ports\[1\]: "80/TCP" is given twice'),
         ({"healthCheck": {"interval": 0}}, "spec.healthCheck.interval: 0 is not a number of seconds"),
         ({"healthCheck": {"intervall": 1}}, "spec.healthCheck.intervall.*did you mean interval"),
         ({"algoritm": "source"}, "algoritm"),
@@ -113,15 +122,15 @@ def test_a_wrong_annotation_says_nothing_and_is_told_of() -> None:
         "balancer.emulab.dev/algorithm": "magic",
         "balancer.emulab.dev/magic": "x",
         f"{ALB}healthcheck-interval-seconds": "soon",
-        f"{NLB}type": "external",
+        f"{NLB}type": "clb",
     }
     assert annotated(given) == {}
     said = dict(annotation_problems(given))
     assert sorted(said) == sorted([*given][:3])
     assert "is not one of roundrobin, leastconn, source" in said["balancer.emulab.dev/algorithm"]
     both = {"balancer.emulab.dev/mode": "nat", f"{NLB}proxy-protocol": "*"}
-    assert "needs mode: proxy" in dict(annotation_problems(both))["balancer.emulab.dev/proxyProtocol"]
-    assert annotated(both)["mode"] == "proxy"
+    assert "needs mode: proxy" in dict(annotation_problems(both))[f"{NLB}proxy-protocol"]
+    assert annotated(both) == {"mode": "nat"}
 
 
 def test_an_ingress_speaks_of_checks_alone() -> None:
@@ -131,6 +140,106 @@ def test_an_ingress_speaks_of_checks_alone() -> None:
         "balancer.emulab.dev/mode": "nat",
     }
     assert health_annotated(given) == {"path": "/x", "codes": "200,302"}
+
+
+DO, AZURE = "service.beta.kubernetes.io/do-loadbalancer-", "service.beta.kubernetes.io/azure-load-balancer-"
+HETZNER = "load-balancer.hetzner.cloud/"
+
+
+@pytest.mark.parametrize(
+    ("given", "spec"),
+    [
+        ({f"{NLB}type": "nlb"}, {"mode": "nat"}),
+        ({f"{NLB}type": "external", f"{NLB}proxy-protocol": "*"}, {"proxyProtocol": "v2"}),
+        ({f"{NLB}target-group-attributes": "proxy_protocol_v2.enabled=true"}, {"proxyProtocol": "v2"}),
+        (
+            {f"{NLB}type": "nlb", f"{NLB}target-group-attributes": "preserve_client_ip.enabled=false"},
+            {"mode": "nat", "preserveClientIP": False},
+        ),
+        (
+            {f"{NLB}target-group-attributes": "stickiness.enabled=true,stickiness.type=source_ip"},
+            {"algorithm": "source"},
+        ),
+        ({f"{NLB}target-group-attributes": "deregistration_delay.timeout_seconds=30"}, {"draining": 30}),
+        ({f"{NLB}connection-idle-timeout": "60"}, {"idleTimeout": 60}),
+        ({f"{AZURE}tcp-idle-timeout": "4"}, {"idleTimeout": 240}),
+        (
+            {f"{AZURE}health-probe-request-path": "/x", f"{AZURE}health-probe-num-of-probe": "3"},
+            {"healthCheck": {"path": "/x", "fall": 3}},
+        ),
+        (
+            {f"{DO}algorithm": "least_connections", f"{DO}healthcheck-check-interval-seconds": "3"},
+            {"algorithm": "leastconn", "healthCheck": {"interval": 3}},
+        ),
+        (
+            {f"{HETZNER}health-check-interval": "15s", f"{HETZNER}uses-proxyprotocol": "true"},
+            {"healthCheck": {"interval": 15}, "proxyProtocol": "v1"},
+        ),
+    ],
+)
+def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, Any]) -> None:
+    assert annotated(given) == spec
+    assert list(annotation_problems(given)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({f"{NLB}ssl-cert": "arn:aws:acm:x"}, "isn't followed here"),
+        ({f"{NLB}nlb-target-type": "ip"}, "isn't followed here"),
+        (
+            {f"{NLB}attributes": "dns_record.client_routing_policy=any"},
+            "client_routing_policy isn't followed",
+        ),
+        ({f"{NLB}attributes": "what"}, '"what" is not a pair'),
+        ({f"{NLB}target-group-attributes.443": "stickiness.enabled=true"}, "isn't followed for one port"),
+        ({f"{NLB}type": "nlb", f"{NLB}connection-draining-timeout": "5"}, "5 needs mode: proxy"),
+        ({f"{NLB}connection-idle-timeout": "soon"}, '"soon" is not a number of seconds'),
+        ({f"{DO}algorithm": "magic"}, '"magic" is not one of round_robin'),
+        ({"metallb.universe.tf/address-pool": "x"}, "isn't followed here"),
+        ({"cloud.google.com/neg": '{"ingress": true}'}, "isn't followed here"),
+        ({f"{NLB}cross-zone-load-balancing-enabled": "true"}, ""),
+        ({f"{NLB}type": "nlb", f"{NLB}nlb-target-type": "instance"}, ""),
+        ({"metallb.io/loadBalancerIPs": "203.0.113.9"}, ""),
+        ({"prometheus.io/scrape": "true"}, ""),
+    ],
+)
+def test_what_clouds_have_beyond_that_is_told(given: dict[str, str], problem: str) -> None:
+    found = list(annotation_problems(given))
+    assert len(found) == bool(problem) and all(problem in text for _, text in found), found
+
+
+def test_an_ingress_of_another_controller_is_told_of_its_annotations() -> None:
+    given = {f"{ALB}listen-ports": "[]", f"{ALB}healthcheck-path": "/x", f"{ALB}scheme": "internet-facing"}
+    given |= {f"{ALB}load-balancer-attributes": "idle_timeout.timeout_seconds=9", f"{NLB}ssl-ports": "443"}
+    assert [name for name, _ in annotation_problems(given, own=False)] == [
+        f"{ALB}load-balancer-attributes",
+        f"{ALB}listen-ports",
+    ]
+
+
+RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+
+
+def test_who_may_come_in_by_the_annotation_of_old() -> None:
+    """As `ValidateService` has it: a wrong one is refused, so that nobody is let in by mistake."""
+    networks = Service.of(service({RANGES: "10.0.0.0/8, 192.0.2.0/24"})).load_balancer_source_ranges
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "192.0.2.0/24"]
+    for text, kind, said in (
+        ("10.0.0.0", "LoadBalancer", "is not a CIDR"),
+        ("10.0.0.0/8", "NodePort", "may not be set when type is NodePort"),
+    ):
+        raw = described("Service", {"type": kind, "ports": [{"port": 80}]}, "s")
+        raw["metadata"]["annotations"] = {RANGES: text}
+        (found,) = refused(raw)
+        assert said in found
+
+
+def test_an_address_may_be_asked_for_by_annotations_of_others() -> None:
+    asked = {"metallb.universe.tf/loadBalancerIPs": "203.0.113.9,2001:db8::9"}
+    assert str(asked_virtual_address(service(asked))) == "203.0.113.9"
+    assert str(asked_virtual_address(service(asked, loadBalancerIP="203.0.113.8"))) == "203.0.113.8"
+    assert asked_virtual_address(service(asked, type="NodePort")) is None
 
 
 def test_classes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.kinds.images import repository, server_of
 
 
@@ -42,4 +43,38 @@ def test_other_images_are_not_served(image: str) -> None:
 def test_a_registrys_port_is_no_tag() -> None:
     assert repository("localhost:5000/web") == "localhost:5000/web"
     assert repository("localhost:5000/web:1@sha256:0") == "localhost:5000/web"
-    assert server_of("emulab.dev/coredns") == "dns"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *(
+            "emulab.dev/coredns",
+            "registry.k8s.io/coredns/coredns:v1.13.1",
+            "coredns/coredns",
+            "k8s.gcr.io/coredns:1.7",
+        ),
+        *(
+            "rancher/mirrored-coredns-coredns:1.12.0",
+            "rancher/hardened-coredns",
+            "x.test/eks/coredns:v1-eksbuild.1",
+        ),
+    ],
+)
+def test_coredns_is_one_wherever_its_image_comes_from(image: str) -> None:
+    assert server_of(image) == "dns"
+
+
+def test_what_a_container_of_coredns_reads() -> None:
+    """The ConfigMap at the place of its flag -conf, and the one that clouds mount beside it."""
+    assert CoreDnsFlags.of("edge", {}, {"image": "emulab.dev/coredns"}) == CoreDnsFlags()
+    mounts = [{"name": "c", "mountPath": "/etc/coredns/"}, {"name": "x", "mountPath": "/etc/coredns/custom"}]
+    container = {"image": "coredns/coredns", "args": ["-conf", "/etc/coredns/Corefile", "--dns.port=1053"]}
+    volumes = [
+        {"name": "c", "configMap": {"name": "dns", "items": [{"key": "edge", "path": "Corefile"}]}},
+        {"name": "x", "configMap": {"name": "mine"}},
+    ]
+    told = CoreDnsFlags.of("edge", {"volumes": volumes}, {**container, "volumeMounts": mounts})
+    assert told == CoreDnsFlags("edge", "dns", "edge", "mine", 1053, own=False)
+    bare = CoreDnsFlags.of("kube-system", {}, {"image": "coredns/coredns"})
+    assert bare == CoreDnsFlags(own=False, bare="/etc/coredns")

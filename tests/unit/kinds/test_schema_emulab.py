@@ -9,7 +9,7 @@ from manifest_texts import accepted, described, refused
 
 from emulab.kinds.emulab.cluster import MAX_NODES, MODES
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import NETWORKS, around, carries
+from emulab.kinds.emulab.podnetworks import KUBE_ROUTER, NETWORKS, around, carries
 
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
@@ -296,7 +296,11 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ),
         (
             {"proxy": {"mode": "bpf"}},
-            'proxy.mode: "bpf" is not one of nftables, iptables, ipvs, userspace, ebpf',
+            'proxy.mode: "bpf" is not one of nftables, iptables, ipvs, userspace, ebpf, kube-router',
+        ),
+        (
+            {"proxy": {"mode": "kube-router"}},
+            "proxy.mode: kube-router goes with network.plugin kube-router alone",
         ),
         (
             {"proxy": {"mode": "ebpf"}, "network": {"cni": "bridge"}},
@@ -321,7 +325,8 @@ def test_clusters(spec: dict[str, Any], problem: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES["proxy.mode"])
 def test_proxy_modes(mode: str) -> None:
-    assert accepted(described("Cluster", {"proxy": {"mode": mode}}))
+    network = {"network": {"plugin": mode}} if mode == KUBE_ROUTER else {}
+    assert accepted(described("Cluster", {"proxy": {"mode": mode}, **network}))
 
 
 @pytest.mark.parametrize(("plugin", "mode"), POD_NETWORKS)
@@ -459,6 +464,15 @@ def test_clients() -> None:
             '.value: "256 issue x" is not an authorization of a certificate authority such as 0 issue'
             ' "letsencrypt.org"',
         ),
+        ({"type": "TXT", "value": '"a'}, '.value: "\\"a" has a quotation that doesn\'t end'),
+        (
+            {"type": "TXT", "value": f'"{"x" * 256}"'},
+            f'.value: "\\"{"x" * 56}… has a string of more than 255 octets: make it several',
+        ),
+        (
+            {"type": "A", "value": "10.0.0.1", "name": ".".join(["x" * 62] * 4)},
+            ".name: is too long with the zone's name behind it",
+        ),
         ({"type": "TXT", "value": 5}, ".value: 5 is not a string; put it in quotes"),
         (
             {"type": "MX", "value": "mail"},
@@ -585,3 +599,10 @@ def test_where_nothing_near_is_meant_all_fields_are_told() -> None:
     assert refused({**described("Zone", spec, "x"), "extra": 1}) == [
         'unknown field "extra"; known: apiVersion, kind, metadata, spec'
     ]
+
+
+def test_a_resolvers_bounds_agree() -> None:
+    assert refused(described("Resolver", {"maxTTL": 10, "minTTL": 60}, "r")) == [
+        "spec.minTTL: 60 is more than maxTTL"
+    ]
+    assert accepted(described("Resolver", {"maxTTL": 60, "minTTL": 60}, "r"))

@@ -124,6 +124,16 @@ PORT_NAME = "a port name (a-z, 0-9 and single '-' inside, with a letter, at most
             "spec.loadBalancerClass: may not be set when type is ClusterIP",
         ),
         (
+            {"ports": [{"port": 80}], "type": "LoadBalancer", "loadBalancerClass": "a b"},
+            'spec.loadBalancerClass: "a b" is not a name such as app or example.com/app'
+            " (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)",
+        ),
+        (
+            {"ports": [{"port": 80, "appProtocol": ""}]},
+            'spec.ports[0].appProtocol: "" is not a name such as app or example.com/app'
+            " (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)",
+        ),
+        (
             {"ports": [{"port": 80}], "externalIPs": ["host"]},
             'spec.externalIPs[0]: "host" is not an IP address',
         ),
@@ -379,5 +389,5 @@ def test_ingress_classes() -> None:
 def test_a_resource_may_be_a_backend_and_is_not_followed() -> None:
     ingress = described("Ingress", {"defaultBackend": {"resource": {"kind": "Bucket", "name": "x"}}})
     assert warned(ingress) == [
-        "Ingress/web spec.defaultBackend.resource: isn't followed: nothing answers there but the ingress, with 503"
+        "Ingress/web spec.defaultBackend.resource: isn't followed: its requests go where all else of the host goes"
     ]

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.plan.coredns.corefile import Corefile, Texts, read
-from emulab.plan.coredns.syntax import CorefileError, parse
+from emulab.kinds.core.coredns import CoreDnsFlags
+from emulab.model.objects import Object
+from emulab.plan.coredns.corefile import CONFIGURATION, FORMER, Corefile, Texts, read, texts_of, unheeded
+from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.syntax import parse
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import (
     AutopathConfig,
@@ -136,9 +139,16 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
         ("dnssec", "line 2: dnssec is not followed"),
         ('log . "{remote} {name}"', "line 2: log: a format is not followed"),
         ("errors {\nconsolidate 5m .*\n}", "line 3: errors: consolidate is not followed"),
-        ("rewrite type ANY HINFO", "line 2: rewrite type is not followed"),
+        ("rewrite edns0 local unset 0xffee", "line 2: rewrite edns0 is not followed"),
         ("forward . tls://9.9.9.9", "line 2: forward: tls://9.9.9.9 is not asked"),
-        ("cache 30 corp.test", "line 2: cache: zones (corp.test) are not followed"),
+        (
+            "cache {\ndisable success corp.test\n}",
+            "line 3: cache: disable success is not followed for corp.test.",
+        ),
+        ("template IN A {\nanswer {{.Message}}\n}", "line 3: template: '{{.Message}}' isn't followed"),
+        ("forward . {$UPSTREAM}", "line 2: {$UPSTREAM}: UPSTREAM is not set in CoreDNS' pods"),
+        ("forward . 10.0.0.1 {\nread_timeout 1s\n}", "line 3: forward: read_timeout is not followed"),
+        ("loadbalance weighted file", "line 2: loadbalance: weighted is not followed"),
         ("cache {\nprefetch 10\n}", "line 3: cache: prefetch is not followed"),
         ("autopath @kubernetes", "line 2: autopath: @kubernetes does nothing without pods verified"),
         ("autopath /etc/none", "line 2: autopath: there are no search domains in /etc/none"),
@@ -171,10 +181,29 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n forward .\n}", "line 2: forward: a domain and a server are needed"),
         (". {\n rewrite name a\n}", "line 2: rewrite name: two names are needed"),
         (". {\n rewrite name regex (a b\n}", "line 2: rewrite: '(a' is no regular expression"),
-        (
-            ". {\n template IN A {\n answer {{.Message}}\n}\n}",
-            "line 3: answer: '{{.Message}}' isn't followed",
-        ),
+        (". {\n template IN A {\n answer {{\n}\n}", "line 3: answer: could not compile template"),
+        (". {\n forwrad . 10.0.0.1\n}", "line 2: unknown directive 'forwrad'; did you mean forward?"),
+        (". {\n cache\n cache\n}", "line 3: cache: a server block has it once at most"),
+        ("a.test {\n}\na.test:53 {\n}", "line 3: cannot serve a.test:53: it is already defined"),
+        (". {\n cache 0\n}", "line 2: cache: a TTL of 0"),
+        (". {\n cache {\n prefetch 5 1m 99%\n}\n}", "line 3: prefetch: 99% is no percentage"),
+        (". {\n forward . 10.0.0.1 {\n max_concurent 9\n}\n}", "line 3: forward: unknown property"),
+        (". {\n forward . 10.0.0.1 {\n max_age 9s\n}\n}", "line 2: forward: max_age must not be less"),
+        (". {\n forward . 10.0.0.1 {\n policy any\n}\n}", "line 3: policy: any is none of random"),
+        (". {\n kubernetes cluster.local {\n pods maybe\n}\n}", "line 3: pods: maybe is none of disabled"),
+        (". {\n kubernetes in-addr.arpa\n}", "line 2: kubernetes: a zone is needed"),
+        (". {\n hosts {\n fallthrough\n 10.0.0.1 a\n}\n}", "line 4: hosts: unknown property '10.0.0.1'"),
+        (". {\n health bla\n}", "line 2: health: bla is no address with a port"),
+        (". {\n health {\n lameduck 5\n}\n}", "line 3: lameduck: '5' is no duration"),
+        (". {\n bufsize 64\n}", "line 2: bufsize: 64 is not within 512 and 4096"),
+        (". {\n errors file\n}", "line 2: errors: file: it writes to stdout alone"),
+        (". {\n import nothing\n}", "line 2: import nothing: there is no such snippet or file"),
+        ("(a) {\n import a\n}\n. {\n import a\n}", "line 2: import a: imports without end"),
+        (". {\n rewrite type ANY NONSENSE\n}", "line 2: rewrite: invalid type 'NONSENSE'"),
+        (". {\n rewrite ttl a.test 60-30\n}", "line 2: rewrite: invalid TTL '60-30'"),
+        (". {\n rewrite ttl a.test -\n}", "line 2: rewrite: invalid TTL '-'"),
+        (". {\n rewrite rcode a.test OK NOERROR\n}", "line 2: rewrite: OK is none of NOERROR"),
+        (". {\n rewrite rcode a.test\n}", "line 2: rewrite: rcode rules have a name"),
         (". {\n template IN BOGUS\n}", "line 2: template: BOGUS is no type"),
         (". {\n template IN A {\n rcode NO\n}\n}", "line 3: template: rcode NO is none of"),
         (". {\n log {\n class none\n}\n}", "line 3: log: class is all, success, denial or error"),
@@ -186,6 +215,29 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
 )
 def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
     assert corefile(text).error.startswith(said)
+
+
+def test_what_of_questions_and_answers_is_rewritten() -> None:
+    made = corefile(
+        """. {
+        rewrite continue type any HINFO
+        rewrite ttl suffix corp.test 30-
+        rewrite stop rcode regex (.*)[.]corp[.]test SERVFAIL NOERROR
+        rewrite name regex (.*)\\.a\\.test {1}.b.test answer name (.*)\\.b\\.test {1}.a.test value (.*)\\.c {1}.d
+        }"""
+    )
+    assert not made.error
+    kind, ttl, rcode, name = made.blocks[0].rewrites
+    assert kind == RewriteRule("exact", "ANY", "HINFO", False, "", "", True, "type")
+    assert (ttl.matching, ttl.old, ttl.field, ttl.low, ttl.high) == (
+        "suffix",
+        "corp.test.",
+        "ttl",
+        30,
+        2**31 - 1,
+    )
+    assert (rcode.field, rcode.low, rcode.high, rcode.goes_on) == ("rcode", 2, 0, False)
+    assert (name.answer_new, name.value_old, name.value_new) == ("{1}.a.test.", r"(.*)\.c", "{1}.d.")
 
 
 def test_search_domains_are_those_of_pods_or_of_a_file() -> None:
@@ -208,6 +260,149 @@ def test_each_block_has_a_cache_with_bounds_of_its_own_and_may_ask_over_tcp() ->
     assert (own.limits.negative_ttl, rest.limits.negative_ttl, rest.limits.max_ttl) == (7, 60, 60)
     assert own.forward[0].stream and not made.error
     assert [text for _, text in made.warnings if "cache" in text] == []
+
+
+def test_snippets_and_files_beside_are_taken_in() -> None:
+    """As AKS, k3s and others have it: the ConfigMap coredns-custom is the folder `custom`."""
+    text = """
+        (shared) {
+            errors
+            cache 60 corp.test
+        }
+        .:53 {
+            import shared
+            import /etc/coredns/custom/*.override
+            kubernetes cluster.local {
+                endpoint_pod_names
+            }
+            health :8081
+            bufsize 512
+            any
+        }
+        import custom/*.server
+        import custom/*.nothing
+    """
+    override = "hosts {\n 10.1.1.1 a.test\n fallthrough\n}\n"
+    server = "b.test:53 {\n import shared\n forward . 10.0.0.9\n dnssec\n}\n"
+    texts = Texts(
+        (
+            ("Corefile", text),
+            ("custom/a.override", override),
+            ("custom/b.server", server),
+            ("c.server", "x {"),
+        )
+    )
+    made = read(texts, "10.0.0.2:53")
+    assert made.error == "" and made.pages == {"8081": "health"} and made.pod_names
+    (line, said), *more = made.warnings
+    assert (f"{line}", said.partition(";")[0]) == (
+        "4 of custom/b.server",
+        "dnssec is not followed",
+    ) and not more
+    root, other = made.blocks
+    assert root.hosts and root.hosts.entries == (HostNames("10.1.1.1", ("a.test.",)),)
+    assert (root.cached, root.size, root.any, other.zones) == (("corp.test.",), 512, True, ("b.test.",))
+    assert other.errors and other.forward[0].servers == ("10.0.0.9:53",)
+    DnsSettings().changed(from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks))))
+
+
+@pytest.mark.parametrize(
+    ("own", "custom", "said"),
+    [
+        (None, {"log.override": "log {\n class eror\n}"}, "line 2 of custom/log.override: log: class is"),
+        (None, {"x.server": "x.test {\n dnssec\n}"}, "line 2 of custom/x.server: dnssec is not followed"),
+        (STOCK, {"log.override": "log"}, "nothing of it is read"),
+        (None, {"log.override": "log"}, ""),
+    ],
+)
+def test_what_stands_beside_is_read_without_a_corefile_of_ones_own(
+    own: str | None, custom: dict[str, str], said: str
+) -> None:
+    def config_map(name: str, data: dict[str, str]) -> Object:
+        names = {"name": name, "namespace": "kube-system"}
+        return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": data})
+
+    there = {CONFIGURATION: config_map("coredns", {"Corefile": own})} if own else {}
+    found = [
+        finding.line()
+        for finding in unheeded(config_map("coredns-custom", custom), there.get, [CoreDnsFlags()])
+    ]
+    assert len(found) == bool(said) and all(said in line for line in found)
+
+
+def test_a_network_is_the_zones_of_its_reverse_names() -> None:
+    """As plugin/normalize.go has it; kubeadm's of old and kops' say it."""
+    made = corefile("10.9.0.0/16 {\n kubernetes cluster.local 10.96.0.0/14 fd00::/7 192.0.2.0/24\n}\n")
+    assert not made.error and made.blocks[0].zones == ("9.10.in-addr.arpa.",)
+    reverse = [f"{one}.10.in-addr.arpa." for one in range(96, 100)] + ["c.f.ip6.arpa.", "d.f.ip6.arpa."]
+    assert made.cluster["reverse"] == (*reverse, "2.0.192.in-addr.arpa.")
+    forward = corefile(". {\n forward 10.9.3.0/18 10.0.0.1\n}\n")
+    assert forward.blocks[0].forward[0].origin == "0.9.10.in-addr.arpa."
+    assert corefile("10.9.0.0/33 {\n}\n").error == "line 1: '10.9.0.0/33' is neither a DNS zone nor a network"
+
+
+def test_a_server_of_ones_own_listens_where_its_corefile_says() -> None:
+    texts = Texts((("Corefile", "a.test:5353 {\n errors\n}\n. {\n errors\n}\ntls://b.test {\n}\n"),))
+    own = read(texts, "10.0.0.2:53")
+    assert (own.port, [block.zones for block in own.blocks]) == (53, [(".",)])
+    chosen = read(texts, "10.0.0.2:53", 0, 5353)
+    assert (chosen.port, [block.zones for block in chosen.blocks]) == (5353, [("a.test.",), (".",)])
+    alone = read(Texts((("Corefile", ".:1053 {\n errors\n}\n"),)), "", 0)
+    assert (alone.port, len(alone.blocks)) == (1053, 1)
+
+
+def test_a_corefile_that_nobody_reads_is_told() -> None:
+    def config_map(name: str) -> Object:
+        data = {"Corefile": ".:1053 {\n dnssec\n}\n"}
+        names = {"name": name, "namespace": "kube-system"}
+        return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": data})
+
+    mine = CoreDnsFlags(config_map="mine", own=False)
+    (unread,) = unheeded(config_map("rke2-coredns"), {}.get, [mine, CoreDnsFlags()])
+    assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
+    found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
+    assert "dnssec is not followed" in found[0] and len(found) == 2
+
+
+def kube_dns(**data: str) -> Object:
+    names = {"name": "kube-dns", "namespace": "kube-system"}
+    return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": data})
+
+
+def test_stub_domains_of_kube_dns() -> None:
+    """kubernetes.io, Customizing DNS Service, as it was for kube-dns, and is on GKE."""
+    o = kube_dns(
+        stubDomains='{"corp.test": ["10.9.0.1", "10.9.0.2:5353"]}', upstreamNameservers='["10.9.0.3"]'
+    )
+    texts = texts_of({FORMER: o}.get, CoreDnsFlags(), "c.test")
+    assert texts is not None and not list(unheeded(o, {}.get, []))
+    made = read(texts, "10.0.0.2:53")
+    root, stub = made.blocks
+    assert not made.error and made.cluster["domain"] == "c.test."
+    assert (root.forward[0].servers, stub.forward[0].servers) == (
+        ("10.9.0.3:53",),
+        ("10.9.0.1:53", "10.9.0.2:5353"),
+    )
+    assert texts_of({}.get, CoreDnsFlags(), "c.test") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"stubDomains": "{"}, "data.stubDomains: is no JSON"),
+        ({"stubDomains": '["a"]'}, "data.stubDomains: is no mapping of domains"),
+        ({"stubDomains": '{"a } b": ["10.0.0.1"]}'}, "data.stubDomains: is no mapping of domains"),
+        ({"stubDomains": '{"a.test": []}'}, "data.stubDomains: is no mapping of domains"),
+        ({"upstreamNameservers": '["dns.test"]'}, "data.upstreamNameservers: is no list of at most 3"),
+        ({"federations": "x"}, "data.federations: isn't followed"),
+    ],
+)
+def test_what_of_kube_dns_can_not_be_read(data: dict[str, str], said: str) -> None:
+    o = kube_dns(**data)
+    (found,) = unheeded(o, {}.get, [])
+    assert said in found.line()
+    texts = texts_of({FORMER: o}.get, CoreDnsFlags(), "c.test")
+    assert texts is not None and not read(texts, "10.0.0.2:53").error
 
 
 def test_one_block_needs_no_braces() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from worlds import plan, world
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.plan.dns import published_names, published_ttl
+from emulab.kinds.externaldns import oddities
+from emulab.kinds.registry import INGRESS, SERVICE
 from emulab.plan.kept import PlanSource
+from emulab.plan.publishing import published_names, published_ttl
 from emulab.plan.state import World
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns import names
@@ -117,6 +120,119 @@ spec: {{type: LoadBalancer, ports: [{{port: 5432}}]}}
     ]
 
 
+def annotated(kind: str, name: str, spec: str, **annotations: str) -> str:
+    """An object in the words of external-dns; of a name's underscores, dashes are made."""
+    said = {f"external-dns.alpha.kubernetes.io/{key.replace('_', '-')}": v for key, v in annotations.items()}
+    version = "networking.k8s.io/v1" if kind == "Ingress" else "v1"
+    metadata = f"{{name: {name}, annotations: {json.dumps(said)}}}"
+    return f"apiVersion: {version}\nkind: {kind}\nmetadata: {metadata}\nspec: {spec}\n"
+
+
+PORT = "ports: [{port: 80, nodePort: 30080}]"
+WEB = "rules: [{host: rule.test}], tls: [{hosts: [tls.test]}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "published"),
+    [
+        (
+            annotated("Ingress", "a", f"{{{WEB}}}", hostname="said.test"),
+            ["rule.test", "said.test", "tls.test"],
+        ),
+        (
+            annotated(
+                "Ingress", "a", f"{{{WEB}}}", hostname="x.test", ingress_hostname_source="annotation-only"
+            ),
+            ["x.test"],
+        ),
+        (
+            annotated(
+                "Ingress", "a", f"{{{WEB}}}", hostname="x.test", ingress_hostname_source="Defined-hosts-only"
+            ),
+            ["rule.test", "tls.test"],
+        ),
+        (annotated("Ingress", "a", f"{{{WEB}}}", ingress_hostname_source="both"), []),
+        (annotated("Ingress", "a", f"{{{WEB}}}", controller="other"), []),
+        (
+            annotated("Service", "a", f"{{type: NodePort, {PORT}}}", hostname="n.test"),
+            ["_a._tcp.n.test SRV 0 50 30080 n.test.", "n.test A 10.0.0.11", "n.test A 10.0.0.12"],
+        ),
+        (
+            annotated("Service", "a", f"{{type: NodePort, {PORT}}}", hostname="n.test", access="public"),
+            ["_a._tcp.n.test SRV 0 50 30080 n.test."],
+        ),
+        (
+            annotated("Service", "a", "{type: ExternalName, externalName: far.test}", hostname="n.test"),
+            ["n.test CNAME far.test."],
+        ),
+        (
+            annotated(
+                "Service", "a", "{clusterIP: 10.96.0.9, ports: [{port: 80}]}", internal_hostname="n.test"
+            ),
+            ["n.test A 10.96.0.9"],
+        ),
+        (annotated("Service", "a", "{clusterIP: 10.96.0.9, ports: [{port: 80}]}", hostname="n.test"), []),
+        (
+            annotated(
+                "Service",
+                "a",
+                "{type: LoadBalancer, clusterIP: 10.96.0.9, externalIPs: [192.0.2.7], ports: [{port: 80}]}",
+                hostname="n.test",
+                internal_hostname="in.test",
+            ),
+            ["in.test A 10.96.0.9", "n.test A 192.0.2.7"],
+        ),
+    ],
+)
+def test_what_external_dns_publishes_by_its_annotations(text: str, published: list[str]) -> None:
+    """As its sources have it (source/ingress.go, source/service.go)."""
+    found = sorted(f"{r[0][:-1]} {r[1]} {r[2]}" for r in records(world(text), "dns", "."))
+    assert len(found) == len(published)
+    assert all(one.startswith(said) for one, said in zip(found, published, strict=True)), found
+
+
+def test_endpoints_of_a_headless_service_are_published() -> None:
+    service = annotated(
+        "Service", "db", "{clusterIP: None, selector: {app: db}, ports: [{port: 80}]}", hostname="d.test"
+    )
+    pods = "".join(
+        f"""---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: db}}}}
+spec: {{hostname: {name}, containers: [{{name: c, image: x, ports: [{{containerPort: 80}}]}}]}}
+"""
+        for name in ("a", "b")
+    )
+    found = records(world(service + pods), "dns", ".")
+    assert sorted(record[0] for record in found) == ["a.d.test.", "b.d.test.", "d.test.", "d.test."]
+
+
+@pytest.mark.parametrize(
+    ("kind", "annotations", "problem"),
+    [
+        ("Service", {"ttl": "soon"}, "is no TTL from 1 to"),
+        ("Service", {"access": "all"}, "is not one of public, private"),
+        ("Service", {"set_identifier": "a"}, "isn't followed"),
+        ("Service", {"aws_weight": "10"}, "isn't followed"),
+        ("Service", {"hostname": "a..b"}, "is no name that the DNS can hold"),
+        ("Service", {"hostname": "a.test"}, "internal-hostname publishes that"),
+        ("Service", {"controller": "other"}, "so nothing of it is published"),
+        ("Service", {"ingress_hostname_source": "annotation-only"}, "isn't followed"),
+        ("Ingress", {"ingress_hostname_source": "both"}, "so nothing of it is published"),
+        ("Ingress", {"ttl": "1h30m", "hostname": "a.test,*.b.test", "target": "c.test"}, ""),
+    ],
+)
+def test_what_of_external_dns_is_not_followed_is_told(
+    kind: str, annotations: dict[str, str], problem: str
+) -> None:
+    spec = f"{{{WEB}}}" if kind == "Ingress" else "{ports: [{port: 80}]}"
+    objects, _ = plan(annotated(kind, "a", spec, **annotations))
+    (o,) = [o for o in objects.kind(INGRESS if kind == "Ingress" else SERVICE) if o.name == "a"]
+    found = list(oddities(o))
+    assert len(found) == bool(problem) and all(problem in text for _, text in found), found
+
+
 @pytest.mark.parametrize(
     ("text", "ttl"),
     [
@@ -126,7 +242,7 @@ spec: {{type: LoadBalancer, ports: [{{port: 5432}}]}}
         ("", 30),
         ("0", 30),
         ("soon", 30),
-        ("1.5m", 30),
+        ("1.5m", 90),
         ("9" * 20, 30),
     ],
 )
@@ -198,6 +314,11 @@ def test_the_servers_understand_their_configuration(name: str) -> None:
 def test_names_that_the_dns_can_not_hold_are_left_out_and_the_others_stay() -> None:
     _, built = plan(ingress("a", "x.test", f"{'h' * 64}.test", f"{'h' * 63}.test"))
     assert [r[0] for r in records(built, "dns", ".")] == [f"{'h' * 63}.test.", "x.test."]
+    bad = annotated("Service", "a", f"{{type: NodePort, {PORT}}}", hostname="a..b, a b,é.test,*.w.test")
+    built = world(bad)
+    found = {r[0] for r in records(built, "dns", ".") if r[1] == "A"}
+    assert found == {"ab.", "*.w.test."}
+    DnsSettings().changed(from_json(DnsConfig, told(built, "dns")))
 
 
 def routed(built: World, origin: str, server: str = "dns") -> list[dict[str, Any]]:

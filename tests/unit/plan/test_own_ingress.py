@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from emulab.kinds.registry import DEPLOYMENT, INGRESS, INGRESS_CLASS, NAMESPACE,
 from emulab.lab.offline import oddities, thought_of
 from emulab.model.collection import Objects
 from emulab.model.sources import Source
-from emulab.plan.dns import published_names
 from emulab.plan.kept import PlanSource
+from emulab.plan.publishing import published_names
 from emulab.plan.state import World
 from emulab.servers.l4.config import L4Config
 from emulab.servers.l7.config import L7Config
@@ -92,8 +93,12 @@ def front(type: str = "LoadBalancer", name: str = "own", namespace: str = "defau
 
 
 def configs(world: World) -> dict[str, L7Config]:
-    """The configuration of each ingress by the name of its workload."""
-    found = {name: s.config for name, s in world.servers.items() if isinstance(s.config, L7Config)}
+    """The configuration of each ingress by the name of its workload, without the pages of its own."""
+    found = {
+        name: replace(s.config, routes=tuple(route for route in s.config.routes if route.origin))
+        for name, s in world.servers.items()
+        if isinstance(s.config, L7Config)
+    }
     return {name.partition(".")[2].partition("-")[0]: config for name, config in found.items()}
 
 

@@ -75,6 +75,58 @@ async def test_the_error_that_all_agree_on_is_passed_on():
     assert entry and entry.rcode == wire.SERVFAIL and entry.lifetime == 0
 
 
+def records(*given: str) -> tuple[ResourceRecord, ...]:
+    """`OWNER TYPE DATA` each."""
+    found = []
+    for text in given:
+        owner, kind, data = text.split(" ", 2)
+        rtype = rdata.type_number(kind)
+        found.append(ResourceRecord(names.from_text(owner), rtype, 60, rdata.from_text(rtype, data)))
+    return tuple(found)
+
+
+def referring(*authority: str, glue: tuple[str, ...] = (), flags: int = wire.QR) -> Response:
+    return Response(1, flags, 0, None, (), records(*authority), additional=records(*glue))
+
+
+NS = "example.org. NS ns.example.org."
+GLUE = ("ns.example.org. A 192.0.2.2",)
+
+
+@pytest.mark.parametrize(
+    ("says", "rcode", "asked"),
+    [
+        ({ONE: referring(NS, glue=GLUE), TWO: GOOD}, 0, [ONE, TWO]),
+        ({ONE: referring(NS, glue=GLUE), TWO: TimeoutError()}, None, [ONE, TWO, TWO]),
+        ({ONE: referring(NS, glue=GLUE), TWO: BAD}, wire.SERVFAIL, [ONE, TWO]),
+        ({ONE: referring(NS, glue=GLUE), TWO: referring(NS, glue=GLUE)}, None, [ONE, TWO]),  # lame
+        ({ONE: referring(NS)}, None, [ONE]),  # where its server is, only that one knows
+        ({ONE: referring("other.test. NS ns.other.test.")}, 0, [ONE]),  # of another name: no referral
+        ({ONE: referring(NS, flags=wire.QR | wire.AA)}, 0, [ONE]),
+    ],
+)
+async def test_where_servers_refer_to_others(says, rcode, asked):
+    script = Script(says)
+    upstream = Upstreams((ONE,), follows=True)
+    entry = await Forwarder(script).fetch(upstream, KEY, Cache().put)
+    assert (entry and entry.rcode, script.asked) == (rcode, asked)
+    passed_on = await Forwarder(Script(says)).fetch(Upstreams((ONE,)), KEY, Cache().put)
+    assert passed_on and passed_on.rcode == 0
+
+
+async def test_a_server_that_is_known_by_name_is_looked_up():
+    class Named(Script):
+        async def __call__(self, server, key, upstream, clients):
+            self.asked.append(server)
+            if key.name == names.from_text("ns.far.test."):
+                return Response(1, wire.QR, 0, None, records("ns.far.test. A 192.0.2.2"))
+            return self.says[server]
+
+    script = Named({ONE: referring("example.org. NS ns.far.test."), TWO: GOOD})
+    entry = await Forwarder(script).fetch(Upstreams((ONE,), follows=True), KEY, Cache().put)
+    assert entry and entry.positive and script.asked == [ONE, ONE, TWO]
+
+
 async def test_one_exchange_for_all_who_ask_the_same():
     script = Script({ONE: GOOD})
     script.release.clear()

@@ -21,6 +21,7 @@ from emulab.servers.dns.config import (
     Kubernetes,
     LogRule,
     NamedEndpoint,
+    NamedPort,
     PodNames,
     RewriteRule,
     ServiceNames,
@@ -109,6 +110,36 @@ def test_rules_follow_each_other_as_far_as_they_say() -> None:
     both = engine(BlockConfig((".",), rewrites=(stops, two), cluster=True, forward=(FORWARD,)))
     step = both.resolve(ask("a.test."), 0, 0.0)
     assert isinstance(step, Forward) and step.key.name == (b"b", b"test")
+
+
+def test_types_ttls_and_response_codes_are_rewritten() -> None:
+    """What a client is told is what it asked for, in the words of the rules (plugin/rewrite)."""
+    six = rule("exact", "AAAA", "A", on=True)._replace(field="type")
+    longer = rule("suffix", "svc.c.test.", "svc.c.test.", on=True)._replace(field="ttl", low=60, high=90)
+    there = rule("regex", ".*", ".*")._replace(field="rcode", low=wire.NXDOMAIN, high=wire.NOERROR)
+    made = engine(BlockConfig((".",), rewrites=(six, longer, there), cluster=True))
+    answer = solved(made, "web.app.svc.c.test.", "AAAA")
+    assert texts(answer) == ["10.96.0.5"] and answer.reply.answer[0].ttl == 60 and answer.until < 0
+    gone = solved(made, "gone.app.svc.c.test.").reply
+    assert gone.rcode == wire.NOERROR and gone.authority[0].ttl == 60
+    nowhere = solved(engine(BlockConfig((".",), rewrites=(there._replace(low=wire.SERVFAIL),))), "x.test.")
+    assert nowhere.reply.rcode == wire.NOERROR
+
+
+def test_owners_and_what_records_lead_to_are_written_back_apart() -> None:
+    services = {"app/web": ServiceNames("app", "web", ("10.96.0.5",), ports=(NamedPort("http", "TCP", 80),))}
+    by_owner = rule(
+        "regex", r"(.*)\.x\.test", "{1}.app.svc.c.test.", answer=(r"(.*)\.app\..*", "{1}.x.test.")
+    )
+
+    def answered(rewrite: RewriteRule) -> tuple[str, str]:
+        made = engine(BlockConfig((".",), rewrites=(rewrite,), cluster=True), services=services)
+        (record,) = solved(made, "web.x.test.", "SRV").reply.answer
+        return names.to_text(record.owner), rdata.to_text(record.data)
+
+    assert answered(by_owner) == ("web.x.test.", "0 100 80 web.app.svc.c.test.")
+    both = by_owner._replace(value_old=r"(.*)\.app\..*", value_new="{1}.y.test.")
+    assert answered(both) == ("web.x.test.", "0 100 80 web.y.test.")
 
 
 def test_a_rule_that_makes_no_name() -> None:
@@ -320,3 +351,25 @@ def test_which_queries_are_logged_and_how() -> None:
         f'[INFO] [fd00::1]:5353 - {query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra 4 0.250000000s'
     )
     assert error_line(query, 2, "why") == "[ERROR] plugin/errors: 2 shop.test. A: why"
+
+
+def test_any_is_answered_with_a_word_and_what_is_sent_is_bounded() -> None:
+    """As plugin/any and plugin/bufsize have it."""
+    made = engine(BlockConfig((".",), cluster=True, any=True, size=600))
+    (record,) = solved(made, "web.app.svc.c.test.", "ANY").reply.answer
+    assert (record.rtype, record.ttl, record.data.data) == (13, 8482, b"\x0dANY obsoleted\x0cSee RFC 8482")
+    limits = [made.blocks.limit((b"x",), size) for size in (512, 1232)]
+    assert limits == [512, 600]
+
+
+def test_the_soa_of_a_template_has_its_numbers_in_parentheses_as_one_pleases() -> None:
+    authority = '"invalid. 60 {{ .Class }} SOA ns.invalid. hostmaster.invalid. (1 60 60 60 60)"'.strip('"')
+    template = TemplateConfig(("invalid.",), "ANY", authority=(authority,), rcode="NXDOMAIN")
+    reply = solved(engine(BlockConfig((".",), templates=(template,))), "a.invalid.").reply
+    assert (reply.rcode, reply.authority[0].ttl) == (wire.NXDOMAIN, 60)
+
+
+def test_names_that_are_not_to_be_kept_are_asked_for_each_time() -> None:
+    made = engine(BlockConfig((".",), caches=True, cached=("kept.test.",), forward=(FORWARD,)))
+    steps = [made.resolve(ask(name), 0, 0.0) for name in ("a.kept.test.", "a.other.test.")]
+    assert [isinstance(step, Forward) and step.keeps for step in steps] == [True, False]

@@ -10,17 +10,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from dnslib import RD
+
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Asking, BlockConfig, ForwardConfig
 from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.plugins.hosts import Hosts
 from emulab.servers.dns.plugins.logs import QueryLog
-from emulab.servers.dns.plugins.made import Made
-from emulab.servers.dns.plugins.rewriting import Rewriting, compiled
+from emulab.servers.dns.plugins.made import Below, Made
+from emulab.servers.dns.plugins.rewriting import Rewriting, compiled, rewritten
 from emulab.servers.dns.plugins.searching import Autopath
 from emulab.servers.dns.plugins.templates import AnswerTemplate
 from emulab.servers.dns.upstreams import Upstreams, upstreams
 from emulab.servers.dns.wire import SERVFAIL, ResourceRecord
+
+_OBSOLETE = b"\x0dANY obsoleted\x0cSee RFC 8482"
+"""CPU and OS of a HINFO record, in the words of CoreDNS."""
 
 Layer = Callable[[Name, int], Made | None]
 """What a plug-in answers; None to ask the next one."""
@@ -43,30 +48,27 @@ class Block:
 
     def __init__(self, config: BlockConfig, asking: Asking) -> None:
         """Raises ValueError for a name, a regular expression or a record that is none."""
-        self.cluster, self.caches, self.limits = config.cluster, config.caches, config.limits
+        self.cluster, self._caches, self.limits = config.cluster, config.caches, config.limits
+        self._cached, self.size = Below(config.cached or (".",)), config.size
         self.logs, self.errors = [QueryLog(rule) for rule in config.logs], config.errors
         self.autopath = Autopath(config.autopath) if config.autopath else None
         self._rewrites = [compiled(rule) for rule in config.rewrites]
-        self._layers: list[Layer] = []
+        self._layers: list[Layer] = [_no_any] if config.any else []
         if config.templates:
             self._layers.append(_first([AnswerTemplate(one) for one in config.templates]))
         if config.hosts:
             self._layers.append(Hosts(config.hosts))
         self._ways = [_way(one, asking) for one in config.forward]
 
-    def rewritten(self, name: Name) -> Rewriting | None:
-        """What is looked up in the place of a name; None where that is the name itself. Raises ValueError."""
-        done: list[Callable[[str], str]] = []
-        text = before = names.to_text(name).lower()
-        for rule in self._rewrites:
-            new = rule.apply(text)
-            if new is None:
-                continue
-            done.insert(0, rule.back(text, new))
-            text = new
-            if not rule.goes_on:
-                break
-        return Rewriting(lower(names.from_text(text)), tuple(done)) if done and text != before else None
+    def caches(self, name: Name) -> bool:
+        """Whether what others say of a name is kept."""
+        return self._caches and name in self._cached
+
+    def rewritten(self, name: Name, rtype: int) -> Rewriting | None:
+        """What is looked up in the place of a question; None where that is the question itself. Raises ValueError."""
+        if not self._rewrites:
+            return None
+        return rewritten(self._rewrites, names.to_text(name).lower(), rtype)
 
     def answer(self, name: Name, rtype: int) -> Made | None:
         """What templates and hosts have for a name."""
@@ -83,6 +85,7 @@ class Blocks:
     def __init__(self, configs: Sequence[BlockConfig] = (), asking: Asking | None = None) -> None:
         """Raises ValueError."""
         self._by_zone: dict[Name, Block] = {}
+        self._sized = any(config.size for config in configs)
         for config in configs:
             block = Block(config, asking or Asking())
             for zone in config.zones:
@@ -95,6 +98,11 @@ class Blocks:
         """The zone by which a name's block was found; "dropped" where there is none."""
         found = next((suffix for suffix in suffixes(name) if suffix in self._by_zone), None)
         return "dropped" if found is None else names.to_text(found)
+
+    def limit(self, name: Name, size: int) -> int:
+        """How much of an answer a client is sent by UDP that takes `size` octets (plugin/bufsize)."""
+        block = self.find(name) if self._sized else None
+        return min(size, block.size) if block is not None and block.size else size
 
     def find(self, name: Name) -> Block | None:
         """The block with the longest zone at or above a lower-case name."""
@@ -109,6 +117,13 @@ def _way(config: ForwardConfig, asking: Asking) -> ForwardWay:
 
 def _name(text: str) -> Name:
     return lower(names.from_text(text))
+
+
+def _no_any(name: Name, rtype: int) -> Made | None:
+    """One record for all (RFC 8482 section 4.2, plugin/any)."""
+    if rtype != rdata.ANY:
+        return None
+    return Made(answer=(ResourceRecord(name, rdata.HINFO, 8482, RD(_OBSOLETE)),))
 
 
 def _first(templates: Sequence[AnswerTemplate]) -> Layer:
@@ -128,18 +143,23 @@ def _first(templates: Sequence[AnswerTemplate]) -> Layer:
     return answer
 
 
-def renamed(records: Iterable[ResourceRecord], back: Callable[[str], str]) -> tuple[ResourceRecord, ...]:
-    """Records whose owners and aliases have the names that were asked for. Names that are none stay as they are."""
+def renamed(records: Iterable[ResourceRecord], back: Rewriting) -> tuple[ResourceRecord, ...]:
+    """Records in the words in which was asked. Names that are none stay as they are."""
     return tuple(_renamed(record, back) for record in records)
 
 
-def _renamed(record: ResourceRecord, back: Callable[[str], str]) -> ResourceRecord:
+def _renamed(record: ResourceRecord, back: Rewriting) -> ResourceRecord:
     owner, data = names.to_text(record.owner).lower(), record.data
     try:
-        new = names.from_text(back(owner)) if back(owner) != owner else record.owner
-        if record.rtype in (rdata.CNAME, rdata.PTR):
-            target = rdata.to_text(data)
-            data = rdata.from_text(record.rtype, back(target)) if back(target) != target else data
+        new = names.from_text(back.owner(owner)) if back.owner(owner) != owner else record.owner
+        if record.rtype in _LEADING and back.values:
+            before, space, target = rdata.to_text(data).rpartition(" ")
+            if back.value(target) != target:
+                data = rdata.from_text(record.rtype, f"{before}{space}{back.value(target)}")
     except ValueError:
-        return record
-    return record._replace(owner=new, data=data)
+        return record._replace(ttl=back.ttl(record.ttl))
+    return record._replace(owner=new, data=data, ttl=back.ttl(record.ttl))
+
+
+_LEADING = frozenset({rdata.CNAME, rdata.PTR, rdata.NS, rdata.MX, rdata.SRV})
+"""Types whose data ends with a name."""

@@ -58,7 +58,7 @@ def line(done: Exchanged) -> str:
     shown = ",".join(word for word, bit in _FLAGS if flags & bit)
     question = f"{rdata.type_name(query.rtype)} IN {names.to_text(query.name)}"
     proto, do = "tcp" if done.stream else "udp", str(query.do).lower()
-    size = query.size if query.edns or not done.stream else wire.TCP_LIMIT
+    size = wire.TCP_LIMIT if done.stream else query.size
     asked = f'"{question} {proto} {done.size} {do} {size}"'
     told = f"{wire.rcode_name(done.rcode)} {shown} {len(done.reply)} {done.seconds:.9f}s"
     return f"[INFO] {socket_name(done.host)} - {query.id} {asked} {told}"

@@ -1,36 +1,94 @@
-"""Names that stand for others (plugin/rewrite of CoreDNS, its field `name`). Pure."""
+"""Questions that stand for others, and answers in other words (plugin/rewrite of CoreDNS). Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import RewriteRule, expression
-from emulab.servers.dns.names import Name
+from emulab.servers.dns.names import Name, lower
 
 NameChange = Callable[[str], str]
 _GROUP = re.compile(r"\{(\d+)\}")
 
 
 class Rewriting(NamedTuple):
-    """What is looked up, and by which steps names in the answer become again what was asked for."""
+    """What is looked up, and by which steps an answer becomes one to what was asked for: of owners, of names that
+    records lead to, of TTLs and of response codes."""
 
     name: Name
-    steps: tuple[NameChange, ...]
+    rtype: int
+    owners: tuple[NameChange, ...] = ()
+    values: tuple[NameChange, ...] = ()
+    ttls: tuple[tuple[int, int], ...] = ()
+    rcodes: tuple[tuple[int, int], ...] = ()
 
-    def back(self, text: str) -> str:
-        for step in self.steps:
+    def owner(self, text: str) -> str:
+        for step in self.owners:
             text = step(text)
         return text
 
+    def value(self, text: str) -> str:
+        for step in self.values:
+            text = step(text)
+        return text
+
+    def ttl(self, seconds: int) -> int:
+        for low, high in self.ttls:
+            seconds = min(max(seconds, low), high)
+        return seconds
+
+    def rcode(self, rcode: int) -> int:
+        for old, new in self.rcodes:
+            rcode = new if rcode == old else rcode
+        return rcode
+
 
 class RewriteStep(NamedTuple):
-    """One rule. `apply` is None for names that it doesn't concern; `back` is for one name and what it became."""
+    """One rule. `apply` is None for names that it doesn't concern; `back` and `value` are for one name and what it
+    became."""
 
+    rule: RewriteRule
     apply: Callable[[str], str | None]
     back: Callable[[str, str], NameChange]
-    goes_on: bool
+    value: Callable[[str, str], NameChange]
+
+
+def rewritten(steps: Iterable[RewriteStep], before: str, rtype: int) -> Rewriting | None:
+    """What becomes of a question, by rules in this order and back in the other; None where none concerns it.
+
+    Raises ValueError.
+    """
+    text, concerned = before, False
+    owners: list[NameChange] = []
+    values: list[NameChange] = []
+    ttls: list[tuple[int, int]] = []
+    rcodes: list[tuple[int, int]] = []
+    for step in steps:
+        rule, new = step.rule, step.apply(text)
+        if rule.field == "type":
+            if rtype != rdata.type_number(rule.old):
+                continue
+            rtype = rdata.type_number(rule.new)
+        elif new is None:
+            continue
+        elif rule.field == "name":
+            owners.insert(0, step.back(text, new))
+            values.insert(0, step.value(text, new))
+            text = new
+        else:
+            (ttls if rule.field == "ttl" else rcodes).insert(0, (rule.low, rule.high))
+        concerned = True
+        if not rule.goes_on:
+            break
+    if not concerned:
+        return None
+    changed = text != before or any(step.rule.answer_old or step.rule.value_old for step in steps)
+    name = lower(names.from_text(text))
+    made = (tuple(owners), tuple(values)) if changed else ((), ())
+    return Rewriting(name, rtype, *made, tuple(ttls), tuple(rcodes))
 
 
 def compiled(rule: RewriteRule) -> RewriteStep:
@@ -51,16 +109,24 @@ def compiled(rule: RewriteRule) -> RewriteStep:
                 return _by_groups(pattern, new, text)
 
     pattern = expression(old if matching == "regex" else "")
-    answers = expression(rule.answer_old)
+    answers, values = expression(rule.answer_old), expression(rule.value_old)
 
-    def back(before: str, after: str) -> NameChange:
-        if rule.answer_old:
-            return lambda text: _by_groups(answers, rule.answer_new, text) or text
+    def automatic(before: str, after: str) -> NameChange:
         if matching == "suffix" and rule.auto:
             return lambda text: text.removesuffix(new) + old if text.endswith(new) else text
         return _remapped(after, before) if rule.auto or matching == "exact" else lambda text: text
 
-    return RewriteStep(replaced, back, rule.goes_on)
+    def back(before: str, after: str) -> NameChange:
+        if rule.answer_old:
+            return lambda text: _by_groups(answers, rule.answer_new, text) or text
+        return automatic(before, after)
+
+    def value(before: str, after: str) -> NameChange:
+        if rule.value_old:
+            return lambda text: _by_groups(values, rule.value_new, text) or text
+        return automatic(before, after)
+
+    return RewriteStep(rule, replaced, back, value)
 
 
 def _by_groups(pattern: re.Pattern[str], new: str, text: str) -> str | None:

@@ -89,6 +89,8 @@ def _record(line: str) -> ResourceRecord:
             break
         words = after.lstrip()
     kind, _, data = words.partition(" ")
+    if kind.upper() == "SOA":  # its numbers may stand in parentheses (RFC 1035 section 5.1)
+        data = data.replace("(", " ").replace(")", " ")
     rtype = rdata.type_number(kind)
     if rtype not in rdata.WORDS or not 0 <= ttl <= 0x7FFFFFFF:
         raise ValueError(f"{line!r} is no record that can be made")

@@ -1,0 +1,87 @@
+"""What external-dns' annotations say of the names under which Services and Ingresses are published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from emulab.model.checks import fits_dns, show
+from emulab.model.objects import Object
+
+PREFIXES = ("external-dns.alpha.kubernetes.io/", "external-dns.kubernetes.io/")
+"""What the annotations begin with, of old and now."""
+CONTROLLER = "dns-controller"
+ACCESSES = ("public", "private")
+DEFINED, ANNOTATED = "defined-hosts-only", "annotation-only"
+DEFAULT_TTL = 30
+_MOST_SECONDS = (1 << 31) - 1
+_DURATION = re.compile(r"(\d{1,10}(?:\.\d{1,9})?)(ns|us|µs|ms|s|m|h)")
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_OF_SERVICES = ("hostname", "internal-hostname", "ttl", "target", "access", "controller")
+_OF_INGRESSES = ("hostname", "ttl", "target", "ingress-hostname-source", "controller")
+
+
+def said(o: Object, annotation: str) -> list[str]:
+    """What an object says by an annotation."""
+    return [o.annotations[prefix + annotation] for prefix in PREFIXES if prefix + annotation in o.annotations]
+
+
+def one_said(o: Object, annotation: str) -> str:
+    return next(iter(said(o, annotation)), "").strip().lower()
+
+
+def listed(o: Object, annotation: str) -> list[str]:
+    """Names or addresses with commas between them; spaces count for nothing (`SplitHostnameAnnotation`)."""
+    texts = ("".join(text.split()) for text in said(o, annotation))
+    words = (word.rstrip(".").lower() for text in texts for word in text.split(","))
+    return [*dict.fromkeys(word for word in words if word)]
+
+
+def is_left_to_others(o: Object) -> bool:
+    """Whether another controller is to publish it."""
+    return any(text != CONTROLLER for text in said(o, "controller"))
+
+
+def ttl_of(text: str) -> int | None:
+    """Seconds: as a number, or as Go writes durations, of which fractions of a second are cut; None for what is
+    neither, or out of bounds."""
+    if text.isdigit():
+        seconds = int(text[:11])
+    else:
+        parts = _DURATION.findall(text)
+        whole = bool(parts) and "".join(number + unit for number, unit in parts) == text
+        seconds = int(sum(float(number) * _SECONDS[unit] for number, unit in parts)) if whole else 0
+    return seconds if 0 < seconds <= _MOST_SECONDS else None
+
+
+def oddities(o: Object) -> Iterator[tuple[str, str]]:
+    """Annotations that aren't followed, or say what can't be, and why."""
+    known = _OF_INGRESSES if o.kind == "Ingress" else _OF_SERVICES
+    for name, text in o.annotations.items():
+        prefix = next((one for one in PREFIXES if name.startswith(one)), None)
+        if prefix is None:
+            continue
+        word = name.removeprefix(prefix)
+        if word not in known:
+            yield name, f"isn't followed; of external-dns' annotations {', '.join(known)} are"
+        elif problem := _problem(word, text.strip(), o.spec):
+            yield name, problem
+
+
+def _problem(word: str, text: str, spec: Mapping[str, object]) -> str:
+    if word == "ttl" and text != "0" and ttl_of(text) is None:
+        return f"{show(text)} is no TTL from 1 to {_MOST_SECONDS} seconds, so it is {DEFAULT_TTL}"
+    if word == "controller" and text != CONTROLLER:
+        return f"{show(text)} is not {CONTROLLER}, so nothing of it is published"
+    if word == "access" and text.lower() not in ACCESSES:
+        return f"{show(text)} is not one of {', '.join(ACCESSES)}"
+    if word == "ingress-hostname-source" and text.lower() not in (DEFINED, ANNOTATED):
+        return f"{show(text)} is not one of {DEFINED}, {ANNOTATED}, so nothing of it is published"
+    if word in ("hostname", "internal-hostname"):
+        for one in filter(None, "".join(text.split()).split(",")):
+            if not fits_dns(one) or not all(one.rstrip(".").split(".")):
+                return f"{show(one)} is no name that the DNS can hold"
+    plain = spec.get("type") in (None, "ClusterIP") and "ports" in spec and spec.get("clusterIP") != "None"
+    if word == "hostname" and plain:
+        return "isn't published: its address is the cluster's own; internal-hostname publishes that"
+    return ""

@@ -1,0 +1,82 @@
+"""`cache` of a Corefile. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from emulab.plan.coredns import arguments
+from emulab.plan.coredns.arguments import within, wrong
+from emulab.plan.coredns.drafting import BlockDraft, duration, number, unfollowed, zones_of
+from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.syntax import Directive
+from emulab.servers.dns.config import CacheLimits
+
+MIN_TTL, MAX_SUCCESS, MAX_DENIAL, CACHE_SIZE, STALE = 5, 3600, 1800, 9984, 3600
+"""CoreDNS' own (plugin/cache/setup.go)."""
+
+
+def cache(draft: BlockDraft, told: Directive) -> None:
+    words = list(told.words)
+    whole = bool(words) and words[0].lstrip("-").isdigit()
+    ttl = _cached_seconds(told, words.pop(0)) if whole else None
+    if words:
+        draft.block["cached"] = zones_of(told, words)
+    within(told, arguments.CACHE)
+    limits = CacheLimits(
+        MAX_SUCCESS if ttl is None else ttl,
+        MIN_TTL,
+        MAX_DENIAL if ttl is None else ttl,
+        CACHE_SIZE,
+        stale_ttl=0,
+    )
+    limits = replace(limits, min_ttl=min(MIN_TTL, limits.max_ttl))
+    for option in told.inside:
+        values = option.words
+        if option.name in ("success", "denial") and values:
+            limits = replace(limits, size=max(number(option, values[0]), 1024))
+            if len(values) > 1:
+                bound = _cached_seconds(option, values[1])
+                limits = (
+                    replace(limits, max_ttl=bound)
+                    if option.name == "success"
+                    else replace(limits, negative_ttl=bound)
+                )
+            if len(values) > 2 and option.name == "success":
+                limits = replace(limits, min_ttl=number(option, values[2]))
+        elif option.name == "serve_stale":
+            limits = _stale(limits, option)
+        elif option.name == "disable":
+            draft.uncached.append(option)
+        else:
+            unfollowed(draft, "cache", option)
+    draft.block["caches"], draft.block["limits"] = True, limits
+    draft.limits = limits
+
+
+def _cached_seconds(told: Directive, text: str) -> int:
+    if text.startswith("-") or (seconds := number(told, text)) == 0:
+        raise wrong(told, f"a TTL of {text} is not to be had: it is 1 at least")
+    return seconds
+
+
+def check_uncached(draft: BlockDraft) -> None:
+    """`disable success|denial [ZONES]` of cache: of the cluster's names nothing is cached as it is, of others all."""
+    zones = [] if not draft.block.get("cluster") else draft.own_names
+    for option in draft.uncached:
+        arguments.among("success", "denial")(option._replace(words=option.words[:1]))
+        for zone in zones_of(option, option.words[1:]) or draft.zones:
+            if not any(zone == own or zone.endswith(f".{own}") for own in zones):
+                said = f"cache: disable {option.words[0]} is not followed for {zone}: its names are cached"
+                draft.warn(option.line, said)
+
+
+def _stale(limits: CacheLimits, option: Directive) -> CacheLimits:
+    words = list(option.words)
+    seconds = int(duration(option, words.pop(0))) if words else STALE
+    mode = words.pop(0) if words else "immediate"
+    if mode not in ("immediate", "verify"):
+        raise CorefileError(option.line, f"cache: serve_stale is immediate or verify, not {mode}")
+    if mode == "verify" and words:
+        words.pop(0)  # how long to wait for upstream, which has its own time-out
+    answer = int(duration(option, words[0])) if words else 0
+    return replace(limits, stale=seconds, stale_first=mode == "immediate", stale_ttl=answer)

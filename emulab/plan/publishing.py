@@ -1,0 +1,199 @@
+"""The names that the cloud's DNS publishes by itself, as external-dns does (source/ingress.go, source/service.go)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from emulab.kinds.core.serviceview import Service, ingress_ips, is_internal
+from emulab.kinds.discovery.endpointsliceview import EndpointSlice
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.externaldns import (
+    ANNOTATED,
+    DEFAULT_TTL,
+    DEFINED,
+    is_left_to_others,
+    listed,
+    one_said,
+    said,
+    ttl_of,
+)
+from emulab.kinds.networking.ingressclasses import IngressClasses
+from emulab.kinds.networking.ingresscontrollers import front_service, node_addresses
+from emulab.kinds.networking.ingressview import LOAD_BALANCER_ANNOTATION, Ingress
+from emulab.kinds.networking.listening import listening_addresses
+from emulab.kinds.registry import INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
+from emulab.model.addresses import is_address, parse_address
+from emulab.model.families import family_of
+from emulab.model.objects import Object
+from emulab.plan.kept import PlanSource
+from emulab.servers.dns.config import ZoneRecord
+
+LB_DOMAIN = "lb.test"
+_Targets = Iterable[tuple[str, Sequence[str]]]
+"""Names, each with what it leads to."""
+
+
+def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str]]:
+    """Names, and what they lead to, that the cloud's DNS publishes by itself."""
+    return [(record.name, record.data) for record in published_records(source, cluster)]
+
+
+def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
+    """Ingress hosts and Services, by their annotations, too.
+
+    Of what is said of a name twice the first TTL counts (`MergeEndpoints` of external-dns), and an alias is alone.
+    """
+    published = _Published()
+    vips = {
+        o.name: [str(a) for a in listening_addresses(source, o)]
+        for o in source.members(LOAD_BALANCER).values()
+    }
+    classes = IngressClasses.among(source, cluster)
+    for o in source.members(INGRESS).values():
+        ingress = Ingress.of(o)
+        hosts = _hosts(o, ingress)
+        addresses = _entrances(source, classes, ingress, vips) if hosts else ()
+        published.publish(o, [(f"{host}.", addresses) for host in hosts])
+    for o in source.facts(SERVICE, _named).values():
+        published.publish(o, _service_names(source, o))
+        if not is_left_to_others(o) and o.spec.get("type") == "NodePort" and not listed(o, "target"):
+            published.locate(o)
+    return [record for records in published.found.values() for record in records.values()]
+
+
+class _Published:
+    """Records by their names and what they say."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, ZoneRecord]] = {}
+
+    def publish(self, o: Object, names: _Targets) -> None:
+        if is_left_to_others(o):
+            return
+        ttl, asked = published_ttl(next(iter(said(o, "ttl")), "")), listed(o, "target")
+        for name, targets in names:
+            for target in asked or targets:
+                self._add(_record(name, target, ttl))
+
+    def locate(self, o: Object) -> None:
+        """The SRV records of a Service's node ports."""
+        ttl = published_ttl(next(iter(said(o, "ttl")), ""))
+        for name in listed(o, "hostname"):
+            for port in Service.of(o).ports:
+                if port.node_port:
+                    owner = f"_{o.name}._{port.protocol.lower()}.{name}."
+                    self._add(ZoneRecord(owner, "SRV", f"0 50 {port.node_port} {name}.", ttl))
+
+    def _add(self, record: ZoneRecord) -> None:
+        known = self.found.setdefault(record.name, {})
+        if not any("CNAME" in (other.type, record.type) for other in known.values()):
+            known.setdefault(record.data, record)
+
+
+def published_ttl(text: str) -> int:
+    """The TTL of an annotation, in seconds or as Go writes durations; what is neither counts for nothing."""
+    return ttl_of(text.strip()) or DEFAULT_TTL
+
+
+def _record(name: str, target: str, ttl: int) -> ZoneRecord:
+    if is_address(target):
+        return ZoneRecord(name, family_of(parse_address(target)).record, target, ttl)
+    return ZoneRecord(name, "CNAME", f"{target.rstrip('.')}.", ttl)
+
+
+def _hosts(o: Object, ingress: Ingress) -> list[str]:
+    """The names of an Ingress: those of its rules and of its TLS section, those of the annotation, or one of both."""
+    where = one_said(o, "ingress-hostname-source")
+    hosts = {r.host.lower() for r in ingress.rules if r.host}
+    hosts |= {host.lower() for tls in o.spec.get("tls") or () for host in tls.get("hosts") or () if host}
+    found = [*sorted(hosts)] if where in ("", DEFINED) else []
+    if where in ("", ANNOTATED):
+        found += [name for name in listed(o, "hostname") if name not in found]
+    return found
+
+
+def _named(o: Object) -> Object | None:
+    """A Service that has names: one whose balancer has them, or that asks for them."""
+    if o.spec.get("type") == "LoadBalancer" and not is_internal(o):
+        return o
+    return o if said(o, "hostname") or said(o, "internal-hostname") else None
+
+
+def _service_names(source: PlanSource, o: Object) -> Iterator[tuple[str, Sequence[str]]]:
+    """A Service's names, each with what it leads to."""
+    service = Service.of(o)
+    external = [str(address) for address in service.external_ips]
+    targets: Sequence[str] = ()
+    if service.type == "LoadBalancer":
+        targets = ingress_ips(o)
+        if not is_internal(o):
+            yield f"{o.name}.{o.namespace}.{LB_DOMAIN}.", targets
+        targets = external or targets
+    elif service.type == "NodePort":
+        targets = _nodes(source, o, service)
+    elif service.type == "ExternalName":
+        targets = external or [service.external_name]
+    for name in listed(o, "hostname"):
+        yield f"{name}.", targets
+        if service.headless:
+            yield from _endpoints(source, o, name)
+    for name in listed(o, "internal-hostname"):
+        if service.type in ("ClusterIP", "LoadBalancer") and not service.headless:
+            yield f"{name}.", [str(address) for address in service.cluster_ips]
+
+
+def _endpoints(source: PlanSource, o: Object, name: str) -> Iterator[tuple[str, Sequence[str]]]:
+    """A headless Service's endpoints, under the name, and under their Pods' hostnames below it."""
+    tolerant = Service.of(o).publish_not_ready_addresses
+    for entry in source.slices((o.namespace, o.name)):
+        for endpoint in EndpointSlice.of(entry).endpoints:
+            if endpoint.target_pod and (endpoint.ready or tolerant):
+                yield f"{name}.", endpoint.addresses
+                pod = source.get(POD.key(o.namespace, endpoint.target_pod))
+                if pod is not None and (host := pod.spec.get("hostname")):
+                    yield f"{host}.{name}.", endpoint.addresses
+
+
+def _nodes(source: PlanSource, o: Object, service: Service) -> list[str]:
+    """The addresses of the nodes: with policy Local those that have endpoints."""
+    near = {
+        endpoint.node_name
+        for entry in (
+            source.slices((o.namespace, o.name)) if service.external_traffic_policy == "Local" else ()
+        )
+        for endpoint in EndpointSlice.of(entry).endpoints
+        if endpoint.ready
+    }
+    found: dict[str, list[str]] = {"InternalIP": [], "ExternalIP": []}
+    for node in source.members(NODE).values():
+        if service.external_traffic_policy != "Local" or node.name in near:
+            for entry in node.status.get("addresses") or ():
+                if entry["type"] in found:
+                    found[entry["type"]].append(entry["address"])
+    access = one_said(o, "access")
+    if access != "private" and (found["ExternalIP"] or access == "public"):
+        return found["ExternalIP"]
+    return found["InternalIP"]
+
+
+def _entrances(
+    source: PlanSource, classes: IngressClasses, ingress: Ingress, vips: Mapping[str, Sequence[str]]
+) -> Sequence[str]:
+    """Where clients of an Ingress get in: by the balancer of its controller, or by the nodes where that has ports.
+
+    Those of a controller that has neither, and of nobody, come by the balancer that every lab has; so does
+    whoever's Ingress says by which balancer.
+    """
+    front = vips.get(ingress.load_balancer, ())
+    controller = next(iter(classes.serving(ingress)), None)
+    if controller is None or LOAD_BALANCER_ANNOTATION in ingress.annotations:
+        return front
+    told = [name.strip() for name in controller.flags.publish_addresses.split(",")]
+    if addresses := [name for name in told if is_address(name)]:
+        return addresses
+    service = front_service(source, controller)
+    if service is not None and service.spec.get("type") == "LoadBalancer":
+        return front if is_internal(service) else ingress_ips(service)
+    if any(map(controller.node_port, (80, 443))):
+        return [*node_addresses(source, controller, ready=False)]
+    return front
