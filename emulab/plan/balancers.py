@@ -348,7 +348,7 @@ def _frontend(balancing: Balancing, ranges: tuple[str, ...], health: HealthPolic
 
 def paced(policy: HealthPolicy, targets: int) -> HealthPolicy:
     """Of many targets each is asked less often: a balancer asks some hundred a second at most, as others have
-    intervals of 5 to 30 seconds. Who isn't well is asked as often as ever."""
+    intervals of 5 to 30 seconds. Who isn't well is asked more often at first (`HealthPolicy`)."""
     interval = next((seconds for most, seconds in _PACES if targets <= most), _SLOWEST)
     return replace(policy, interval=max(policy.interval, interval))
 

@@ -11,7 +11,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 
@@ -19,14 +19,21 @@ from emulab.dataclass import dataclass
 from emulab.errors import PeerError, UserError
 from emulab.servers.destinations import by_preference
 
-_TIMEOUT = 2.0  # seconds a try
-_TRIES = 2
+_NUMBERS = {"ndots": (1, 0, 15), "timeout": (2, 1, 30), "attempts": (2, 1, 5)}
+"""Options of resolv.conf(5) with a number: what it is unless it is said, and the least and the most that counts. glibc
+waits for 5 seconds where ours, who are looked at, wait for 2."""
 
 _RECORDS = {int(socket.AF_INET): "A", int(socket.AF_INET6): "AAAA"}
 """The DNS records that hold addresses, by family."""
+_REFUSALS = {2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED"}
+"""Codes of answers that say nothing about a name: another server may know it (res_send of glibc)."""
 
 OpenSocket = Callable[[int, int], Awaitable[socket.socket]]
 """Gives a socket of a family and a kind."""
+
+
+class _CannotTell(Exception):
+    """A server has answered that it can't tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,9 @@ class ResolverConfig:
     ndots: int
     hosts: dict[str, tuple[str, ...]]
     families: tuple[int, ...] = (int(socket.AF_INET),)  # of the place's own addresses, the primary one first
+    timeout: float = 2  # seconds for which a server is waited for, each time
+    attempts: int = 2  # how often each server is asked
+    in_turn: bool = False  # one family after the other
 
     @staticmethod
     def parse(
@@ -45,7 +55,7 @@ class ResolverConfig:
     ) -> ResolverConfig:
         servers: list[str] = []
         search: list[str] = []
-        ndots = 1
+        said: dict[str, str] = {}
         for line in resolv_conf.splitlines():
             match line.split():
                 case ["nameserver", server]:
@@ -53,9 +63,12 @@ class ResolverConfig:
                 case ["search", *names]:
                     search = names
                 case ["options", *options]:
-                    ndots = next((int(o[6:]) for o in options if o.startswith("ndots:")), ndots)
-        known = _hosts(hosts.splitlines(), families)
-        return ResolverConfig(tuple(servers), tuple(search), ndots, known, tuple(families))
+                    said |= {name: value for name, _, value in (o.partition(":") for o in options)}
+        ndots, timeout, attempts = (_number(said, option) for option in _NUMBERS)
+        return ResolverConfig(
+            *(tuple(servers), tuple(search), ndots, _hosts(hosts.splitlines(), families), tuple(families)),
+            *(timeout, attempts, "single-request" in said),
+        )
 
     def candidates(self, name: str) -> list[str]:
         """The absolute names to try, in the order of resolv.conf(5)."""
@@ -63,6 +76,12 @@ class ResolverConfig:
             return [name]
         searched = [f"{name}.{suffix}." for suffix in self.search]
         return [f"{name}.", *searched] if name.count(".") >= self.ndots else [*searched, f"{name}."]
+
+
+def _number(said: Mapping[str, str], option: str) -> int:
+    usual, least, most = _NUMBERS[option]
+    text = said.get(option, "")
+    return min(max(int(text[:9]), least), most) if text.isdecimal() else usual
 
 
 def _hosts(lines: Iterable[str], families: Iterable[int]) -> dict[str, tuple[str, ...]]:
@@ -110,7 +129,7 @@ async def resolve_all(
     return by_preference({one: await _source(one, open_other or open_socket) for one in found})
 
 
-_Asking = Callable[[str, str, Sequence[int], OpenSocket], Awaitable["list[str] | None"]]
+_Asking = Callable[[str, str, ResolverConfig, OpenSocket], Awaitable["list[str] | None"]]
 
 
 async def _resolved(
@@ -123,56 +142,62 @@ async def _resolved(
         pass
     if name in config.hosts:
         return config.hosts[name]
-    why = ""
+    why = refused = ""
     for candidate in config.candidates(name):
+        told = ""
         for server in config.servers:
             try:
-                addresses = await asking(candidate, server, config.families, open_socket)
+                addresses = await asking(candidate, server, config, open_socket)
             except OSError as error:
                 addresses, why = None, f" ({os.strerror(error.errno or 0)})"
+            except _CannotTell as refusal:
+                addresses, told = None, f"{server} answered {refusal}"
             if addresses:
                 return addresses
             if addresses is not None:
                 break  # an answer, but no address: the next candidate
-        else:  # glibc doesn't go on to the next candidate either, as this one may exist
-            raise PeerError(f"{name}: no answer from {', '.join(config.servers) or 'any name server'}{why}")
+        else:  # glibc doesn't go on to the next candidate after silence, as this one may exist
+            if not told:
+                whom = ", ".join(config.servers) or "any name server"
+                raise PeerError(f"{name}: no answer from {whom}{why}")
+            refused = refused or told
+    if refused:  # so it isn't known that nobody has it
+        raise PeerError(f"{name}: not resolved, as {refused}")
     raise UserError(f"{name}: no such name (NXDOMAIN, or no address)")
 
 
-async def _first(
-    name: str, server: str, families: Sequence[int], open_socket: OpenSocket
-) -> list[str] | None:
+async def _first(name: str, server: str, config: ResolverConfig, open_socket: OpenSocket) -> list[str] | None:
     """The addresses of the first family that the server has any of; None when it doesn't answer."""
-    for family in families:
-        addresses = await _ask(name, server, open_socket, _RECORDS[family])
+    for family in config.families:
+        addresses = await _ask(name, server, config, open_socket, _RECORDS[family])
         if addresses is None or addresses:
             return addresses
     return []
 
 
-async def _every(
-    name: str, server: str, families: Sequence[int], open_socket: OpenSocket
-) -> list[str] | None:
+async def _every(name: str, server: str, config: ResolverConfig, open_socket: OpenSocket) -> list[str] | None:
     """The addresses of all families, those of IPv6 first; None when the server doesn't answer.
 
-    All are asked for at once, and half an answer is one, as for glibc: some servers, and rules in front of them, never
-    answer for AAAA.
+    All are asked for at once (`options single-request`: in turn), and half an answer is one, as for glibc: some
+    servers, and rules in front of them, never answer for AAAA, or refuse it. Each is over a socket of its own
+    (`single-request-reopen`), so that a trace tells them apart.
     """
-    wanted = sorted(families, reverse=True)
+    wanted = sorted(config.families, reverse=True)
+    at_a_time = asyncio.Semaphore(1 if config.in_turn else len(wanted))
+
+    async def ask(sock: socket.socket, family: int) -> list[str] | None:
+        async with at_a_time:
+            return await _ask_over(sock, name, server, config, _RECORDS[family])
+
     with ExitStack() as stack:
         sockets = [
             stack.enter_context(await open_socket(socket_family(server), socket.SOCK_DGRAM)) for _ in wanted
         ]
-        asked = (
-            _ask_over(sock, name, server, _RECORDS[family])
-            for sock, family in zip(sockets, wanted, strict=True)
-        )
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-    found = list[str]()
+        answers = await asyncio.gather(*map(ask, sockets, wanted), return_exceptions=True)
+    found = [address for answer in answers if isinstance(answer, list) for address in answer]
     for answer in answers:
-        if isinstance(answer, BaseException):
+        if isinstance(answer, BaseException) and not (found and isinstance(answer, Exception)):
             raise answer
-        found += answer or ()
     return None if None in answers and not found else found
 
 
@@ -186,27 +211,36 @@ async def _source(address: str, open_socket: OpenSocket) -> str | None:
         return str(sock.getsockname()[0])
 
 
-async def _ask(name: str, server: str, open_socket: OpenSocket, record: str = "A") -> list[str] | None:
+async def _ask(
+    name: str, server: str, config: ResolverConfig, open_socket: OpenSocket, record: str
+) -> list[str] | None:
     """What `_ask_over` finds, over a socket of its own."""
     with await open_socket(socket_family(server), socket.SOCK_DGRAM) as sock:
-        return await _ask_over(sock, name, server, record)
+        return await _ask_over(sock, name, server, config, record)
 
 
-async def _ask_over(sock: socket.socket, name: str, server: str, record: str) -> list[str] | None:
-    """The addresses in the server's answer; None when it doesn't answer. Raises OSError when there is no way to it."""
+async def _ask_over(
+    sock: socket.socket, name: str, server: str, config: ResolverConfig, record: str
+) -> list[str] | None:
+    """The addresses in the server's answer; None when it doesn't answer.
+
+    Raises OSError when there is no way to it, _CannotTell when it can't tell, and PeerError for what is no DNS message.
+    """
     import dnslib
 
     query = dnslib.DNSRecord.question(name, record)
     query.header.id = random.randrange(1 << 16)
     loop = asyncio.get_running_loop()
-    for _ in range(_TRIES):
+    for _ in range(config.attempts):
         try:
             await loop.sock_connect(sock, (server, 53))
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(config.timeout):
                 await loop.sock_sendall(sock, query.pack())
                 while True:
                     answer = dnslib.DNSRecord.parse(await loop.sock_recv(sock, 65535))
                     if answer.header.id == query.header.id:
+                        if refusal := _REFUSALS.get(answer.header.rcode):
+                            raise _CannotTell(refusal)
                         return [str(r.rdata) for r in answer.rr if dnslib.QTYPE[r.rtype] == record]
         except (TimeoutError, ConnectionRefusedError):
             continue

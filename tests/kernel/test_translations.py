@@ -273,7 +273,7 @@ def test_a_reset_ends_a_connection_and_one_that_never_was_is_forgotten_soon() ->
             there.bind((PODS["b"][6], 8080))
             here.sendto(b"question", (str(VIPS[6]), 80))
             assert there.recv(100) == b"question"
-        assert translator.forget_ended(later(100)) == 0 and translator.forget_ended(later(121)) == 2
+        assert translator.forget_ended(later(50)) == 0 and translator.forget_ended(later(61)) == 2
 
 
 @isolated

@@ -12,7 +12,7 @@ from emulab.kernel.ebpf import layouts
 from emulab.kernel.ebpf.layouts import PROTOCOLS
 
 _SECOND = 1_000_000_000
-ENDED, BEGUN, OPEN, DATAGRAMS = (seconds * _SECOND for seconds in (10, 60, 8000, 120))
+ENDED, BEGUN, OPEN, DATAGRAMS = (seconds * _SECOND for seconds in (10, 60, 8000, 60))
 """How long nothing may come of a connection of TCP that both sides have ended, that has begun, or that is open, and of
 datagrams: as long as programs lead these to the same endpoint."""
 

@@ -16,7 +16,7 @@ by the loopback with a source that nobody has (`STAND_INS`), is forwarded and ma
 are led to the uplink by a route to that source, translated, and sent in by the loopback again.
 
 A connection stays with its endpoint for as long as its flow is known, as in Cilium: one of TCP whatever becomes of the
-endpoint, one of UDP until the endpoint is taken away or two minutes have passed without a datagram. A SYN on an old
+endpoint, one of UDP until the endpoint is taken away or a minute has passed without a datagram. A SYN on an old
 connection's ports begins a new one when that was closed, or its endpoint is gone. SCTP is as UDP here, and has one
 endpoint for as long as its heartbeats come. Fragments are left alone.
 """
@@ -73,7 +73,7 @@ REQUESTS, REPLIES, OWN = "requests", "replies", "own"
 """What a program translates; the node's own requests, where it is to tell them from what it forwards."""
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
-_IDLE = 112  # of 2^30 nanoseconds: two minutes
+_IDLE = 56  # of 2^30 nanoseconds: a minute, as `flows.DATAGRAMS`
 _SECOND = 1_000_000_000
 _PASS, _DROP = 0, 2  # TC_ACT_OK, TC_ACT_SHOT
 _EXACTLY = 160  # bits of a range that is one address

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emulab.kinds import externaldns
 from emulab.kinds.core import balanceroddities, kuberouterservice
 from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.serviceschema import needs_node_ports
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.emulab.cloudannotations import ADDRESSES
 from emulab.kinds.emulab.proxymodes import EBPF, USERSPACE
@@ -61,7 +62,7 @@ def _sctp(o: Object, port: Mapping[str, Any], mode: str) -> str:
     if target != number:
         named = f", unless {target} is that" if isinstance(target, str) else ""
         return f"{only}: nobody serves the port{named}; let targetPort be {number}"
-    has_node_port = o.spec.get("type") in ("NodePort", "LoadBalancer")
+    has_node_port = needs_node_ports(o.spec) or port.get("nodePort")
     return f"{only}: its node port leads nowhere" if has_node_port else ""
 
 

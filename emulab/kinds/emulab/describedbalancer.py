@@ -96,7 +96,9 @@ LOAD_BALANCER_FIELDS = {
         "codes": OwnField(
             "int-or-string", "Statuses that are in order: 200, 200-399, or several with commas", "200"
         ),
-        "interval": OwnField("number", "Seconds from one check to the next", "1"),
+        "interval": OwnField(
+            "number", "Seconds from one check to the next", "1; 2 to 10 of more than 100 backends"
+        ),
         "timeout": OwnField("number", "Seconds that an answer may take", "1"),
         "rise": OwnField("int32", "Checks in a row that must pass until a backend is healthy", "1"),
         "fall": OwnField("int32", "Checks in a row that must fail until it isn't", "2"),

@@ -97,7 +97,8 @@ async def forget(around: Surroundings) -> None:
     pause = _FORGETTING
     while True:
         await asyncio.sleep(pause)
-        known = [(handle.name, handle.translator) for handle in around.handles.values() if handle.translator]
+        handles = [*around.handles.values()]  # at once: threads make and remove namespaces meanwhile
+        known = [(handle.name, handle.translator) for handle in handles if handle.translator]
         for name, translator in known:
             try:
                 await asyncio.to_thread(translator.forget_ended, time.monotonic_ns())

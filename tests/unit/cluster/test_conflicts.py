@@ -322,21 +322,29 @@ def test_a_balancers_address_that_another_asks_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "port", "kind", "says"),
+    ("mode", "port", "spec", "says"),
     [
-        ("ebpf", {"targetPort": 81}, "ClusterIP", "nobody serves the port; let targetPort be 80"),
-        ("ebpf", {"targetPort": "web"}, "ClusterIP", "unless web is that; let targetPort be 80"),
-        ("ebpf", {}, "NodePort", "its node port leads nowhere"),
-        ("ebpf", {"targetPort": 80}, "ClusterIP", "SCTP is translated by nodes, but no stand-in"),
-        ("userspace", {}, "ClusterIP", "proxy mode userspace translates no SCTP"),
+        ("ebpf", {"targetPort": 81}, {}, "nobody serves the port; let targetPort be 80"),
+        ("ebpf", {"targetPort": "web"}, {}, "unless web is that; let targetPort be 80"),
+        ("ebpf", {}, {"type": "NodePort"}, "its node port leads nowhere"),
+        ("ebpf", {}, {"type": "LoadBalancer"}, "its node port leads nowhere"),
+        (
+            "ebpf",
+            {},
+            {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False},
+            "SCTP is translated by nodes, but no stand-in",
+        ),
+        ("ebpf", {"targetPort": 80}, {}, "SCTP is translated by nodes, but no stand-in"),
+        ("userspace", {}, {}, "proxy mode userspace translates no SCTP"),
     ],
 )
-def test_modes_that_do_not_do_all_of_sctp(mode: str, port: dict[str, Any], kind: str, says: str) -> None:
+def test_modes_that_do_not_do_all_of_sctp(
+    mode: str, port: dict[str, Any], spec: dict[str, Any], says: str
+) -> None:
     cluster = described("Cluster", {"proxy": {"mode": mode}})
     ports = [{"port": 80, "protocol": "SCTP", **port}]
-    (warning,) = (
-        w for w in warned(cluster, service("first", selector=None, type=kind, ports=ports)) if "SCTP" in w
-    )
+    found = warned(cluster, service("first", selector=None, ports=ports, **spec))
+    (warning,) = (w for w in found if "SCTP" in w)
     assert warning.startswith("Service/first spec.ports[0].protocol: ") and says in warning
 
 

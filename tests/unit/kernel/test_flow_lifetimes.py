@@ -34,7 +34,7 @@ def connection(
         ("tcp", layouts.OPEN | layouts.ENDED_BY_CLIENT, 8000),
         ("tcp", layouts.OPEN | layouts.ENDED_BY_ENDPOINT, 8000),
         ("tcp", BOTH, 10),
-        ("udp", layouts.OPEN, 120),
+        ("udp", layouts.OPEN, 60),
     ],
 )
 def test_how_long_what_is_known(kind: str, flags: int, seconds: int) -> None:

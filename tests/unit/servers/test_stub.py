@@ -28,6 +28,42 @@ def test_what_the_files_say() -> None:
     assert ResolverConfig.parse("", "") == ResolverConfig((), (), 1, {})
 
 
+@pytest.mark.parametrize(
+    ("options", "ndots", "timeout", "attempts", "in_turn"),
+    [
+        ("timeout:1 attempts:3 single-request", 1, 1, 3, True),
+        ("ndots:99 timeout:99999999999 attempts:9\noptions single-request-reopen", 15, 30, 5, False),
+        ("ndots:0 timeout:0 attempts:0", 0, 1, 1, False),
+        ("ndots:many timeout attempts: ndots", 1, 2, 2, False),
+    ],
+)
+def test_options_that_the_files_say(
+    options: str, ndots: int, timeout: int, attempts: int, in_turn: bool
+) -> None:
+    found = ResolverConfig.parse(f"options {options}\n", "")
+    assert (found.ndots, found.timeout, found.attempts) == (ndots, timeout, attempts)
+    assert found.in_turn is in_turn
+
+
+async def test_families_are_asked_for_in_turn_where_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    async def answered(sock: Any, name: str, server: str, config: Any, record: str) -> list[str]:
+        told.append(record)
+        await asyncio.sleep(0)
+        told.append("over")
+        return []
+
+    async def open_socket(family: int, kind: int) -> socket.socket:
+        return socket.socket(family, kind)
+
+    monkeypatch.setattr(stub, "_ask_over", answered)
+    config = ResolverConfig(("192.0.2.1",), (), 1, {}, (FOUR, SIX), in_turn=True)
+    with pytest.raises(UserError):
+        await resolve_all("web.test.", config, open_socket)
+    assert told == ["AAAA", "over", "A", "over"]
+
+
 def test_a_servers_families_are_those_of_its_sockets() -> None:
     four, six = int(socket.AF_INET), int(socket.AF_INET6)
     assert families_at(["tcp/fd00::2/80", "tcp/10.0.0.2/80@node1", "udp/fd00::2/53"]) == (six, four)
@@ -54,19 +90,28 @@ async def test_nobody_is_asked_for_what_is_known(name: str, address: str) -> Non
     assert await resolve(name, ResolverConfig.parse(POD, HOSTS), no_socket) == address
 
 
-class Answers:
-    """Servers' answers by (name, server); None where one doesn't answer."""
+def given(answer: Any) -> list[str] | None:
+    if isinstance(answer, str):
+        raise stub._CannotTell(answer)
+    if isinstance(answer, Exception):
+        raise answer
+    found: list[str] | None = answer
+    return found
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, str], list[str] | None]
-    ) -> None:
+
+class Answers:
+    """Servers' answers by (name, server); None where one doesn't answer, a word where it refuses to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, known: dict[tuple[str, str], Any]) -> None:
         self.asked: list[tuple[str, str]] = []
         self._known = known
         monkeypatch.setattr(stub, "_ask", self._ask)
 
-    async def _ask(self, name: str, server: str, open_socket: Any, record: str) -> list[str] | None:
+    async def _ask(
+        self, name: str, server: str, config: Any, open_socket: Any, record: str
+    ) -> list[str] | None:
         self.asked.append((name, server))
-        return self._known.get((name, server), [])
+        return given(self._known.get((name, server), []))
 
 
 CONFIG = ResolverConfig(("s1", "s2"), ("x",), 2, {})
@@ -89,6 +134,17 @@ async def test_the_second_server_is_for_when_the_first_does_not_answer(
 async def test_a_name_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
     Answers(monkeypatch, {})
     with pytest.raises(UserError, match="web: no such name"):
+        await resolve("web", CONFIG, no_socket)
+
+
+async def test_who_cannot_tell_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next server is asked, then the next name of the search list, as by glibc. It is no NXDOMAIN in the end."""
+    known: dict[tuple[str, str], Any] = {(n, "s1"): "SERVFAIL" for n in ("web.x.", "web.")}
+    answers = Answers(monkeypatch, known | {("web.", "s2"): ["10.0.0.9"]})
+    assert await resolve("web", CONFIG, no_socket) == "10.0.0.9"
+    assert answers.asked == [(n, s) for n in ("web.x.", "web.") for s in ("s1", "s2")]
+    Answers(monkeypatch, known | {("web.x.", "s2"): None, ("web.", "s2"): "REFUSED"})
+    with pytest.raises(PeerError, match="web: not resolved, as s1 answered SERVFAIL"):
         await resolve("web", CONFIG, no_socket)
 
 
@@ -118,7 +174,7 @@ class Server(asyncio.DatagramProtocol):
             self.transport.sendto(answer, address)
 
 
-async def ask(monkeypatch: pytest.MonkeyPatch, reply: Any, tries: float = 0.05) -> tuple[Any, int]:
+async def ask(monkeypatch: pytest.MonkeyPatch, reply: Any, patience: float = 0.05) -> tuple[Any, int]:
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(lambda: Server(reply), ("127.0.0.1", 0))
     port = transport.get_extra_info("sockname")[1]
@@ -134,9 +190,9 @@ async def ask(monkeypatch: pytest.MonkeyPatch, reply: Any, tries: float = 0.05) 
         return sock
 
     monkeypatch.setattr(loop, "sock_connect", redirected)
-    monkeypatch.setattr(stub, "_TIMEOUT", tries)
+    config = ResolverConfig((), (), 1, {}, timeout=patience)
     try:
-        return await stub._ask("web.test.", "192.0.2.1", open_socket), len(server.questions)
+        return await stub._ask("web.test.", "192.0.2.1", config, open_socket, "A"), len(server.questions)
     finally:
         transport.close()
 
@@ -164,6 +220,14 @@ async def test_an_answer_without_addresses(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_an_answer_to_another_question_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     late = lambda d: [answer(d, "192.0.2.66", other_id=True), answer(d, "10.0.0.9")]  # noqa: E731
     assert await ask(monkeypatch, late, 5) == (["10.0.0.9"], 1)
+
+
+async def test_a_server_that_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(data: bytes) -> list[bytes]:
+        return [data[:2] + b"\x81\x82" + data[4:]]
+
+    with pytest.raises(stub._CannotTell, match="SERVFAIL"):
+        await ask(monkeypatch, refused, 5)
 
 
 async def test_silence_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +266,7 @@ async def test_records_of_the_places_own_families_are_asked_for(
 ) -> None:
     found: list[str] = []
 
-    async def answered(name: str, server: str, open_socket: Any, record: str) -> list[str]:
+    async def answered(name: str, server: str, config: Any, open_socket: Any, record: str) -> list[str]:
         found.append(record)
         return known.get(record, [])
 
@@ -219,6 +283,8 @@ async def test_records_of_the_places_own_families_are_asked_for(
         ((SIX, FOUR), {"A": ["127.0.0.1", "127.0.0.2"]}, ["127.0.0.1", "127.0.0.2"], ["AAAA", "A"]),
         ((FOUR,), {"AAAA": ["::1"], "A": ["127.0.0.1"]}, ["127.0.0.1"], ["A"]),
         ((FOUR, SIX), {"AAAA": None, "A": ["127.0.0.1"]}, ["127.0.0.1"], ["AAAA", "A"]),
+        ((FOUR, SIX), {"AAAA": "SERVFAIL", "A": ["127.0.0.1"]}, ["127.0.0.1"], ["AAAA", "A"]),
+        ((FOUR, SIX), {"AAAA": PeerError("rubbish"), "A": ["127.0.0.1"]}, ["127.0.0.1"], ["AAAA", "A"]),
         (
             (FOUR, SIX),
             {"AAAA": ["2001:db8::9"], "A": ["127.0.0.1"]},
@@ -226,11 +292,19 @@ async def test_records_of_the_places_own_families_are_asked_for(
             ["AAAA", "A"],
         ),
     ],
-    ids=["both", "IPv4 alone has any", "one family", "no answer for AAAA", "no way in IPv6"],
+    ids=[
+        "both",
+        "IPv4 alone has any",
+        "one family",
+        "no answer for AAAA",
+        "refused",
+        "rubbish",
+        "no way in IPv6",
+    ],
 )
 async def test_a_client_asks_for_all_and_sorts_them(
     families: tuple[int, ...],
-    known: dict[str, list[str] | None],
+    known: dict[str, Any],
     addresses: list[str],
     asked: list[str],
     monkeypatch: Any,
@@ -239,10 +313,10 @@ async def test_a_client_asks_for_all_and_sorts_them(
 
     at_once = asyncio.Barrier(len(families))
 
-    async def answered(sock: Any, name: str, server: str, record: str) -> list[str] | None:
+    async def answered(sock: Any, name: str, server: str, config: Any, record: str) -> list[str] | None:
         found.append(record)
         await at_once.wait()  # all are asked for before anything of it is known
-        return known.get(record, [])
+        return given(known.get(record, []))
 
     class Sock(socket.socket):
         def connect(self, address: Any) -> None:
