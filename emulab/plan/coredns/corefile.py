@@ -21,7 +21,7 @@ from emulab.plan.coredns.caching import check_uncached
 from emulab.plan.coredns.drafting import BlockDraft, zones_from
 from emulab.plan.coredns.imports import CUSTOM
 from emulab.plan.coredns.kubedns import as_corefile, problems
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.plugins import PLUGINS
 from emulab.plan.coredns.searching import check_verified
 from emulab.plan.coredns.syntax import ServerBlock, parse
@@ -147,7 +147,7 @@ def _key(key: str, usual: int) -> tuple[str, str, int]:
     """The protocol, the zone and the port that a server block is for."""
     scheme, _, rest = key.rpartition("://")
     zone, colon, port = rest.rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not is_number(port):
         return scheme or "dns", rest, usual
     return scheme or "dns", zone, int(port[:6])
 

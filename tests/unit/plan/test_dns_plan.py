@@ -244,6 +244,7 @@ def test_what_of_external_dns_is_not_followed_is_told(
         ("soon", 30),
         ("1.5m", 90),
         ("9" * 20, 30),
+        ("²", 30),
     ],
 )
 def test_ttls_of_annotations(text: str, ttl: int) -> None:
