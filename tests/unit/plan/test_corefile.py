@@ -318,6 +318,12 @@ def test_snippets_and_files_beside_are_taken_in() -> None:
         (None, {"x.server": "x.test {\n dnssec\n}"}, "line 2 of custom/x.server: dnssec is not followed"),
         (STOCK, {"log.override": "log"}, "nothing of it is read"),
         (None, {"log.override": "log"}, ""),
+        (
+            None,
+            {"log.conf": "log"},
+            "data[log.conf]: isn't read: no import of the Corefile is of such a name",
+        ),
+        (None, {"log.override": "log", "x.server": "# x.test"}, ""),
     ],
 )
 def test_what_stands_beside_is_read_without_a_corefile_of_ones_own(
@@ -365,6 +371,8 @@ def test_a_corefile_that_nobody_reads_is_told() -> None:
     mine = CoreDnsFlags(config_map="mine", own=False)
     (unread,) = unheeded(config_map("rke2-coredns"), {}.get, [mine, CoreDnsFlags()])
     assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
+    (nothing,) = unheeded(config_map("mine"), {}.get, [mine._replace(key="other")])
+    assert "data: has no other, so the stock configuration stays" in nothing.line()
     found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
     assert "dnssec is not followed" in found[0] and len(found) == 2
 
@@ -421,6 +429,13 @@ def test_ports_that_there_are_not_are_not_asked() -> None:
     made = corefile(f". {{\n forward . {' '.join(servers)}\n}}\n")
     assert made.blocks[0].forward[0].servers == servers[-1:]
     assert [text.split()[1] for _, text in made.warnings[:3]] == [*servers[:-1]]
+
+
+def test_variables_are_those_of_the_container() -> None:
+    texts = Texts((("Corefile", "{$ZONE} {\n forward . {%UP%}\n}\n"),))
+    made = read(texts, "", 53, 53, (("ZONE", "a.test"), ("UP", "fd00::1")))
+    assert (made.blocks[0].zones, made.blocks[0].forward[0].servers) == (("a.test.",), ("[fd00::1]:53",))
+    assert not any("not set" in text for _, text in made.warnings)
 
 
 def test_a_comment_begins_within_a_word() -> None:
