@@ -64,7 +64,7 @@ def oddities(o: Object) -> Iterator[tuple[str, str]]:
         word = name.removeprefix(prefix)
         if word not in known:
             yield name, f"isn't followed; of external-dns' annotations {', '.join(known)} are"
-        elif problem := _problem(word, text.strip(), o.spec):
+        elif problem := _problem(word, text.strip(), {} if listed(o, "target") else o.spec):
             yield name, problem
 
 
