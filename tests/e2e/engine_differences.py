@@ -42,6 +42,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         "HAProxy tells what refuses a connection and what doesn't answer by one status",
     ),
     ("haproxy", "fields after the body of a request over HTTP/2"): ("status 200", "HAProxy passes them on"),
+    ("haproxy", "HTTP where TLS is spoken"): (b"", "HAProxy closes, whatever isn't TLS"),
     ("nginx", "HTTP/2 without TLS"): (
         False,
         "Debian's nginx 1.22 has it at sockets that speak nothing else; from 1.25 on it looks for the preface",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
+from .engine_differences import expected
 from .tools import VIP, capture, connect, emulab, output, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,6 +70,10 @@ WORLD = [
         x_forwarded_prefix="/shop",
     ),
     ingress("moved.test", permanent_redirect="https://else.test/x"),
+    ingress("rewritten.test", ("/x/(.*)", "none"), kind="ImplementationSpecific", rewrite_target="/$1"),
+    ingress("gone.test", ("/app", "web"), permanent_redirect="/new"),
+    ingress("inner.test", ("/app", "web"), denylist_source_range="0.0.0.0/0", custom_http_errors="404"),
+    ingress("errors-404.test", ("/app", "web"), custom_http_errors="404", default_backend="other"),
     ingress("root.test", app_root="/start", from_to_www_redirect="true"),
     ingress("forced.test", force_ssl_redirect="true"),
     ingress("alias.test", server_alias="named.test"),
@@ -104,6 +110,7 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     engine = {"ingress": {"engine": request.param}}
     cluster = document("Cluster", "lab", "emulab.dev/v1", spec=engine)
     async with Lab.from_text("\n---\n".join([cluster, *WORLD])) as made:
+        made.engine = request.param  # type: ignore[attr-defined]
         yield made
 
 
@@ -142,6 +149,28 @@ async def test_clients_are_sent_elsewhere(lab: Lab) -> None:
     assert (answer.status, answer.headers["location"]) == (308, "https://forced.test/x")
     status, _, body = await curl(lab, "-k", "https://forced.test/x/")
     assert status == "200" and json.loads(body)["service"] == "web"
+
+
+async def test_what_no_path_takes_and_what_no_host_takes(lab: Lab) -> None:
+    """The annotations of the host's first Ingress hold there, too; the ingress has two pages of its own."""
+    answer = await lab.request("http://gone.test/any")
+    assert (answer.status, answer.headers["location"]) == (301, "http://gone.test/new")
+    assert (await lab.request("http://inner.test/any")).status == 403
+    assert (await lab.request("http://rewritten.test/any")).status == 404
+    assert (await lab.request("http://rewritten.test/x/any")).status == 503, "its Service has no endpoint"
+    assert (await lab.request("http://errors-404.test/any")).status == 404
+    healthy = await lab.request(f"http://{VIP}/healthz")
+    assert (healthy.status, healthy.body) == (200, b"")
+    assert (await lab.request(f"http://{VIP}/nginx_status")).status == 403
+
+
+async def test_http_where_tls_is_spoken(lab: Lab) -> None:
+    reader, writer = await connect(lab, "client", VIP, 443)
+    writer.write(b"GET / HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
+    title = b"<title>400 The plain HTTP request was sent to HTTPS port</title>"
+    found = re.findall(rb"<title>.*</title>", await reader.read())
+    writer.close()
+    assert b"".join(found) == expected(lab.engine, "HTTP where TLS is spoken", title)  # type: ignore[attr-defined]
 
 
 async def test_a_host_answers_to_its_other_name(lab: Lab) -> None:

@@ -49,6 +49,18 @@ def canary_of(host: str, to: str, **annotations: str) -> str:
     )
 
 
+def shared(host: str) -> list[str]:
+    """A host with a Service of its own: what a canary shares is a Service's."""
+    name = host.replace(".", "-")
+    return [service(name).replace(f'"app": "{name}"', '"app": "web"'), ingress(host, ("/", name))]
+
+
+def part(host: str, **annotations: str) -> list[str]:
+    """A canary with a Service of its own: the first Ingress of one says how much it gets."""
+    name = f"part-{host.replace('.', '-')}"
+    return [service(name).replace(f'"app": "{name}"', '"app": "new"'), canary_of(host, name, **annotations)]
+
+
 WORLD = [
     *half("failing", program("failing_server.py", "8080", "503")),
     *half("closing", program("broken.py", "8080", "close")),
@@ -84,18 +96,18 @@ WORLD = [
         session_cookie_samesite="Lax",
     ),
     ingress("hashed.test", ("/", "hashed"), upstream_hash_by="$arg_user"),
-    ingress("main.test", ("/", "web")),
-    canary_of("main.test", "new", canary_by_header="X-Try", canary_by_cookie="try", canary_weight="30"),
-    ingress("exact.test", ("/", "web")),
-    canary_of("exact.test", "new", canary_by_header="X-Try", canary_by_header_value="Me"),
-    ingress("pattern.test", ("/", "web")),
-    canary_of("pattern.test", "new", canary_by_header="X-Try", canary_by_header_pattern="^(a|b)+$"),
-    ingress("all.test", ("/", "web")),
-    canary_of("all.test", "new", canary_weight="100", canary_weight_total="50"),
+    *shared("main.test"),
+    *part("main.test", canary_by_header="X-Try", canary_by_cookie="try", canary_weight="30"),
+    *shared("exact.test"),
+    *part("exact.test", canary_by_header="X-Try", canary_by_header_value="Me"),
+    *shared("pattern.test"),
+    *part("pattern.test", canary_by_header="X-Try", canary_by_header_pattern="^(a|b)+$"),
+    *shared("all.test"),
+    *part("all.test", canary_weight="100", canary_weight_total="50"),
     ingress("kind.test", ("/", "web"), kind="Exact"),
     canary_of("kind.test", "new", canary_weight="100"),
     service("nobody"),
-    ingress("nobody.test", ("/", "web")),
+    *shared("nobody.test"),
     canary_of("nobody.test", "nobody", canary_weight="100"),
     ingress("both.test", ("/", "kept"), affinity="cookie"),
     canary_of("both.test", "newer", canary_weight="50"),

@@ -162,7 +162,7 @@ class _World:
             for controller in self.ingress_classes.serving(ingress):
                 for rule in ingress.rules:
                     for path in rule.paths:
-                        place = (controller.full_name, rule.host, path.path, path.path_type)
+                        place = (controller.full_name, rule.host, path.path, path.taken_as)
                         found.setdefault(place, ingress)
         return found
 

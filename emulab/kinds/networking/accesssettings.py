@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emulab.kinds.networking import accessvalues as values
-from emulab.kinds.networking.nginxvalues import boolean, words
+from emulab.kinds.networking.nginxvalues import EachWord, boolean, field_name, words
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE")
 PROTOCOLS = ("SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -44,7 +44,7 @@ ACCESS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "global-auth-cache-key": (values.cache_key, "auth_cache_key"),
     "global-auth-method": (values.choice("", *METHODS), "auth_method"),
     "global-auth-request-redirect": (values.url_text, "auth_request_redirect"),
-    "global-auth-response-headers": (values.header_names, "auth_response_headers"),
+    "global-auth-response-headers": (EachWord(field_name), "auth_response_headers"),
     "global-auth-signin": (values.url, "auth_signin"),
     "global-auth-signin-redirect-param": (values.url_text, "auth_signin_param"),
     "global-auth-url": (values.url, "auth_url"),

@@ -76,6 +76,11 @@ def url(text: str) -> str:
     return text
 
 
+def place(text: str) -> str:
+    """A URL, or a path of the host that was asked, which may have variables of nginx in it."""
+    return _url(text) if text.startswith("/") else url(text)
+
+
 def header_names(text: str) -> tuple[str, ...]:
     """Names of header fields."""
     found = words(text)

@@ -2,6 +2,7 @@
 
 * `DEFAULTED`: what holds where an Ingress has no annotation of the name.
 * `COMPOSED`: what the planner makes filters and options of, each with how its text is read.
+* `AS_IT_IS`: what nothing follows, and what it may say without a warning.
 * `UNSEEN`: what nobody outside could tell: sizes of tables, workers, where nginx's files are.
 """
 
@@ -12,15 +13,17 @@ from typing import Any, NamedTuple
 
 from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
 from emulab.kinds.networking.nginxvalues import (
+    EachWord,
     boolean,
     expression,
+    field_name,
     field_names,
     integer,
     number_and_size,
     on_off,
     replacement,
     size,
-    statuses_from,
+    status_between,
     url_text,
     words,
 )
@@ -29,7 +32,7 @@ _Read = Callable[[str], Any]
 
 DEFAULTED: Mapping[str, _Read] = {
     "client-body-buffer-size": size,
-    "custom-http-errors": statuses_from(300),
+    "custom-http-errors": EachWord(status_between(300, 599)),
     "disable-proxy-intercept-errors": boolean,
     "proxy-buffering": on_off,
     "proxy-buffers-number": integer,
@@ -71,7 +74,7 @@ COMPOSED: Mapping[str, ComposedKey] = {
     "add-headers": ComposedKey(str),
     "disable-access-log": ComposedKey(boolean),
     "disable-http-access-log": ComposedKey(boolean),
-    "global-allowed-response-headers": ComposedKey(field_names),
+    "global-allowed-response-headers": ComposedKey(EachWord(field_name)),
     "gzip-disable": ComposedKey(expression),
     "gzip-level": ComposedKey(_level, (never(HAPROXY, "it has one level of its own"),)),
     "gzip-min-length": ComposedKey(integer, (never(HAPROXY, "it compresses answers of any length"),)),
@@ -96,6 +99,31 @@ server-name-hash-bucket-size server-name-hash-max-size ssl-buffer-size stream-ac
 variables-hash-bucket-size variables-hash-max-size worker-cpu-affinity worker-shutdown-timeout
 """
 UNSEEN = frozenset(_UNSEEN.split())
+
+AS_IT_IS: Mapping[str, str] = {
+    "allow-snippet-annotations": "false",
+    "annotation-value-word-blocklist": "",
+    "annotations-risk-level": "High",
+    "bind-address": "",
+    "disable-ipv6": "false",
+    "enable-auth-access-log": "false",
+    "enable-brotli": "false",
+    "enable-modsecurity": "false",
+    "enable-ocsp": "false",
+    "enable-opentelemetry": "false",
+    "enable-owasp-modsecurity-crs": "false",
+    "enable-syslog": "false",
+    "forwarded-host-header": "X-Forwarded-Host",
+    "generate-request-id": "true",
+    "limit-conn-zone-variable": "$binary_remote_addr",
+    "proxy-protocol-header-timeout": "5s",
+    "proxy-stream-responses": "1",
+    "proxy-stream-timeout": "600s",
+    "ssl-early-data": "false",
+    "ssl-ecdh-curve": "auto",
+    "use-geoip2": "false",
+}
+"""Keys that nothing follows, with the text that says what is done anyway: ingress-nginx' default."""
 
 
 def composed(data: Mapping[str, str]) -> dict[str, Any]:

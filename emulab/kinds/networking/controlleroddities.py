@@ -48,7 +48,7 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
         elif named is not None and kind == CONFIG_MAP:
             data = named.raw.get("data") or {}
             for unread, why in (unreadable_keys(data) if name == "configmap" else {}).items():
-                what = f"{unread} {data[unread]!r} {why}; the default holds"
+                what = f"{unread} {data[unread]!r} {why}"
                 yield ("args",), f"--{name}: in ConfigMap {namespace}/{key}: {what}"
             asked = name == "configmap" and str(data.get("use-proxy-protocol", "")).strip() in _YES
             if asked and _sends_none(controller.flags.publish_service, world):

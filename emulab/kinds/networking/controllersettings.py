@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emulab.kinds.networking.accesssettings import ACCESS
-from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN
+from emulab.kinds.networking.controllerkeys import AS_IT_IS, COMPOSED, DEFAULTED, UNSEEN
 from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import (
+    EachWord,
     boolean,
     http_version,
     integer,
@@ -22,7 +23,6 @@ from emulab.kinds.networking.nginxvalues import (
     redirect_port,
     seconds,
     size,
-    whole_seconds,
     words,
 )
 
@@ -67,7 +67,7 @@ SETTINGS: Mapping[str, Setting] = {
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
     "load-balance": Setting(load_balance, "load_balance"),
     "proxy-next-upstream": Setting(next_upstream, "next_upstream"),
-    "proxy-next-upstream-timeout": Setting(whole_seconds, "next_upstream_timeout"),
+    "proxy-next-upstream-timeout": Setting(seconds, "next_upstream_timeout"),
     "proxy-http-version": Setting(http_version, "http_version"),
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),
@@ -84,9 +84,10 @@ SETTINGS: Mapping[str, Setting] = {
     "use-http2": Setting(boolean, "http2"),
     **{key: Setting(*line) for key, line in ACCESS.items()},
 }
+HSTS_AGE = "hsts-max-age"
 HSTS = {
     "hsts": "true",
-    "hsts-max-age": "31536000",
+    HSTS_AGE: "31536000",
     "hsts-include-subdomains": "true",
     "hsts-preload": "false",
 }
@@ -125,19 +126,25 @@ def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
 
 
 def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
-    """The keys whose texts say nothing, each with why; the defaults hold."""
+    """The keys whose texts say nothing, or less than they have words: each with why, and what becomes of it."""
     wrong = {}
     readers = {**{key: setting.read for key, setting in SETTINGS.items()}, **DEFAULTED}
     readers |= {key: one.read for key, one in COMPOSED.items()}
+    readers |= {key: boolean for key in HSTS if key != HSTS_AGE}
     for key, read in readers.items():
+        if key not in data:
+            continue
+        text = str(data[key]).strip()
         try:
-            read(str(data.get(key, "")).strip()) if key in data else None
+            read(text)
         except ValueError as error:
-            wrong[key] = str(error)
+            wrong[key] = f"{error}; the default holds"
+        if isinstance(read, EachWord) and (left := read.left(text)):
+            wrong[key] = f"{left[0]}; it is left"
     return wrong
 
 
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:
-    """The keys that nothing follows."""
+    """The keys that nothing follows, unless they say what is done anyway."""
     known = SETTINGS.keys() | HSTS.keys() | DEFAULTED.keys() | COMPOSED.keys() | UNSEEN | {STRICT_PATHS}
-    return [key for key in data if key not in known]
+    return [key for key, text in data.items() if key not in known and AS_IT_IS.get(key) != str(text).strip()]

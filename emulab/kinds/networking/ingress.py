@@ -201,7 +201,7 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     return oddities(o, world)
 
 
-_BACKEND_FIELDS = table("service", ignored={"resource": "nothing answers there but the ingress, with 503"})
+_BACKEND_FIELDS = table("service", ignored={"resource": "its requests go where all else of the host goes"})
 DEFINITION = Definition(
     check=whole(INGRESS, dns_subdomain, ingress_spec),
     warnings=_warnings,

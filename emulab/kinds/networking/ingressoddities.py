@@ -111,7 +111,7 @@ def _said_before(
     canary = f"{controller.flags.annotations_prefix}/canary"
     for i, rule in enumerate(ingress.rules):
         for j, path in enumerate(rule.paths):
-            place = (controller.full_name, rule.host, path.path, path.path_type)
+            place = (controller.full_name, rule.host, path.path, path.taken_as)
             first = world.ingress_paths.get(place, ingress)
             if first.full_name == ingress.full_name or canary in {*first.annotations, *ingress.annotations}:
                 continue
@@ -124,10 +124,10 @@ def _said_before(
 
 
 def _of_one_rule(o: Object, index: int, rule: IngressRule) -> Iterator[Finding]:
-    """Paths of type Prefix that differ by a slash at the end, which means nothing."""
+    """Paths taken as prefixes that differ by a slash at the end, which means nothing."""
     heard: dict[str, str] = {}
     for j, path in enumerate(rule.paths):
-        if path.path_type == "Prefix":
+        if path.taken_as == "Prefix":
             first = heard.setdefault(path.path.rstrip("/"), path.path)
             if first != path.path:
                 what = f"{show(path.path)} takes what {show(first)} takes, which is heard"

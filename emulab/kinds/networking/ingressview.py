@@ -19,7 +19,7 @@ PUBLIC_LOAD_BALANCER = "public-lb"
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    service: str  # "" where the backend is a resource, which nothing here serves
+    service: str  # "" where the backend is a resource: ingress-nginx has no place for such a path
     port: int | str  # number or name of the Service's port
 
     @staticmethod
@@ -34,6 +34,12 @@ class IngressPath:
     path: str
     path_type: str  # Exact | Prefix | ImplementationSpecific
     backend: Backend
+
+    @property
+    def taken_as(self) -> str:
+        """The type as which ingress-nginx takes it, to which `ImplementationSpecific` is `Prefix`
+        (`SetDefaultNGINXPathType` of internal/k8s)."""
+        return "Prefix" if self.path_type == "ImplementationSpecific" else self.path_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Ingress:
     name: str
     class_name: str  # "" where it names none
     class_is_annotated: bool  # it is named by the annotation alone
-    default_backend: Backend | None
+    default_backend: Backend | None  # None, too, where it is a resource
     rules: tuple[IngressRule, ...]
     tls: tuple[IngressTLS, ...]
     load_balancer: str  # annotation emulab.dev/load-balancer, or "public-lb"
@@ -79,7 +85,7 @@ class Ingress:
             name=o.name,
             class_name=spec.get("ingressClassName") or o.annotations.get(CLASS_ANNOTATION, ""),
             class_is_annotated=not spec.get("ingressClassName") and CLASS_ANNOTATION in o.annotations,
-            default_backend=Backend.of(default) if default else None,
+            default_backend=Backend.of(default) if default and default.get("service") else None,
             rules=tuple(
                 IngressRule(
                     rule.get("host") or "",

@@ -6,11 +6,11 @@ Each raises `ValueError`, which says what is wrong, for a text that says nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _SIZES = {"": 0, "k": 10, "m": 20, "g": 30}
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 def boolean(text: str) -> bool:
@@ -38,16 +38,10 @@ def size(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Seconds, or a time of nginx in one unit: `75`, `75s`, `2m`."""
-    match = re.fullmatch(r"(\d+)(ms|s|m|h)?", text)
-    if match is None:
-        raise ValueError("is no time, such as 75 or 2m")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def whole_seconds(text: str) -> float:
-    """Seconds as a plain number."""
-    return float(integer(text))
+    """Seconds as a plain number: ingress-nginx writes the unit itself, and takes none."""
+    if not re.fullmatch(r"\+?\d+", text):
+        raise ValueError("is no number of seconds, which has no unit here")
+    return float(text)
 
 
 def http_version(text: str) -> str:
@@ -136,6 +130,35 @@ def statuses_from(low: int) -> Callable[[str], tuple[int, ...]]:
             raise ValueError(f"are no statuses from {low} to 599") from None
 
     return read
+
+
+class EachWord:
+    """Reads what stands between commas one by one, and leaves what can't be read, as ingress-nginx does of keys of its
+    ConfigMap."""
+
+    def __init__(self, one: Callable[[str], Any]) -> None:
+        self._one = one
+
+    def __call__(self, text: str) -> tuple[Any, ...]:
+        return tuple(value for value, why in self._each(text) if not why)
+
+    def left(self, text: str) -> list[str]:
+        """Why each word is left that is."""
+        return [why for _, why in self._each(text) if why]
+
+    def _each(self, text: str) -> Iterator[tuple[Any, str]]:
+        for word in words(text):
+            try:
+                yield self._one(word), ""
+            except ValueError as error:
+                yield None, f"has {word!r}, which {error}"
+
+
+def field_name(text: str) -> str:
+    """The name of a header field."""
+    if re.fullmatch(r"[a-zA-Z\d\-_]+", text) is None:
+        raise ValueError("is no name of a header field")
+    return text
 
 
 def replacement(text: str) -> tuple[str, str] | None:

@@ -71,7 +71,7 @@ class ServerName:
     @property
     def has_root(self) -> bool:
         """Whether a path takes all that no other one does."""
-        return any(path.path == "/" and path.path_type != "Exact" for _, path in self.paths)
+        return any(path.path == "/" and path.taken_as != "Exact" for _, path in self.paths)
 
 
 def server_names(ingresses: Iterable[Ingress], secrets: Secrets) -> dict[str, ServerName]:
@@ -82,8 +82,8 @@ def server_names(ingresses: Iterable[Ingress], secrets: Secrets) -> dict[str, Se
         for rule in ingress.rules:
             name = found.setdefault(rule.host, ServerName(rule.host, ingress))
             for path in rule.paths:
-                place = (rule.host, path.path, path.path_type)
-                if place not in known:
+                place = (rule.host, path.path, path.taken_as)
+                if path.backend.service and place not in known:
                     known.add(place)
                     name.paths.append((ingress, path))
             if ingress.tls and rule.host and name.certificate is None:

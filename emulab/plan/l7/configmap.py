@@ -8,7 +8,8 @@ from dataclasses import fields, replace
 from typing import Any
 
 from emulab.kinds.networking.controllerkeys import composed
-from emulab.kinds.networking.controllersettings import HSTS, SETTINGS, Setting
+from emulab.kinds.networking.controllersettings import HSTS, HSTS_AGE, SETTINGS, Setting
+from emulab.kinds.networking.nginxvalues import boolean
 from emulab.plan.l7.annotations import DEFAULTS
 from emulab.plan.l7.hosts import ForAll
 from emulab.servers.l7.config import (
@@ -39,7 +40,7 @@ def settings(data: Mapping[str, str]) -> tuple[Policy, Options]:
     """The policy of routes that say nothing themselves, and the options."""
     found = _read(data)
     policy = {field: value for field, value in found.items() if field in _OF_POLICIES}
-    options: dict[str, Any] = {"hsts": _hsts({**HSTS, **data})}
+    options: dict[str, Any] = {"hsts": _hsts(data)}
     options |= {field: value for field, value in found.items() if field in _OF_OPTIONS}
     said = composed(data)
     if said.get("disable-access-log") or said.get("disable-http-access-log"):
@@ -133,8 +134,15 @@ def _value(data: Mapping[str, str], key: str, setting: Setting) -> Any:
 
 
 def _hsts(data: Mapping[str, str]) -> str:
-    if data["hsts"].lower() != "true":
+    def says(key: str) -> bool:
+        try:
+            return boolean(data.get(key, HSTS[key]).strip())
+        except ValueError:
+            return HSTS[key] == "true"
+
+    if not says("hsts"):
         return ""
     more = [("includeSubDomains", "hsts-include-subdomains"), ("preload", "hsts-preload")]
-    words = [word for word, key in more if data[key].lower() == "true"]
-    return "; ".join([f"max-age={data['hsts-max-age']}", *words])
+    return "; ".join(
+        [f"max-age={data.get(HSTS_AGE, HSTS[HSTS_AGE])}", *(word for word, key in more if says(key))]
+    )

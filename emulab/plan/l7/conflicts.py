@@ -61,7 +61,7 @@ def _roots(ingresses: Sequence[Ingress], prefix: str) -> Iterator[tuple[Ingress,
 
 
 def _paths(ingress: Ingress, host: str) -> list[tuple[str, str]]:
-    paths = [(one.path, one.path_type) for rule in ingress.rules if rule.host == host for one in rule.paths]
+    paths = [(one.path, one.taken_as) for rule in ingress.rules if rule.host == host for one in rule.paths]
     return paths or [("/", "Prefix")]
 
 

@@ -44,10 +44,13 @@ from emulab.servers.l7.config import (
     ANY_HOST,
     Canary,
     Certificate,
+    DirectResponse,
     L7Config,
     Match,
     MeasuredAs,
     Notice,
+    Policy,
+    RegexRewrite,
     RequestRoute,
     Upstream,
     WeightedUpstream,
@@ -107,6 +110,7 @@ def ingress_server(
     config = replace(
         config,
         listen=listen,
+        routes=(*config.routes, *_own_pages(flags)),
         tls_listen=(*tls, *webhook),
         pages=pages,
         metrics_at=health,
@@ -116,6 +120,14 @@ def ingress_server(
     )
     sockets, everywhere = dict.fromkeys(listen, place.namespace), listens_everywhere(place, listen)
     return PlannedServer(name, ENGINES[engine], place.namespace, config, sockets, everywhere)
+
+
+def _own_pages(flags: ControllerFlags) -> tuple[RequestRoute, ...]:
+    """What is at hosts that nobody has, beside what an Ingress says: a page for clouds' balancers, and nginx' counters,
+    which are for its own host alone (nginx.tmpl)."""
+    quiet = Policy(access_log=False)
+    pages = ((flags.health_path, DirectResponse(200)), ("/nginx_status", DirectResponse(403)))
+    return tuple(RequestRoute(Match("", path), (), "", (page,), quiet) for path, page in pages)
 
 
 def _measured(flags: ControllerFlags, namespace: str, pod: str) -> MeasuredAs:
@@ -170,7 +182,7 @@ class _Builder:
         self.rests: list[RequestRoute] = []  # of what no path takes of hosts that have certificates
         self.upstreams: dict[str, Upstream] = {}
         self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
-        self._untaken: list[tuple[Ingress, str]] = []  # secured hosts
+        self._untaken: list[tuple[Ingress, str, bool]] = []  # hosts, and whether they are secured
         self.shown_names: set[str] = set()  # other names of hosts that have certificates
         self.notices: list[Notice] = []
         self.default: str | None = None
@@ -216,18 +228,19 @@ class _Builder:
         for name in names.values():
             secured = is_secured(names, name.host)
             for by, path in name.paths:
-                self._route(by, Match(name.host, path.path, path.path_type), path.backend, secured)
+                if self.wishes.is_part(backend_name(by.namespace, path.backend)):
+                    continue
+                self._route(by, Match(name.host, path.path, path.taken_as), path.backend, secured)
             if name.first.default_backend is not None and not name.has_root:
                 rest = Match(name.host, "/", "Prefix")
                 self._route(name.first, rest, name.first.default_backend, secured)
-            elif secured and name.host and not name.has_root:
-                self._untaken.append((name.first, name.host))
+            elif name.host and not name.has_root:
+                self._untaken.append((name.first, name.host, secured))
         for one in ingresses:
             self.verifications.add(one, self._flags.annotations_prefix + "/", self)
             if one.default_backend is not None and not one.rules and self.default is None:
                 self.default = self.upstream(one.namespace, one.default_backend)
-                if self.wishes.canary(everything := Match("", "/", "Prefix")) is not None:
-                    self._route(one, everything, one.default_backend, secured=False)
+                self._catch_all(one, WeightedUpstream(self.default))
         others = other_names(self.drafts)
         for certificate in certificates_of(names):
             self._certify(certificate, others.get(certificate.host, ()))
@@ -238,12 +251,12 @@ class _Builder:
         draft = self._draft(ingress, match, backends)
         if not secured and draft.policy.ssl_redirect:
             draft.policy = replace(draft.policy, ssl_redirect=False)
-        draft.canary = self._canary(match)
+        draft.canary = self._canary(backends[0].upstream)
         self.drafts.append(draft)
 
-    def _canary(self, match: Match) -> Canary | None:
-        """The canary of a route, with its upstream."""
-        canary = self.wishes.canary(match)
+    def _canary(self, upstream: str) -> Canary | None:
+        """The canary of an upstream, with its own."""
+        canary = self.wishes.canary(upstream)
         if canary is not None:
             namespace, service, port = canary.upstream.split("/")
             self.upstream(namespace, Backend(service, int(port) if port.isdecimal() else port))
@@ -257,27 +270,44 @@ class _Builder:
         follow(draft, self._flags.annotations_prefix + "/")
         return draft
 
-    def _redirect_rests(self) -> None:
-        """What no path of a host takes goes over TLS, too, to whoever takes what nobody has: the default location of a
-        host has its first Ingress' annotations (`createServers`)."""
-        backends = (WeightedUpstream(self.default),) if self.default is not None else ()
-        for ingress, host in self._untaken:
-            match = Match(host, "/", "Prefix")
-            if self._draft(ingress, match).policy.ssl_redirect:
-                how = replace(self.policy, ssl_redirect=True)
+    def _catch_all(self, ingress: Ingress, to: WeightedUpstream) -> None:
+        """What is served for hosts that no rule has: by annotations, but for those that redirect and rewrite."""
+        draft = self._draft(ingress, Match("", "/", "Prefix"), (to,))
+        draft.filters = [one for one in draft.filters if not isinstance(one, DirectResponse | RegexRewrite)]
+        draft.is_regular, draft.root = False, ""
+        draft.policy = replace(draft.policy, ssl_redirect=False, force_ssl_redirect=False)
+        draft.canary = self._canary(to.upstream)
+        plain = replace(self.policy, ssl_redirect=False, force_ssl_redirect=False)
+        if draft.canary or draft.filters or draft.denied or draft.errors or draft.policy != plain:
+            self.drafts.append(draft)
+
+    def _take_rests(self, backends: tuple[WeightedUpstream, ...], caught: bool) -> None:
+        """What no path of a host takes is the default backend's of the flags, whoever has what no rule has (`caught`),
+        with the annotations of the host's first Ingress: those of its default location (`createServers`)."""
+        for ingress, host, secured in self._untaken:
+            draft = self._draft(ingress, Match(host, "/", "Prefix"))
+            draft.backends, draft.error_upstream = backends, ""
+            redirects = secured and draft.policy.ssl_redirect
+            draft.policy = replace(draft.policy, reach=self.policy.reach, ssl_redirect=redirects)
+            if draft.filters or draft.denied or draft.errors or draft.policy.force_ssl_redirect:
+                self.drafts.append(draft)
+            elif redirects or caught:
+                how = replace(self.policy, ssl_redirect=redirects)
                 origin = "default backend" if backends else ""
-                self.rests.append(RequestRoute(match, backends, origin, policy=how))
+                self.rests.append(RequestRoute(draft.match, backends, origin, policy=how))
 
     def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
-        backend = self.named(SERVICE, self._flags.default_backend)
-        if self.default is None and backend is not None and (ports := Service.of(backend).ports):
+        backend, caught = self.named(SERVICE, self._flags.default_backend), self.default is not None
+        of_flags: tuple[WeightedUpstream, ...] = ()
+        if backend is not None and (ports := Service.of(backend).ports):
             upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
-                self.default = upstream
+                self.default = self.default or upstream
+                of_flags = (WeightedUpstream(upstream),)
             elif not any(upstream == one.upstream for draft in self.drafts for one in draft.backends):
                 del self.upstreams[upstream]
-        self._redirect_rests()
+        self._take_rests(of_flags, caught)
         named = self._flags.default_certificate
         secret = self.named(SECRET, named)
         leaf = (

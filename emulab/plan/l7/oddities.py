@@ -97,11 +97,11 @@ class _Seen:
         self._wishes = IngressWishes(taken, self._prefix, defaults)
 
     def findings(self) -> Iterator[Finding]:
-        for orphan in self._wishes.orphans:
-            o = self._by_name[orphan.ingress.namespace, orphan.ingress.name]
+        for ingress, what in self._wishes.unshared:
+            o = self._by_name[ingress.namespace, ingress.name]
             if o.key in self._given:
-                place = f"{orphan.host or '*'}{orphan.path}"
-                yield self._at(o, "canary", f"nothing of {place} goes to this canary: {orphan.why}")
+                there = f"{self._prefix}canary" in o.annotations
+                yield self._at(o, "canary", what) if there else Finding(o, ("spec", "rules"), what)
         for ingress, annotation, why in conflicts(self._oldest_first, self._prefix):
             o = self._by_name[ingress.namespace, ingress.name]
             if o.key in self._given:

@@ -36,7 +36,7 @@ def unread(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
 def _settings(o: Object, objects: Objects) -> Iterator[Finding]:
     data = _texts(o)
     for key, why in unreadable_keys(data).items():
-        yield Finding(o, ("data", key), f"{data[key]!r} {why}; the default holds")
+        yield Finding(o, ("data", key), f"{data[key]!r} {why}")
     for key in unknown_keys(data):
         yield Finding(o, ("data", key), "isn't followed: requests are served as without it")
     for key in WITH_FIELDS:

@@ -6,13 +6,19 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from emulab.servers.streams.plain import StreamTransport
 
 HANDSHAKE = 60.0
 """Seconds that a handshake may take (nginx' `client_header_timeout`)."""
 _SIZE = 64 << 10  # octets of a read
+
+
+class _AnswersPlainly(Protocol):
+    """A protocol that has a word for who speaks HTTP without TLS."""
+
+    def spoken_plainly(self) -> bytes: ...
 
 
 class SecureTransport(asyncio.Transport, asyncio.Protocol):
@@ -80,7 +86,9 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLWantReadError:
             self._flush()
             return False
-        except (ssl.SSLError, ssl.CertificateError):  # of which the other side hears by an alert
+        except (ssl.SSLError, ssl.CertificateError) as error:  # of which the other side hears by an alert
+            if error.reason == "HTTP_REQUEST" and hasattr(self._above, "spoken_plainly"):
+                self._below.write(cast(_AnswersPlainly, self._above).spoken_plainly())
             self._flush()
             self._below.close()
             return False

@@ -389,5 +389,5 @@ def test_ingress_classes() -> None:
 def test_a_resource_may_be_a_backend_and_is_not_followed() -> None:
     ingress = described("Ingress", {"defaultBackend": {"resource": {"kind": "Bucket", "name": "x"}}})
     assert warned(ingress) == [
-        "Ingress/web spec.defaultBackend.resource: isn't followed: nothing answers there but the ingress, with 503"
+        "Ingress/web spec.defaultBackend.resource: isn't followed: its requests go where all else of the host goes"
     ]

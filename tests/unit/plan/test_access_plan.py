@@ -69,8 +69,8 @@ def wished(*beside: Object, path: str = "/", **annotations: str) -> L7Config:
 
 
 def filters(*beside: Object, path: str = "/", **annotations: str) -> tuple[Filter, ...]:
-    (route,) = wished(*beside, path=path, **annotations).routes
-    return route.filters
+    routes = wished(*beside, path=path, **annotations).routes
+    return next(route.filters for route in routes if route.match.path == path)
 
 
 def told(*beside: Object, **annotations: str) -> list[str]:

@@ -39,6 +39,8 @@ def policy(annotations: dict[str, str], *beside: Object) -> Policy:
 class World:
     """What there is beside an Ingress."""
 
+    defaults: dict[str, object] = {}  # noqa: RUF012
+
     def __init__(self, *objects: Object) -> None:
         self._objects = {f"{o.namespace}/{o.name}": o for o in objects}
 

@@ -243,9 +243,30 @@ def test_what_no_path_of_a_secured_host_takes_goes_over_tls_too() -> None:
 
     assert rest(shop) == [("", True, [])], "a 404 over TLS"
     bare = ingress("bare", defaultBackend=backend())
-    assert rest(shop, bare) == [("default backend", True, ["default/web/80"])]
+    assert rest(shop, bare) == [("", True, [])], "which has hosts alone that no rule has"
     assert rest(ingress("shop", rule("a.test", "/x"))) == []
+    assert rest(ingress("shop", rule("a.test", "/x")), bare) == [("", False, [])]
     assert rest(ingress("shop", rule("a.test", "/x"), tls=tls, annotations=off)) == []
+
+
+def test_what_no_path_of_a_host_takes_has_the_annotations_of_its_first_ingress() -> None:
+    prefix = "nginx.ingress.kubernetes.io/"
+    wishes = {f"{prefix}whitelist-source-range": "10.0.0.0/8", f"{prefix}backend-protocol": "HTTPS"}
+    first = ingress("z", rule("a.test", "/x"), annotations=wishes)
+    plain = ingress("a", rule("a.test", "/y"), rule("b.test", "/y"))
+    routes = {(r.match.host, r.match.path): r for r in config(*WEB, first, plain).routes}
+    assert ("b.test", "/") not in routes
+    rest, own = routes["a.test", "/"], routes["a.test", "/x"]
+    assert rest.filters == own.filters != () and rest.backends == ()
+    assert (rest.policy.reach.protocol, own.policy.reach.protocol) == ("HTTP", "HTTPS")
+
+
+def test_what_catches_all_has_its_annotations_but_those_that_send_elsewhere() -> None:
+    prefix = "nginx.ingress.kubernetes.io/"
+    wishes = {f"{prefix}denylist-source-range": "10.0.0.0/8", f"{prefix}permanent-redirect": "http://b.test"}
+    (route,) = config(*WEB, ingress("all", annotations=wishes, defaultBackend=backend())).routes
+    assert (route.match.host, route.match.path) == ("", "/")
+    assert [type(one).__name__ for one in route.filters] == ["AccessControl"]
 
 
 def test_dates_of_certificates_are_told_when_their_time_has_come() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,8 +93,12 @@ def front(type: str = "LoadBalancer", name: str = "own", namespace: str = "defau
 
 
 def configs(world: World) -> dict[str, L7Config]:
-    """The configuration of each ingress by the name of its workload."""
-    found = {name: s.config for name, s in world.servers.items() if isinstance(s.config, L7Config)}
+    """The configuration of each ingress by the name of its workload, without the pages of its own."""
+    found = {
+        name: replace(s.config, routes=tuple(route for route in s.config.routes if route.origin))
+        for name, s in world.servers.items()
+        if isinstance(s.config, L7Config)
+    }
     return {name.partition(".")[2].partition("-")[0]: config for name, config in found.items()}
 
 

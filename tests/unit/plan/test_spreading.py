@@ -259,17 +259,61 @@ def canary(name: str = "canary", *rules: Any, **annotations: str) -> Object:
     return asking(name, *(rules or (rule("a.test", service="new"),)), canary="true", **annotations)
 
 
-def test_a_canary_is_part_of_the_route_of_its_host_and_path() -> None:
+def test_a_canary_shares_what_the_service_of_its_host_and_path_gets() -> None:
+    """By whatever route, as in ingress-nginx, to which an alternative is an upstream's."""
     found = config(
         *web(),
         *NEW,
         canary(canary_weight="30", canary_weight_total="300"),
-        asking("shop", rule("a.test", "/", "/x"), rule("b.test")),
+        asking("shop", rule("a.test"), rule("a.test", "/x", service="other"), rule("b.test")),
     )
     told = {r.match.host + r.match.path: r.canary for r in found.routes}
     expected = Canary("default/new/80", weight=30, weight_total=300)
-    assert told == {"a.test/": expected, "a.test/x": None, "b.test/": None}
+    assert told == {"a.test/": expected, "a.test/x": None, "b.test/": expected}
     assert found.upstreams["default/new/80"].servers == ("10.96.0.6:80",)
+
+
+def test_the_oldest_ingress_of_a_canary_says_how_much_it_gets() -> None:
+    early, late = (
+        canary("z", canary_weight="1"),
+        canary("a", rule("b.test", service="new"), canary_weight="50"),
+    )
+    there = (*web(), *NEW, asking("shop", rule("a.test"), rule("b.test", service="other")), early, late)
+    found = config(*there)
+    assert [route.canary for route in found.routes] == [Canary("default/new/80", weight=1)] * 2
+    assert said(*there) == [
+        f"Ingress/a metadata.annotations[{PREFIX}canary]: shares what b.test/ gets as Ingress default/z says, whose"
+        " canary this Service is, too"
+    ]
+
+
+def test_whose_service_a_canary_has_is_what_the_oldest_ingress_says() -> None:
+    late, early = canary("a", canary_weight="9"), canary("z", canary_weight="9")
+    own = asking("own", rule("b.test", service="new"))
+    there = (*web(), *NEW, asking("shop", rule("a.test")), own)
+    assert [route.canary for route in config(*there, late).routes] == [None, None]
+    place = f"Ingress/a metadata.annotations[{PREFIX}canary]: nothing of a.test/ goes to this canary: "
+    assert said(*there, late) == [
+        place + "Ingress default/own, which is older, leads to Service new and is no canary"
+    ]
+    (route,) = config(*there, early).routes
+    assert (route.match.host, route.canary) == ("a.test", Canary("default/new/80", 9))
+    assert said(*there, early) == [
+        "Ingress/own spec.rules: b.test/ isn't served: Ingress default/z, which is older, has its Service as a canary"
+    ]
+
+
+def test_a_pattern_that_is_no_expression_takes_no_value() -> None:
+    wrong = canary(canary_by_header="X-New", canary_by_header_pattern="(")
+    (route,) = config(*web(), *NEW, asking(), wrong).routes
+    assert route.canary == Canary("default/new/80", header="X-New", header_pattern="(?!)")
+
+
+def test_the_newest_ingress_says_what_a_cookie_is_and_the_oldest_how_it_binds() -> None:
+    plain = asking("z", affinity_mode="persistent")
+    early, late = (asking(name, affinity="cookie", session_cookie_name=name) for name in ("y", "x"))
+    there = config(*web(), plain, early, late).upstreams
+    assert there["default/web/80"].balance == CookieAffinity("x", persistent=True)
 
 
 def test_everything_a_canary_says() -> None:
@@ -352,7 +396,7 @@ def test_what_binds_an_ingress_pod_to_some_endpoints_is_told() -> None:
         ((asking("shop", rule("b.test")),), "no Ingress that is no canary has this host and path"),
         ((asking("shop", rule("a.test", service="new")),), "Service new gets these requests already"),
         (
-            (asking(), canary("first", canary_weight="1")),
+            (asking(), canary("first", rule("a.test", service="other"), canary_weight="1")),
             "another canary takes a part of these requests, and one is all there may be",
         ),
     ],
@@ -388,6 +432,16 @@ def test_a_rule_that_nobody_heeds_is_told() -> None:
     ]
 
 
+def test_a_text_with_a_lines_end_is_refused_but_where_spaces_are_no_matter() -> None:
+    text = {"affinity": "cookie\n", "session_cookie_name": "route\n", "service_upstream": "true\n"}
+    told = unheeded([asking(**text)], IngressClasses.among(Objects(system_objects(Cluster())), Cluster()))
+    names = [line.partition(f"[{PREFIX}")[2].partition("]")[0] for line in told]
+    assert names == ["session-cookie-name", "service-upstream"] and all(
+        "write |- or >-" in line for line in told
+    )
+    assert config(*web(), asking(**text)).upstreams["default/web/80"].balance == CookieAffinity()
+
+
 @pytest.mark.parametrize(
     ("annotation", "text", "why"),
     [
@@ -400,7 +454,7 @@ def test_a_rule_that_nobody_heeds_is_told() -> None:
         ("session_cookie_samesite", "lax", "is no attribute that the controller sets; write Lax"),
         ("session_cookie_max_age", "1h", "is no number of seconds"),
         ("session_cookie_name", "a;b", "is no name: letters, digits and -._~/: are"),
-        ("canary_by_header_pattern", "(", "is no regular expression"),
+        ("canary_by_header_pattern", "a b", "is no expression of letters"),
         ("canary_weight", "-1", "is no number"),
         ("proxy_next_upstream", "error http_501", "has 'http_501', which is not one of error, timeout"),
         ("proxy_next_upstream_timeout", "5s", "is no number"),

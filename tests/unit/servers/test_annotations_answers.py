@@ -25,9 +25,11 @@ from scripted import has, page
 
 from emulab.cluster.system import system_objects
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.networking.controllerkeys import DEFAULTED
 from emulab.kinds.networking.controllersettings import unknown_keys, unreadable_keys
 from emulab.model.collection import Objects
 from emulab.plan.l7.annotations.buffering import HELD
+from emulab.plan.l7.configmap import settings as configured
 from emulab.plan.l7.unread import unread
 from emulab.servers.l7.engine.aside import MirroredRequest
 
@@ -127,10 +129,17 @@ def test_a_preflight_comes_before_tls_and_redirects() -> None:
 
 
 def test_what_is_wrong_to_say_of_origins() -> None:
-    wrong = {"cors_allow_origin": "b.test", "cors_allow_methods": "GET;", "cors_max_age": "long"}
+    wrong = {"cors_allow_origin": "b.test/x", "cors_allow_methods": "GET;", "cors_max_age": "long"}
     play = served(ingress(enable_cors="true", **wrong))
     assert allowed([f"{k}: {v}" for k, v in own(play, "/", method="OPTIONS")[1].items()]) == DEFAULTS
     assert len(warnings(ingress(enable_cors="true", **wrong))) == 3
+    one = ingress(enable_cors="true", cors_allow_origin="b.test, http://a.test,", cors_max_age="-1")
+    fields = own(served(one), "/", "Origin: http://a.test", method="OPTIONS")[1]
+    assert (
+        fields["Access-Control-Allow-Origin"] == "http://a.test" and fields["Access-Control-Max-Age"] == "-1"
+    )
+    (said,) = warnings(one)
+    assert "has 'b.test', which is no origin" in said and said.endswith("it isn't allowed")
     off = served(ingress(enable_cors="false", cors_allow_origin="*"))
     assert forwarded(off, "/", method="OPTIONS")[0].startswith("OPTIONS")
 
@@ -611,13 +620,34 @@ def test_keys_that_are_known() -> None:
         "server-name-hash-max-size": "1",
         "gzip-level": "10",
         "proxy-buffering": "maybe",
+        "proxy-read-timeout": "30s",
+        "hsts": "yes",
+        "custom-http-errors": "404, 299, x",
         "of-tomorrow": "x",
+        "enable-brotli": "true",
+        "use-geoip2": "false",
     }
-    assert unknown_keys(data) == ["of-tomorrow"]
+    assert unknown_keys(data) == ["of-tomorrow", "enable-brotli"], "what is done anyway is followed"
     assert unreadable_keys(data) == {
-        "gzip-level": "is no level from 1 to 9",
-        "proxy-buffering": "is neither on nor off",
+        "custom-http-errors": "has '299', which is no status from 300 to 599; it is left",
+        "gzip-level": "is no level from 1 to 9; the default holds",
+        "hsts": "is neither true nor false; the default holds",
+        "proxy-buffering": "is neither on nor off; the default holds",
+        "proxy-read-timeout": "is no number of seconds, which has no unit here; the default holds",
     }
+    assert DEFAULTED["custom-http-errors"]("404, 299, x") == (404,)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({}, "max-age=31536000; includeSubDomains"),
+        ({"hsts": "yes", "hsts-preload": "1", "hsts-include-subdomains": "F"}, "max-age=31536000; preload"),
+        ({"hsts": "0"}, ""),
+    ],
+)
+def test_strict_transport_security(data: dict[str, str], told: str) -> None:
+    assert configured(data)[1].hsts == told
 
 
 def test_names_of_fields_with_underscores_and_others() -> None:

@@ -38,8 +38,11 @@ def test_what_the_expression_does_not_take_is_not_served() -> None:
 
 
 def test_a_target_that_is_the_path_is_none() -> None:
+    """But what no path takes is rewritten to it, so that all paths of the host are expressions."""
     play = served(ingress(("/a.b", "web", "Prefix"), rewrite_target="/a.b"))
-    assert server(play, "/aXb") == "404" and forwarded(play, "/a.b/c")[0] == "GET /a.b/c HTTP/1.1"
+    assert server(play, "/aXb") == "web"
+    play = served(ingress(("/a.b", "web", "Prefix"), rewrite_target="/a.b"))
+    assert forwarded(play, "/a.b/c")[0] == "GET /a.b/c HTTP/1.1"
 
 
 def test_a_target_that_is_a_url_sends_the_client_there() -> None:
@@ -154,8 +157,8 @@ def test_a_redirect_comes_before_the_one_to_tls() -> None:
 @pytest.mark.parametrize(
     ("annotations", "name"),
     [
-        ({"permanent_redirect": "ftp://b.test"}, "permanent-redirect"),
-        ({"permanent_redirect": "/path"}, "permanent-redirect"),
+        ({"temporal_redirect": "ftp://b.test"}, "temporal-redirect"),
+        ({"temporal_redirect": "/path"}, "temporal-redirect"),
         ({"permanent_redirect": "https://b.test/$x"}, "permanent-redirect"),
         (
             {"temporal_redirect": "http://b", "temporal_redirect_code": "308"},

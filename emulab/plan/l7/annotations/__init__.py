@@ -82,12 +82,12 @@ def read(
     values: dict[str, Any] = {}
     for one in theme.annotations:
         text, key = annotations.get(prefix + one.name), DEFAULTED.get(one.name)
-        default = settings.get(one.name) if settings and key is not None else None
-        for said, how in ((text, one.read), (default, key)):
-            if said is None or how is None or (one.denies and not said):
-                continue
+        default = settings.get(one.name, "").strip() if settings and key is not None else None
+        for said, how in ((text, one.reading), (default, key)):
+            if how is None or not said or not said.strip():
+                continue  # one that is empty is none (`parseString` of ingress-nginx)
             try:
-                values[one.field] = how(said.strip())
+                values[one.field] = how(said)
                 break
             except ValueError as error:
                 if one.denies:

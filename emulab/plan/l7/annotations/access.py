@@ -220,6 +220,7 @@ ACCESS = Theme(
             "denylist",
             "networks whose clients may not in",
             denies=True,
+            lines=True,
         ),
         Annotation(
             "allowlist-source-range",
@@ -227,6 +228,7 @@ ACCESS = Theme(
             "allowlist",
             "networks whose clients alone may in",
             denies=True,
+            lines=True,
         ),
         Annotation(
             "whitelist-source-range",
@@ -234,9 +236,14 @@ ACCESS = Theme(
             "whitelist",
             "the older name of allowlist-source-range",
             denies=True,
+            lines=True,
         ),
         Annotation(
-            "satisfy", values.choice("any", "all"), "satisfy", "whether one check that lets in is enough"
+            "satisfy",
+            values.choice("any", "all"),
+            "satisfy",
+            "whether one check that lets in is enough",
+            lines=True,
         ),
         Annotation(
             "auth-type",
@@ -313,7 +320,7 @@ ACCESS = Theme(
         ),
         Annotation(
             "auth-signin",
-            values.url,
+            values.place,
             "auth_signin",
             "where a client is sent that it doesn't let in",
             lacks=(partly(NGINX, "the way back is as the client wrote it: what escapes it is of OpenResty"),),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from emulab.kinds.networking.controllerkeys import composed
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.networking.nginxvalues import boolean, field_names, matching, replacement, url_text
+from emulab.kinds.networking.nginxvalues import matching, replacement, url_text
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import AnswerFields, CookieDomain, CookiePath, Field, LocationChange
@@ -21,7 +22,7 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
         draft.filters.append(CookiePath(*cookie))
     old, new = values.get("redirect_from", "off"), values.get("redirect_to", "off")
     if old not in ("off", "default") and new != "off":
-        draft.filters.append(LocationChange(old, new, values.get("relative", False)))
+        draft.filters.append(LocationChange(old, new, draft.keeps_relative))
     if "custom_headers" in values:
         found = _custom_headers(values["custom_headers"], draft.ingress, draft.world)
         if isinstance(found, str):
@@ -32,11 +33,12 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
 
 def _custom_headers(name: str, ingress: Ingress, world: Beside) -> tuple[Field, ...] | str:
     """The fields of a ConfigMap, or why requests are denied, as ingress-nginx does where it can't follow it."""
-    o = world.named(CONFIG_MAP, name, ingress.namespace)
+    o = world.named(CONFIG_MAP, name, ingress.namespace) if "/" in name else None
     if o is None:
-        return f'unable to find configMap "{name}"'
+        more = "" if "/" in name else f": write {ingress.namespace}/{name}"
+        return f'unable to find configMap "{name}"{more}'
     data: Mapping[str, object] = o.raw.get("data") or {}
-    allowed = field_names(world.settings.get("global-allowed-response-headers", ""))
+    allowed = composed(world.settings).get("global-allowed-response-headers", ())
     for field, value in data.items():
         if re.fullmatch(r"[a-zA-Z\d\-_]+", field) is None:
             return "invalid header name in configmap"
@@ -72,7 +74,6 @@ ANSWERING = Theme(
             "and what takes its place",
             needs=("proxy-redirect-from",),
         ),
-        Annotation("relative-redirects", boolean, "relative", "a place without a host stays so"),
         Annotation(
             "custom-headers",
             matching(r"[/\-._~a-zA-Z0-9:]+", "name of a ConfigMap"),

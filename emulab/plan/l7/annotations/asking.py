@@ -63,6 +63,7 @@ ASKING = Theme(
             "host",
             "the Host that the upstream is told",
             lacks=(partly(HAPROXY, "the groups of an expression are empty in it", _has_groups),),
+            lines=True,
         ),
         Annotation(
             "connection-proxy-header",
@@ -70,9 +71,14 @@ ASKING = Theme(
             "connection",
             "the Connection that the upstream is told",
         ),
-        Annotation("mirror-target", _mirror, "mirror", "a URL that gets every request, too"),
+        Annotation("mirror-target", _mirror, "mirror", "a URL that gets every request, too", lines=True),
         Annotation(
-            "mirror-host", server_name, "mirror_host", "the Host that it is told", needs=("mirror-target",)
+            "mirror-host",
+            server_name,
+            "mirror_host",
+            "the Host that it is told",
+            needs=("mirror-target",),
+            lines=True,
         ),
         Annotation(
             "mirror-request-body",

@@ -101,7 +101,7 @@ def _secret(text: str, ingress: Ingress, world: Beside) -> tuple[Object | None, 
     namespace, slash, _ = text.partition("/")
     if not slash:
         return None, "is not of the form NAMESPACE/NAME"
-    if namespace != ingress.namespace:
+    if namespace != ingress.namespace and not world.defaults.get("cross_namespace"):
         return None, "is of another namespace"
     found = world.named(SECRET, text, ingress.namespace)
     if found is None:
@@ -145,7 +145,7 @@ _OF_TLS = (
         "how many certificates may be between",
         lacks=(never(HAPROXY, "it takes chains of any length"),),
     ),
-    Annotation("proxy-ssl-name", _name, "name", "the name that the certificates have to be for"),
+    Annotation("proxy-ssl-name", _name, "name", "the name that the certificates have to be for", lines=True),
     Annotation("proxy-ssl-server-name", _switch, "server_name", "whether that name is told (SNI)"),
     Annotation(
         "proxy-ssl-ciphers", _ciphers, "ciphers", "the ciphers for HTTPS backends, as OpenSSL lists them"
@@ -156,7 +156,11 @@ _OF_TLS = (
 BACKENDS = Theme(
     (
         Annotation(
-            "backend-protocol", _protocol, "protocol", f"how backends are reached: {', '.join(_SPOKEN)}"
+            "backend-protocol",
+            _protocol,
+            "protocol",
+            f"how backends are reached: {', '.join(_SPOKEN)}",
+            lines=True,
         ),
         Annotation(
             "proxy-http-version",
@@ -164,6 +168,7 @@ BACKENDS = Theme(
             "http_version",
             "in which backends are asked: 1.0 or 1.1",
             lacks=(never(HAPROXY, "it asks in HTTP/1.1", _is_old),),
+            lines=True,
         ),
         Annotation(
             "proxy-ssl-secret", str, "secret", "the Secret with our certificate for backends, and their CA's"

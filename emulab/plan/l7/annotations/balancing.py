@@ -1,16 +1,18 @@
 """Annotations that say whose turn it is: among a Service's endpoints, and whether those are asked at all.
 
 They are about an upstream and not about a route, and an upstream is one for all Ingresses that lead to a Service's
-port: as in ingress-nginx, the oldest Ingress decides (`createUpstreams`). What the texts come to is in
+port: which of them decides, as in ingress-nginx, and what the texts come to is in
 `emulab.plan.l7.wishes`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
+from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import (
     basic_characters,
     boolean,
@@ -20,7 +22,7 @@ from emulab.kinds.networking.nginxvalues import (
     one_of,
     url_characters,
 )
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import FAMILIES, VARIABLES, unknown_variables
 
 
@@ -80,6 +82,7 @@ BALANCING = Theme(
                 partly(NGINX, "the endpoints are asked in turn: it measures nobody", _is_ewma),
                 partly(HAPROXY, "the endpoints are asked in turn: it measures nobody", _is_ewma),
             ),
+            lines=True,
         ),
         Annotation(
             "service-upstream",
@@ -113,7 +116,9 @@ BALANCING = Theme(
 
 AFFINITY = Theme(
     (
-        Annotation("affinity", one_of("cookie"), "affinity", "`cookie`: a client stays with an endpoint"),
+        Annotation(
+            "affinity", one_of("cookie"), "affinity", "`cookie`: a client stays with an endpoint", lines=True
+        ),
         Annotation(
             "affinity-mode",
             one_of("balanced", "persistent"),
@@ -124,12 +129,14 @@ AFFINITY = Theme(
                 never(HAPROXY, "a cookie names a server, as with `persistent`"),
             ),
             needs=("affinity",),
+            lines=True,
         ),
         Annotation(
             "affinity-canary-behavior",
             one_of("sticky", "legacy"),
             "canary_behavior",
             "of a canary. `sticky`: who was served by it stays with it; `legacy`: it knows no affinity",
+            lines=True,
         ),
         Annotation(
             "session-cookie-name",
@@ -148,6 +155,7 @@ AFFINITY = Theme(
             "same_site",
             "its SameSite: `None`, `Lax`, `Strict`",
             needs=("affinity",),
+            lines=True,
         ),
         Annotation(
             "session-cookie-conditional-samesite-none",
@@ -184,12 +192,23 @@ AFFINITY = Theme(
 _header = matching(r"[-\w.~/:]+", "name of a header field")
 
 
-def _pattern(text: str) -> str:
+_pattern = matching(
+    r"[-./~\w:^$\[\](){}*+?|&=\\]+", "expression of letters, digits and -._~/:^$[](){}*+?|&=\\"
+)
+
+
+def wrong_pattern(text: str) -> str:
+    """Why a text is no regular expression; "" where it is one."""
     try:
         re.compile(text)
     except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return text
+        return f"is no regular expression: {error}"
+    return ""
+
+
+def _wrong_canary(values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[str, str]]:
+    if why := wrong_pattern(text := values.get("header_pattern", "")):
+        yield "canary-by-header-pattern", f"{text!r} {why}; it takes no value at all"
 
 
 CANARY = Theme(
@@ -205,5 +224,6 @@ CANARY = Theme(
         Annotation("canary-by-cookie", basic_characters, "cookie", "the cookie that decides next"),
     ),
     _nothing,
+    _wrong_canary,
 )
 """What becomes of it is in `emulab.plan.l7.wishes`, too: a canary has no routes of its own."""

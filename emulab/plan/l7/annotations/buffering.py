@@ -40,6 +40,7 @@ BUFFERING = Theme(
             "request",
             "a body is whole before an upstream is asked",
             lacks=(partly(HAPROXY, "it waits for 32 KB of a body", bool),),
+            lines=True,
         ),
         Annotation(
             "proxy-buffering",
@@ -47,6 +48,7 @@ BUFFERING = Theme(
             "response",
             "an answer may wait for a slow client",
             lacks=(never(HAPROXY, "it holds back a buffer of 32 KB", bool),),
+            lines=True,
         ),
         Annotation(
             "proxy-buffers-number",

@@ -118,6 +118,7 @@ CLIENT_CERTIFICATES = Theme(
             "match",
             "what the certificate's subject has to have, a regular expression",
             needs=("auth-tls-secret",),
+            lines=True,
         ),
     ),
     _apply,

@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from emulab.kinds.networking.nginxvalues import boolean, integer, matching, words
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.kinds.networking.accessvalues import signed
+from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.nginxvalues import boolean, matching, words
+from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import CORS
 
 METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
 HEADERS = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
 _ORIGIN = re.compile(r"[a-z]+://(\*\.)?[A-Za-z0-9\-.]*(:\d+)?|null")
+_PARTS = re.compile(r"(?:[a-z]+://|\*\.|[A-Za-z0-9\-.]|:\d+)*")
 
 
-def _origins(text: str) -> tuple[str, ...]:
-    """Origins between commas; a `*` among them is everybody."""
+class _Origins(NamedTuple):
+    allowed: tuple[str, ...]
+    left: tuple[str, ...] = ()  # those that are none
+
+
+def _origins(text: str) -> _Origins:
+    """Origins between commas, of which ingress-nginx leaves those that are none; `*` is everybody.
+
+    An expression of none at all takes any origin (`buildCorsOriginRegex`).
+    """
+    if text == "*":
+        return _Origins(("*",))
     origins = words(text)
-    if "*" in origins:
-        return ("*",)
-    wrong = [origin for origin in origins if _ORIGIN.fullmatch(origin) is None]
-    if wrong:
-        raise ValueError(f"has {wrong[0]!r}, which is no origin such as https://*.example.com")
-    return origins
+    for origin in origins:
+        if _PARTS.fullmatch(origin.replace(" ", "")) is None:
+            raise ValueError(
+                f"has {origin!r}, which is no origin such as https://*.example.com: all are allowed"
+            )
+    allowed = tuple(origin for origin in origins if _ORIGIN.fullmatch(origin) is not None)
+    return _Origins(allowed or ("",), tuple(origin for origin in origins if origin not in allowed))
+
+
+def _wrong(values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[str, str]]:
+    origins = values.get("origins", _Origins(()))
+    for origin in origins.left:
+        then = "any is allowed, as none is left" if origins.allowed == ("",) else "it isn't allowed"
+        yield "cors-allow-origin", f"has {origin!r}, which is no origin such as https://*.example.com: {then}"
 
 
 def _apply(values: Wishes, draft: RouteDraft) -> None:
@@ -29,7 +52,7 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
         return
     draft.filters.append(
         CORS(
-            origins=values.get("origins", ("*",)),
+            origins=values["origins"].allowed if "origins" in values else ("*",),
             methods=values.get("methods", METHODS),
             headers=values.get("headers", HEADERS),
             credentials=values.get("credentials", True),
@@ -79,11 +102,12 @@ CROSS_ORIGIN = Theme(
         ),
         Annotation(
             "cors-max-age",
-            integer,
+            signed,
             "max_age",
             "for how many seconds a preflight holds",
             needs=("enable-cors",),
         ),
     ),
     _apply,
+    _wrong,
 )

@@ -86,6 +86,7 @@ LIMITS = Theme(
             "allowlist",
             "networks whose clients are not counted",
             needs=("limit-rps", "limit-rpm", "limit-connections"),
+            lines=True,
         ),
         Annotation(
             "limit-whitelist",
@@ -93,6 +94,7 @@ LIMITS = Theme(
             "whitelist",
             "the older name of limit-allowlist",
             needs=("limit-rps", "limit-rpm", "limit-connections"),
+            lines=True,
         ),
         Annotation(
             "limit-rate",

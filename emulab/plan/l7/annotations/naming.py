@@ -31,7 +31,11 @@ def _wrong(values: Wishes, ingress: Ingress, world: Beside) -> Iterator[tuple[st
 NAMING = Theme(
     (
         Annotation(
-            "server-alias", _names, "aliases", "other names of the hosts, expressions after a `~` among them"
+            "server-alias",
+            _names,
+            "aliases",
+            "other names of the hosts, expressions after a `~` among them",
+            lines=True,
         ),
     ),
     _apply,

@@ -12,7 +12,6 @@ from emulab.kinds.networking.nginxvalues import (
     redirect_port,
     seconds,
     size,
-    whole_seconds,
 )
 from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
 
@@ -74,7 +73,7 @@ SERVING = Theme(
         Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried; 0: each once"),
         Annotation(
             "proxy-next-upstream-timeout",
-            whole_seconds,
+            seconds,
             "next_upstream_timeout",
             "for how long; 0: for ever",
             lacks=(never(HAPROXY, "it counts tries, not time"),),

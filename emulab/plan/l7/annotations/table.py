@@ -24,6 +24,17 @@ class Annotation(NamedTuple):
     lacks: tuple[Lack, ...] = ()  # what engines can't do of it
     needs: tuple[str, ...] = ()  # without one of these it says nothing, here or in the controller's ConfigMap
     untold: bool = False  # whether nobody outside could tell that it is followed
+    lines: bool = (
+        False  # whether a text may have several lines, or end in one's end, as that of a block scalar does
+    )
+
+    def reading(self, text: str) -> Any:
+        """What a text says. Raises `ValueError`, which says what is wrong, for one that says nothing."""
+        if "\n" in text and not self.lines:
+            raise ValueError(
+                "has a line's end, which ingress-nginx refuses: in a block scalar, write |- or >-"
+            )
+        return self.read(text.strip())
 
 
 DENIED = "denied"
@@ -75,6 +86,7 @@ class RouteDraft:
         "intercepts",
         "is_regular",
         "is_www",
+        "keeps_relative",
         "match",
         "policy",
         "prefix",
@@ -106,6 +118,7 @@ class RouteDraft:
         self.is_regular = False  # all paths of its host are regular expressions
         self.root = ""  # where `/` of its host leads
         self.is_www = False  # its host with or without `www.` leads to it
+        self.keeps_relative = False  # places without a host, to which clients are sent
         self.aliases: tuple[str, ...] = ()  # other names of its host
 
     def says(self, name: str) -> bool:

@@ -43,7 +43,7 @@ def unheeded(
                 found.setdefault(name, []).append(o)
                 continue
             try:
-                followed[key].read(text.strip())
+                followed[key].reading(text)
             except ValueError as error:
                 then = _REFUSED if followed[key].denies and text else "requests are served as without it"
                 what = f"{text!r} {error}; {then}"

@@ -32,7 +32,7 @@ def with_pages(lines: CfgLines, filters: Iterable[Filter], upstreams: Mapping[st
     for line in lines:
         match = _RETURNED.fullmatch(line)
         if match is not None and int(match[1]) in one.statuses:
-            found += _instead(int(match[1]), match[2] or "", servers, action)
+            found += _instead(one, int(match[1]), match[2] or "", servers, action)
         found.append(line)
     return found + (_of_answers(one, servers, action) if one.intercept else [])
 
@@ -51,10 +51,10 @@ def _before(one: ErrorPages) -> CfgLines:
     return lines
 
 
-def _instead(status: int, condition: str, servers: tuple[str, ...], action: str) -> CfgLines:
+def _instead(one: ErrorPages, status: int, condition: str, servers: tuple[str, ...], action: str) -> CfgLines:
     """Before an answer of the backend's own."""
     if not servers:
-        return [f"{returned(503)}{condition}"]
+        return [f"{returned(503 if one.upstream else 404)}{condition}"]
     return [
         f"http-request set-var(txn.failed) int({status}){condition}",
         f"http-request {action} if {{ var(txn.failed) -m found }}",

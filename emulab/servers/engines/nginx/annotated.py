@@ -52,7 +52,8 @@ def spoken(text: str) -> str:
 
 def _direct(one: DirectResponse, _match: Match) -> ConfLines:
     text = one.location or one.body
-    return [directive("return", one.status, *([quoted(text)] if text else []))]
+    told = [directive("return", one.status, *([quoted(text)] if text else []))]
+    return [directive("absolute_redirect", "off"), *told] if one.location and one.relative else told
 
 
 def _root(one: RootRedirect, _match: Match) -> ConfLines:

@@ -16,7 +16,15 @@ from emulab.servers.engines.nginx.names import upstream_name
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
 from emulab.servers.engines.shared import is_named
-from emulab.servers.l7.config import REGULAR_EXPRESSION, Policy, RequestRoute, Upstream
+from emulab.servers.l7.config import (
+    REGULAR_EXPRESSION,
+    AccessControl,
+    ClientLimits,
+    Policy,
+    RegexRewrite,
+    RequestRoute,
+    Upstream,
+)
 
 CERTIFICATES = "/etc/nginx/ssl"
 HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
@@ -121,8 +129,16 @@ def _served(
     lines += [*policy(route.policy), *reaching(route.policy, CERTIFICATES)]
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
-        return [*lines, directive("return", 503 if route.backends else 404)]
+        return [*lines, *_answered(503 if route.backends else 404, route)]
     return [*lines, *_passed_on(number, route, upstreams, names)]
+
+
+def _answered(status: int, route: RequestRoute) -> ConfLines:
+    """An answer where there is nobody to ask, after who may in has been looked at: `return` comes before that, and not
+    at all after a path has been rewritten."""
+    if not any(isinstance(one, AccessControl | ClientLimits | RegexRewrite) for one in route.filters):
+        return [directive("return", status)]
+    return [directive("root", "/nowhere"), directive("try_files", "/nobody", f"={status}")]
 
 
 def _to_https(how: Policy) -> str:

@@ -24,7 +24,7 @@ from emulab.servers.l7.engine.secured import NO_AUTHORITY, ClientIdentity
 from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.request import RequestHead
 
-WRONG_CERTIFICATE, NO_CERTIFICATE = 495, 496
+WRONG_CERTIFICATE, NO_CERTIFICATE, PLAIN_ON_TLS = 495, 496, 497
 """nginx's own numbers for a 400 with a reason of its own; only the page sees them."""
 
 _TOLD = frozenset(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from emulab.servers.base import socket_name
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, HTTP2, READ, SEND, SETTLE, TUNNEL
 from emulab.servers.l7.engine.connection import ConnectionMachine
+from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.secured import ClientIdentity
+from emulab.servers.l7.engine.servers import PLAIN_ON_TLS
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
@@ -89,6 +91,12 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         context.clients.add(self)
         self.machine.opened(self._clock(), self._accepted, told)
         self._carry_out()
+
+    def spoken_plainly(self) -> bytes:
+        """The answer to who speaks HTTP where TLS is spoken (nginx' 497)."""
+        around = self._context.surroundings
+        page = Page(PLAIN_ON_TLS, "HTTP was spoken where TLS is")
+        return around.snapshot.personality.answer(page, date=around.date(), close=True, head_only=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.clients.discard(self)

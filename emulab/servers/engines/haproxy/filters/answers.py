@@ -10,6 +10,8 @@ from emulab.servers.engines.haproxy.variables import spoken
 from emulab.servers.l7.config import CORS, DirectResponse, HostRedirect, Match, RegexRewrite, RootRedirect
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+WITH_HOST = "%[var(txn.scheme)]://%[var(txn.bare_host)]"
+"""What comes before a place without a host, in a format."""
 
 
 def sent_to(status: int, place: str, condition: str = "") -> str:
@@ -22,10 +24,13 @@ def sent_to(status: int, place: str, condition: str = "") -> str:
 
 def direct(one: DirectResponse, _match: Match) -> CfgLines:
     if one.location and one.status in _REDIRECTS:
-        return [sent_to(one.status, in_format(one.location))]
+        place = in_format(one.location)
+        if one.location.startswith("/") and not one.relative:
+            place = f'"{WITH_HOST}{_inner(one.location)}"'
+        return [sent_to(one.status, place)]
     text = one.body or one.location
     if not text:
-        return [returned(one.status)]
+        return [returned(one.status) if one.status >= 300 else f"http-request return status {one.status}"]
     return [f"http-request return status {one.status} content-type text/html string {quoted(text)}"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from urllib.parse import parse_qs, urlsplit
 
-from emulab.servers.engines.haproxy.filters.answers import sent_to
+from emulab.servers.engines.haproxy.filters.answers import WITH_HOST, sent_to
 from emulab.servers.engines.haproxy.pages import page_file, returned
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
 from emulab.servers.engines.haproxy.variables import noted, spoken
@@ -92,6 +92,8 @@ def _sign_in(one: ExternalAuthentication, condition: str) -> CfgLines:
     way_back = f"{one.signin_param}=$pass_access_scheme://$http_host$escaped_request_uri"
     said = any(known.get(one.signin_param, ()))
     lines, place = spoken(one.signin if said else f"{one.signin}{'&' if known else '?'}{way_back}")
+    if one.signin.startswith("/"):
+        place = f'"{WITH_HOST}{place.strip(chr(34))}"'
     return [*lines, sent_to(302, place, condition)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from emulab.servers.engines.haproxy.filters.answers import WITH_HOST
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
 from emulab.servers.engines.haproxy.variables import spoken
 from emulab.servers.l7.config import (
@@ -90,9 +91,7 @@ def _replaced(field: str, expression: str, target: str) -> str:
 
 def location_change(one: LocationChange, _match: Match) -> CfgLines:
     """A new place without a host gets the one that was asked."""
-    absolute = (
-        "%[var(txn.scheme)]://%[var(txn.bare_host)]" if one.new.startswith("/") and not one.relative else ""
-    )
+    absolute = WITH_HOST if one.new.startswith("/") and not one.relative else ""
     if one.old.startswith("~"):
         lines, new = spoken(one.new, groups=True)
         flags = "(?i)" if one.old.startswith("~*") else ""

@@ -14,6 +14,7 @@ class DirectResponse(Variant):
     location: str = ""
     body: str = ""
     why: str = ""  # for records
+    relative: bool = False  # whether a path is told as it is, without the scheme and host that were asked for
 
 
 @dataclass(frozen=True, slots=True)

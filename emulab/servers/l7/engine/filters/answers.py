@@ -7,7 +7,7 @@ import re
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import CORS, DirectResponse, HostRedirect, Match, RootRedirect
 from emulab.servers.l7.engine.filters.effect import Asked, Incoming, OwnAnswer, Page, ResponseChange
-from emulab.servers.l7.engine.filters.places import REDIRECTS
+from emulab.servers.l7.engine.filters.places import REDIRECTS, with_host
 from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.targets import normalise_path
 
@@ -20,9 +20,12 @@ def direct_response(one: DirectResponse, _match: Match) -> OwnAnswer:
     location = one.location.encode()
     if location and one.status in REDIRECTS:
         page = Page(one.status, one.why or f"the rule redirects to {one.location}", location)
+        if not one.relative:
+            return lambda asked: page._replace(location=with_host(asked, location))
     else:
+        text = (one.body or one.location).encode()
         page = Page(
-            one.status, one.why or "the rule answers", body=(one.body or one.location).encode() or None
+            one.status, one.why or "the rule answers", body=text or (b"" if one.status < 300 else None)
         )
     return lambda _asked: page
 
@@ -78,7 +81,8 @@ class _Origins:
         origin = asked.head.field(b"origin").encode("latin-1")
         if self._known is None or self._known.search(origin) is None:
             return []
-        return [b"Access-Control-Allow-Origin: %b\r\n" % origin, *self._lines]
+        told = [b"Access-Control-Allow-Origin: %b\r\n" % origin] if origin else []
+        return [*told, *self._lines]
 
 
 def preflight(one: CORS, _match: Match) -> OwnAnswer:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import ExternalAuthentication, Match
 from emulab.servers.l7.engine.filters.effect import Asked, GateQuestion, Page
+from emulab.servers.l7.engine.filters.places import with_host
 from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.questions import RequestQuestion, ServiceAnswer
 from emulab.servers.l7.engine.variables import EvaluatedText, text
@@ -190,6 +191,7 @@ def sign_in(one: ExternalAuthentication) -> Callable[[Asked, Page], Page]:
 
     def page(asked: Asked, refused: Page) -> Page:
         location = re.sub(r"[\r\n]", "", where(asked)).encode("latin-1", "replace")
-        return Page(302, f"{refused.why}; it is sent to sign in", location, source=one.source)
+        place = with_host(asked, location)
+        return Page(302, f"{refused.why}; it is sent to sign in", place, source=one.source)
 
     return page

@@ -17,6 +17,14 @@ PORTS = {"http": "80", "https": "443"}
 _HOSTNAME = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 
 
+def with_host(asked: Asked, place: bytes) -> bytes:
+    """A place to which a client is sent: a path is one of the host that was asked, without its port (nginx'
+    `absolute_redirect on`, `port_in_redirect off`)."""
+    if not place.startswith(b"/"):
+        return place
+    return b"%b://%b%b" % (asked.scheme.encode("latin-1"), without_port(asked.host), place)
+
+
 def _written(path: str) -> bytes:
     """A path of a configuration, which may be percent-encoded already."""
     return escaped(path.encode()).replace(b"%25", b"%")

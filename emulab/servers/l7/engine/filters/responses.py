@@ -17,9 +17,9 @@ from emulab.servers.l7.config.patterns import as_python
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Asked, Incoming, ResponseChange
 from emulab.servers.l7.engine.filters.fields import check_fields
+from emulab.servers.l7.engine.filters.places import with_host
 from emulab.servers.l7.engine.variables import compiled
 from emulab.servers.l7.messages.headers import replaced_lines
-from emulab.servers.l7.messages.targets import without_port
 
 Replaced = Callable[[Asked, bytes], bytes | None]
 """What becomes of a value; None where it stays as it is."""
@@ -136,9 +136,7 @@ def location_change(one: LocationChange, _match: Match) -> ResponseChange:
         new = replaced(asked, value)
         if new is None:
             return value
-        if new.startswith(b"/") and not one.relative:
-            return b"%b://%b%b" % (asked.scheme.encode("latin-1"), without_port(asked.host), new)
-        return new
+        return new if one.relative else with_host(asked, new)
 
     def changed(asked: Asked, line: bytes) -> bytes:
         name, _, value = line[:-2].partition(b": ")

@@ -20,6 +20,7 @@ _NOTES = {
     HEADER_TOO_LARGE: "Request Header Or Cookie Too Large",
     495: "The SSL certificate error",
     496: "No required SSL certificate was sent",
+    497: "The plain HTTP request was sent to HTTPS port",
 }
 """nginx's own numbers, each for a 400 with a word of its own."""
 

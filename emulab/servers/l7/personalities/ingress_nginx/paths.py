@@ -5,7 +5,8 @@
 * A regular expression comes after an exact path and before every prefix, the longest one first, of several the first,
   and takes from the beginning of the path as far as it does, whatever the case: nginx's `~* "^EXPRESSION"`
   (`use-regex`), where the `^` is that of the first alternative alone.
-* `ImplementationSpecific` is an ordinary nginx `location`: a prefix of characters, `/foo` takes `/foobar`.
+* `ImplementationSpecific` is an ordinary nginx `location`: a prefix of characters, `/foo` takes `/foobar`. No Ingress
+  comes to that, as ingress-nginx takes one of this type for a `Prefix`.
 * Of two routes with the same host, type and path and without conditions the first one stays, as in ingress-nginx.
 * Paths are compared as nginx normalises them (`targets.normalise_path`).
 """
