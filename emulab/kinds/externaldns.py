@@ -45,7 +45,7 @@ def is_left_to_others(o: Object) -> bool:
 def ttl_of(text: str) -> int | None:
     """Seconds: as a number, or as Go writes durations, of which fractions of a second are cut; None for what is
     neither, or out of bounds."""
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         seconds = int(text[:11])
     else:
         parts = _DURATION.findall(text)
@@ -64,7 +64,7 @@ def oddities(o: Object) -> Iterator[tuple[str, str]]:
         word = name.removeprefix(prefix)
         if word not in known:
             yield name, f"isn't followed; of external-dns' annotations {', '.join(known)} are"
-        elif problem := _problem(word, text.strip(), o.spec):
+        elif problem := _problem(word, text.strip(), {} if listed(o, "target") else o.spec):
             yield name, problem
 
 

@@ -58,7 +58,7 @@ class ClusterDns:
         domain, flags = self._cluster.cluster_domain.rstrip("."), self._flags
         texts = texts_of(source.get, flags, domain)
         port = 0 if not flags.own else flags.port
-        corefile = read(texts, resolver, port, flags.port) if texts is not None else None
+        corefile = read(texts, resolver, port, flags.port, flags.env) if texts is not None else None
         if corefile is not None and (corefile.error or not corefile.blocks):
             corefile = None
         by_pods = corefile is not None and corefile.pod_names

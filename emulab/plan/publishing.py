@@ -135,10 +135,10 @@ def _service_names(source: PlanSource, o: Object) -> Iterator[tuple[str, Sequenc
         targets = external or [service.external_name]
     for name in listed(o, "hostname"):
         yield f"{name}.", targets
-        if service.headless:
+        if service.headless and not listed(o, "target"):
             yield from _endpoints(source, o, name)
     for name in listed(o, "internal-hostname"):
-        if service.type in ("ClusterIP", "LoadBalancer") and not service.headless:
+        if listed(o, "target") or (service.type in ("ClusterIP", "LoadBalancer") and not service.headless):
             yield f"{name}.", [str(address) for address in service.cluster_ips]
 
 

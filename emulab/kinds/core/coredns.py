@@ -13,6 +13,14 @@ _FLAGS = ("conf", "dns.port", "p")
 _DEFAULT = "/etc/coredns/Corefile"
 
 
+class _Mount(NamedTuple):
+    """A ConfigMap that is mounted, the keys of files that have other names, and the one file that it is about."""
+
+    name: str
+    keys: Mapping[str, str]
+    below: str
+
+
 class CoreDnsFlags(NamedTuple):
     """The ConfigMap and its key that have the Corefile, the one that is mounted as the folder `custom` beside it, and
     the port of server blocks that say none."""
@@ -24,6 +32,7 @@ class CoreDnsFlags(NamedTuple):
     port: int = 53
     own: bool = True  # the lab's own, whose Service leads to port 53
     bare: str = ""  # the folder of its Corefile, where no ConfigMap is mounted there
+    env: tuple[tuple[str, str], ...] = ()  # the variables that have a value
 
     @staticmethod
     def of(namespace: str, spec: Mapping[str, Any], container: Mapping[str, Any]) -> CoreDnsFlags:
@@ -35,8 +44,9 @@ class CoreDnsFlags(NamedTuple):
         path = flags.get("conf", _DEFAULT)
         folder, _, file = path.rpartition("/")
         mounted = dict(_mounted(spec, container))
-        name, keys = mounted.get(folder, ("", {}))
-        beside = next((name for place, (name, _) in mounted.items() if _is_custom(place)), CUSTOM)
+        name, keys, below = mounted.get(path) or mounted.get(folder) or ("", {}, "")
+        file = below if path in mounted else file
+        beside = next((mount.name for place, mount in mounted.items() if _is_custom(place)), CUSTOM)
         return CoreDnsFlags(
             namespace,
             name or CONFIG_MAP,
@@ -45,6 +55,7 @@ class CoreDnsFlags(NamedTuple):
             int(port) if port.isdecimal() and 0 < int(port[:6]) < 1 << 16 else 53,
             own=False,
             bare="" if name else folder,
+            env=tuple((e["name"], e["value"]) for e in container.get("env") or () if e.get("value")),
         )
 
 
@@ -70,13 +81,18 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield name, rest.pop(0)
 
 
-def _mounted(
-    spec: Mapping[str, Any], container: Mapping[str, Any]
-) -> Iterator[tuple[str, tuple[str, Mapping[str, str]]]]:
-    """The folders of a container that are ConfigMaps: which, and the keys of files that have other names."""
-    volumes = {v["name"]: v.get("configMap") or {} for v in spec.get("volumes") or ()}
+def _mounted(spec: Mapping[str, Any], container: Mapping[str, Any]) -> Iterator[tuple[str, _Mount]]:
+    """What of a container's files is of ConfigMaps, by its path."""
+    volumes = {v["name"]: _config_map(v) for v in spec.get("volumes") or ()}
     for mount in container.get("volumeMounts") or ():
         given = volumes.get(mount["name"]) or {}
         if given.get("name"):
             keys = {item["path"]: item["key"] for item in given.get("items") or ()}
-            yield mount["mountPath"].rstrip("/"), (given["name"], keys)
+            yield mount["mountPath"].rstrip("/"), _Mount(given["name"], keys, mount.get("subPath") or "")
+
+
+def _config_map(volume: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ConfigMap that a volume is, or the first of which one is made."""
+    sources = (volume, *((volume.get("projected") or {}).get("sources") or ()))
+    found: Mapping[str, Any] = next((s["configMap"] for s in sources if s.get("configMap")), {})
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.kinds.emulab.balancing import BALANCING, health_check, modes_agree
-from emulab.kinds.emulab.cloudannotations import ALB, said, unfollowed
+from emulab.kinds.emulab.cloudannotations import ALB, said, unfollowed, unheard_addresses
 from emulab.model.checks import Check, Problems
 from emulab.model.yaml_scalars import plain
 
@@ -139,6 +139,8 @@ def annotation_problems(annotations: Mapping[str, str], own: bool = True) -> Ite
     aren't its `own`."""
     given = {name: text for name, text in annotations.items() if own or name.startswith(ALB)}
     yield from _read(given, healths_alone=not own)[1]
+    if own:
+        yield from unheard_addresses(annotations)
     for name in unfollowed(annotations, of_service=own):
         yield name, "isn't followed here"
 

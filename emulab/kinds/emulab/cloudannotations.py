@@ -65,8 +65,15 @@ def _algorithm(text: str) -> str:
 
 
 def _when(value: Any, *texts: str) -> ReadText:
-    """The value for one of these texts, and nothing for others."""
-    return lambda text: value if text.strip().lower() in texts else None
+    """The value for one of these texts, and nothing for false."""
+
+    def read(text: str) -> Any:
+        word = text.strip().lower()
+        if word not in (*texts, "false", ""):
+            raise ValueError(f'"{text}" is not one of {", ".join(texts)}, false')
+        return value if word in texts else None
+
+    return read
 
 
 def _checks(prefix: str, **names: str) -> dict[str, tuple[SpecPath, ReadText]]:
@@ -243,12 +250,7 @@ def _attributes(name: str, text: str) -> Iterator[tuple[tuple[SpecPath, ReadText
         if not equals:
             yield None, "", f'"{pair}" is not a pair of a key and a value'
         elif value not in _DEFAULTS.get(key, ()):
-            unknown = (
-                f"{key} isn't followed"
-                if row is None or (key == "stickiness.type" and value != "source_ip")
-                else ""
-            )
-            yield row, value, unknown
+            yield row, value, "" if row else f"{key} isn't followed"
 
 
 def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[str]:
@@ -263,8 +265,30 @@ def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[str
 
 def addresses_asked(annotations: Mapping[str, str]) -> list[IPAddress]:
     """The addresses that annotations ask for."""
-    words = (word.strip() for name in ADDRESSES for word in annotations.get(name, "").split(","))
-    return [parse_address(word) for word in words if is_address(word)]
+    return [parse_address(word) for _, word in _addresses(annotations) if _can_be_asked(word)]
+
+
+def unheard_addresses(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Of the addresses that annotations ask for those that can't be had: a Service asks for one, the other family's is
+    chosen for it."""
+    heard = ""
+    for name, word in _addresses(annotations):
+        if not _can_be_asked(word):
+            yield name, f'"{word}" is no address to ask for'
+        elif heard not in ("", word):
+            yield name, f"{word} isn't followed: of addresses the first is asked for, {heard}"
+        else:
+            heard = word
+
+
+def _addresses(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in ADDRESSES:
+        yield from ((name, word.strip()) for word in annotations.get(name, "").split(",") if word.strip())
+
+
+def _can_be_asked(word: str) -> bool:
+    """Whether it is an address, and not 0.0.0.0, by which kube-vip has DHCP asked."""
+    return is_address(word) and not parse_address(word).is_unspecified
 
 
 def source_ranges(annotations: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from emulab.model.addresses import is_address
 from emulab.plan.coredns.drafting import duration, number, zones_of
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, is_port
 from emulab.plan.coredns.syntax import Directive
 
 ArgumentRule = Callable[[Directive], object]
@@ -106,7 +106,7 @@ def port_of(told: Directive, default: int) -> int:
         return default
     host, colon, port = told.words[0].rpartition(":")
     named = host in ("", "localhost") or is_address(host.strip("[]"))
-    if not (colon and named and port.isdigit() and 0 < int(port[:6]) < 1 << 16):
+    if not (colon and named and is_port(port)):
         raise wrong(told, f"{told.words[0]} is no address with a port")
     return int(port)
 

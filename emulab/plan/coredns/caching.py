@@ -7,7 +7,7 @@ from dataclasses import replace
 from emulab.plan.coredns import arguments
 from emulab.plan.coredns.arguments import within, wrong
 from emulab.plan.coredns.drafting import BlockDraft, duration, number, unfollowed, zones_of
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import CacheLimits
 
@@ -17,7 +17,7 @@ MIN_TTL, MAX_SUCCESS, MAX_DENIAL, CACHE_SIZE, STALE = 5, 3600, 1800, 9984, 3600
 
 def cache(draft: BlockDraft, told: Directive) -> None:
     words = list(told.words)
-    whole = bool(words) and words[0].lstrip("-").isdigit()
+    whole = bool(words) and is_number(words[0].lstrip("-"))
     ttl = _cached_seconds(told, words.pop(0)) if whole else None
     if words:
         draft.block["cached"] = zones_of(told, words)

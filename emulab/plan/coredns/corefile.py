@@ -19,9 +19,9 @@ from emulab.model.objects import Object
 from emulab.plan.coredns.arguments import DIRECTIVES, ONCE
 from emulab.plan.coredns.caching import check_uncached
 from emulab.plan.coredns.drafting import BlockDraft, zones_from
-from emulab.plan.coredns.imports import CUSTOM
+from emulab.plan.coredns.imports import CUSTOM, taken_in
 from emulab.plan.coredns.kubedns import as_corefile, problems
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.plugins import PLUGINS
 from emulab.plan.coredns.searching import check_verified
 from emulab.plan.coredns.syntax import ServerBlock, parse
@@ -114,13 +114,20 @@ def _formerly(former: Object, stock: str) -> str:
 
 
 @lru_cache(8)
-def read(texts: Texts, default: str, port: int = _PORT, usual: int = _PORT) -> Corefile:
+def read(
+    texts: Texts,
+    default: str,
+    port: int = _PORT,
+    usual: int = _PORT,
+    variables: tuple[tuple[str, str], ...] = (),
+) -> Corefile:
     """What a ConfigMap says. `default`: the server that the pods' resolv.conf names. Server blocks on `port` are
     followed; 0: on the usual one if there are any, else on that of the first."""
     files = dict(texts.pairs)
     warnings: list[tuple[int, str]] = []
     try:
-        parsed = parse(files.get(COREFILE, ""), files, lambda line, what: warnings.append((line, what)))
+        text = files.get(COREFILE, "")
+        parsed = parse(text, files, lambda line, what: warnings.append((line, what)), dict(variables))
         _check_apart(parsed, usual)
         port = port or _chosen_port(parsed, usual)
         drafts = [_block(block, files, default, port, usual) for block in parsed]
@@ -135,7 +142,7 @@ def read(texts: Texts, default: str, port: int = _PORT, usual: int = _PORT) -> C
     if len({(bounds.size, bounds.stale, bounds.stale_ttl) for bounds in limits}) > 1:
         warnings.append((1, "cache: all server blocks have the size and serve_stale of the first"))
     if not any(block.cluster for block in blocks):
-        warnings.append((1, "kubernetes: no server block has it, so the cluster has no names"))
+        warnings.append((1, "kubernetes: no server block has it, so no name of the cluster is answered"))
     verified = any(draft.verified for draft in drafts)
     pages = {port: what for draft in drafts for port, what in draft.pages.items()}
     kept = limits[0] if limits else CacheLimits(size=0)
@@ -147,7 +154,7 @@ def _key(key: str, usual: int) -> tuple[str, str, int]:
     """The protocol, the zone and the port that a server block is for."""
     scheme, _, rest = key.rpartition("://")
     zone, colon, port = rest.rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not is_number(port):
         return scheme or "dns", rest, usual
     return scheme or "dns", zone, int(port[:6])
 
@@ -226,16 +233,29 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
         yield Finding(o, ("data",), what)
         return
     if own is not None and not text:
+        if o is own:
+            yield Finding(o, ("data",), f"has no {flags.key}, so the stock configuration stays")
         return
     port = flags.port if flags.own else 0
-    made = read(Texts.of(own, custom, key=flags.key), "", port, flags.port)
+    texts = Texts.of(own, custom, key=flags.key)
+    made = read(texts, "", port, flags.port, flags.env)
     path = ("data",) if beside else ("data", flags.key)
+    if beside and not made.error:
+        yield from _not_taken_in(o, dict(texts.pairs), dict(flags.env))
     if made.error:
         stays = "CoreDNS wouldn't start with it, so the stock configuration stays"
         yield Finding(o, path, f"{made.error}; {stays}")
     for line, what in made.warnings:
         if beside == getattr(line, "file", "").startswith(CUSTOM):
             yield Finding(o, path, f"line {line}: {what}")
+
+
+def _not_taken_in(o: Object, files: Mapping[str, str], variables: Mapping[str, str]) -> Iterator[Finding]:
+    """The keys of a ConfigMap beside the Corefile that it neither imports nor names."""
+    taken = taken_in(files[COREFILE], files, variables)
+    for key in o.raw.get("data") or ():
+        if f"{CUSTOM}{key}" not in taken and not any(key in text for text in files.values()):
+            yield Finding(o, ("data", key), "isn't read: no import of the Corefile is of such a name")
 
 
 def _text(o: Object | None, key: str) -> str:

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import CacheLimits
 
@@ -102,7 +102,7 @@ def duration(told: Directive, text: str) -> float:
 
 def number(told: Directive, text: str) -> int:
     """Raises CorefileError."""
-    if not text.isdigit() or len(text) > 9:
+    if not is_number(text) or len(text) > 9:
         raise CorefileError(told.line, f"{told.name}: {text!r} is no number")
     return int(text)
 

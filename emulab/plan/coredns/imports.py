@@ -27,19 +27,29 @@ def path_of(path: str) -> str:
     return f"{CUSTOM}{name}" if "custom" in folder else name
 
 
-def expanded(lines: list[WordLine], files: Mapping[str, str], warn: WarnLine) -> list[WordLine]:
+def expanded(
+    lines: list[WordLine], files: Mapping[str, str], warn: WarnLine, variables: Mapping[str, str]
+) -> list[WordLine]:
     """The lines with what they import in its place, and without the snippets. Raises CorefileError."""
-    made = _Expansion(files, warn)
+    made = _Expansion(files, warn, variables)
     made.take(lines, 0)
     return made.found
+
+
+def taken_in(text: str, files: Mapping[str, str], variables: Mapping[str, str]) -> set[str]:
+    """The files that a Corefile imports. Raises CorefileError."""
+    made = _Expansion(files, lambda line, what: None, variables)
+    made.take(lines_of(text), 0)
+    return made.taken
 
 
 class _Expansion:
     """An expansion under way."""
 
-    def __init__(self, files: Mapping[str, str], warn: WarnLine) -> None:
+    def __init__(self, files: Mapping[str, str], warn: WarnLine, variables: Mapping[str, str]) -> None:
         self.found: list[WordLine] = []
-        self._files, self._warn = files, warn
+        self.taken: set[str] = set()
+        self._files, self._warn, self._variables = files, warn, variables
         self._snippets: dict[str, list[WordLine]] = {}
         self._depth = 0
 
@@ -62,12 +72,16 @@ class _Expansion:
                 raise CorefileError(line.number, "imports without end")
 
     def _filled(self, line: WordLine) -> WordLine:
-        """The line with nothing in the place of variables: CoreDNS' pods have none of their own."""
+        """The line with the values of variables in their place."""
         for word in line.words:
             for variable in _VARIABLE.finditer(word):
-                what = "is not set in CoreDNS' pods, so nothing stands in its place"
-                self._warn(line.number, f"{variable[0]}: {variable[1] or variable[2]} {what}")
-        return line._replace(words=tuple(_VARIABLE.sub("", word) for word in line.words))
+                if (name := variable[1] or variable[2]) not in self._variables:
+                    what = "is not set in CoreDNS' pods, so nothing stands in its place"
+                    self._warn(line.number, f"{variable[0]}: {name} {what}")
+        return line._replace(words=tuple(_VARIABLE.sub(self._value, word) for word in line.words))
+
+    def _value(self, variable: re.Match[str]) -> str:
+        return self._variables.get(variable[1] or variable[2], "")
 
     def _import(self, line: WordLine, deep: int) -> None:
         if len(line.words) != 2:
@@ -83,6 +97,7 @@ class _Expansion:
         if not names and not _GLOB.search(wanted):
             where = "a key of that name in the ConfigMap is read for it"
             raise CorefileError(line.number, f"import {wanted}: there is no such snippet or file; {where}")
+        self.taken.update(names)
         for name in names:
             self.take(lines_of(self._files[name], name), deep + 1)
 

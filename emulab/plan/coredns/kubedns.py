@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emulab.model.addresses import is_address
+from emulab.plan.coredns.drafting import absolute
+from emulab.plan.coredns.lines import is_port
 
 STUB_DOMAINS, UPSTREAM = "stubDomains", "upstreamNameservers"
 _MOST_UPSTREAM = 3
@@ -49,7 +52,7 @@ def _read(data: Mapping[str, str], key: str) -> tuple[Any, str]:
         return None, ""
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return None, f"is no JSON: {error}"
     if key == UPSTREAM:
         if not isinstance(value, list) or len(value) > _MOST_UPSTREAM or not all(map(_is_server, value)):
@@ -59,6 +62,8 @@ def _read(data: Mapping[str, str], key: str) -> tuple[Any, str]:
         for domain, servers in value.items()
     ):
         return None, 'is no mapping of domains to name servers such as {"corp.test": ["10.0.0.53"]}'
+    elif twice := [one for one, times in Counter(map(absolute, value)).items() if times > 1]:
+        return None, f"has {twice[0]} twice"
     return value, ""
 
 
@@ -67,4 +72,4 @@ def _is_server(value: object) -> bool:
     if not isinstance(value, str):
         return False
     host, colon, port = value.rpartition(":")
-    return is_address(value) or (bool(colon) and port.isdigit() and is_address(host.strip("[]")))
+    return is_address(value) or (bool(colon) and is_port(port) and is_address(host.strip("[]")))

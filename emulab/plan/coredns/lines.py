@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Self
 
-_TOKEN = re.compile(r'"((?:\\.|[^"\\])*)"|(#[^\n]*)|([^\s"#][^\s]*)', re.DOTALL)
+_TOKEN = re.compile(r'"((?:\\.|[^"\\])*)"|(#[^\n]*)|([^\s"#][^\s#]*)(?:#\S*)?', re.DOTALL)
 
 
 class LineNumber(int):
@@ -28,6 +28,15 @@ class CorefileError(ValueError):
     def __init__(self, line: int, why: str) -> None:
         super().__init__(f"line {line}: {why}")
         self.line = line
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is digits as Go reads them, of which Unicode has others."""
+    return text.isascii() and text.isdigit()
+
+
+def is_port(text: str) -> bool:
+    return is_number(text) and 0 < int(text[:6]) < 1 << 16
 
 
 class WordLine(NamedTuple):
@@ -53,7 +62,7 @@ def lines_of(text: str, file: str = "") -> list[WordLine]:
             begun = number
         if token[1] is not None:
             words.append(token[1].replace('\\"', '"'))
-        elif token[3] is not None:
+        elif token[3] is not None:  # a # in a word hides what of the word follows
             words.append(token[3])
         number += token[0].count("\n")
         at = token.end()

@@ -23,7 +23,7 @@ from emulab.plan.coredns.drafting import (
     zones_of,
 )
 from emulab.plan.coredns.imports import path_of
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, is_port
 from emulab.plan.coredns.rewriting import rewrite
 from emulab.plan.coredns.searching import autopath
 from emulab.plan.coredns.serving import (
@@ -132,7 +132,7 @@ def _server(draft: BlockDraft, told: Directive, text: str) -> str:
     if is_address(address):
         return socket_name(parse_address(address), 53)
     host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and is_address(host.strip("[]")):
+    if colon and is_port(port) and is_address(host.strip("[]")):
         return socket_name(parse_address(host.strip("[]")), int(port))
     draft.warn(told.line, f"forward: {text} is not asked: plain DNS to an address alone is followed")
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emulab.plan.coredns.arguments import wrong
 from emulab.plan.coredns.drafting import BlockDraft, absolute, checked
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import ASKED_TYPES, RCODES, RewriteRule, expression
 
@@ -80,7 +80,7 @@ def _ttl(told: Directive, words: tuple[str, ...]) -> RewriteRule:
     rule, rest = _matched(told, words, "ttl", 1)
     low, dash, high = rest[0].partition("-")
     bounds = [(low or "0"), (high or f"{_LONGEST_TTL}") if dash else low]
-    if rest[0] == "-" or not all(text.isdigit() and len(text) < 11 for text in bounds):
+    if rest[0] == "-" or not all(is_number(text) and len(text) < 11 for text in bounds):
         raise wrong(told, f"invalid TTL {rest[0]!r} for a ttl rule")
     least, most = (min(int(text), _LONGEST_TTL) for text in bounds)
     if least > most:

@@ -30,10 +30,13 @@ class ServerBlock(NamedTuple):
 
 
 def parse(
-    text: str, files: Mapping[str, str] = MappingProxyType({}), warn: WarnLine = lambda line, what: None
+    text: str,
+    files: Mapping[str, str] = MappingProxyType({}),
+    warn: WarnLine = lambda line, what: None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[ServerBlock, ...]:
     """The server blocks. `files` are what may be imported. Raises CorefileError."""
-    lines = expanded(lines_of(text), files, warn)
+    lines = expanded(lines_of(text), files, warn, variables)
     blocks: list[ServerBlock] = []
     at = 0
     while at < len(lines):

@@ -200,7 +200,17 @@ def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, A
         ({"cloud.google.com/neg": '{"ingress": true}'}, "isn't followed here"),
         ({f"{NLB}cross-zone-load-balancing-enabled": "true"}, ""),
         ({f"{NLB}type": "nlb", f"{NLB}nlb-target-type": "instance"}, ""),
+        ({f"{NLB}proxy-protocol": "true"}, '"true" is not one of *, false'),
+        ({f"{DO}enable-proxy-protocol": "yes"}, '"yes" is not one of true, false'),
+        ({f"{DO}enable-proxy-protocol": "False"}, ""),
+        (
+            {f"{NLB}target-group-attributes": "stickiness.type=lb_cookie"},
+            '"lb_cookie" is not one of source_ip',
+        ),
         ({"metallb.io/loadBalancerIPs": "203.0.113.9"}, ""),
+        ({"metallb.io/loadBalancerIPs": "2001:db8::9, 203.0.113.9"}, "203.0.113.9 isn't followed"),
+        ({"metallb.io/loadBalancerIPs": "public"}, '"public" is no address'),
+        ({"kube-vip.io/loadbalancerIPs": "0.0.0.0"}, '"0.0.0.0" is no address to ask for'),
         ({"prometheus.io/scrape": "true"}, ""),
     ],
 )
@@ -240,6 +250,7 @@ def test_an_address_may_be_asked_for_by_annotations_of_others() -> None:
     assert str(asked_virtual_address(service(asked))) == "203.0.113.9"
     assert str(asked_virtual_address(service(asked, loadBalancerIP="203.0.113.8"))) == "203.0.113.8"
     assert asked_virtual_address(service(asked, type="NodePort")) is None
+    assert asked_virtual_address(service({"kube-vip.io/loadbalancerIPs": "0.0.0.0"})) is None
 
 
 def test_classes() -> None:

@@ -76,5 +76,15 @@ def test_what_a_container_of_coredns_reads() -> None:
     ]
     told = CoreDnsFlags.of("edge", {"volumes": volumes}, {**container, "volumeMounts": mounts})
     assert told == CoreDnsFlags("edge", "dns", "edge", "mine", 1053, own=False)
+    one_file = [{"name": "c", "mountPath": "/etc/coredns/Corefile", "subPath": "Corefile"}]
+    env = [
+        {"name": "A", "value": "b"},
+        {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+    ]
+    made_of = [{"name": "c", "projected": {"sources": [{"secret": {"name": "s"}}, volumes[0]]}}]
+    for those in (volumes, made_of):
+        container = {"image": "coredns/coredns", "volumeMounts": one_file, "env": env}
+        told = CoreDnsFlags.of("edge", {"volumes": those}, container)
+        assert told == CoreDnsFlags("edge", "dns", "edge", own=False, env=(("A", "b"),))
     bare = CoreDnsFlags.of("kube-system", {}, {"image": "coredns/coredns"})
     assert bare == CoreDnsFlags(own=False, bare="/etc/coredns")

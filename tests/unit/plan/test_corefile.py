@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.model.objects import Object
 from emulab.plan.coredns.corefile import CONFIGURATION, FORMER, Corefile, Texts, read, texts_of, unheeded
-from emulab.plan.coredns.lines import CorefileError
+from emulab.plan.coredns.lines import CorefileError, lines_of
 from emulab.plan.coredns.syntax import parse
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import (
@@ -211,6 +211,11 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n autopath @file\n}", "line 2: autopath: file does not implement the AutoPather interface"),
         ("a..b {\n}", "line 1: 'a..b' is no DNS zone"),
         ("{\n}", "line 1: a server block without a name"),
+        (". {\n cache ²\n}", "line 2: cache: '²' is no DNS zone"),
+        (". {\n health :²\n}", "line 2: health: :² is no address with a port"),
+        (". {\n rewrite ttl a.test ²\n}", "line 2: rewrite: invalid TTL '²'"),
+        (". {\n bufsize ²\n}", "line 2: bufsize: '²' is no number"),
+        (".:² {\n}", "line 1: '.:²' is no DNS zone"),
     ],
 )
 def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
@@ -313,6 +318,12 @@ def test_snippets_and_files_beside_are_taken_in() -> None:
         (None, {"x.server": "x.test {\n dnssec\n}"}, "line 2 of custom/x.server: dnssec is not followed"),
         (STOCK, {"log.override": "log"}, "nothing of it is read"),
         (None, {"log.override": "log"}, ""),
+        (
+            None,
+            {"log.conf": "log"},
+            "data[log.conf]: isn't read: no import of the Corefile is of such a name",
+        ),
+        (None, {"log.override": "log", "x.server": "# x.test"}, ""),
     ],
 )
 def test_what_stands_beside_is_read_without_a_corefile_of_ones_own(
@@ -360,6 +371,8 @@ def test_a_corefile_that_nobody_reads_is_told() -> None:
     mine = CoreDnsFlags(config_map="mine", own=False)
     (unread,) = unheeded(config_map("rke2-coredns"), {}.get, [mine, CoreDnsFlags()])
     assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
+    (nothing,) = unheeded(config_map("mine"), {}.get, [mine._replace(key="other")])
+    assert "data: has no other, so the stock configuration stays" in nothing.line()
     found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
     assert "dnssec is not followed" in found[0] and len(found) == 2
 
@@ -395,6 +408,12 @@ def test_stub_domains_of_kube_dns() -> None:
         ({"stubDomains": '{"a.test": []}'}, "data.stubDomains: is no mapping of domains"),
         ({"upstreamNameservers": '["dns.test"]'}, "data.upstreamNameservers: is no list of at most 3"),
         ({"federations": "x"}, "data.federations: isn't followed"),
+        ({"stubDomains": "[" * 10_000}, "data.stubDomains: is no JSON"),
+        ({"stubDomains": '{"a.test": ["10.0.0.1:99999"]}'}, "data.stubDomains: is no mapping of domains"),
+        (
+            {"stubDomains": '{"a.test": ["fd00::1"], "A.test.": ["fd00::1"]}'},
+            "data.stubDomains: has a.test. twice",
+        ),
     ],
 )
 def test_what_of_kube_dns_can_not_be_read(data: dict[str, str], said: str) -> None:
@@ -403,6 +422,25 @@ def test_what_of_kube_dns_can_not_be_read(data: dict[str, str], said: str) -> No
     assert said in found.line()
     texts = texts_of({FORMER: o}.get, CoreDnsFlags(), "c.test")
     assert texts is not None and not read(texts, "10.0.0.2:53").error
+
+
+def test_ports_that_there_are_not_are_not_asked() -> None:
+    servers = ("10.0.0.1:²", "10.0.0.1:65536", "[fd00::1]:0", "[fd00::1]:65535")
+    made = corefile(f". {{\n forward . {' '.join(servers)}\n}}\n")
+    assert made.blocks[0].forward[0].servers == servers[-1:]
+    assert [text.split()[1] for _, text in made.warnings[:3]] == [*servers[:-1]]
+
+
+def test_variables_are_those_of_the_container() -> None:
+    texts = Texts((("Corefile", "{$ZONE} {\n forward . {%UP%}\n}\n"),))
+    made = read(texts, "", 53, 53, (("ZONE", "a.test"), ("UP", "fd00::1")))
+    assert (made.blocks[0].zones, made.blocks[0].forward[0].servers) == (("a.test.",), ("[fd00::1]:53",))
+    assert not any("not set" in text for _, text in made.warnings)
+
+
+def test_a_comment_begins_within_a_word() -> None:
+    """As Caddy's lexer has it, which goes on behind the next space."""
+    assert lines_of("cache 30#x\nlog#y z\n") == [(1, ("cache", "30")), (2, ("log", "z"))]
 
 
 def test_one_block_needs_no_braces() -> None:

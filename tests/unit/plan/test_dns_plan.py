@@ -176,6 +176,17 @@ WEB = "rules: [{host: rule.test}], tls: [{hosts: [tls.test]}]"
             annotated(
                 "Service",
                 "a",
+                f"{{type: NodePort, {PORT}}}",
+                hostname="n.test",
+                internal_hostname="in.test",
+                target="fd00::1",
+            ),
+            ["in.test AAAA fd00::1", "n.test AAAA fd00::1"],
+        ),
+        (
+            annotated(
+                "Service",
+                "a",
                 "{type: LoadBalancer, clusterIP: 10.96.0.9, externalIPs: [192.0.2.7], ports: [{port: 80}]}",
                 hostname="n.test",
                 internal_hostname="in.test",
@@ -206,6 +217,12 @@ spec: {{hostname: {name}, containers: [{{name: c, image: x, ports: [{{containerP
     )
     found = records(world(service + pods), "dns", ".")
     assert sorted(record[0] for record in found) == ["a.d.test.", "b.d.test.", "d.test.", "d.test."]
+    elsewhere = service.replace(
+        "annotations: {", 'annotations: {"external-dns.alpha.kubernetes.io/target": "c.test", ', 1
+    )
+    assert [record[:3] for record in records(world(elsewhere + pods), "dns", ".")] == [
+        ["d.test.", "CNAME", "c.test."]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -217,6 +234,7 @@ spec: {{hostname: {name}, containers: [{{name: c, image: x, ports: [{{containerP
         ("Service", {"aws_weight": "10"}, "isn't followed"),
         ("Service", {"hostname": "a..b"}, "is no name that the DNS can hold"),
         ("Service", {"hostname": "a.test"}, "internal-hostname publishes that"),
+        ("Service", {"hostname": "a.test", "target": "fd00::1"}, ""),
         ("Service", {"controller": "other"}, "so nothing of it is published"),
         ("Service", {"ingress_hostname_source": "annotation-only"}, "isn't followed"),
         ("Ingress", {"ingress_hostname_source": "both"}, "so nothing of it is published"),
@@ -244,6 +262,7 @@ def test_what_of_external_dns_is_not_followed_is_told(
         ("soon", 30),
         ("1.5m", 90),
         ("9" * 20, 30),
+        ("²", 30),
     ],
 )
 def test_ttls_of_annotations(text: str, ttl: int) -> None:
