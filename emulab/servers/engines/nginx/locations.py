@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.access import TOLD, asked_beside, told_variable
-from emulab.servers.engines.nginx.annotated import EARLY, beside, cross_origin
+from emulab.servers.engines.nginx.annotated import EARLY, beside
 from emulab.servers.engines.nginx.choosing import set_cookie, target
+from emulab.servers.engines.nginx.crossorigin import cross_origin
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.names import upstream_name
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
