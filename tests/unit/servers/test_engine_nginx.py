@@ -421,6 +421,13 @@ def test_filters_of_annotations_are_directives(one: Filter, lines: list[str]) ->
     assert [*unable(route(filters=(one,)))] == []
 
 
+def test_that_places_stay_relative_is_said_once() -> None:
+    """nginx ends at a directive that it has had."""
+    both = (DirectResponse(301, "/new", relative=True), LocationChange("http://a/", "/", relative=True))
+    own = location(server(nginx_conf(config(route(filters=both)), ENGINE), "a.test"), "/")
+    assert own.count("absolute_redirect off;") == 1
+
+
 def test_whose_origin_is_allowed_is_known_before_a_location() -> None:
     """An `if` of a location has no `try_files`."""
     text = nginx_conf(config(route(filters=(CORS(("https://*.a.test",), "GET", "X-A"),))), ENGINE)

@@ -53,8 +53,7 @@ def spoken(text: str) -> str:
 
 def _direct(one: DirectResponse, _match: Match) -> ConfLines:
     text = one.location or one.body
-    told = [directive("return", one.status, *([quoted(text)] if text else []))]
-    return [directive("absolute_redirect", "off"), *told] if one.location and one.relative else told
+    return [directive("return", one.status, *([quoted(text)] if text else []))]
 
 
 def _root(one: RootRedirect, _match: Match) -> ConfLines:
@@ -96,12 +95,6 @@ def _replaced(name: str, one: CookieDomain | CookiePath | LocationChange) -> Con
     return [directive(name, old, spoken(one.new))]
 
 
-def _location(one: LocationChange, _match: Match) -> ConfLines:
-    return _replaced("proxy_redirect", one) + (
-        [directive("absolute_redirect", "off")] if one.relative else []
-    )
-
-
 def _gzip(one: Gzip, _match: Match) -> ConfLines:
     return [
         directive("gzip", "on"),
@@ -125,7 +118,7 @@ ANNOTATED: Mapping[type[Filter], Callable[[Any, Match], ConfLines]] = {
     HiddenFields: lambda one, _: [directive("proxy_hide_header", quoted(name)) for name in one.names],
     CookieDomain: lambda one, _: _replaced("proxy_cookie_domain", one),
     CookiePath: lambda one, _: _replaced("proxy_cookie_path", one),
-    LocationChange: _location,
+    LocationChange: lambda one, _: _replaced("proxy_redirect", one),
     Gzip: _gzip,
     # These have locations of their own, which `beside` writes.
     Mirror: lambda _one, _match: [],

@@ -21,6 +21,8 @@ from emulab.servers.l7.config import (
     REGULAR_EXPRESSION,
     AccessControl,
     ClientLimits,
+    DirectResponse,
+    LocationChange,
     Policy,
     RegexRewrite,
     RequestRoute,
@@ -116,6 +118,8 @@ def _served(
     early = [line for one in done if type(one) in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
     own = [line for one in done if type(one) not in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
     own += [*beside(number, route, upstreams)[0], *set_cookie(number, route, upstreams)]
+    if any(isinstance(one, DirectResponse | LocationChange) and one.relative for one in route.filters):
+        own.append(directive("absolute_redirect", "off"))
     if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
         early += block("if ($pass_access_scheme = http)", [_to_https(route.policy)])
     own = early + own
