@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from emulab.kinds.emulab.podnetworks import NETWORKS, carries
+from emulab.kinds.emulab.podnetworks import KUBE_ROUTER, NETWORKS, carries
 from emulab.lab.offline import offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4, IPV6, Family, family_of
@@ -22,7 +22,7 @@ POD_NETWORKS = [
 ]
 """Every network of pods that has both families: plug-in and mode."""
 EVERY = [
-    *((mode, POD_NETWORKS[0]) for mode in MODES),
+    *((mode, "kube-router-bgp" if mode == KUBE_ROUTER else POD_NETWORKS[0]) for mode in MODES),
     *((next(iter(MODES)), network) for network in POD_NETWORKS[1:]),
 ]
 """Every mode of proxies with one network, and every network with one mode: neither looks at the other."""
@@ -105,7 +105,9 @@ def service(name: str, more: dict[str, Any], policy: str, families: tuple[Family
 
 def cluster(families: tuple[Family, ...], mode: str, network: str) -> str:
     cidrs = ", ".join(f"{k}: '{','.join(CIDRS[f][k] for f in families)}'" for k in ("podCIDR", "serviceCIDR"))
-    plugin, _, way = network.partition("-")
+    plugin, _, way = network.rpartition("-")
+    if mode == KUBE_ROUTER:
+        plugin, way = KUBE_ROUTER, "bgp"  # with which alone it goes
     own = f"{{plugin: {plugin}, mode: {way}, mtu: 1500}}"
     spec = f"{{nodes: 3, {cidrs}, network: {own}, proxy: {{mode: {mode}}}}}"
     return f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {spec}\n"
@@ -134,9 +136,11 @@ def learned(world: World) -> World:
     routes: list[Item] = []
     for namespace, own in speakers:
         link = "vpc" if own.callers else "eth0"
-        for block, told in [(ip_network(b), other) for _, other in speakers for b in other.blocks]:
+        for block, told in [
+            (ip_network(b), other) for _, other in speakers for b in (*other.blocks, *other.ranges)
+        ]:
             if told is own:
-                routes.append(Route(namespace, block, type="blackhole"))
+                routes += [Route(namespace, block, type="blackhole")] if told.blocks else []
                 continue
             [hop] = (a for a in map(ip_address, told.own) if a.version == block.version)
             routes.append(Route(namespace, block, link, hop))

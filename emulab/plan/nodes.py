@@ -33,7 +33,7 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
                 draft.add(Route("resolver", network, "eth1", cluster.underlay(family).router_vpc))
             if not plugin.masquerades_global:
                 continue
-        rules = plugin.masquerade(cluster, family)
+        rules = plugin.masquerade(cluster, family, nodes)
         for node in nodes:
             draft.rules(node.name, rules)
     for node in nodes:

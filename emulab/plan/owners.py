@@ -23,13 +23,14 @@ from emulab.model.families import family_of
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.plan.cni.blocks import own_ranges
-from emulab.plan.cni.calicobgp import BGP
 from emulab.plan.cni.hostports import host_ports
+from emulab.plan.cni.speakers import BGP
 from emulab.plan.hostowner import host_owner
 from emulab.plan.links import Address, Neighbour, Route
 from emulab.plan.mesh import expanded
 from emulab.plan.owner import Owner
 from emulab.plan.proxy.intents import Candidates, usable
+from emulab.plan.proxy.modes import MODES
 from emulab.plan.proxy.ports import candidates
 from emulab.plan.publishednames import published
 from emulab.plan.state import World
@@ -103,7 +104,8 @@ class _Index:
         mapped = objects.facts(POD, host_ports).values()
         self._host_ports = {(p.node, p.protocol, p.number): p.pod for ports in mapped for p in ports}
         self._balancers: dict[str, Object] = {}
-        self._ports = candidates(objects, cluster_of(objects).families)
+        cluster = cluster_of(objects)
+        self._ports = candidates(objects, cluster.families, MODES[cluster.proxy_mode].heeds)
         for c in self._ports:
             protocol = c.port.protocol.lower()
             for ip in (*c.cluster_ips, *c.external_ips, *c.balancer_ips):

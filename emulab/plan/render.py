@@ -180,8 +180,10 @@ def _ipvs_lines(rules: Ipvs) -> list[str]:
     for server, members in rules.servers.items():
         kept = f" persistent {server.persistence}" if server.persistence else ""
         own = socket_name(server.address, server.port)
-        lines.append(f"  {server.protocol.upper()} {own} {server.scheduler}{kept}")
-        lines += [f"    -> {socket_name(*target)} Masq {weight}" for target, weight in members.items()]
+        name = f"FWM {server.mark:#x} ({own})" if server.mark else f"{server.protocol.upper()} {own}"
+        lines.append(f"  {name} {server.scheduler}{kept}")
+        how = "Tunnel" if server.mark else "Masq"
+        lines += [f"    -> {socket_name(*target)} {how} {weight}" for target, weight in members.items()]
     return lines
 
 

@@ -60,13 +60,18 @@ class Iptables:
 
 @dataclass(frozen=True, slots=True)
 class VirtualServer:
-    """An IPVS service. `persistence`: seconds for which a client stays with a server, 0 for none."""
+    """An IPVS service. `persistence`: seconds for which a client stays with a server, 0 for none.
+
+    `mark`: by which its packets are known; its real servers get these as they came, in IP in IP, and answer by
+    themselves (ipvsadm's `-f MARK` and `-i`). 0: by address and port, which are translated.
+    """
 
     protocol: str  # tcp | udp | sctp
     address: IPAddress
     port: int
     scheduler: str = "rr"
     persistence: int = 0
+    mark: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from emulab.plan.balancers import plan_balancers
 from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
 from emulab.plan.cni.hostports import plan_host_ports
 from emulab.plan.cni.plugin import Node
+from emulab.plan.cni.receivers import plan_receivers
 from emulab.plan.dns import plan_public_dns
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import SlicesByService
@@ -92,6 +93,7 @@ class _Sum:
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
+        self._receivers = Kept(self._drafted(plan_receivers, cluster))
         self._blocks = Kept(self._drafted(plan_blocks, cluster, nodes))
         self._policies = PoliciesPlan(cluster)
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))
@@ -125,6 +127,7 @@ class _Sum:
         balancers, pods = self._balancers.now(source), self._pods.follow(source.members(POD))
         public_dns, host_ports = self._public_dns.now(source), self._host_ports.now(source)
         policies, blocks = self._policies.now(source), self._blocks.now(source)
+        receivers = self._receivers.now(source)
         servers = self._servers(
             [self._standins.follow(source, pods.places), *self._server_pods.follow(source, pods.places)]
         )
@@ -137,6 +140,7 @@ class _Sum:
             blocks,
             balancers,
             pods,
+            receivers,
             public_dns,
             servers,
         )

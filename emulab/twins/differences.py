@@ -137,6 +137,15 @@ KNOWN = (
         "iptables-extensions(8), REJECT; kube-proxy's nftables and ipvs modes send ICMP, too",
     ),
     Known(
+        "who asks is seen on the node",
+        SOURCE,
+        _always,
+        lambda own, other: _nodes_only(other, own) and not _nodes_only(own, other),
+        "kube-router masquerades nothing that goes to a pod of the node at which it came in, as the answer comes back"
+        " there by itself",
+        "cloudnativelabs/kube-router, pkg/controllers/proxy, ensureMasqueradeIptablesRule",
+    ),
+    Known(
         "another endpoint is tried",
         STATUS,
         _always,

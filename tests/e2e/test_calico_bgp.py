@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
-from emulab.plan.cni.calicobgp import MESH
+from emulab.plan.cni.speakers import MESH
 
 from .proxyworld import pod
 from .tools import eventually, output
@@ -131,6 +131,43 @@ async def test_a_speaker_that_is_silent_takes_its_routes_along(lab: Lab) -> None
     assert await reaches(lab)
 
 
+async def bgp_events(lab: Lab, node: str) -> set[tuple[str, str]]:
+    """What was told of a node's sessions: reasons and messages."""
+    return {
+        (e["reason"], e["message"])
+        for e in await lab.get("Event")
+        if e["involvedObject"]["name"] == node and e["reason"].startswith("BGPSession")
+    }
+
+
+async def test_a_fault_shuts_a_nodes_sessions_down(lab: Lab) -> None:
+    """Both ends are told of, the router's at the node, and a trace leads to the fault."""
+    before = await routes(lab, "node2")
+    async with lab.fault("bgp-down", "node1") as name:
+        assert not any("via" in line for line in await routes(lab, "node2"))
+        path = await lab.trace("http://10.244.1.1:8080/", source="pod/far")
+        assert path.failure is not None and path.failure.reason == "no-route"
+        assert "no route to pod default/web on node1" in path.failure.text
+        assert f"fault {name}: BGP of node node1 is shut down" in path.failure.text
+        assert path.failure.remedy == f"emulab fault mend {name}"
+        lost = {
+            "node1": ("BGPSessionDown", "the router has lost its session with fd00:10::b"),
+            "node2": ("BGPSessionDown", "bird has lost its session with 10.0.0.11"),
+        }
+
+        async def are_told() -> bool:
+            return all([told in await bgp_events(lab, node) for node, told in lost.items()])
+
+        await eventually(are_told)
+    assert await routes(lab, "node2") == before and await reaches(lab)
+
+    async def are_told_again() -> bool:
+        again = ("BGPSessionUp", "bird has its session with 10.0.0.11 again")
+        return again in await bgp_events(lab, "node2")
+
+    await eventually(are_told_again)
+
+
 async def test_a_node_comes_and_goes(lab: Lab) -> None:
     before, speaker = await routes(lab, "node1"), await bird(lab, "node1")
     await lab.apply(cluster(nodes=3))
@@ -159,6 +196,17 @@ async def test_another_mode_and_back(lab: Lab) -> None:
     before = await routes(lab, "node1")
     await lab.apply(cluster(mode="vxlan"))
     assert await routes(lab, "node1") == [] == await routes(lab, "router")
+    assert "dev vxlan.calico" in await output(lab, "node1", "ip", "route") and await reaches(lab)
+    await lab.apply(cluster())
+    assert await routes(lab, "node1") == before and await reaches(lab)
+
+
+async def test_another_mode_while_a_bird_is_started_again(lab: Lab) -> None:
+    """What it has left behind goes all the same."""
+    before = await routes(lab, "node1")
+    await output(lab, "node1", "kill", "-KILL", str(await bird(lab, "node1")))
+    await lab.apply(cluster(mode="vxlan"))
+    assert await routes(lab, "node1") == [] == await routes(lab, "node2")
     assert "dev vxlan.calico" in await output(lab, "node1", "ip", "route") and await reaches(lab)
     await lab.apply(cluster())
     assert await routes(lab, "node1") == before and await reaches(lab)

@@ -49,9 +49,9 @@ TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 NAMES = [
     name
     for name, fault in FAULTS.items()
-    if fault.target in TARGETS and name != "search-storm" and not fault.needs_mode
+    if fault.target in TARGETS and name != "search-storm" and not fault.needs_mode and not fault.needs_network
 ]
-"""For the others see `test_faults_services`."""
+"""For the others see `test_faults_services`, `test_calico_bgp` and tests/vm."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

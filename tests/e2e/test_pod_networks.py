@@ -165,7 +165,25 @@ KNOWN["cilium-routed"] = KNOWN["cilium-vxlan"]._replace(
     hops=("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
     node2=NODE2,
 )
-"""By plug-in and mode; flannel's are those of all other tests."""
+KNOWN["kube-router-bgp"] = KNOWN["bridge-routed"]._replace(
+    routes=(
+        "10.244.1.0/24 dev kube-bridge proto kernel scope link src 10.244.1.1",
+        "10.244.2.0/24 via 10.0.0.12 dev eth0 proto bird",
+    ),
+    routes6=(
+        "fd00:244:0:1::/64 dev kube-bridge proto kernel",
+        "fd00:244:0:2::/64 via fd00:10::c dev eth0 proto bird",
+    ),
+    hops=(
+        "node2 {far}",
+        "node2 kube-bridge",
+        "node2 eth0",
+        "node1 eth0",
+        "node1 kube-bridge",
+        "node1 {web}",
+    ),
+)
+"""By plug-in and mode; flannel's are those of all other tests. kube-router's own proxy is looked at in tests/vm."""
 
 NEEDING = {"calico-ipip", "flannel-wireguard"}
 """Those that need more than this machine's kernel may have."""
@@ -199,11 +217,11 @@ spec:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module", params=PARAMETERS)
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    plugin, _, mode = request.param.partition("-")
+    plugin, _, mode = request.param.rpartition("-")
     network = f"{{plugin: {plugin}, mode: {mode}, families: {KNOWN[request.param].families}}}"
     cluster = (
         f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {{network: {network},"
-        " ingress: {replicas: 0}}\n---"
+        f" {'proxy: {mode: nftables}, ' * (plugin == 'kube-router')}ingress: {{replicas: 0}}}}\n---"
     )
     async with Lab.from_text(cluster + WORLD) as made:
         yield made

@@ -38,8 +38,20 @@ from .tools import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MODES = ("nftables", "iptables", "userspace")
-IN_TURN = ("ipvs", "userspace")
+IN_TURN = ("ipvs", "userspace", "kube-router")
 """Modes that deal connections out in turn, as kube-proxy's; the rules of the others choose at random."""
+
+VIRTUAL = ("ipvs", "kube-router")
+"""Modes with virtual servers, which run where every instruction is emulated."""
+KUBE_PROXYS = {
+    "test_policy_local_keeps_the_clients_address_and_drops_elsewhere",
+    "test_pods_and_nodes_reach_a_local_service_from_everywhere",
+    "test_internal_policy_local",
+    "test_external_ips_balancer_addresses_and_source_ranges",
+    "test_a_node_that_has_a_balancers_address_itself",
+    "test_hairpin_masquerade_and_source_kept",
+}
+"""What kube-router does otherwise, as tests/vm/test_kube_router_services.py has it."""
 
 enough: dict[str, int] = {}
 """How many connections meet every endpoint of a Service, by the lab's name.
@@ -49,17 +61,28 @@ By chance one of two that are as likely is missed by 40 once in 5 * 10^11 times.
 NODE3 = "10.0.0.13"
 
 
+def asked(mode: str) -> str:
+    """A Cluster's proxy; kube-router's goes with its network alone."""
+    network = "\n  network: {plugin: kube-router}" if mode == "kube-router" else ""
+    return f"{{mode: {mode}}}{network}"
+
+
 @pytest_asyncio.fixture(
     loop_scope="module",
     scope="module",
     params=modes_in_worlds(
         "proxies",
-        [*MODES, pytest.param("ipvs", marks=pytest.mark.vm), pytest.param("ebpf", marks=OF_ROOT)],
+        [
+            *MODES,
+            pytest.param("ipvs", marks=pytest.mark.vm),
+            pytest.param("kube-router", marks=pytest.mark.vm),
+            pytest.param("ebpf", marks=OF_ROOT),
+        ],
     ),
 )
 async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
     mode, families = request.param
-    async with lab_in(families, WORLD.replace("MODE", mode)) as made:
+    async with lab_in(families, WORLD.replace("{mode: MODE}", asked(mode))) as made:
         await made.apply(LATE, ready=False)
         enough[made.name] = 6 if mode in IN_TURN else 40
         yield made
@@ -68,6 +91,12 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 @pytest.fixture
 def mode(lab: Lab, request: pytest.FixtureRequest) -> str:
     return str(request.node.callspec.params["lab"][0])
+
+
+@pytest.fixture(autouse=True)
+def as_kube_proxy(mode: str, request: pytest.FixtureRequest) -> None:
+    if mode == "kube-router" and request.node.originalname in KUBE_PROXYS:
+        pytest.skip("kube-router has its own ways here")
 
 
 @pytest.fixture
@@ -254,7 +283,7 @@ async def test_lb_shows_what_programs_know(lab: Lab, mode: str) -> None:
 async def test_a_client_stays_with_its_endpoint_for_the_timeout(lab: Lab, mode: str) -> None:
     for source in ("pod/asker", "pod/east", "node3"):  # hours: none of them is ever away for too long
         assert len(await who(lab, source, await cluster_ip(lab, "loyal"), 80, 10)) == 1
-    if mode == "ipvs":
+    if mode in VIRTUAL:
         return  # it knows a client for as long as it knows connections of it: two minutes after their end
     address = await cluster_ip(lab, "sticky")
     chosen = set()
@@ -274,7 +303,7 @@ async def test_endpoints_are_chosen_fairly(lab: Lab, mode: str) -> None:
     """
     address = await cluster_ip(lab, "trio")
     in_turn = mode in IN_TURN
-    number = 60 if mode == "ipvs" else 300 if in_turn else 3000  # as every instruction is emulated there
+    number = 60 if mode in VIRTUAL else 300 if in_turn else 3000  # as every instruction is emulated there
     command = (INTERPRETER, "-c", (PROGRAMS / "connect.py").read_text(), address, "80", str(number))
     counts = json.loads(await output(lab, "pod/asker", *command))
     if in_turn:
@@ -354,7 +383,7 @@ async def test_a_node_that_has_a_balancers_address_itself(lab: Lab, mode: str, a
     """kube-proxy's allowFromNode: it sends there with that very address, and may if its own is in the ranges."""
     for node, allowed in (("node3", True), ("node1", False)):
         # With IPVS all nodes have all addresses.
-        changes = () if mode == "ipvs" else ("add", "del")
+        changes = () if mode in VIRTUAL else ("add", "del")
         for change in changes[:1]:
             await output(lab, node, "ip", "address", change, at.alone(VIP_FENCED), "dev", "lo")
         if allowed:
@@ -613,7 +642,7 @@ async def serves(lab: Lab, mode: str, address: str) -> str:
 
 async def test_changing_one_service_takes_little_time(lab: Lab, mode: str) -> None:
     """A sanity check, no benchmark: a change of endpoints is there soon after being asked for."""
-    soon = 90 if mode == "ipvs" else 10  # every instruction is emulated where that is tested
+    soon = 90 if mode in VIRTUAL else 10  # every instruction is emulated where that is tested
     begun = time.monotonic()
     pod = WORLD_POD.replace("NAME", "quick").replace("LABEL", "quick").replace("NODE", "node3")
     await lab.apply(pod, ready=False)

@@ -22,6 +22,7 @@ from emulab.kernel import netns, sysctls
 from emulab.kernel.network import KernelNetwork
 from emulab.kernel.rules import conntrack
 from emulab.kernel.rules.nft import Nft
+from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
 from emulab.kinds.registry import SERVICE
 from emulab.model.addresses import IPAddress, socket_name
 from emulab.model.families import IPV4, IPV6, Family, family_of, first
@@ -136,7 +137,8 @@ def test_the_kernel_takes_every_rule(mode: str, families: tuple[Family, ...]) ->
         for key, rules in wanted.rulesets.items()
         if isinstance(rules, Ruleset | Iptables)
     }
-    assert {kind for _, kind in kinds} >= {f"{f.nft} pod-masquerade" for f in families}
+    table = mode if mode == KUBE_ROUTER else "pod-masquerade"
+    assert {kind for _, kind in kinds} >= {f"{f.nft} {table}" for f in families}
     kernel = KernelNetwork()
     try:
         assert kernel.apply(wanted)

@@ -187,12 +187,14 @@ def _check_possible(axis: Axis, modes: Sequence[str]) -> None:
         return
     from emulab.kernel import probe
     from emulab.lab.folders import rundir
+    from emulab.plan.proxy.modes import MODES
 
     found = probe.features(rundir.base())
     possible = probe.proxy_modes(found)
     for mode in modes:
         if not possible[mode]:
-            check = next((c for c in found if c.problem and (c.name == mode or c.required)), None)
+            needs = MODES[mode].needs
+            check = next((c for c in found if c.problem and (c.name in needs or c.required)), None)
             why = f": {check.problem}; mend: {check.remedy}" if check else "; see emulab doctor"
             raise UserError(f"proxy mode {mode} is not possible here{why}")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from emulab.errors import KernelError
 from emulab.kernel import libc
@@ -25,6 +27,7 @@ class EngineProgram:
     def __init__(self, *argv: str) -> None:
         self._argv = argv
         self._process: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> bool:
@@ -35,18 +38,34 @@ class EngineProgram:
         """Its number, 0 before it was started."""
         return self._process.pid if self._process is not None else 0
 
-    async def start(self, environment: Mapping[str, str], descriptors: Sequence[int]) -> None:
-        """Starts it with these descriptors. Raises KernelError."""
+    async def start(
+        self,
+        environment: Mapping[str, str],
+        descriptors: Sequence[int],
+        heard: Callable[[str], None] | None = None,
+    ) -> None:
+        """Starts it with these descriptors. `heard` is given each line of its standard error, which goes to this
+        process' own, too. Raises KernelError."""
+        # A pipe, which can be opened again as /dev/stderr; a loop's own may be a socket.
+        ours, theirs = os.pipe() if heard is not None else (-1, None)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 stdin=asyncio.subprocess.DEVNULL,
+                stderr=theirs,
                 env=finding_all(environment),
                 pass_fds=descriptors,
                 preexec_fn=_die_with_parent,
             )
         except OSError as error:
+            if ours >= 0:
+                os.close(ours)
             raise KernelError(f"start {self._argv[0]}", errno=error.errno or 0) from None
+        finally:
+            if theirs is not None:
+                os.close(theirs)
+        if heard is not None:
+            self._listening = asyncio.ensure_future(_hear(ours, heard))
 
     def signal(self, number: int) -> None:
         """Sends a signal, unless it has ended."""
@@ -75,6 +94,22 @@ class EngineProgram:
         if not await self.wait(5.0):
             self.signal(signal.SIGKILL)
             await self.wait(5.0)
+
+
+async def _hear(pipe: int, heard: Callable[[str], None]) -> None:
+    """Passes on what a program says, line by line."""
+    errors = asyncio.StreamReader()
+    with os.fdopen(pipe, "rb", buffering=0) as file:
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(errors), file)
+        await _lines(errors, heard)
+
+
+async def _lines(errors: asyncio.StreamReader, heard: Callable[[str], None]) -> None:
+    while line := await errors.readline():
+        text = line.decode(errors="replace").rstrip("\n")
+        print(text, file=sys.stderr, flush=True)
+        heard(text)
 
 
 def _die_with_parent() -> None:

@@ -26,6 +26,7 @@ from emulab.kernel.netlink.ipvs import (
     GET_DEST,
     GET_SERVICE,
     IP_VS_CONN_F_MASQ,
+    IP_VS_CONN_F_TUNNEL,
     IP_VS_SVC_F_PERSISTENT,
     IPVS,
     NEW_DEST,
@@ -54,8 +55,8 @@ _VERBS = {
 }
 
 RealAddress = tuple[IPAddress, int]
-VirtualName = tuple[str, IPAddress, int]
-"""What the kernel knows a virtual server by: protocol, address and port."""
+VirtualName = tuple[str, IPAddress, int, int]
+"""What the kernel knows a virtual server by: protocol, address and port, or its mark."""
 
 
 class RealServer(NamedTuple):
@@ -80,7 +81,7 @@ class IpvsCommand(NamedTuple):
 
 
 def name_of(server: VirtualServer) -> VirtualName:
-    return server.protocol, server.address, server.port
+    return server.protocol, server.address, server.port, server.mark
 
 
 def differing_servers(before: Ipvs, after: Ipvs) -> list[VirtualServer]:
@@ -216,7 +217,7 @@ def message(command: IpvsCommand, family: int) -> Message:
             # The mask of IPv4, but the prefix's length of IPv6.
             "IPVS_SVC_ATTR_NETMASK": {4: 0xFFFFFFFF, 6: 128}[server.address.version],
         }
-    target = _real(command.target, command.weight) if command.target is not None else None
+    target = _real(command.target, command.weight, bool(server.mark)) if command.target is not None else None
     return Message(family, 0, _encode(command.verb, service, target), command.what)
 
 
@@ -273,6 +274,8 @@ def _packed(address: IPAddress) -> bytes:
 
 
 def _identity(server: VirtualServer) -> dict[str, Any]:
+    if server.mark:
+        return {"IPVS_SVC_ATTR_AF": FAMILIES[server.address.version], "IPVS_SVC_ATTR_FWMARK": server.mark}
     return {
         "IPVS_SVC_ATTR_AF": FAMILIES[server.address.version],
         "IPVS_SVC_ATTR_PROTOCOL": _PROTOCOLS[server.protocol],
@@ -281,13 +284,13 @@ def _identity(server: VirtualServer) -> dict[str, Any]:
     }
 
 
-def _real(target: RealAddress, weight: int) -> dict[str, Any]:
+def _real(target: RealAddress, weight: int, tunnel: bool = False) -> dict[str, Any]:
     address, port = target
     return {
         "IPVS_DEST_ATTR_ADDR_FAMILY": FAMILIES[address.version],
         "IPVS_DEST_ATTR_ADDR": _packed(address),
         "IPVS_DEST_ATTR_PORT": port,
-        "IPVS_DEST_ATTR_FWD_METHOD": IP_VS_CONN_F_MASQ,
+        "IPVS_DEST_ATTR_FWD_METHOD": IP_VS_CONN_F_TUNNEL if tunnel else IP_VS_CONN_F_MASQ,
         "IPVS_DEST_ATTR_WEIGHT": weight,
         "IPVS_DEST_ATTR_U_THRESH": 0,
         "IPVS_DEST_ATTR_L_THRESH": 0,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import externaldns
-from emulab.kinds.core import balanceroddities
+from emulab.kinds.core import balanceroddities, kuberouterservice
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.emulab.cloudannotations import ADDRESSES
@@ -32,6 +32,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _selection(o, world)
     yield from _given_another(o, world)
     yield from balanceroddities.oddities(o)
+    yield from kuberouterservice.oddities(o, world)
     for name, problem in externaldns.oddities(o):
         yield Finding(o, ("metadata", "annotations", name), problem)
     for index, port in enumerate(o.spec.get("ports") or ()):

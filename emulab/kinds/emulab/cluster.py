@@ -25,7 +25,12 @@ from emulab.kinds.emulab.podnetworks import (
     its_own_mode,
     mode_of,
 )
-from emulab.kinds.emulab.proxymodes import PROXY_MODES, programs_at_own_links, proxy_mode_of
+from emulab.kinds.emulab.proxymodes import (
+    PROXY_MODES,
+    its_own_network,
+    programs_at_own_links,
+    proxy_mode_of,
+)
 from emulab.kinds.emulab.zonelinks import of_nodes, zone_links
 from emulab.kinds.images import DNS_ENGINES, ENGINES
 from emulab.kinds.registry import CLUSTER
@@ -186,7 +191,7 @@ cluster_spec = mapping(
             closed=True,
         ),
     },
-    rules=(*NETWORK_RULES, _links_between_zones, programs_at_own_links),
+    rules=(*NETWORK_RULES, _links_between_zones, programs_at_own_links, its_own_network),
     closed=True,
 )
 

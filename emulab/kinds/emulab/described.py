@@ -80,7 +80,7 @@ _CLUSTER = {
             "string",
             "How pods are joined, as that network plug-in does it: `flannel`; `bridge`: on a bridge of their node; "
             "`kindnet`: as in clusters of kind; `calico`: in blocks of 64 addresses; `cilium`: "
-            "over one overlay device, with Services by BPF programs. "
+            "over one overlay device, with Services by BPF programs; `kube-router`: on a bridge, with routes by BGP. "
             "Can't be changed in a running lab",
             "flannel",
         ),
@@ -89,7 +89,7 @@ _CLUSTER = {
             "How packets travel between nodes. `vxlan`: in those of an overlay; `routed`: as they are, by routes that "
             "the nodes have to each other; `ipip`: in those of IP in IP; `bgp`: as they are, by routes that BIRD "
             "learns by BGP; `wireguard`: encrypted. flannel has vxlan, routed and wireguard, cilium vxlan and routed, "
-            "calico vxlan, ipip and bgp, the others routed alone; by default it is a plug-in's first",
+            "calico vxlan, ipip and bgp, kube-router bgp, the others routed alone; by default it is a plug-in's first",
             "vxlan",
         ),
         "families": OwnField(
@@ -162,7 +162,8 @@ _CLUSTER = {
         "mode": OwnField(
             "string",
             "`nftables`, `iptables`, `ipvs` or `userspace`, as kube-proxy's; `ebpf`: programs at nodes' links, as "
-            "Cilium's, and with network.plugin cilium the default",
+            "Cilium's, and with network.plugin cilium the default; `kube-router`: IPVS as with that plug-in, whose "
+            "default it is",
             "nftables",
         ),
         "scheduler": OwnField(

@@ -34,10 +34,10 @@ from emulab.model.checks import (
     mapping,
     show,
     string,
-    suggest,
     wrong,
 )
 from emulab.model.findings import Finding
+from emulab.model.suggestions import suggest
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object
@@ -150,6 +150,12 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     mode, needed = world.cluster.proxy_mode, fault.kind.needs_mode
     if needed not in ("", mode):
         text = f"it has no effect here: kube-proxy's mode is {mode}, not {needed} (spec.proxy of the Cluster)"
+        yield Finding(o, ("spec", "fault"), text)
+    mode, needed = world.cluster.network_mode, fault.kind.needs_network
+    if needed not in ("", mode):
+        text = (
+            f"it has no effect here: the network's mode is {mode}, not {needed} (spec.network of the Cluster)"
+        )
         yield Finding(o, ("spec", "fault"), text)
     if not wanted:
         return

@@ -14,12 +14,15 @@ from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.checks import Problems, wrong
 from emulab.model.objects import Object
 
+KUBE_ROUTER = "kube-router"
+"""A plug-in, and the proxy mode that is its own."""
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed", "wireguard"),
     "bridge": ("routed",),
     "kindnet": ("routed",),
     "calico": ("vxlan", "ipip", "bgp"),
     "cilium": ("vxlan", "routed"),
+    KUBE_ROUTER: ("bgp",),
 }
 """The modes of each plug-in: how what its pods send each other travels between nodes. The first is its default."""
 

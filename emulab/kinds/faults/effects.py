@@ -107,6 +107,13 @@ class WrongWay:
 
 
 @dataclass(frozen=True, slots=True)
+class Silenced:
+    """A node has no session of BGP with anybody: its own and others' are shut down."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unsynced:
     """A node's kube-proxy writes no rules any more: those that are there stay, whatever becomes of the Services."""
 
@@ -194,6 +201,7 @@ Harm = (
     | FewPorts
     | WrongWay
     | WrongNeighbour
+    | Silenced
     | Askew
     | Unsynced
     | KeptFlows

@@ -70,3 +70,4 @@ class FaultKind(NamedTuple):
     doubts: Callable[[str, Lookup], str] | None = None
     """Why it may well have no effect at a target ("": one that is drawn); "" where it has."""
     needs_mode: str = ""  # kube-proxy's
+    needs_network: str = ""  # the mode of the pods' network

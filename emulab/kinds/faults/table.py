@@ -5,6 +5,7 @@ from __future__ import annotations
 from emulab.kinds.faults import (
     asymmetricroute,
     badchecksum,
+    bgpdown,
     clockskew,
     conntrackfull,
     corrupt,
@@ -54,6 +55,7 @@ FAULTS: dict[str, FaultKind] = {
         mtublackhole.FAULT,
         overlayblocked.FAULT,
         badchecksum.FAULT,
+        bgpdown.FAULT,
         stalevtep.FAULT,
         staleneighbour.FAULT,
         asymmetricroute.FAULT,

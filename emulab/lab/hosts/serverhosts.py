@@ -73,6 +73,7 @@ class ServerHosts:
         self._failures: dict[str, int] = {}
         # One at a time brings a server up: a plan, or its own restart.
         self._locks: dict[str, asyncio.Lock] = {}
+        self._left: set[str] = set()  # servers that have ended first, until `apply` misses them
         self._tasks: set[asyncio.Task[None]] = set()
         self._recordings: dict[int, RecordListener] = {}
         self._numbers = count(1)
@@ -230,24 +231,30 @@ class ServerHosts:
     async def apply(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
+        self._left.clear()
         for name in [n for n in self._hosts if n not in wanted or self._is_anothers(wanted[n])]:
             self._end(name)
         told = [(self._applied(n), s) for n, s in wanted.items() if n not in self._draining]
         await self._bring_all([(old, s) for old, s in told if old is not s])
 
     def _leaving(self, wanted: Mapping[str, PlannedServer]) -> list[str]:
-        return [
-            name
-            for name, host in self._hosts.items()
-            if name not in wanted and host.applied is not None and host.applied.kind in LEAVING_FIRST
-        ]
+        return [n for n, s in self._wanted.items() if n not in wanted and s.kind in LEAVING_FIRST]
 
     async def _leave(self, name: str) -> None:
-        """Ends a server in good order."""
-        with suppress(KernelError):
-            await self._hosts[name].ask("close", timeout=_RECORDS_ANSWER, grace=0.0)
-        if name in self._hosts:
-            self._end(name)
+        """Ends a server in good order. What one has left behind that isn't up, or begins, another one takes away."""
+        self._left.add(name)
+        lock, host = self._locks.setdefault(name, asyncio.Lock()), self._hosts.get(name)
+        if host is not None and host.applied is None and host.configuring:
+            self._end(name)  # else its configuration would be waited for
+        async with lock:
+            if not self.running(name):
+                if name in self._hosts:
+                    self._end(name)
+                await self._start(self._wanted[name])
+            with suppress(KernelError):
+                await self._hosts[name].ask("close", timeout=_RECORDS_ANSWER, grace=0.0)
+            if name in self._hosts:
+                self._end(name)
 
     def _is_anothers(self, server: PlannedServer) -> bool:
         """Whether it is wanted for another pod, of the name of that with which it ends."""
@@ -290,22 +297,20 @@ class ServerHosts:
             if host is not None and host.process.running and host.applied is news.known:
                 await host.patch(server, news.content)
                 return
-            news = News(
-                server, await asyncio.to_thread(told_bytes, server.config)
-            )  # it has begun anew meanwhile
+            # It has begun anew meanwhile.
+            news = News(server, await asyncio.to_thread(told_bytes, server.config))
             host = self._hosts.get(server.name)
-        replaced = host is not None and host.applied is not None and host.applied.kind != server.kind
+        there = host.applied if host is not None else None
+        replaced = there is not None and there.kind != server.kind
         if host is not None and replaced:
             self._replace(host)
             await host.process.wait()  # whose addresses the next one wants
-        if (
-            host is not None
-            and host.applied is not None
-            and (host.applied.workers > 1) != (server.workers > 1)
-        ):
+        if host is not None and there is not None and (there.workers > 1) != (server.workers > 1):
             self._replace(host)  # whose sockets bear others beside them, or don't
         if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
+        if server.name in self._left:
+            raise KernelError(f"{server.name} is to end")
         await self._crews.man(host, server, self._handles)
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
@@ -377,7 +382,7 @@ class ServerHosts:
         self._failures[name] = failures + 1
         await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
         server = self._wanted.get(name)
-        if server is None or self._applied(name) is not None or name in self._draining:
+        if server is None or self._applied(name) is not None or name in self._left or name in self._draining:
             return True
         try:
             await self._bring(News(server, await asyncio.to_thread(told_bytes, server.config)))

@@ -3,11 +3,14 @@
 * `flannel`    VXLAN, WireGuard (`curve25519`: its keys), or routes between nodes
 * `bridge`     a bridge on each node
 * `kindnet`    a link for each pod, whose gateway the node is
-* `calico`     a link for each pod, blocks of addresses, VXLAN, IP in IP or BGP (`calicobgp`)
+* `calico`     a link for each pod, blocks of addresses, VXLAN, IP in IP or BGP
 * `cilium`     a link for each pod, one overlay device without ends of its own
+* `kuberouter` a bridge on each node, and BGP
+* `speakers`   who tells whom by BGP
 * `blocks`     which addresses are at which node, where these are given in blocks
 * `plugin`     the record, and what is known of a node
 * `podlinks`   parts that plug-ins share: a routed pod link, routes between nodes, masquerading
+* `receivers`  what pods need that answer clients past the node, as kube-router has them
 * `hostports`  ports of nodes that lead to pods, whatever the network
 
 Whoever adds one writes its module and a line here, and gives the Cluster's schema its name
@@ -19,11 +22,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.plan.cni import bridge, calico, cilium, flannel, kindnet
+from emulab.plan.cni import bridge, calico, cilium, flannel, kindnet, kuberouter
 from emulab.plan.cni.plugin import NetworkMode, Plugin
 
 PLUGINS: Mapping[str, Plugin] = {
-    module.PLUGIN.name: module.PLUGIN for module in (flannel, bridge, kindnet, calico, cilium)
+    module.PLUGIN.name: module.PLUGIN for module in (flannel, bridge, kindnet, calico, cilium, kuberouter)
 }
 _MODES = [mode for plugin in PLUGINS.values() for mode in plugin.modes.values()]
 OVERLAY_PORTS = frozenset(port for mode in _MODES for port in mode.ports)

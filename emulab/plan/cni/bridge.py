@@ -31,18 +31,30 @@ BRIDGE = "cni0"
 
 
 def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Family) -> None:
-    """The bridge on every node, which has the first address of its range, and routes between nodes."""
+    """The bridge on every node, and routes between nodes."""
     for node in nodes:
-        if family is cluster.families[0]:
-            draft.add(Bridge(node.name, BRIDGE, mac(node.name, BRIDGE), cluster.mtu))
-        draft.address(node.name, BRIDGE, gateway(node, family), node.pod_range(family))
+        bridge(draft, node, BRIDGE, cluster, family)
     node_routes(draft, nodes, cluster, family)
+
+
+def bridge(draft: Draft, node: Node, name: str, cluster: Cluster, family: Family) -> None:
+    """A node's bridge of this name, which has the first address of the node's range."""
+    if family is cluster.families[0]:
+        draft.add(Bridge(node.name, name, mac(node.name, name), cluster.mtu))
+    draft.address(node.name, name, gateway(node, family), node.pod_range(family))
 
 
 def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:
     """A pod's veth pair, a port of the bridge."""
+    bridge_port(draft, place, node, identity, BRIDGE, cluster, mtu)
+
+
+def bridge_port(
+    draft: Draft, place: Place, node: Node, identity: str, bridge: str, cluster: Cluster, mtu: int
+) -> None:
+    """A pod's veth pair, a port of the bridge of this name, with hairpin mode."""
     link = veth_name(identity)
-    pod_link(draft, place, node, link, cluster, mtu, master=BRIDGE)
+    pod_link(draft, place, node, link, cluster, mtu, master=bridge)
     draft.add(Hairpin(node.name, link))
     for address in addresses_of(place, cluster):
         family = family_of(address)

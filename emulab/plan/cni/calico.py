@@ -8,7 +8,7 @@
   other nodes, and nothing at all on its own where no pod has the address (felix/dataplane/linux/route_mgr.go). An
   address that a pod of another node has borrowed is a route of its own to there.
 * The first address of a node's first block is that of its end of the tunnel.
-* With `bgp` blocks are told by BGP, and packets go as they are: `calicobgp`.
+* With `bgp` blocks are told by BGP, and packets go as they are: `speakers`.
 * What pods send to others than pods leaves with the node's address (natOutgoing; felix/rules/nat.go), and what the node
   itself sends into the tunnel by another address of its own with that of the tunnel.
 
@@ -26,9 +26,9 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, IPV6, Family, family_of
 from emulab.plan.cni.blocks import Borrowed, NodeBlocks, blocks_at, borrowed_at
-from emulab.plan.cni.calicobgp import plan_speakers
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, alone, pod_link
+from emulab.plan.cni.speakers import Announced, plan_speakers
 from emulab.plan.draft import Draft, mac
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import Address, Ipip, ProxyArp, Route, Vxlan
@@ -117,11 +117,11 @@ def plan_blocks_by_bgp(
     if family is not cluster.families[0]:
         return
     by_family = [blocks_at(source, NAME, nodes, one) for one in cluster.families]
-    blocks = {
-        node.name: [b for own in of_node for b in own]
+    told = {
+        node.name: Announced(blocks=tuple(b for own in of_node for b in own))
         for node, *of_node in zip(nodes, *by_family, strict=True)
     }
-    plan_speakers(draft, nodes, blocks, cluster)
+    plan_speakers(draft, nodes, told, cluster)
 
 
 @lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
@@ -187,7 +187,7 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
             draft.add(ProxyArp(node.name, link), Route(pod, family.host(router), interface))
 
 
-def masquerade(cluster: Cluster, family: Family) -> Ruleset:
+def masquerade(cluster: Cluster, family: Family, nodes: Sequence[Node]) -> Ruleset:
     """natOutgoing, and the tunnel's address for what the node sends into it."""
     ip, all_pods, masqueraded = family.nft, KNOWN[family], MASQUERADED[family]
     pools = dict.fromkeys(map(str, cluster.pods_of(family)), "")

@@ -55,7 +55,7 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
         )
 
 
-def masquerade(cluster: Cluster, family: Family) -> Ruleset:
+def masquerade(cluster: Cluster, family: Family, nodes: Sequence[Node]) -> Ruleset:
     """What isn't for a pod or for the node itself leaves with the node's address, whoever sends it."""
     pods, ip = ", ".join(map(str, cluster.pods_of(family))), family.nft
     hook = "{ type nat hook postrouting priority 110 ; policy accept ; }"

@@ -82,7 +82,7 @@ class Plugin:
     """What a pod takes for its router."""
     way_in: Callable[[str], str]
     """The link over which a node reaches a pod, by what tells the pod from others."""
-    masquerade: Callable[[Cluster, Family], Ruleset]
+    masquerade: Callable[[Cluster, Family, Sequence[Node]], Ruleset]
     """What becomes on a node of what pods send out of the cluster."""
     tables: frozenset[str]
     """The names of its tables of nftables."""

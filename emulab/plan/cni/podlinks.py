@@ -109,7 +109,7 @@ def has_global_pods(cluster: Cluster, family: Family) -> bool:
     return family is IPV6 and not any(net.overlaps(_UNIQUE_LOCAL) for net in cluster.pods_of(family))
 
 
-def masquerade_table(cluster: Cluster, family: Family) -> Ruleset:
+def masquerade_table(cluster: Cluster, family: Family, nodes: Sequence[Node]) -> Ruleset:
     """What pods send out of the cluster leaves with their node's address, as flannel's --ip-masq does it."""
     pods, ip = ", ".join(map(str, cluster.pods_of(family))), family.nft
     rule = f'oifname "eth0" {ip} saddr {{ {pods} }} {ip} daddr != {{ {pods} }} masquerade fully-random'

@@ -1,15 +1,17 @@
 """Servers that are told wrong: resolvers that keep records for too long, certificates of other times, connections that
-are given up too early. Pure."""
+are given up too early, speakers of BGP that talk to nobody. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from emulab.kinds.faults.effects import Harm, Redated, ShortKeepAlive, StaleNames
+from emulab.kinds.faults.effects import Harm, Redated, ShortKeepAlive, Silenced, StaleNames
+from emulab.plan.cni.speakers import BGP
 from emulab.plan.standins import STANDINS
 from emulab.plan.state import Place, PlannedServer
+from emulab.servers.bgp.config import BgpConfig
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.echo.config import EchoConfig
 from emulab.servers.l7.config import Certificate, L7Config
@@ -22,12 +24,13 @@ def misled(
     stale = {e.resolver: e.seconds for e in effects if isinstance(e, StaleNames)}
     redated = {e.host: (e.begins, e.ends) for e in effects if isinstance(e, Redated)}
     idle = {e.pod: e.seconds for e in effects if isinstance(e, ShortKeepAlive)}
-    if not (stale or redated or idle):
+    silent = frozenset(f"{e.node}{BGP}" for e in effects if isinstance(e, Silenced))
+    if not (stale or redated or idle or silent):
         return servers
     sockets = {str(a): idle[name] for name in idle if name in places for a in places[name].addresses}
     found = dict(servers)
     for name, server in servers.items():
-        config = _told(server, stale, redated, sockets)
+        config = _told(server, stale, redated, sockets, silent)
         if config is not server.config:
             found[name] = replace(server, config=config)
     return found
@@ -38,6 +41,7 @@ def _told(
     stale: Mapping[str, int],
     redated: Mapping[str, tuple[int, int]],
     idle: Mapping[str, float],
+    silent: Collection[str],
 ) -> Any:
     config = server.config
     if isinstance(config, DnsConfig) and server.name in stale:
@@ -48,6 +52,8 @@ def _told(
         return replace(config, certificates=tuple(_certificates(config.certificates, redated)))
     if isinstance(config, EchoConfig) and server.name == STANDINS and idle:
         return replace(config, idle=dict(idle))
+    if isinstance(config, BgpConfig) and server.name in silent:
+        return replace(config, silent=True)
     return config
 
 

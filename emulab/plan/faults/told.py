@@ -19,6 +19,7 @@ from emulab.kinds.faults.effects import (
     ReusedPorts,
     Searching,
     ShortKeepAlive,
+    Silenced,
     StaleNames,
     Unready,
     Unsliced,
@@ -59,6 +60,7 @@ def _place(effect: Harm) -> str:
             Filtered(node)
             | FewPorts(node)
             | WrongWay(node)
+            | Silenced(node)
             | Askew(node)
             | Unsynced(node)
             | KeptFlows(node)

@@ -15,6 +15,7 @@ from emulab.plan.links.dummy import Dummy
 from emulab.plan.links.forwarding import ForwardingEntry
 from emulab.plan.links.hairpin import Hairpin
 from emulab.plan.links.ipip import Ipip
+from emulab.plan.links.ipipend import IpipEnd
 from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.proxyarp import ProxyArp
@@ -40,6 +41,7 @@ __all__ = [
     "ForwardingEntry",
     "Hairpin",
     "Ipip",
+    "IpipEnd",
     "Item",
     "Neighbour",
     "NextHop",
@@ -64,6 +66,7 @@ KINDS: list[type[Item]] = [
     Vxlan,  # names its underlay device
     TunnelVxlan,
     Ipip,
+    IpipEnd,
     Wireguard,
     Dummy,
     Segmentation,

@@ -38,6 +38,7 @@ from emulab.plan.policies.facts import (
     policy_pod,
 )
 from emulab.plan.policies.table import JudgedPod, NodeServices, node_table, set_collection
+from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import Collection, Network, Ruleset, World
 
 UNSERVED = NodeServices()
@@ -63,7 +64,7 @@ class PoliciesPlan:
         cluster = source.facts(CLUSTER_NETWORK_POLICY, CompiledClusterPolicy.of)
         nodes = source.facts(NODE, policy_node) if cluster else {}
         mode = self._cluster.proxy_mode
-        served = list(source.facts(SERVICE, _served).values()) if mode == "ipvs" else []
+        served = list(source.facts(SERVICE, _served).values()) if MODES[mode].virtual else []
         made = []
         for family in self._cluster.families:
             known = _together(served, family)._replace(portals=mode == "userspace", own=mode == "ebpf")

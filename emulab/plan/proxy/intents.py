@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from emulab.dataclass import dataclass
+from emulab.kinds.core.kuberouterservice import asked_of_proxies
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_proxied
 from emulab.kinds.discovery.endpointsliceview import EndpointSlice
 from emulab.kinds.underlay import underlay_addresses
@@ -73,6 +74,9 @@ class Intent:
     local: tuple[ProxiedEndpoint, ...]  # for the policy Local
     has_any: bool  # whether anybody in the cluster serves it
     health_check_port: int = 0  # the Service's healthCheckNodePort, 0 for none
+    asked: tuple[
+        tuple[str, str], ...
+    ] = ()  # the Service's annotations that are for proxies, and their values
 
     @property
     def protocol(self) -> str:
@@ -250,6 +254,7 @@ def intent(c: Candidates, node: Viewer) -> Intent:
         local=local,
         has_any=has_any,
         health_check_port=service.health_check_node_port,
+        asked=asked_of_proxies(service.annotations) if service.annotations else (),
     )
 
 

@@ -9,7 +9,7 @@ Nothing is kept of a Service but what was there already, its objects: what it wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from emulab.kinds.core.serviceview import Service, ingress_ips, is_proxied
@@ -25,6 +25,8 @@ from emulab.plan.proxy.intents import Candidates, service_candidates
 
 Claim = tuple[IPAddress, str, int]
 """An external address, protocol and port."""
+Heeds = Callable[[Candidates], Candidates]
+"""What a mode makes of a Service port by annotations that are its own."""
 
 
 class Changed(NamedTuple):
@@ -37,8 +39,8 @@ class Changed(NamedTuple):
 class ServicePorts:
     """The Service ports that proxies care for, of some families, as they were when `follow` was asked last."""
 
-    def __init__(self, families: Iterable[Family]) -> None:
-        self._families = tuple(families)
+    def __init__(self, families: Iterable[Family], heeds: Heeds | None = None) -> None:
+        self._families, self._heeds = tuple(families), heeds
         self._services: Members = {}
         self._slices = SlicesByService()
         self._claimants: dict[Claim, dict[Key, None]] = {}
@@ -76,6 +78,8 @@ class ServicePorts:
             return []
         seen = views(slices)
         found = [c for family in self._families for c in service_candidates(o, seen, family)]
+        if self._heeds is not None:
+            found = [self._heeds(c) for c in found]
         if owners and any(c.external_ips or c.balancer_ips for c in found):
             return [_curtailed(c, o.key, owners) for c in found]
         return found
@@ -133,7 +137,7 @@ def _curtailed(c: Candidates, key: Key, owners: Mapping[Claim, Key]) -> Candidat
     return c._replace(external_ips=external, balancer_ips=balancer)
 
 
-def candidates(objects: Objects, families: Iterable[Family]) -> list[Candidates]:
+def candidates(objects: Objects, families: Iterable[Family], heeds: Heeds | None = None) -> list[Candidates]:
     """Every Service port that proxies care for, of each of these families, among objects that are looked at once."""
-    slices, ports = SlicesByService.among(objects), ServicePorts(families)
+    slices, ports = SlicesByService.among(objects), ServicePorts(families, heeds)
     return [c for changed in ports.follow(objects.members(SERVICE), slices, {}) for c in changed.will]

@@ -71,7 +71,7 @@ class Proxies:
     def __init__(self, cluster: Cluster, sites: Sequence[Site], viewers: Sequence[Viewer]) -> None:
         self._cluster, self._sites = cluster, sites
         self._mode = MODES[cluster.proxy_mode]
-        self._ports = ServicePorts(cluster.families)
+        self._ports = ServicePorts(cluster.families, self._mode.heeds)
         self._groups = {
             f: [_Group(viewers, self._mode.sum(cluster, f))] if viewers else [] for f in cluster.families
         }

@@ -14,6 +14,7 @@ class BgpPeer:
     address: str
     passive: bool = False
     least: int = 0  # routes that it has to tell, once it is up
+    outside: bool = False  # whether it is the router, and no node
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,12 @@ class BgpConfig(Configuration):
     number: int = 64512  # of the autonomous system, which all are of
     own: tuple[str, ...] = ()  # its addresses, one of each family
     peers: tuple[BgpPeer, ...] = ()
-    blocks: tuple[str, ...] = ()  # of addresses that are its own pods'
+    blocks: tuple[str, ...] = ()  # of addresses that are its own pods', as Calico's nodes have them
+    ranges: tuple[
+        str, ...
+    ] = ()  # that are its own pods', as kube-router's nodes have them, with routes of their own
+    services: tuple[str, ...] = ()  # addresses of Services, of which it tells the router alone
     pools: tuple[str, ...] = ()  # of which it tells single addresses that it has of others' blocks
     callers: tuple[str, ...] = ()  # networks
+    silent: bool = False  # whether its sessions with peers are shut down
     reflects: bool = False  # whether it tells callers what it has heard from others

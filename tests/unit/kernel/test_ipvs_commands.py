@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from ipaddress import ip_address
 
 from pyroute2.netlink.generic.ipvs import ipvsmsg
@@ -132,3 +133,14 @@ def test_an_answer_is_read() -> None:
     connections = {"IPVS_DEST_ATTR_ACTIVE_CONNS": 2, "IPVS_DEST_ATTR_INACT_CONNS": 5}
     answer = IPVS.encode({"IPVS_CMD_ATTR_DEST": ipvs._real(ONE, 3) | connections})
     assert real_server(answer) == (ONE, RealServer(3, 7))
+
+
+def test_who_is_known_by_a_mark_is_another_one_and_gets_packets_in_a_tunnel() -> None:
+    plain, marked = server(), replace(server(), mark=0x1B0E)
+    commands, _ = changes(table(ONE), table(ONE, of=marked), {})
+    assert [c.verb for c in commands] == [ipvs.NEW_SERVICE, ipvs.NEW_DEST, ipvs.DEL_SERVICE]
+    assert [c.server for c in commands] == [marked, marked, plain]
+    service, real, _ = (IPVS.decode(ipvs.message(c, 30).payload) for c in commands)
+    assert service["IPVS_CMD_ATTR_SERVICE"]["IPVS_SVC_ATTR_FWMARK"] == 0x1B0E
+    assert "IPVS_SVC_ATTR_ADDR" not in service["IPVS_CMD_ATTR_SERVICE"]
+    assert real["IPVS_CMD_ATTR_DEST"]["IPVS_DEST_ATTR_FWD_METHOD"] == 2

@@ -9,7 +9,7 @@ from manifest_texts import accepted, described, refused
 
 from emulab.kinds.emulab.cluster import MAX_NODES, MODES
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import NETWORKS, around, carries
+from emulab.kinds.emulab.podnetworks import KUBE_ROUTER, NETWORKS, around, carries
 
 LABEL = "(a-z, 0-9 and inside '-', at most 63)"
 OUTSIDE = "overlaps with a network outside the cluster (10.0.0.0/24 and the public ones)"
@@ -296,7 +296,11 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ),
         (
             {"proxy": {"mode": "bpf"}},
-            'proxy.mode: "bpf" is not one of nftables, iptables, ipvs, userspace, ebpf',
+            'proxy.mode: "bpf" is not one of nftables, iptables, ipvs, userspace, ebpf, kube-router',
+        ),
+        (
+            {"proxy": {"mode": "kube-router"}},
+            "proxy.mode: kube-router goes with network.plugin kube-router alone",
         ),
         (
             {"proxy": {"mode": "ebpf"}, "network": {"cni": "bridge"}},
@@ -321,7 +325,8 @@ def test_clusters(spec: dict[str, Any], problem: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES["proxy.mode"])
 def test_proxy_modes(mode: str) -> None:
-    assert accepted(described("Cluster", {"proxy": {"mode": mode}}))
+    network = {"network": {"plugin": mode}} if mode == KUBE_ROUTER else {}
+    assert accepted(described("Cluster", {"proxy": {"mode": mode}, **network}))
 
 
 @pytest.mark.parametrize(("plugin", "mode"), POD_NETWORKS)

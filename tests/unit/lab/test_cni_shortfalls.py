@@ -45,7 +45,7 @@ def test_plugins_that_are_not_here(machine: Path) -> None:
     assert told(cluster()) == [], "the lab's own network needs none"
     (line,) = told(cluster(plugin="flanel"))
     assert "spec.network.plugin: there is no plug-in flanel, portmap, bandwidth in" in line
-    assert line.endswith("; the lab's own are flannel, bridge, kindnet, calico, cilium")
+    assert line.endswith("; the lab's own are flannel, bridge, kindnet, calico, cilium, kube-router")
 
 
 def test_a_bridge_whose_packets_meet_no_rules(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 from worlds import items, world
 
-from emulab.plan.cni.calicobgp import MESH
+from emulab.plan.cni.speakers import MESH
 from emulab.plan.links import Route
 from emulab.plan.state import World
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
 from emulab.servers.engines.bird.conf import bird_conf
 
 
-def built(nodes: int = 2, pods: int = 1, families: str = "[IPv4]") -> World:
+def built(nodes: int = 2, pods: int = 1, families: str = "[IPv4]", more: str = "") -> World:
     return world(
         f"""
 apiVersion: emulab.dev/v1
@@ -34,7 +36,8 @@ spec:
   template:
     metadata: {{labels: {{app: web}}}}
     spec: {{nodeName: node1, containers: [{{name: c, image: web}}]}}
-"""
+---
+{more}"""
     )
 
 
@@ -50,7 +53,7 @@ def test_nodes_are_a_mesh_and_know_the_router() -> None:
     assert told(there, "node2").peers == (
         BgpPeer("Mesh_10_0_0_11", "10.0.0.11", least=1),
         BgpPeer("Mesh_10_0_0_13", "10.0.0.13", passive=True, least=1),
-        BgpPeer("Global_10_0_0_1", "10.0.0.1"),
+        BgpPeer("Global_10_0_0_1", "10.0.0.1", outside=True),
     )
     assert told(there, "router").callers == ("10.0.0.0/24",) and not told(there, "router").reflects
     assert told(there, "node2").blocks == ("10.244.2.0/26",)
@@ -60,7 +63,7 @@ def test_nodes_are_a_mesh_and_know_the_router() -> None:
 
 def test_of_many_nodes_the_router_reflects() -> None:
     there = built(nodes=MESH + 1)
-    assert told(there, "node7").peers == (BgpPeer("Global_10_0_0_1", "10.0.0.1", least=MESH),)
+    assert told(there, "node7").peers == (BgpPeer("Global_10_0_0_1", "10.0.0.1", least=MESH, outside=True),)
     assert told(there, "router").reflects
 
 
@@ -83,6 +86,16 @@ def test_one_block_more_is_told_its_node_alone() -> None:
     assert told(two, "node1").blocks == ("10.244.1.0/26", "10.244.1.64/26")
     for place in ("node2", "router"):
         assert told(one, place) == told(two, place)
+
+
+def test_a_fault_shuts_one_nodes_sessions_down() -> None:
+    given = {"fault": "bgp-down", "target": "node2"}
+    text = f"apiVersion: emulab.dev/v1\nkind: Fault\nmetadata: {{name: f}}\nspec: {json.dumps(given)}\n"
+    there, whole = built(more=text), built()
+    assert told(there, "node2") == replace(told(whole, "node2"), silent=True)
+    assert told(there, "node1") == told(whole, "node1")
+    assert "  disabled;" in bird_conf(told(there, "node2"))
+    assert "disabled" not in bird_conf(told(there, "node1"))
 
 
 @pytest.mark.parametrize("place", ["node2", "router"])

@@ -31,6 +31,7 @@ from emulab.servers.dns.config import DnsConfig
 from emulab.servers.l4.config import L4Config
 
 FOUR = re.compile(r"(?<![\d.:])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+PLAIN_PROXY = "proxy: {mode: nftables}"
 FOUR_WORDS = re.compile(
     r"\bip (?:saddr|daddr|to|kube-proxy)\b|\bipv4_addr\b|\btable ip \b|(?<![-\w])iptables\b|net/ipv4/conf|ip_forward"
 )
@@ -60,7 +61,7 @@ def without_the_same(text: str) -> str:
 
 def masquerading(network: str) -> frozenset[str]:
     """The table with which pods of a network go out."""
-    return PLUGINS[network.partition("-")[0]].tables - {HOST_PORT_TABLE}
+    return PLUGINS[network.rpartition("-")[0]].tables - {HOST_PORT_TABLE}
 
 
 def of_servers(world: World) -> str:
@@ -115,7 +116,9 @@ def test_a_world_of_both_has_what_each_has_alone(
                     <= rules.chains.items()
                 )
         given = {
-            (i.namespace, i.link, i.address) for i in items(alone.network, Address) if i.link != "kube-ipvs0"
+            (i.namespace, i.link, i.address)
+            for i in items(alone.network, Address)
+            if i.link not in ("kube-ipvs0", "kube-dummy-if")
         }
         assert given <= {
             (i.namespace, i.link, i.address) for i in both.network.items if isinstance(i, Address)
@@ -159,9 +162,9 @@ def test_mtus_leave_room_for_the_larger_header() -> None:
 @pytest.mark.parametrize("network", POD_NETWORKS)
 def test_an_underlay_is_where_a_cluster_says(network: str) -> None:
     """In each family, and nothing is left of what it is by default."""
-    plugin, _, way = network.partition("-")
+    plugin, _, way = network.rpartition("-")
     own = f"{{plugin: {plugin}, mode: {way}, underlay: '172.16.0.0/16,fd00:8:0:5::/64', families: [IPv4, IPv6]}}"
-    text = f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {{network: {own}}}\n"
+    text = f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {{network: {own}, {PLAIN_PROXY}}}\n"
     more = "---\napiVersion: emulab.dev/v1\nkind: Client\nmetadata: {name: office}\nspec: {network: vpc}\n"
     _, world = offline_world([Source("c.yaml", text + more)])
     assert "fd00:10:" not in repr(world) and "10.0.0." not in repr(world).replace("10.10.0.0", "")
@@ -295,18 +298,18 @@ def test_families_are_the_clusters_word_or_that_of_its_networks() -> None:
 
 @pytest.mark.parametrize("network", POD_NETWORKS)
 def test_pods_with_global_addresses_go_out_with_them(network: str) -> None:
-    """No masquerading then, unless kindnet does it, which asks nobody; everybody outside finds the way to them, by the
-    router. IPv4 beside it stays as it is."""
-    plugin, _, way = network.partition("-")
+    """No masquerading then, unless kindnet or kube-router does it, which ask nobody; everybody outside finds the way
+    to them, by the router. IPv4 beside it stays as it is."""
+    plugin, _, way = network.rpartition("-")
     text = (
         "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
         "spec: {podCIDR: '10.244.0.0/16,2001:db8:244::/48', serviceCIDR: '10.96.0.0/12,fd00:96::/112',"
-        f" network: {{plugin: {plugin}, mode: {way}}}}}\n"
+        f" network: {{plugin: {plugin}, mode: {way}}}, {PLAIN_PROXY}}}\n"
     )
     _, world = offline_world([Source("c.yaml", text)])
     tables = {kind for _, kind in world.network.rulesets}
     (table,) = masquerading(network)
-    assert f"ip {table}" in tables and (f"ip6 {table}" in tables) == (plugin == "kindnet")
+    assert f"ip {table}" in tables and (f"ip6 {table}" in tables) == (plugin in ("kindnet", "kube-router"))
     walker = Walker(world.network)
     for pod in (p for p in world.places.values() if p.kind == "pod"):
         (address,) = (a for a in pod.addresses if family_of(a) is IPV6)

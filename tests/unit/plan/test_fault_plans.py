@@ -33,7 +33,7 @@ from emulab.plan.state import Mesh, Network, Ruleset, World
 from emulab.plan.world import Planner
 
 # Which change nothing but what is to come, or nothing in a cluster as these are.
-KEEPING = {"kube-proxy-stuck", "stale-udp-flows", "ipvs-port-reuse"}
+KEEPING = {"kube-proxy-stuck", "stale-udp-flows", "ipvs-port-reuse", "bgp-down"}
 TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 NAMES = [name for name, kind in FAULTS.items() if kind.target in TARGETS and name != "search-storm"]
 """Those of the network; what others change is in `test_fault_effects`."""

@@ -13,6 +13,8 @@ from emulab.plan.proxy.modes import MODES
 from emulab.plan.rules.meaning import DNAT, DROP, REJECT, SNAT, Meaning, MeantRule, from_json, to_json
 from emulab.plan.state import Iptables, Ruleset, World
 
+TRANSLATED_ELSEWHERE = ("ipvs", "ebpf", "kube-router")
+"""Modes that translate without a rule."""
 MANIFESTS = """
 apiVersion: v1
 kind: Service
@@ -53,7 +55,8 @@ STATEMENTS = {
 
 
 def cluster(mode: str) -> str:
-    spec = f"{{proxy: {{mode: {mode}}}}}"
+    plugin = ", network: {plugin: kube-router}" if mode == "kube-router" else ""
+    spec = f"{{proxy: {{mode: {mode}}}{plugin}}}"
     return f"apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {{name: c}}\nspec: {spec}\n"
 
 
@@ -84,14 +87,16 @@ def done_by(planned: list[str]) -> set[str]:
 @pytest.mark.parametrize("mode", MODES)
 def test_every_rule_that_decides_says_what_it_does(mode: str) -> None:
     seen = done_by(rules(world(cluster(mode), MANIFESTS)))
-    assert seen >= {SNAT, DROP, REJECT} and (mode in ("ipvs", "ebpf") or DNAT in seen)
+    assert seen >= {SNAT, REJECT} and (mode in TRANSLATED_ELSEWHERE or DNAT in seen)
+    assert mode == "kube-router" or DROP in seen, "which drops nothing by a rule"
 
 
 @pytest.mark.parametrize("families", [(IPV6,), (IPV4, IPV6)], ids=["6", "4-6"])
 @pytest.mark.parametrize(("mode", "network"), EVERY)
 def test_rules_of_each_family_say_what_they_do(mode: str, network: str, families: tuple[Family, ...]) -> None:
     seen = done_by(rules(built(families, mode, network)[1]))
-    assert seen >= {SNAT, DROP, REJECT} and (mode in ("ipvs", "ebpf") or DNAT in seen)
+    assert seen >= {SNAT, REJECT} and (mode in TRANSLATED_ELSEWHERE or DNAT in seen)
+    assert mode == "kube-router" or DROP in seen, "which drops nothing by a rule"
 
 
 def test_who_is_shut_out_is_told_apart_from_who_finds_nobody() -> None:

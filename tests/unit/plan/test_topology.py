@@ -56,11 +56,12 @@ EVERY = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in modes]
 
 
 def cluster(mode: str, nodes: int = 3, plugin: str = "flannel") -> str:
+    proxy = ", proxy: {mode: nftables}" if plugin == "kube-router" else ""
     return f"""
 apiVersion: emulab.dev/v1
 kind: Cluster
 metadata: {{name: c}}
-spec: {{nodes: {nodes}, network: {{plugin: {plugin}, mode: {mode}, mtu: 1400}}}}
+spec: {{nodes: {nodes}, network: {{plugin: {plugin}, mode: {mode}, mtu: 1400}}{proxy}}}
 """
 
 

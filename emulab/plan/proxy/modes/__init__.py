@@ -5,6 +5,7 @@
 * `iptables`     kube-proxy's chains
 * `ipvs`         the kernel's IPVS, a device with all addresses, and rules for the rest
 * `ebpf`         BPF programs at the links of nodes and pods, as Cilium instead of a kube-proxy
+* `kuberouter`   IPVS, as kube-router has it
 * `userspace`    a process a node, and rules that lead to it (`portals`: the ports at which it listens)
 
 Whoever adds one writes its module and a line here, and gives the Cluster's schema its name.
@@ -17,11 +18,11 @@ from collections.abc import Mapping
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import FAMILIES
 from emulab.plan.proxy.filters import TABLE
-from emulab.plan.proxy.modes import ebpf, iptables, ipvs, nftables, userspace
+from emulab.plan.proxy.modes import ebpf, iptables, ipvs, kuberouter, nftables, userspace
 from emulab.plan.proxy.modes.mode import Mode
 
 MODES: Mapping[str, Mode] = {
-    module.MODE.name: module.MODE for module in (nftables, iptables, ipvs, userspace, ebpf)
+    module.MODE.name: module.MODE for module in (nftables, iptables, ipvs, userspace, ebpf, kuberouter)
 }
 
 
@@ -35,4 +36,9 @@ def is_of_proxies(kind: str) -> bool:
     return kind in _RULES
 
 
-_RULES = {"ipvs", "ebpf", *(f.iptables for f in FAMILIES), *(f"{f.nft} {TABLE}" for f in FAMILIES)}
+_RULES = {
+    "ipvs",
+    "ebpf",
+    *(f.iptables for f in FAMILIES),
+    *(f"{f.nft} {table}" for f in FAMILIES for table in (TABLE, kuberouter.OWN_TABLE)),
+}

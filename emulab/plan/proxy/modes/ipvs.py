@@ -25,7 +25,7 @@ from copy import copy
 from dataclasses import replace
 from ipaddress import ip_interface
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress
@@ -70,27 +70,37 @@ COUNTED = frozenset({"virtual-ips", "hairpin-connections"})
 """Sets whose elements several Service ports may need; what is elsewhere is one's own."""
 
 
-class _Piece(NamedTuple):
+class ServerPiece(NamedTuple):
     """What IPVS has for a Service port: what is the same on all nodes, and what is at each node's addresses."""
 
     servers: Servers
-    node_port: tuple[str, int, int, Weights] | None
-    """Protocol, port, seconds of persistence, and the weights of the real servers."""
+    node_port: tuple[str, int, str, int, Weights] | None
+    """Protocol, port, scheduler, seconds of persistence, and the weights of the real servers."""
 
 
 class ServerSum:
     """Virtual servers of a family, and the table `kube-proxy` beside them."""
 
+    device = DEVICE
+    """What has the addresses of Services."""
+    counted = COUNTED
+
     def __init__(self, cluster: Cluster, family: Family) -> None:
         self._words, self._scheduler = RuleWords(cluster, family), cluster.scheduler
+        self._table = Table(family.nft, TABLE, self._chains(), self._collections(), self.counted, {})
+        self._pieces = Pieces(self._piece)
+        self._servers: dict[tuple[IPAddress, ...], tuple[Persistent[VirtualServer, Weights], int]] = {}
+        self._devices: dict[str, tuple[Mapping[str, str], frozenset[Item]]] = {}  # by node
+
+    def _chains(self) -> ChainTexts:
+        return _chains(self._words)
+
+    def _collections(self) -> dict[str, Collection]:
         collections = filters.FilterCollections(self._words).collections()
         for name, key in _keys(self._words).items():
             kind, value = ("map", " : verdict") if name.startswith("service-") else ("set", "")
             collections[name] = Collection(kind, f"typeof {key}{value} ;", {})
-        self._table = Table(family.nft, TABLE, _chains(self._words), collections, COUNTED, {})
-        self._pieces = Pieces(self._piece)
-        self._servers: dict[tuple[IPAddress, ...], tuple[Persistent[VirtualServer, Weights], int]] = {}
-        self._devices: dict[str, tuple[Mapping[str, str], frozenset[Item]]] = {}  # by node
+        return collections
 
     def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
         """See `Sum.exchange`."""
@@ -99,7 +109,7 @@ class ServerSum:
         self._pieces.exchange(gone, come)
         return True
 
-    def copy(self) -> ServerSum:
+    def copy(self) -> Self:
         """See `Sum.copy`."""
         other = copy(self)
         other._table, other._pieces = self._table.copy(), self._pieces.copy()
@@ -129,15 +139,15 @@ class ServerSum:
         self._servers[at] = known, pieces.turn
         return known
 
-    def _at(self, addresses: Sequence[IPAddress], pieces: Iterable[_Piece]) -> Servers:
+    def _at(self, addresses: Sequence[IPAddress], pieces: Iterable[ServerPiece]) -> Servers:
         """The virtual servers of some Service ports."""
         found: Servers = {}
         for piece in pieces:
             found |= piece.servers
             if piece.node_port:
-                protocol, port, persistence, weights = piece.node_port
+                protocol, port, scheduler, persistence, weights = piece.node_port
                 for address in addresses:
-                    found[VirtualServer(protocol, address, port, self._scheduler, persistence)] = weights
+                    found[VirtualServer(protocol, address, port, scheduler, persistence)] = weights
         return found
 
     def device_addresses(self, node: str, own: frozenset[str]) -> frozenset[Item]:
@@ -147,7 +157,7 @@ class ServerSum:
         if known is not wanted:
             change = change_between(known, wanted)
             gone, come = (
-                frozenset(Address(node, DEVICE, ip_interface(a)) for a in addresses if a not in own)
+                frozenset(Address(node, self.device, ip_interface(a)) for a in addresses if a not in own)
                 for addresses in (change.removed, change.added)
             )
             items = items - gone | come
@@ -163,16 +173,19 @@ class ServerSum:
         _add_elements(own, one)
         return Part({}, found | {name: elements for name, elements in own.items() if elements}, {}, {})
 
-    def _piece(self, given: Intent) -> _Piece:
+    def _piece(self, given: Intent) -> ServerPiece:
         one = _for_everybody(given)
         servers: Servers = {}
         for f in _service_frontends(one):
             server = VirtualServer(one.protocol, f.address, f.port, self._scheduler, one.affinity)
             servers[server] = {b.target: 1 for b in f.backends}
         if not one.node_port:
-            return _Piece(servers, None)
+            return ServerPiece(servers, None)
         outside = one.external or (one.cluster if one.external_local else ())
-        return _Piece(servers, (one.protocol, one.node_port, one.affinity, {b.target: 1 for b in outside}))
+        return ServerPiece(
+            servers,
+            (one.protocol, one.node_port, self._scheduler, one.affinity, {b.target: 1 for b in outside}),
+        )
 
 
 def node_table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Sequence[IPAddress]) -> Ipvs:
@@ -184,7 +197,9 @@ def node_table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Se
 
 def device_items(node: str, sums: Iterable[ServerSum], addresses: Sequence[IPAddress]) -> frozenset[Item]:
     """The device with the addresses of Services. One that another device of the node has stays there."""
-    own, device = frozenset(map(str, addresses)), Dummy(node, DEVICE, mac(node, DEVICE))
+    sums = list(sums)
+    name = sums[0].device
+    own, device = frozenset(map(str, addresses)), Dummy(node, name, mac(node, name))
     return frozenset({device}).union(*(made.device_addresses(node, own) for made in sums))
 
 
@@ -295,6 +310,7 @@ MODE = Mode(
     plan=_plan,
     shows="ipvsadm -Ln",
     needs=("nftables", "ipvs", "dummy"),
+    virtual=True,
     differences=frozenset(
         {"takes turns", "cluster IPs are the node's own", "Local is for everybody", "nobody is on this node"}
     ),

@@ -14,7 +14,7 @@ from emulab.model.addresses import IPAddress
 from emulab.model.families import Family
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName
-from emulab.plan.proxy.intents import Intent
+from emulab.plan.proxy.intents import Candidates, Intent
 from emulab.plan.state import UdpBackends
 
 T = TypeVar("T")
@@ -124,6 +124,10 @@ class Mode:
     """What is seen in this mode and not in others, as `emulab.twins.differences` calls it."""
     pods: bool = False
     """Whether it translates at the links of pods, too."""
+    heeds: Callable[[Candidates], Candidates] | None = None
+    """What becomes of a Service port by annotations that are this mode's own."""
+    virtual: bool = False
+    """Whether it has a virtual server of IPVS for each, to which rules see packets sent."""
 
     def shown_by(self, family: Family) -> str:
         """The command of `shows` for a family."""

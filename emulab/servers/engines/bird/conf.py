@@ -3,6 +3,10 @@
 Read from its templates (node/filesystem/etc/calico/confd/templates: bird.cfg, bird_aggr.cfg, bird_ipam.cfg). Names of
 protocols, filters and what is told to whom are theirs. Ours are times: connections are tried each second, not each
 two to five.
+
+A node of kube-router, which speaks by itself (GoBGP), tells and takes what that does: each node its range, the router
+addresses of Services, too (pkg/controllers/routing/bgp_policies.go, whose names the filters have). Its sessions are
+over after 90 s of silence.
 """
 
 from __future__ import annotations
@@ -19,18 +23,28 @@ ROOM = "/run/bird"
 """Where birdc looks for the socket."""
 
 _CHANNELS = {4: "ipv4", 6: "ipv6"}
-_NOT_DIRECT = 'interface -"cali*", -"kube-ipvs*", "*";'
+_DIRECT = '  interface -"cali*", -"kube-ipvs*", "*";'
+_DIRECT_OF_KUBE_ROUTER = '  interface -"kube-bridge", -"kube-dummy-if", "*";'
+_EXPORT, _EXPORT_RANGES, _EXPORT_ALL = (
+    "calico_export_to_bgp_peers",
+    "kube_router_export",
+    "kube_router_export_router",
+)
 
 
 def bird_conf(config: BgpConfig) -> str:
     """The text of bird.conf."""
     versions = [ip_address(address).version for address in config.own]
-    of_node = not config.callers
+    of_node, of_kube_router = not config.callers, bool(config.ranges)
     lines = ["log stderr all;", f"router id {IPv4Address(config.router_id)};", ""]
     lines += ["protocol device {", "  scan time 2;", "}", ""]
     channels = [f"  {_CHANNELS[version]};" for version in versions]
-    lines += ["protocol direct {", *([f"  {_NOT_DIRECT}"] if of_node else []), *channels, "}", ""]
-    lines += _of_node(config, versions) if of_node else _of_router(config)
+    links = [_DIRECT_OF_KUBE_ROUTER] if of_kube_router else [_DIRECT] if of_node else []
+    lines += ["protocol direct {", *links, *channels, "}", ""]
+    if of_kube_router:
+        lines += _of_kube_router(config, versions)
+    else:
+        lines += _of_node(config, versions) if of_node else _of_router(config)
     return "\n".join(lines) + "\n"
 
 
@@ -47,7 +61,23 @@ def _of_node(config: BgpConfig, versions: Sequence[int]) -> Iterator[str]:
             yield from ("protocol static {", f"  {_CHANNELS[version]};", *routes, "}", "")
     yield from _template(config)
     for peer in config.peers:
-        yield from _session(config, peer)
+        yield from _session(config, peer, _EXPORT)
+
+
+def _of_kube_router(config: BgpConfig, versions: Sequence[int]) -> Iterator[str]:
+    for version in versions:
+        # The bridge has the route to the node's own range, and what is told beside is nobody's.
+        yield from _kernel(version, "import none;", "where source = RTS_BGP", "persist;", "metric 0;")
+    for version in versions:
+        own = [one for one in (*config.ranges, *config.services) if ip_network(one).version == version]
+        routes = [f"  route {network} unreachable;" for network in own]
+        yield from ("protocol static {", f"  {_CHANNELS[version]};", *routes, "}", "")
+    for name, networks in ((_EXPORT_RANGES, config.ranges), (_EXPORT_ALL, config.ranges + config.services)):
+        accepted = [f"  if ( net = {network} ) then {{ accept; }}" for network in networks]
+        yield from (f"filter {name} {{", *accepted, "  reject;", "}", "")
+    yield from _template(config, "hold time 90;")
+    for peer in config.peers:
+        yield from _session(config, peer, _EXPORT_ALL if peer.outside else _EXPORT_RANGES)
 
 
 def _told(config: BgpConfig) -> Iterator[str]:
@@ -57,7 +87,7 @@ def _told(config: BgpConfig) -> Iterator[str]:
     for block in config.blocks:
         yield f"  if ( net = {block} ) then {{ accept; }}"
         yield f"  if ( net ~ {block} ) then {{ reject; }}"
-    yield from ("}", "", "filter calico_export_to_bgp_peers {", "  calico_aggr();")
+    yield from ("}", "", f"filter {_EXPORT} {{", "  calico_aggr();")
     for pool in config.pools:
         yield f"  if ( net ~ {pool} ) then {{ accept; }}"
     yield from ("  reject;", "}", "", "filter calico_kernel_programming {")
@@ -72,17 +102,20 @@ def _kernel(version: int, imported: str, exported: str, *settings: str) -> Itera
     yield from ("}", "")
 
 
-def _template(config: BgpConfig) -> Iterator[str]:
+def _template(config: BgpConfig, *settings: str) -> Iterator[str]:
     yield "template bgp bgp_template {"
     yield '  description "Connection to BGP peer";'
     yield "  debug { states };"
     yield "  multihop;"
     yield "  graceful restart;"
     yield from ("  connect delay time 1;", "  connect retry time 1;", "  error wait time 1,5;")
+    yield from (f"  {one}" for one in settings)
+    if config.silent:
+        yield "  disabled;"
     yield from ("}", "")
 
 
-def _session(config: BgpConfig, peer: BgpPeer) -> Iterator[str]:
+def _session(config: BgpConfig, peer: BgpPeer, exported: str) -> Iterator[str]:
     version = ip_address(peer.address).version
     own = next(one for one in config.own if ip_address(one).version == version)
     yield f"protocol bgp {peer.name} from bgp_template {{"
@@ -94,7 +127,7 @@ def _session(config: BgpConfig, peer: BgpPeer) -> Iterator[str]:
         "    add paths on;",
         "    import all;",
     )
-    yield from ("    export filter calico_export_to_bgp_peers;", "  };")
+    yield from (f"    export filter {exported};", "  };")
     if peer.passive:
         yield "  passive on;"
     yield from ("}", "")

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from emulab.errors import UserError
 from emulab.servers.bgp.config import BgpPeer
 
 _PATIENCE = 10.0  # seconds
+_FIRST, _FOR_EACH, _MOST = 5.0, 0.05, 45.0
+"""Seconds for sessions that are new, for each route that they have to tell, and at most: whoever has the server
+configured waits a minute for its answer. Whoever doesn't answer by then, a node that is lost say, is waited for no
+more."""
 _LAST = re.compile(r"(\d{4}) (.*)")
 """Of an answer; lines before it have `-` behind the code, or begin with a space."""
 _MIDDLE = re.compile(r"(?:\d{4}-| )")
 _BGP = re.compile(r"(\S+)\s+BGP\s+\S+\s+\S+\s+\S+\s+(\S*)")
+_ADDRESS = re.compile(r"\s*Neighbor address:\s+(\S+)")
 _ROUTES = re.compile(r"\s*Routes:\s+(\d+) imported")
 _ESTABLISHED = "Established"
 _FAILED = "89"  # what the codes of failures begin with
@@ -25,6 +30,7 @@ class BgpSession(NamedTuple):
 
     state: str  # Established, Active, Connect, …; "" before the first
     routes: int  # that it was told
+    address: str = ""  # of who is at the other end
 
 
 class Missing(NamedTuple):
@@ -37,6 +43,37 @@ class Missing(NamedTuple):
         without = ", ".join(f"{peer.address} ({peer.name})" for peer in self.down)
         few = [f"{n} of {p.least} routes from {p.address} ({p.name})" for p, n in self.short]
         return "; ".join([*([f"no session with {without}"] if without else []), *few])
+
+
+def patience(new: Iterable[BgpPeer]) -> float:
+    """How many seconds sessions that are new have until they are up and have told what they have to. Pure."""
+    return min(_FIRST + _FOR_EACH * sum(peer.least for peer in new), _MOST)
+
+
+class StandingSessions:
+    """The sessions that are up, by the address at the other end, and which were. Pure, but for what it remembers."""
+
+    def __init__(self) -> None:
+        self._up: set[str] = set()
+        self._over: set[str] = set()
+        self._expected: Collection[str] | None = ()
+
+    def expect(self, there: Mapping[str, BgpSession], addresses: Collection[str] | None) -> None:
+        """Only sessions with these addresses count from now on; None: whoever calls."""
+        self._expected = addresses
+        self._up = {a for a in self._up | _established(there) if addresses is None or a in addresses}
+        self._over = {a for a in self._over if addresses is None or a in addresses}
+
+    def changes(self, there: Mapping[str, BgpSession]) -> list[tuple[str, bool]]:
+        """The addresses whose sessions are over, or up again, since this was asked last."""
+        up = {a for a in _established(there) if self._expected is None or a in self._expected}
+        over, again = self._up - up, self._over & up
+        self._up, self._over = up, (self._over - up) | over
+        return [*((a, False) for a in sorted(over)), *((a, True) for a in sorted(again))]
+
+
+def _established(there: Mapping[str, BgpSession]) -> set[str]:
+    return {one.address for one in there.values() if one.state == _ESTABLISHED}
 
 
 def missing(peers: Iterable[BgpPeer], there: Mapping[str, BgpSession]) -> Missing:
@@ -81,14 +118,16 @@ def sessions(text: str) -> dict[str, BgpSession]:
 
 
 def _sessions(text: str) -> Iterator[tuple[str, BgpSession]]:
-    name, state, routes = "", "", 0
+    name, state, routes, address = "", "", 0, ""
     for line in text.splitlines():
         if line and not line[0].isspace():
             if name:
-                yield name, BgpSession(state, routes)
-            found = _BGP.match(line)
+                yield name, BgpSession(state, routes, address)
+            found, address = _BGP.match(line), ""
             name, state, routes = (found[1], found[2], 0) if found else ("", "", 0)
+        elif at := _ADDRESS.match(line):
+            address = at[1]
         elif counted := _ROUTES.match(line):
             routes = int(counted[1])
     if name:
-        yield name, BgpSession(state, routes)
+        yield name, BgpSession(state, routes, address)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,20 @@ from emulab.servers.base import Config, Emit, ProgramEnded, Server, vital
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
 from emulab.servers.configuration import from_json
 from emulab.servers.engines.bird.conf import CONF, FOLDER, SOCKET, bird_conf
-from emulab.servers.engines.bird.control import BgpSession, Missing, missing, sessions, told
+from emulab.servers.engines.bird.control import (
+    BgpSession,
+    Missing,
+    StandingSessions,
+    missing,
+    patience,
+    sessions,
+    told,
+)
 
-_PATIENCE, _FOR_EACH = 5.0, 0.05
-"""Seconds for sessions that are new, and for each route that they have to tell. Whoever doesn't answer by then, a node
-that is lost say, is waited for no more."""
+_SETTLED = 1.0
+"""Seconds after a session's change until it is told: what begins anew at once isn't."""
+_CHANGED = re.compile(r"\S+: State changed to \w+")
+"""What the program says of a session (`debug { states }`)."""
 _AGAIN = 0.03, 0.3  # seconds between two looks, at first and at most
 _BEGINNING = 10.0  # seconds that BIRD may take until it answers
 _ROUTES = (["ip", "-4", "route"], ["ip", "-6", "route"])
@@ -43,6 +54,9 @@ class BirdSpeaker:
         self._sessions: dict[str, BgpSession] = {}
         self._private = False
         self._watch: asyncio.Task[None] | None = None
+        self._standing = StandingSessions()
+        self._looking: asyncio.Task[None] | None = None
+        self._changed = False
 
     def house(self, folder: int) -> None:
         """See `base.Housed`."""
@@ -70,10 +84,11 @@ class BirdSpeaker:
             self._text = before
             await asyncio.to_thread(Path(CONF).write_text, before)
             raise
-        peers = {peer.name: peer for peer in wanted.peers}
+        peers = {peer.name: peer for peer in wanted.peers if not wanted.silent}
         new = {name: peer for name, peer in peers.items() if self._known.get(name) != peer}
         self._known = peers
         await self._until_up(new)
+        self._standing.expect(self._sessions, None if wanted.callers else {p.address for p in peers.values()})
 
     async def _follow(self) -> None:
         """Has the program follow its file; it is started where it doesn't run."""
@@ -90,7 +105,7 @@ class BirdSpeaker:
         # Of one that was killed the routes are there: they stay until it is known which hold, as with Calico's.
         recovers = ["-R"] if await _has_routes() else []
         self._program = EngineProgram("bird", "-f", *recovers, "-c", CONF, "-s", self._socket)
-        await self._program.start(dict(os.environ), (self._room,))
+        await self._program.start(dict(os.environ), (self._room,), self._heard)
         self._watch = vital(asyncio.ensure_future(self._ended()))
         await self._until_answering()
 
@@ -107,11 +122,11 @@ class BirdSpeaker:
     async def _until_up(self, new: Mapping[str, BgpPeer]) -> None:
         """Returns when these sessions are up and have told what they have to, or their time is over."""
         loop = asyncio.get_running_loop()
-        patience = _PATIENCE + _FOR_EACH * sum(peer.least for peer in new.values())
-        end, pause = loop.time() + patience, _AGAIN[0]
+        seconds = patience(new.values())
+        end, pause = loop.time() + seconds, _AGAIN[0]
         while any(lack := await self._missing(new)):
             if loop.time() > end:
-                text = f"{lack} after {patience:g} s"
+                text = f"{lack} after {seconds:g} s"
                 self._emit({"event": "bgp", "text": text, "down": bool(lack.down)})
                 return
             await asyncio.sleep(pause)
@@ -126,10 +141,29 @@ class BirdSpeaker:
         """Nothing can go on without the program; who ends with it is started again."""
         raise ProgramEnded("bird", await self._program.ended())
 
+    def _heard(self, line: str) -> None:
+        """The program says something."""
+        if not _CHANGED.search(line):
+            return
+        self._changed = True
+        if self._looking is None or self._looking.done():
+            self._looking = vital(asyncio.ensure_future(self._look()))
+
+    async def _look(self) -> None:
+        """Tells which sessions are over that were up, and which of those are up again."""
+        while self._changed:
+            await asyncio.sleep(_SETTLED)
+            self._changed = False
+            with suppress(UserError):  # one that doesn't answer ends, or says more soon
+                await self.refresh()
+                for address, up in self._standing.changes(self._sessions):
+                    self._emit({"event": "bgp", "session": address, "up": up})
+
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`. BIRD takes leave of the others; its routes, which it leaves there, go with it."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in (self._watch, self._looking):
+            if task is not None:
+                task.cancel()
         await self._program.end()
         for command in _ROUTES:
             await run_program([*command, "flush", "proto", "bird"])

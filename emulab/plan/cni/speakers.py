@@ -1,10 +1,10 @@
-"""Calico without an overlay: nodes tell each other their blocks by BGP, as BIRD in calico-node does. Pure.
+"""Networks without an overlay whose nodes tell each other by BGP where pods are: Calico's and kube-router's. Pure.
 
-* All are of one autonomous system, 64512, and each node has a session with each other one (Calico's default, the full
-  mesh), of which the node of the higher address opens it. Where there are many nodes, as Calico's documentation
+* All are of one autonomous system, 64512, and each node has a session with each other one (the default of both, the
+  full mesh), of which the node of the higher address opens it. Where there are many nodes, as Calico's documentation
   advises, there is no mesh: the router reflects what nodes tell it.
-* The router, as the top of a rack does, has a session with every node (a global BGPPeer), so that it knows the way to
-  pods as well.
+* The router, as the top of a rack does, has a session with every node (a global BGPPeer; `--peer-router-ips`), so that
+  it knows the way to pods as well.
 * Nothing of a node's routes to others is planned: it is BIRD that makes them (`emulab.servers.engines.bird`).
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress, IPNetwork
@@ -31,10 +32,18 @@ MESH = 16
 has each as a neighbour, and the kernel has room for a thousand of these on the whole machine (gc_thresh3)."""
 
 
+class Announced(NamedTuple):
+    """What a node tells others."""
+
+    blocks: tuple[IPNetwork, ...] = ()  # of addresses that are its own, as Calico's nodes have them
+    ranges: tuple[IPNetwork, ...] = ()  # of its pods, where nodes have one of a family, as with kube-router
+    services: tuple[IPNetwork, ...] = ()  # addresses of Services, which are for the router alone
+
+
 def plan_speakers(
-    draft: Draft, nodes: Sequence[Node], blocks: Mapping[str, Sequence[IPNetwork]], cluster: Cluster
+    draft: Draft, nodes: Sequence[Node], told: Mapping[str, Announced], cluster: Cluster
 ) -> None:
-    """A speaker on every node, which has these blocks, and one on the router."""
+    """A speaker on every node, which has this to tell, and one on the router."""
     reflected = len(nodes) > MESH
     routers = tuple(u.router_vpc for u in cluster.underlays)
     peers = _peers(tuple(nodes), routers, cluster.families)
@@ -45,7 +54,9 @@ def plan_speakers(
             router_id=_router_id(node.name, node.addresses),
             own=tuple(str(node.address(family)) for family in cluster.families),
             peers=peers[node.name],
-            blocks=tuple(map(str, blocks[node.name])),
+            blocks=tuple(map(str, told[node.name].blocks)),
+            ranges=tuple(map(str, told[node.name].ranges)),
+            services=tuple(map(str, told[node.name].services)),
             pools=pools,
         )
         _serve(draft, node.name, config)
@@ -80,7 +91,7 @@ def _peers(
     """The sessions of each node."""
     reflected = len(nodes) > MESH
     least = len(nodes) - 1 if reflected else 0
-    upwards = tuple(_peer("Global", str(router), least=least) for router in routers)
+    upwards = tuple(_peer("Global", str(router), least=least, outside=True) for router in routers)
     if reflected:
         return {node.name: upwards for node in nodes}
     found: dict[str, tuple[BgpPeer, ...]] = {}
@@ -96,6 +107,6 @@ def _peers(
     return found
 
 
-def _peer(kind: str, address: str, passive: bool = False, least: int = 0) -> BgpPeer:
+def _peer(kind: str, address: str, passive: bool = False, least: int = 0, outside: bool = False) -> BgpPeer:
     name = address.replace(".", "_").replace(":", "_")
-    return BgpPeer(f"{kind}_{name}", address, passive, least)
+    return BgpPeer(f"{kind}_{name}", address, passive, least, outside)

@@ -1,0 +1,274 @@
+"""kube-router's own proxy: the kernel's IPVS, as in kube-proxy's mode of that name, with rules of its own. Pure.
+
+What is the same `ipvs` says: a packet's way, and that a device has every address of a Service, here `kube-dummy-if`.
+What differs (pkg/controllers/proxy/network_services_controller.go, service_endpoints_sync.go):
+
+* A Service picks its scheduler by an annotation; it is rr otherwise.
+* Who asks is masqueraded only on a way that is neither from a pod of the node nor to one: so a pod of the node where
+  somebody comes in sees who asks, also by a node port (ensureMasqueradeIptablesRule). What the node itself asks has its
+  address.
+* A policy Local without an endpoint on the node leaves the node without a virtual server, and the address.
+* A pod that asks itself gets an answer only where an annotation says so; it sees the Service's address then.
+* Node ports are at the node's own address alone, loadBalancerSourceRanges the balancer's business.
+* Of a Service with direct server return (docs/dsr.md) nobody has the external addresses: packets to one get a mark, by
+  which a rule of policy routing has the node take them for its own, and IPVS knows them; endpoints get them as they
+  came, in IP in IP, and answer by themselves (`plan.cni.receivers`). What they answer says that less fits in a segment.
+* Other ports of a Service's address are refused, but for ICMP (KUBE-ROUTER-SERVICES).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from emulab.kinds.core.kuberouterservice import (
+    HAIRPIN,
+    HAIRPIN_EXTERNAL,
+    SKIP_BALANCER,
+    is_direct,
+    is_local,
+    scheduler_of,
+)
+from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
+from emulab.model.addresses import IPAddress
+from emulab.model.families import IPV4, IPV6, Family, of_family
+from emulab.plan.draft import Draft
+from emulab.plan.links import Route, RoutingRule
+from emulab.plan.proxy.filters import PORT, ChainTexts, Elements
+from emulab.plan.proxy.intents import Candidates, Intent, ProxiedEndpoint
+from emulab.plan.proxy.meanings import masquerades, rejects
+from emulab.plan.proxy.modes.ipvs import (
+    COUNTED,
+    STRICT_ARP,
+    ServerPiece,
+    Servers,
+    ServerSum,
+    ServiceAddress,
+    Weights,
+    device_items,
+)
+from emulab.plan.proxy.modes.mode import Mode, Site
+from emulab.plan.proxy.modes.nftables import MARK, SET_MARK
+from emulab.plan.proxy.tables import Part
+from emulab.plan.state import Collection, Ipvs, Ruleset, VirtualServer
+
+BRIDGE = "kube-bridge"
+OWN_TABLE = "kube-router-services"
+"""What a node has beside the table that nodes share: it has the node's own address."""
+_SYSCTLS = (
+    ("net/ipv4/vs/conntrack", "1"),
+    ("net/ipv4/vs/expire_nodest_conn", "1"),
+    ("net/ipv4/vs/expire_quiescent_template", "1"),
+    ("net/ipv4/vs/conn_reuse_mode", "0"),
+)
+_MARKS = "direct-services"
+_TABLE, _RULES = 78, 16000
+"""The routing table that has the node take packets for its own, and the priority of its first rule. The real ones have
+one for all, 32764; here each has one of its own."""
+_HEADER, _TCP = {IPV4: 20, IPV6: 40}, 20
+_MANGLE = "priority -150 ; policy accept ;"
+_MARKED = f"meta mark & {MARK} == {MARK}"
+
+
+class KubeRouterSum(ServerSum):
+    """Virtual servers of a family, and the rules beside them."""
+
+    device = "kube-dummy-if"
+    counted = COUNTED | {"hairpin-addresses"}
+
+    @property
+    def marks(self) -> list[int]:
+        """Those of packets that endpoints answer by themselves."""
+        return sorted(int(mark, 16) for mark in self.ruleset().collections[_MARKS].elements.values())
+
+    def __init__(self, cluster: Cluster, family: Family) -> None:
+        self._nodes = cluster.underlay(family).vpc
+        self._segment = cluster.mtu - 2 * _HEADER[family] - _TCP
+        super().__init__(cluster, family)
+
+    def _collections(self) -> dict[str, Collection]:
+        words = self._words
+        pair = f"{words.source} . {words.destination}"
+        keys = {
+            "virtual-ips": words.destination,
+            "virtual-servers": words.service,
+            "service-nodeports": PORT,
+            "hairpin-connections": pair,
+            "hairpin-addresses": pair,
+            "direct-answers": f"{words.source} . meta l4proto . th sport",
+        }
+        sets = {name: Collection("set", f"typeof {key} ;", {}) for name, key in keys.items()}
+        return {**sets, _MARKS: Collection("map", f"typeof {words.service} : meta mark ;", {})}
+
+    def _chains(self) -> ChainTexts:
+        words, dstnat = self._words, "priority -100 ; policy accept ;"
+        asked = f"ct original {words.ip} daddr"
+        itself = f"{words.source} . {words.destination} @hairpin-connections"
+        return {
+            "refuse": ("", rejects("reject")),
+            "virtual-servers-check": (
+                "",
+                f"{words.service} @virtual-servers return",
+                "meta l4proto { icmp, ipv6-icmp } return",
+                f"{words.destination} @virtual-ips goto refuse",
+            ),
+            "services": (
+                "",
+                f"{words.service} @virtual-servers {SET_MARK}",
+                f"{words.local_destination} {PORT} @service-nodeports {SET_MARK}",
+            ),
+            "mangle-prerouting": (
+                f"{{ type filter hook prerouting {_MANGLE} }}",
+                f"meta mark set {words.service} map @{_MARKS}",
+                f'iifname "{BRIDGE}" tcp flags & (syn | rst) == syn {words.source} . meta l4proto . th sport '
+                f"@direct-answers tcp option maxseg size set {self._segment}",
+            ),
+            "mangle-output": (
+                f"{{ type route hook output {_MANGLE} }}",
+                f"meta mark set {words.service} map @{_MARKS}",
+            ),
+            "filter-input": (
+                "{ type filter hook input priority -110 ; policy accept ; }",
+                "ct state new jump virtual-servers-check",
+            ),
+            "nat-prerouting": (
+                f"{{ type nat hook prerouting {dstnat} }}",
+                f'iifname != "{BRIDGE}" jump services',
+            ),
+            "nat-output": (f"{{ type nat hook output {dstnat} }}", "jump services"),
+            "nat-postrouting": (
+                "{ type nat hook postrouting priority 100 ; policy accept ; }",
+                masquerades(f"{words.source} . {asked} @hairpin-addresses {itself} snat to {asked}"),
+                masquerades(f"{asked} {self._nodes} {itself} snat to {asked}"),
+                f"meta mark & {MARK} != {MARK} return",
+                "meta mark set meta mark & 0xffffbfff",
+                f'oifname "{BRIDGE}" return',
+                masquerades("masquerade fully-random"),
+            ),
+        }
+
+    def _part(self, intent: Intent) -> Part:
+        found: dict[str, Elements] = {name: {} for name in self._collections()}
+        for f in _frontends(intent):
+            found["virtual-ips"][str(f.address)] = ""
+            found["virtual-servers"][f"{f.address} . {intent.protocol} . {f.port}"] = ""
+        for server in self._direct(intent):
+            key = f"{server.address} . {intent.protocol} . {server.port}"
+            found[_MARKS][key], found["direct-answers"][key] = f"{server.mark:#010x}", ""
+        if intent.node_port and is_served(intent, intent.external_local):
+            found["service-nodeports"][f"{intent.protocol} . {intent.node_port}"] = ""
+        asked = dict(intent.asked)
+        if HAIRPIN in asked:
+            own = [*intent.cluster_ips, *(intent.outside_ips if HAIRPIN_EXTERNAL in asked else ())]
+            for e in intent.reachable:
+                found["hairpin-connections"][f"{e.address} . {e.address}"] = ""
+                found["hairpin-addresses"] |= {f"{e.address} . {address}": "" for address in own}
+        return Part({}, {name: elements for name, elements in found.items() if elements}, {}, {})
+
+    def _piece(self, intent: Intent) -> ServerPiece:
+        scheduler, servers = scheduler_of(dict(intent.asked)), Servers()
+        for f in _frontends(intent):
+            server = VirtualServer(intent.protocol, f.address, f.port, scheduler, intent.affinity)
+            servers[server] = _weights(f.backends)
+        servers |= self._direct(intent)
+        if not intent.node_port or not is_served(intent, intent.external_local):
+            return ServerPiece(servers, None)
+        at = (intent.protocol, intent.node_port, scheduler, intent.affinity, _weights(intent.external))
+        return ServerPiece(servers, at)
+
+    def _direct(self, intent: Intent) -> Servers:
+        """The virtual servers whose endpoints answer by themselves. None with one of a node's: it has no device."""
+        if not is_direct(dict(intent.asked)) or not is_served(intent, intent.external_local):
+            return {}
+        if any(e.address in self._nodes for e in intent.external):
+            return {}
+        scheduler, port = scheduler_of(dict(intent.asked)), intent.port.port
+        return {
+            VirtualServer(
+                *(intent.protocol, address, port, scheduler, intent.affinity),
+                mark_of(address, intent.protocol, port),
+            ): _weights(intent.external)
+            for address in intent.outside_ips
+        }
+
+
+def mark_of(address: IPAddress, protocol: str, port: int) -> int:
+    """What tells packets to an address and port from others: 14 bits of a digest (generateUniqueFWMark)."""
+    return fnv1a(f"{address}-{protocol}-{port}".encode()) & 0x3FFF or 1
+
+
+def fnv1a(text: bytes) -> int:
+    """The FNV-1a digest of 32 bits."""
+    found = 0x811C9DC5
+    for octet in text:
+        found = (found ^ octet) * 0x01000193 & 0xFFFFFFFF
+    return found
+
+
+def is_served(intent: Intent, local: bool) -> bool:
+    """Whether a node has virtual servers for traffic of which the policy is Local, or isn't."""
+    return not local or bool(intent.local)
+
+
+def heeds(c: Candidates) -> Candidates:
+    """A Service port as its annotations have it."""
+    said = c.service.annotations
+    if is_local(said):
+        c = c._replace(service=replace(c.service, external_traffic_policy="Local"))
+    return c._replace(balancer_ips=()) if SKIP_BALANCER in said else c
+
+
+def _frontends(intent: Intent) -> Iterator[ServiceAddress]:
+    if is_served(intent, intent.internal_local):
+        for address in intent.cluster_ips:
+            yield ServiceAddress(address, intent.port.port, "cluster", intent.internal)
+    if is_served(intent, intent.external_local) and not is_direct(dict(intent.asked)):
+        for address in intent.outside_ips:
+            yield ServiceAddress(address, intent.port.port, "external", intent.external)
+
+
+def _weights(endpoints: tuple[ProxiedEndpoint, ...]) -> Weights:
+    return {e.target: 1 for e in endpoints}
+
+
+def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, KubeRouterSum]) -> None:
+    draft.include_items(device_items(site.name, sums.values(), site.local))
+    servers = Servers()
+    for family, made in sums.items():
+        own = of_family(site.addresses, family)
+        servers |= dict(made.servers(own))
+        draft.rules(site.name, made.ruleset())
+        draft.rules(site.name, _own_rules(family, own[0]))
+        if marks := made.marks:
+            draft.add(Route(site.name, family.everything, "lo", table=_TABLE, type="local"))
+        for mark in marks:
+            draft.add(RoutingRule(site.name, _RULES + mark, family.version, mark=mark, table=_TABLE))
+    draft.rules(site.name, Ipvs(servers, _SYSCTLS + (STRICT_ARP if IPV4 in sums else ())))
+
+
+def _own_rules(family: Family, address: object) -> Ruleset:
+    """What the node itself asks of a pod of its own has its address."""
+    hook = "{ type nat hook postrouting priority 99 ; policy accept ; }"
+    rule = masquerades(f'{_MARKED} oifname "{BRIDGE}" fib saddr type local snat to {address}')
+    return Ruleset(family.nft, OWN_TABLE, {"nat-postrouting": (hook, rule)})
+
+
+MODE = Mode(
+    name=KUBE_ROUTER,
+    sum=KubeRouterSum,
+    plan=_plan,
+    shows="ipvsadm -Ln",
+    needs=("nftables", "ipvs", "dummy"),
+    differences=frozenset(
+        {
+            "takes turns",
+            "cluster IPs are the node's own",
+            "Local is for everybody",
+            "how TCP is refused",
+            "who asks is seen on the node",
+        }
+    ),
+    heeds=heeds,
+    virtual=True,
+)
