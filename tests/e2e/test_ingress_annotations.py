@@ -71,6 +71,13 @@ WORLD = [
     ),
     ingress("moved.test", permanent_redirect="https://else.test/x"),
     ingress("rewritten.test", ("/x/(.*)", "none"), kind="ImplementationSpecific", rewrite_target="/$1"),
+    ingress(
+        "shared.test",
+        ("/x", "none"),
+        allowlist_source_range="0.0.0.0/0",
+        enable_cors="true",
+        cors_allow_origin="https://front.test",
+    ),
     ingress("gone.test", ("/app", "web"), permanent_redirect="/new"),
     ingress("inner.test", ("/app", "web"), denylist_source_range="0.0.0.0/0", custom_http_errors="404"),
     ingress("errors-404.test", ("/app", "web"), custom_http_errors="404", default_backend="other"),
@@ -159,18 +166,25 @@ async def test_what_no_path_takes_and_what_no_host_takes(lab: Lab) -> None:
     assert (await lab.request("http://rewritten.test/any")).status == 404
     assert (await lab.request("http://rewritten.test/x/any")).status == 503, "its Service has no endpoint"
     assert (await lab.request("http://errors-404.test/any")).status == 404
+    for path, status in (("/x", 503), ("/any", 404)):
+        answer = await lab.request(f"http://shared.test{path}", headers={"Origin": "https://front.test"})
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (
+            status,
+            "https://front.test",
+        )
     healthy = await lab.request(f"http://{VIP}/healthz")
     assert (healthy.status, healthy.body) == (200, b"")
     assert (await lab.request(f"http://{VIP}/nginx_status")).status == 403
 
 
 async def test_http_where_tls_is_spoken(lab: Lab) -> None:
-    reader, writer = await connect(lab, "client", VIP, 443)
-    writer.write(b"GET / HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
     title = b"<title>400 The plain HTTP request was sent to HTTPS port</title>"
-    found = re.findall(rb"<title>.*</title>", await reader.read())
-    writer.close()
-    assert b"".join(found) == expected(lab.engine, "HTTP where TLS is spoken", title)  # type: ignore[attr-defined]
+    for method in (b"GET", b"DELETE"):
+        reader, writer = await connect(lab, "client", VIP, 443)
+        writer.write(method + b" / HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
+        found = re.findall(rb"<title>.*</title>", await reader.read())
+        writer.close()
+        assert b"".join(found) == expected(lab.engine, "HTTP where TLS is spoken", title)  # type: ignore[attr-defined]
 
 
 async def test_a_host_answers_to_its_other_name(lab: Lab) -> None:

@@ -86,6 +86,7 @@ WORLD = [
         },
     ),
     ingress("root.test", ("/app", "web"), app_root="/app"),
+    ingress("moved.test", permanent_redirect="/new"),
     ingress(
         "stuck.test",
         ("/", "stuck"),
@@ -261,6 +262,11 @@ async def test_who_was_in_front_is_believed_as_far_as_it_goes(lab: Lab) -> None:
     seen = await told(X_Forwarded_Host="h1.test, h2.test", X_Forwarded_Proto="https", X_Forwarded_Port="9")
     assert (seen["X-Forwarded-Host"], seen["X-Original-Forwarded-Host"]) == ("h1.test", "h1.test, h2.test")
     assert (seen["X-Forwarded-Proto"], seen["X-Scheme"], seen["X-Forwarded-Port"]) == ("https", "https", "9")
+    told = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "h1.test"}
+    answer = await lab.request("http://moved.test/", headers=told)
+    assert answer.headers["location"] == "http://moved.test/new", (
+        "of the connection, and of the one that was asked"
+    )
     answer = await lab.request("http://root.test/", headers={"X-Forwarded-Proto": "https"})
     assert (answer.status, answer.headers["location"]) == (302, "http://root.test/app")
 

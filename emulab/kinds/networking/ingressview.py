@@ -41,6 +41,11 @@ class IngressPath:
         (`SetDefaultNGINXPathType` of internal/k8s)."""
         return "Prefix" if self.path_type == "ImplementationSpecific" else self.path_type
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether it takes all of its host that no other path does."""
+        return self.path == "/" and self.path_type != "Exact"
+
 
 @dataclass(frozen=True, slots=True)
 class IngressRule:

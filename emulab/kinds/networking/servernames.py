@@ -4,6 +4,7 @@
   paths are those of all of them.
 * What no path of a host takes goes to the default backend of the first Ingress with that host, if it has one, unless
   some Ingress has a path for all of the host (`createServers`, `getBackendServers` of internal/ingress/controller).
+  What has no host is no host: the first Ingress with a default backend and no rules takes it, before any path `/`.
 * A host has one certificate, by the first of its Ingresses that has a TLS section at all: that of the Secret whose
   hosts name it, else of the first Secret whose certificate is for it, else the default one (`extractTLSSecretName`).
   One that isn't for the host, or can't be used, is replaced by the default one.
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 from emulab.dataclass import dataclass, field
 from emulab.kinds.core.certificates import LeafCertificate, leaf_certificate
-from emulab.kinds.networking.ingressview import Ingress, IngressPath
+from emulab.kinds.networking.ingressview import Backend, Ingress, IngressPath
 from emulab.model.objects import Object
 
 Secrets = Callable[[str, str], Object | None]
@@ -71,7 +72,17 @@ class ServerName:
     @property
     def has_root(self) -> bool:
         """Whether a path takes all that no other one does."""
-        return any(path.path == "/" and path.taken_as != "Exact" for _, path in self.paths)
+        return any(path.takes_all for _, path in self.paths)
+
+    @property
+    def rest(self) -> Backend | None:
+        """Where what no path takes goes, if an Ingress says it."""
+        return self.first.default_backend if self.host and not self.has_root else None
+
+
+def catch_all(ingresses: Iterable[Ingress]) -> Ingress | None:
+    """The Ingress that has the hosts that no rule has."""
+    return next((one for one in ingresses if one.default_backend is not None and not one.rules), None)
 
 
 def server_names(ingresses: Iterable[Ingress], secrets: Secrets) -> dict[str, ServerName]:

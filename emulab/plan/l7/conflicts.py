@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.servernames import catch_all, server_names
 from emulab.plan.l7.annotations import read
 from emulab.plan.l7.annotations.clientcertificates import CLIENT_CERTIFICATES
 from emulab.plan.l7.annotations.naming import NAMING
@@ -63,6 +64,35 @@ def _roots(ingresses: Sequence[Ingress], prefix: str) -> Iterator[tuple[Ingress,
 def _paths(ingress: Ingress, host: str) -> list[tuple[str, str]]:
     paths = [(one.path, one.taken_as) for rule in ingress.rules if rule.host == host for one in rule.paths]
     return paths or [("/", "Prefix")]
+
+
+def unheard_defaults(mains: Sequence[Ingress]) -> Iterator[tuple[Ingress, str]]:
+    """Default backends to which nothing goes: whose, and why. `mains`: those that are no canaries, the oldest first."""
+    everything = catch_all(mains)
+    having = [one for one in mains if one.default_backend is not None]
+    names = server_names(mains, lambda *_: None) if having else {}
+    for one in having:
+        if one is everything:
+            continue
+        if not one.rules:
+            by = everything.full_name if everything is not None else ""
+            yield one, f"Ingress {by}, which is older, has the hosts that no rule has"
+            continue
+        hosts = {rule.host for rule in one.rules}
+        if any(names[host].first is one and names[host].rest is not None for host in hosts):
+            continue
+        first = next(
+            (names[host].first for host in sorted(hosts) if host and names[host].first is not one), None
+        )
+        if first is not None:
+            yield one, f"Ingress {first.full_name}, which is older, says what no path of the host takes"
+        elif hosts == {""}:
+            yield (
+                one,
+                "rules without a host have none in ingress-nginx; an Ingress without any rules has one for them",
+            )
+        else:
+            yield one, "a path / takes all of the host"
 
 
 def _heard(heard: Ingress, host: str, name: str) -> str:

@@ -19,6 +19,7 @@ from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
 from emulab.kinds.networking.servernames import (
     HostCertificate,
+    catch_all,
     certificates_of,
     dated_problems,
     is_secured,
@@ -70,10 +71,10 @@ def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags)
     builder.serve_all_others()
     every = builder.every
     filters = (*every.before, *every.after)
-    arrangement = arranged(builder.drafts, every, builder.default, builder.shown_names)
+    arrangement = arranged(builder.drafts, every, builder.of_flags, builder.shown_names)
     return L7Config(
         listen=(),
-        routes=(*arrangement, *(replace(rest, filters=filters) for rest in builder.rests)),
+        routes=tuple(arrangement),
         default_upstream=builder.default,
         default_filters=filters,
         upstreams=builder.upstreams,
@@ -179,13 +180,13 @@ class _Builder:
         self._cluster = cluster
         self._flags = flags
         self.drafts: list[RouteDraft] = []
-        self.rests: list[RequestRoute] = []  # of what no path takes of hosts that have certificates
         self.upstreams: dict[str, Upstream] = {}
         self._shown: dict[str, tuple[Certificate, list[str]]] = {}  # by its Secret, and by which hosts
         self._untaken: list[tuple[Ingress, str, bool]] = []  # hosts, and whether they are secured
         self.shown_names: set[str] = set()  # other names of hosts that have certificates
         self.notices: list[Notice] = []
-        self.default: str | None = None
+        self.default: str | None = None  # the upstream of what no route takes
+        self.of_flags: str | None = None  # and the one that the flags name for it
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
         self.settings: Mapping[str, str] = {key: str(value) for key, value in data.items()}
@@ -228,19 +229,18 @@ class _Builder:
         for name in names.values():
             secured = is_secured(names, name.host)
             for by, path in name.paths:
-                if self.wishes.is_part(backend_name(by.namespace, path.backend)):
-                    continue
                 self._route(by, Match(name.host, path.path, path.taken_as), path.backend, secured)
-            if name.first.default_backend is not None and not name.has_root:
-                rest = Match(name.host, "/", "Prefix")
-                self._route(name.first, rest, name.first.default_backend, secured)
+            if name.rest is not None:
+                self._route(name.first, Match(name.host, "/", "Prefix"), name.rest, secured)
+                self.drafts[-1].policy = replace(self.drafts[-1].policy, affinity_cookie=False)
             elif name.host and not name.has_root:
                 self._untaken.append((name.first, name.host, secured))
         for one in ingresses:
             self.verifications.add(one, self._flags.annotations_prefix + "/", self)
-            if one.default_backend is not None and not one.rules and self.default is None:
-                self.default = self.upstream(one.namespace, one.default_backend)
-                self._catch_all(one, WeightedUpstream(self.default))
+        everything = catch_all(ingresses)
+        if everything is not None and everything.default_backend is not None:
+            self.default = self.upstream(everything.namespace, everything.default_backend)
+            self._catch_all(everything, WeightedUpstream(self.default))
         others = other_names(self.drafts)
         for certificate in certificates_of(names):
             self._certify(certificate, others.get(certificate.host, ()))
@@ -275,7 +275,9 @@ class _Builder:
         draft = self._draft(ingress, Match("", "/", "Prefix"), (to,))
         draft.filters = [one for one in draft.filters if not isinstance(one, DirectResponse | RegexRewrite)]
         draft.is_regular, draft.root = False, ""
-        draft.policy = replace(draft.policy, ssl_redirect=False, force_ssl_redirect=False)
+        draft.policy = replace(
+            draft.policy, ssl_redirect=False, force_ssl_redirect=False, affinity_cookie=False
+        )
         draft.canary = self._canary(to.upstream)
         plain = replace(self.policy, ssl_redirect=False, force_ssl_redirect=False)
         if draft.canary or draft.filters or draft.denied or draft.errors or draft.policy != plain:
@@ -288,26 +290,23 @@ class _Builder:
             draft = self._draft(ingress, Match(host, "/", "Prefix"))
             draft.backends, draft.error_upstream = backends, ""
             redirects = secured and draft.policy.ssl_redirect
-            draft.policy = replace(draft.policy, reach=self.policy.reach, ssl_redirect=redirects)
-            if draft.filters or draft.denied or draft.errors or draft.policy.force_ssl_redirect:
+            draft.policy = replace(
+                draft.policy, reach=self.policy.reach, ssl_redirect=redirects, affinity_cookie=False
+            )
+            sends = redirects or draft.policy.force_ssl_redirect or draft.root or draft.is_www
+            if caught or sends or draft.filters or draft.denied or draft.errors:
                 self.drafts.append(draft)
-            elif redirects or caught:
-                how = replace(self.policy, ssl_redirect=redirects)
-                origin = "default backend" if backends else ""
-                self.rests.append(RequestRoute(draft.match, backends, origin, policy=how))
 
     def serve_all_others(self) -> None:
         """What is served for hosts that no Ingress has: by the flags, where no Ingress says it."""
         backend, caught = self.named(SERVICE, self._flags.default_backend), self.default is not None
-        of_flags: tuple[WeightedUpstream, ...] = ()
         if backend is not None and (ports := Service.of(backend).ports):
             upstream = self.upstream(backend.namespace, Backend(backend.name, ports[0].port))
             if self.upstreams[upstream].servers:  # without any, the controller's own 404 is the default
-                self.default = self.default or upstream
-                of_flags = (WeightedUpstream(upstream),)
+                self.default, self.of_flags = self.default or upstream, upstream
             elif not any(upstream == one.upstream for draft in self.drafts for one in draft.backends):
                 del self.upstreams[upstream]
-        self._take_rests(of_flags, caught)
+        self._take_rests((WeightedUpstream(self.of_flags),) if self.of_flags else (), caught)
         named = self._flags.default_certificate
         secret = self.named(SECRET, named)
         leaf = (

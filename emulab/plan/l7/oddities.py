@@ -22,7 +22,7 @@ from emulab.model.objects import Object
 from emulab.plan.l7.annotations import read
 from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
 from emulab.plan.l7.configmap import of_upstreams
-from emulab.plan.l7.conflicts import conflicts
+from emulab.plan.l7.conflicts import conflicts, unheard_defaults
 from emulab.plan.l7.spreading import asks_service
 from emulab.plan.l7.upstreams import backend_name
 from emulab.plan.l7.wishes import IngressWishes
@@ -106,6 +106,10 @@ class _Seen:
             o = self._by_name[ingress.namespace, ingress.name]
             if o.key in self._given:
                 yield self._at(o, annotation, why)
+        for ingress, why in unheard_defaults(self._wishes.mains):
+            o = self._by_name[ingress.namespace, ingress.name]
+            if o.key in self._given:
+                yield Finding(o, ("spec", "defaultBackend"), f"nothing goes there: {why}")
         told: set[Key] = set()
         for ingress, o in self._ingresses:
             if o.key in self._given:
@@ -131,6 +135,10 @@ class _Seen:
         if affinity.get("affinity") and regular and not affinity.get("path"):
             yield self._at(
                 o, "affinity", "its cookie has a regular expression as Path: session-cookie-path isn't given"
+            )
+        if affinity.get("affinity") and not any(rule.paths for rule in ingress.rules):
+            yield self._at(
+                o, "affinity", "has no effect: ingress-nginx gives its cookie at paths of rules alone"
             )
         if not balancing.get("service"):
             return

@@ -32,6 +32,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         "_incoming",
         "_outgoing",
         "_patience",
+        "_plain",
         "_reading",
         "_tls",
     )
@@ -41,6 +42,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._done = self._closing = False
+        self._plain: bool | None = None  # whether it began as a request does, and not as TLS
         self._reading = True
 
     # --- a protocol, for the transport below ------------------------------------------------------------------------
@@ -51,6 +53,8 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._patience: asyncio.TimerHandle | None = loop.call_later(HANDSHAKE, self._below.abort)
 
     def data_received(self, data: bytes) -> None:
+        if self._plain is None:
+            self._plain = data[:1].isupper()
         self._incoming.write(data)
         if self._done or self._shake():
             self._read()
@@ -86,8 +90,8 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLWantReadError:
             self._flush()
             return False
-        except (ssl.SSLError, ssl.CertificateError) as error:  # of which the other side hears by an alert
-            if error.reason == "HTTP_REQUEST" and hasattr(self._above, "spoken_plainly"):
+        except (ssl.SSLError, ssl.CertificateError):  # of which the other side hears by an alert
+            if self._plain and hasattr(self._above, "spoken_plainly"):
                 self._below.write(cast(_AnswersPlainly, self._above).spoken_plainly())
             self._flush()
             self._below.close()

@@ -24,7 +24,15 @@ from emulab.plan.l7.annotations.unheeded import unheeded
 from emulab.plan.l7.ingress import ingress_config, ingress_server
 from emulab.plan.state import Place
 from emulab.servers.configuration import from_json, to_json
-from emulab.servers.l7.config import Certificate, L7Config, Match, Policy, RequestRoute, WeightedUpstream
+from emulab.servers.l7.config import (
+    Certificate,
+    ErrorPages,
+    L7Config,
+    Match,
+    Policy,
+    RequestRoute,
+    WeightedUpstream,
+)
 from emulab.servers.l7.engine.snapshot import take
 
 FLAGS = ControllerFlags(without_class=True)
@@ -239,13 +247,14 @@ def test_what_no_path_of_a_secured_host_takes_goes_over_tls_too() -> None:
     def rest(*objects: Object) -> list[tuple[str, bool, list[str]]]:
         found = config(*WEB, *objects)
         routes = [r for r in found.routes if r.match.path == "/" and r.match.host]
-        return [(r.origin, r.policy.ssl_redirect, [b.upstream for b in r.backends]) for r in routes]
+        assert {r.origin for r in routes} <= {"Ingress default/shop"}, "whose location it is in ingress-nginx"
+        return [(r.policy.ssl_redirect, [b.upstream for b in r.backends]) for r in routes]
 
-    assert rest(shop) == [("", True, [])], "a 404 over TLS"
+    assert rest(shop) == [(True, [])], "a 404 over TLS"
     bare = ingress("bare", defaultBackend=backend())
-    assert rest(shop, bare) == [("", True, [])], "which has hosts alone that no rule has"
+    assert rest(shop, bare) == [(True, [])], "which has hosts alone that no rule has"
     assert rest(ingress("shop", rule("a.test", "/x"))) == []
-    assert rest(ingress("shop", rule("a.test", "/x")), bare) == [("", False, [])]
+    assert rest(ingress("shop", rule("a.test", "/x")), bare) == [(False, [])]
     assert rest(ingress("shop", rule("a.test", "/x"), tls=tls, annotations=off)) == []
 
 
@@ -267,6 +276,29 @@ def test_what_catches_all_has_its_annotations_but_those_that_send_elsewhere() ->
     (route,) = config(*WEB, ingress("all", annotations=wishes, defaultBackend=backend())).routes
     assert (route.match.host, route.match.path) == ("", "/")
     assert [type(one).__name__ for one in route.filters] == ["AccessControl"]
+
+
+def test_what_catches_all_has_it_before_a_path_without_a_host_and_gives_errors_to_none() -> None:
+    """And a rule without a host has no default backend (`createServers`)."""
+    loose = ingress("z", rule("", "/", "/x"), defaultBackend=backend("new"))
+    there = (*WEB, raw_service("new"), loose)
+    assert [(r.match.host, r.match.path) for r in config(*there).routes] == [("", "/"), ("", "/x")]
+    errors = {"nginx.ingress.kubernetes.io/custom-http-errors": "404"}
+    found = config(
+        *WEB, ingress("z", rule("", "/x"), annotations=errors), ingress("a", defaultBackend=backend())
+    )
+    assert [one.upstream for r in found.routes for one in r.filters if isinstance(one, ErrorPages)] == [""]
+    found = config(*there, ingress("a", defaultBackend=backend()))
+    assert ([r.match.path for r in found.routes], found.default_upstream) == (["/x"], "default/web/80")
+    loose = ingress("z", rule("", "/x"), defaultBackend=backend("new"))
+    assert [r.match.path for r in planned(*WEB, loose).routes] == ["/x"]
+
+
+def test_what_no_path_takes_is_of_other_names_of_the_host_too() -> None:
+    alias = {"nginx.ingress.kubernetes.io/server-alias": "o.test"}
+    shop = ingress("shop", rule("a.test", "/x"), annotations=alias)
+    routes = config(*WEB, shop, ingress("bare", defaultBackend=backend())).routes
+    assert [r.match.host for r in routes if not r.backends] == ["a.test", "o.test"]
 
 
 def test_dates_of_certificates_are_told_when_their_time_has_come() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_ingress_plan import NGINX, ingress, rule
+from test_ingress_plan import NGINX, backend, ingress, rule
 from worlds import raw_service, raw_slice
 
 from emulab.cluster.system import system_objects
@@ -48,6 +48,12 @@ def asking(name: str = "shop", *rules: Any, **annotations: str) -> Object:
     """An Ingress with these annotations, written with underscores."""
     wished = {PREFIX + key.replace("_", "-"): text for key, text in annotations.items()}
     return ingress(name, *(rules or (rule("a.test"),)), annotations=wished)
+
+
+def caught(name: str, to: str, *rules: Any, **annotations: str) -> Object:
+    """An Ingress with a default backend."""
+    wished = {PREFIX + key.replace("_", "-"): text for key, text in annotations.items()}
+    return ingress(name, *rules, annotations=wished, defaultBackend=backend(to))
 
 
 def settings(**data: str) -> Object:
@@ -301,6 +307,64 @@ def test_whose_service_a_canary_has_is_what_the_oldest_ingress_says() -> None:
     assert said(*there, early) == [
         "Ingress/own spec.rules: b.test/ isn't served: Ingress default/z, which is older, has its Service as a canary"
     ]
+
+
+def test_a_path_that_a_canarys_service_has_leaves_its_place_to_a_younger_ingress() -> None:
+    early, own = canary("z", canary_weight="9"), asking("y", rule("b.test", service="new"))
+    found = config(*web(), *NEW, early, own, asking("shop", rule("a.test"), rule("b.test")))
+    assert {r.match.host: r.backends[0].upstream for r in found.routes} == dict.fromkeys(
+        ("a.test", "b.test"), "default/web/80"
+    )
+
+
+def test_a_canary_of_which_a_path_is_nobody_elses_is_dropped() -> None:
+    there = (*web(), *NEW, asking(), canary("a", rule("a.test", "/", "/y", service="new"), canary_weight="9"))
+    (route,) = config(*there).routes
+    assert route.canary is None
+    place = f"Ingress/a metadata.annotations[{PREFIX}canary]: nothing of"
+    assert said(*there) == [
+        f"{place} a.test/y goes to this canary: no Ingress that is no canary has this host and path",
+        f"{place} a.test/ goes to this canary: a.test/y of Ingress default/a is no canary of anything, for which"
+        " ingress-nginx drops Service new as a canary",
+    ]
+    elsewhere = rule("b.test", service="new")
+    two = canary("a", rule("a.test", service="new"), elsewhere, canary_weight="9")
+    (route,) = config(*web(), *NEW, asking(), two).routes
+    assert route.canary == Canary("default/new/80", 9), "a host that nobody has drops nothing"
+
+
+def test_a_default_backend_is_who_decides_and_gives_no_cookie() -> None:
+    late = caught("a", "web", upstream_hash_by="$uri", affinity="cookie")
+    there = (*web(), asking("z", load_balance="ewma"), late)
+    assert config(*there).upstreams["default/web/80"].balance == HashBy("$uri")
+    told = "has no effect: ingress-nginx gives its cookie at paths of rules alone"
+    assert said(*there) == [f"Ingress/a metadata.annotations[{PREFIX}affinity]: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "why"),
+    [
+        ((), ("z",), "Ingress default/z, which is older, has the hosts that no rule has"),
+        (
+            ("a.test", "/x"),
+            ("z", "a.test"),
+            "Ingress default/z, which is older, says what no path of the host takes",
+        ),
+        (
+            ("", "/x"),
+            (),
+            "rules without a host have none in ingress-nginx; an Ingress without any rules has one",
+        ),
+        (("a.test",), (), "a path / takes all of the host"),
+        (("a.test", "/x"), (), ""),
+    ],
+)
+def test_a_default_backend_of_nothing_is_told(own: Any, other: Any, why: str) -> None:
+    others = [caught(other[0], "new", *([rule(other[1], "/y")] if other[1:] else []))] if other else []
+    told = said(*web(), *NEW, *others, caught("a", "web", *([rule(*own)] if own else [])))
+    assert len(told) == bool(why) and all(
+        f"Ingress/a spec.defaultBackend: nothing goes there: {why}" in one for one in told
+    )
 
 
 def test_a_pattern_that_is_no_expression_takes_no_value() -> None:

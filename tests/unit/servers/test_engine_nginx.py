@@ -410,7 +410,7 @@ def test_an_answer_of_nginx_own_has_its_reason() -> None:
         (CookiePath("~/a", "/b"), ['proxy_cookie_path "~/a" "/b";']),
         (LocationChange("http://a/", "/", relative=True), ['proxy_redirect http://a/ "/";', "absolute_redirect off;"]),
         (Gzip(("text/css",), 5, 9), ["gzip on;", "gzip_comp_level 5;", "gzip_min_length 9;", "gzip_types text/css;"]),
-        (CORS(("https://*.a.test",), "GET", "X-A"), ["if ($http_origin ~* ", "return 204;", "_max_age always;"]),
+        (CORS(("https://*.a.test",), "GET", "X-A"), ["if ($cors_", "return 204;", "Max-Age $cors_"]),
         (Mirror("http://m.test", "m.test", "/m", body=False), ["mirror /_mirror_0;", "mirror_request_body off;"]),
         (ErrorPages((404,), "shop/web/80"), ["error_page 404 = @errors_0_404;", "proxy_intercept_errors on;"]),
     ],
@@ -419,6 +419,19 @@ def test_filters_of_annotations_are_directives(one: Filter, lines: list[str]) ->
     own = location(server(nginx_conf(config(route(filters=(one,))), ENGINE), "a.test"), "/")
     assert [line for line in lines if line not in own] == []
     assert [*unable(route(filters=(one,)))] == []
+
+
+def test_that_places_stay_relative_is_said_once() -> None:
+    """nginx ends at a directive that it has had."""
+    both = (DirectResponse(301, "/new", relative=True), LocationChange("http://a/", "/", relative=True))
+    own = location(server(nginx_conf(config(route(filters=both)), ENGINE), "a.test"), "/")
+    assert own.count("absolute_redirect off;") == 1
+
+
+def test_whose_origin_is_allowed_is_known_before_a_location() -> None:
+    """An `if` of a location has no `try_files`."""
+    text = nginx_conf(config(route(filters=(CORS(("https://*.a.test",), "GET", "X-A"),))), ENGINE)
+    assert "map $http_origin $cors_" in text and r'"~*(https://[A-Za-z0-9\\-]+\\.a\\.test)$" true;' in text
 
 
 def test_who_answers_for_errors_and_mirrors_has_a_location() -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from emulab.servers.engines.nginx.crossorigin import cors
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted
 from emulab.servers.l7.config import (
     CORS,
@@ -52,8 +53,7 @@ def spoken(text: str) -> str:
 
 def _direct(one: DirectResponse, _match: Match) -> ConfLines:
     text = one.location or one.body
-    told = [directive("return", one.status, *([quoted(text)] if text else []))]
-    return [directive("absolute_redirect", "off"), *told] if one.location and one.relative else told
+    return [directive("return", one.status, *([quoted(text)] if text else []))]
 
 
 def _root(one: RootRedirect, _match: Match) -> ConfLines:
@@ -62,37 +62,6 @@ def _root(one: RootRedirect, _match: Match) -> ConfLines:
 
 def _other_host(one: HostRedirect, _match: Match) -> ConfLines:
     return [directive("return", one.status, f"$scheme://{quoted(one.host)}:$server_port$bare_uri")]
-
-
-def _cors(one: CORS, _match: Match) -> ConfLines:
-    """A field whose value is empty isn't added, so all of them are variables."""
-    told = {
-        "Access-Control-Allow-Origin": "*" if one.origins == ("*",) else "$http_origin",
-        "Access-Control-Allow-Credentials": "true" if one.credentials else "",
-        "Access-Control-Allow-Methods": one.methods,
-        "Access-Control-Allow-Headers": one.headers,
-        "Access-Control-Expose-Headers": one.expose,
-        "Access-Control-Max-Age": str(one.max_age),
-    }
-    names = {field: "$cors_" + field.lower().replace("-", "_") for field, value in told.items() if value}
-    said = [directive("set", names[field], f'"{told[field]}"') for field in names]
-    lines = [directive("set", variable, '""') for variable in ("$cors", *names.values())]
-    if one.origins == ("*",):
-        lines += [directive("set", "$cors", "true"), *said]
-    elif one.origins:
-        origins = "|".join(re.escape(origin).replace(r"\*", r"[A-Za-z0-9\-]+", 1) for origin in one.origins)
-        lines += block(
-            f"if ($http_origin ~* {pattern(f'({origins})$')})", [directive("set", "$cors", "true"), *said]
-        )
-    lines += block("if ($request_method = OPTIONS)", [directive("set", "$cors", '"${cors}options"')])
-    lines += block("if ($cors = trueoptions)", [directive("return", 204)])
-    lines += [directive("proxy_hide_header", field) for field in names]
-    return lines + [directive("add_header", field, variable, "always") for field, variable in names.items()]
-
-
-def cross_origin(route: RequestRoute) -> ConfLines:
-    """What answers of a route's say of other origins."""
-    return [line for one in route.filters if isinstance(one, CORS) for line in _cors(one, route.match)]
 
 
 def _regular(one: RegexRewrite, _match: Match) -> ConfLines:
@@ -126,12 +95,6 @@ def _replaced(name: str, one: CookieDomain | CookiePath | LocationChange) -> Con
     return [directive(name, old, spoken(one.new))]
 
 
-def _location(one: LocationChange, _match: Match) -> ConfLines:
-    return _replaced("proxy_redirect", one) + (
-        [directive("absolute_redirect", "off")] if one.relative else []
-    )
-
-
 def _gzip(one: Gzip, _match: Match) -> ConfLines:
     return [
         directive("gzip", "on"),
@@ -148,14 +111,14 @@ ANNOTATED: Mapping[type[Filter], Callable[[Any, Match], ConfLines]] = {
     DirectResponse: _direct,
     RootRedirect: _root,
     HostRedirect: _other_host,
-    CORS: _cors,
+    CORS: cors,
     RegexRewrite: _regular,
     UpstreamFields: _asked,
     AnswerFields: _answered,
     HiddenFields: lambda one, _: [directive("proxy_hide_header", quoted(name)) for name in one.names],
     CookieDomain: lambda one, _: _replaced("proxy_cookie_domain", one),
     CookiePath: lambda one, _: _replaced("proxy_cookie_path", one),
-    LocationChange: _location,
+    LocationChange: lambda one, _: _replaced("proxy_redirect", one),
     Gzip: _gzip,
     # These have locations of their own, which `beside` writes.
     Mirror: lambda _one, _match: [],

@@ -8,6 +8,7 @@ from emulab.dataclass import dataclass
 from emulab.servers.engines.nginx import access
 from emulab.servers.engines.nginx.balancing import BALANCES
 from emulab.servers.engines.nginx.choosing import choices, sticky_groups
+from emulab.servers.engines.nginx.crossorigin import origins
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
@@ -79,6 +80,7 @@ def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
         *_resolver(config.resolv_conf),
         *_maps(options),
         *access.zones(config),
+        *origins(config.routes),
         "",
         *_upstreams(config, options),
         *choices(config.routes, config.upstreams),

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.access import TOLD, asked_beside, told_variable
-from emulab.servers.engines.nginx.annotated import EARLY, beside, cross_origin
+from emulab.servers.engines.nginx.annotated import EARLY, beside
 from emulab.servers.engines.nginx.choosing import set_cookie, target
+from emulab.servers.engines.nginx.crossorigin import cross_origin
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.names import upstream_name
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
@@ -20,6 +21,8 @@ from emulab.servers.l7.config import (
     REGULAR_EXPRESSION,
     AccessControl,
     ClientLimits,
+    DirectResponse,
+    LocationChange,
     Policy,
     RegexRewrite,
     RequestRoute,
@@ -115,6 +118,8 @@ def _served(
     early = [line for one in done if type(one) in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
     own = [line for one in done if type(one) not in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
     own += [*beside(number, route, upstreams)[0], *set_cookie(number, route, upstreams)]
+    if any(isinstance(one, DirectResponse | LocationChange) and one.relative for one in route.filters):
+        own.append(directive("absolute_redirect", "off"))
     if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
         early += block("if ($pass_access_scheme = http)", [_to_https(route.policy)])
     own = early + own

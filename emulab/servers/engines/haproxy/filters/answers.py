@@ -10,7 +10,7 @@ from emulab.servers.engines.haproxy.variables import spoken
 from emulab.servers.l7.config import CORS, DirectResponse, HostRedirect, Match, RegexRewrite, RootRedirect
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-WITH_HOST = "%[var(txn.scheme)]://%[var(txn.bare_host)]"
+WITH_HOST = "%[ssl_fc,iif(https,http)]://%[var(txn.name)]"
 """What comes before a place without a host, in a format."""
 
 

@@ -18,11 +18,12 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 
 
 def with_host(asked: Asked, place: bytes) -> bytes:
-    """A place to which a client is sent: a path is one of the host that was asked, without its port (nginx'
-    `absolute_redirect on`, `port_in_redirect off`)."""
+    """A place to which a client is sent: a path is one of the host that was asked, without its port, whatever one in
+    front says of either (nginx' `absolute_redirect on`, `port_in_redirect off`)."""
     if not place.startswith(b"/"):
         return place
-    return b"%b://%b%b" % (asked.scheme.encode("latin-1"), without_port(asked.host), place)
+    host = without_port(asked.head.host or asked.host).lower().removesuffix(b".")
+    return b"%b://%b%b" % (asked.listener[0].encode("latin-1"), host, place)
 
 
 def _written(path: str) -> bytes:
