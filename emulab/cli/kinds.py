@@ -10,7 +10,7 @@ from emulab.errors import EmulabError
 from emulab.kinds.kind import ALL, Kind
 from emulab.kinds.registry import KINDS
 from emulab.lab.client.client import connect
-from emulab.model.checks import suggest
+from emulab.model.suggestions import suggest
 
 
 def find(name: str, lab: str = "") -> Kind:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emulab.errors import UserError
 from emulab.exercises.exercise import Exercise, read_exercise
-from emulab.model.checks import suggest
+from emulab.model.suggestions import suggest
 
 FOLDER = Path("topologies") / "exercises"
 _CHECKOUT = Path(__file__).resolve().parents[2]

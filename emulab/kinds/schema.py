@@ -10,10 +10,11 @@ from typing import Any
 
 from emulab.kinds.definition import CUSTOM, FOLLOWED
 from emulab.kinds.registry import KINDS
-from emulab.model.checks import Problems, Unknown, dns_1035_label, dns_subdomain, show, string, suggest, wrong
+from emulab.model.checks import Problems, Unknown, dns_1035_label, dns_subdomain, show, string, wrong
 from emulab.model.findings import path_text
 from emulab.model.keys import group_kind, group_of
 from emulab.model.paths import FieldPath
+from emulab.model.suggestions import suggest
 
 
 def check_object(raw: Any) -> Problems:

@@ -52,7 +52,7 @@ KUBE_PROXYS = {
     "test_hairpin_masquerade_and_source_kept",
     "test_traffic_distribution_prefers_the_zone_or_the_node",
 }
-"""What kube-router does otherwise, as tests/vm/test_kube_router.py has it."""
+"""What kube-router does otherwise, as tests/vm/test_kube_router_services.py has it."""
 
 enough: dict[str, int] = {}
 """How many connections meet every endpoint of a Service, by the lab's name.

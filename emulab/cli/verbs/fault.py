@@ -14,7 +14,7 @@ from emulab.kinds.cells import Raw
 from emulab.kinds.registry import FAULT
 from emulab.lab.client.client import LabClient, connect
 from emulab.lab.client.faults import fault_manifest, fault_name
-from emulab.model.checks import suggest
+from emulab.model.suggestions import suggest
 from emulab.observe.telling.escapes import as_json
 
 

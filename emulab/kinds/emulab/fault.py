@@ -34,10 +34,10 @@ from emulab.model.checks import (
     mapping,
     show,
     string,
-    suggest,
     wrong,
 )
 from emulab.model.findings import Finding
+from emulab.model.suggestions import suggest
 
 if TYPE_CHECKING:
     from emulab.model.objects import Object

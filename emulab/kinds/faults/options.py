@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from emulab.kinds.emulab.conntrack import seconds
 from emulab.kinds.faults.effects import BOTH, FROM, TO
-from emulab.model.checks import Problems, at, show, suggest, wrong
+from emulab.model.checks import Problems, at, show, wrong
+from emulab.model.suggestions import suggest
 
 OptionValue = float | str
 
