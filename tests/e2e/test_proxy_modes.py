@@ -50,6 +50,7 @@ KUBE_PROXYS = {
     "test_external_ips_balancer_addresses_and_source_ranges",
     "test_a_node_that_has_a_balancers_address_itself",
     "test_hairpin_masquerade_and_source_kept",
+    "test_traffic_distribution_prefers_the_zone_or_the_node",
 }
 """What kube-router does otherwise, as tests/vm/test_kube_router_services.py has it."""
 
@@ -239,7 +240,7 @@ async def test_no_endpoint_is_refused_at_once(lab: Lab, mode: str, udp: bool, at
         if udp:
             await refused_datagram(lab, source, to, port)
         else:
-            await refused(lab, source, to, port, by_icmp=mode == "iptables")
+            await refused(lab, source, to, port, by_icmp=mode in ("iptables", "kube-router"))
 
 
 async def test_a_port_of_a_cluster_ip_that_no_service_has(lab: Lab, mode: str) -> None:

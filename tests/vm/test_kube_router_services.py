@@ -22,7 +22,7 @@ metadata: {name: c}
 spec: {network: {plugin: kube-router, families: [IPv4, IPv6]}, ingress: {replicas: 0}}
 ---"""
 WEB, WEB6, ALONE, LOCAL, NOBODY = "10.96.1.7", "fd00:96::17", "10.96.1.8", "10.96.1.9", "10.96.1.10"
-OUTSIDE, DIRECT = "203.0.113.77", "203.0.113.78"
+OUTSIDE, DIRECT, DIRECT6 = "203.0.113.77", "203.0.113.78", "2001:db8:99::78"
 PORTS = "ports: [{port: 80, targetPort: 8080"
 
 
@@ -54,7 +54,8 @@ WORLD = (
     )
     + annotated(
         "direct",
-        f"{{selector: {{app: web}}, externalIPs: [{DIRECT}], ports: [{{port: 8080}}]}}",
+        f"{{selector: {{app: web}}, ipFamilyPolicy: RequireDualStack, externalIPs: [{DIRECT}, '{DIRECT6}'],"
+        " ports: [{port: 8080}]}",
         "kube-router.io/service.dsr: tunnel",
     )
     + service("nobody", f"{{selector: {{app: none}}, clusterIP: {NOBODY}, {PORTS}}}]}}")
@@ -143,6 +144,16 @@ async def test_endpoints_answer_by_themselves(lab: Lab) -> None:
     assert b"UNREPLIED" in came.stdout, "the answers went another way"
     near = await address(lab, "near")
     assert await seen_as(lab, "pod/near", f"http://{DIRECT}:8080/") == near
+
+
+async def test_endpoints_answer_by_themselves_in_ipv6_too(lab: Lab) -> None:
+    """And a trace shows in what a request reaches the pod."""
+    await output(lab, "router", "ip", "-6", "route", "replace", f"{DIRECT6}/128", "via", "fd00:10::c")
+    path = await lab.trace(f"http://[{DIRECT6}]:8080/", source="client")
+    assert path.status == 200
+    wrapped = [h for h in path.hops if h.encapsulation is not None and h.direction == "request"]
+    assert {"node2", "node1"} <= {hop.place for hop in wrapped}
+    assert all(hop.event != "dnat" for hop in path.hops)
 
 
 async def test_a_trace_shows_the_virtual_server(lab: Lab) -> None:

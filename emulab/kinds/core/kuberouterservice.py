@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL
 from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
+from emulab.kinds.registry import ENDPOINT_SLICE, ENDPOINTS
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 
@@ -52,10 +54,33 @@ def is_told(annotations: Mapping[str, str], name: str) -> bool:
 
 
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
-    """What of a Service's annotations has no effect."""
+    """What of a Service's annotations has no effect, and what else is nothing to kube-router's proxy."""
+    if o.spec.get("trafficDistribution") and world.cluster.proxy_mode == KUBE_ROUTER:
+        what = (
+            f"has no effect in proxy mode {KUBE_ROUTER}, which heeds no hints: all endpoints get connections"
+        )
+        yield Finding(o, ("spec", "trafficDistribution"), what)
     for name, value in o.annotations.items():
-        if name.startswith(_PREFIX) and (what := _oddity(name, str(value), world) or _direct(o, name, value)):
+        if name.startswith(_PREFIX) and (
+            what := _oddity(name, str(value), world)
+            or _untold(o, name, world)
+            or _direct(o, name, value, world)
+        ):
             yield Finding(o, ("metadata", "annotations", name), what)
+
+
+def _untold(o: Object, name: str, world: Lookup) -> str:
+    """Why nobody is told of addresses though an annotation says so."""
+    if (
+        name not in (TELL_CLUSTER, TELL_EXTERNAL)
+        or not is_told(o.annotations, name)
+        or o.spec.get("selector")
+    ):
+        return ""
+    slices = (s.labels.get(SERVICE_NAME_LABEL) for s in world.kind(ENDPOINT_SLICE, o.namespace))
+    if o.name in slices or world.has(ENDPOINTS.key(o.namespace, o.name)):
+        return ""
+    return "kube-router tells nobody of a Service without a selector and an EndpointSlice"
 
 
 def is_direct(annotations: Mapping[str, str]) -> bool:
@@ -63,7 +88,7 @@ def is_direct(annotations: Mapping[str, str]) -> bool:
     return annotations.get(DSR) == TUNNEL
 
 
-def _direct(o: Object, name: str, value: str) -> str:
+def _direct(o: Object, name: str, value: str, world: Lookup) -> str:
     """What is odd in a Service whose endpoints answer by themselves."""
     if name != DSR:
         return ""
@@ -74,6 +99,11 @@ def _direct(o: Object, name: str, value: str) -> str:
     for port in o.spec.get("ports") or ():
         if (port.get("targetPort") or port["port"]) != port["port"]:
             return f"endpoints get port {port['port']} as it is, and not targetPort {port['targetPort']}"
+    for pods in world.selected(o.namespace, o.spec["selector"]) if o.spec.get("selector") else ():
+        if pods.spec.get("hostNetwork"):
+            return (
+                f"nobody serves externalIPs: {pods.owner.key} is of its node's network, which takes no tunnel"
+            )
     return ""
 
 

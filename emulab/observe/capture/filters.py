@@ -32,14 +32,14 @@ _FRAGMENT_OFFSET = 0x1FFF  # zero in a first or only fragment, the one with the 
 _DNS = 53
 PLAIN = {IPV4: 0x45, IPV6: 0x60}
 """How a header begins: of IPv4 without options, of IPv6 without a class of traffic."""
-_IPIP = 4  # what has an IPv4 header in another one (RFC 2003)
+_IPIP = {IPV4: 4, IPV6: 41}  # what has a header of the family in another one (RFC 2003, RFC 2473)
 _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 
 ClassicInstruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 
 def filter_program(ports: Collection[int] | None, snap: int, families: Sequence[Family] = (IPV4,)) -> bytes:
-    """Keeps the first `snap` bytes of the families' packets with ICMP, TCP or UDP in them, and of ARP and IP in IP for
+    """Keeps the first `snap` bytes of the families' packets with ICMP, TCP, UDP or IP in IP in them, and of ARP for
     IPv4. Without `ports` also what begins with a plain header, as on links that have none of their own (tunl0): as the
     beginning of a MAC address that would be a group's, or a maker's of network cards, which nobody has in a lab.
 
@@ -70,7 +70,7 @@ def _packets(
     code: list[ClassicInstruction] = [
         (_LD_BYTE, 0, 0, _PROTOCOL[family] - _IP_HEADER + begin),
         *_return_if(family.icmp_number, snap),
-        *(_return_if(_IPIP, snap) if family is IPV4 else ()),
+        *_return_if(_IPIP[family], snap),
         (_JUMP_EQUAL, 2, 0, socket.IPPROTO_TCP),
         (_JUMP_EQUAL, 1, 0, socket.IPPROTO_UDP),
         (_RETURN, 0, 0, 0),

@@ -27,7 +27,7 @@ from emulab.observe.path import Encapsulation
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 VXLAN_PORTS = frozenset({8472, 4789})
 _IPV4, _IPV6, _ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
-_IPIP = 4  # an IPv4 header in another one (RFC 2003)
+_IPIP, _IPV6_IN_IPV6 = 4, 41  # a header in another one (RFC 2003, RFC 2473)
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, IPV4.icmp_number, IPV6.icmp_number
 _NUMBERS = {"icmp": b"\x01", "tcp": b"\x06", "udp": b"\x11"}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
@@ -250,6 +250,8 @@ def _ipv6(frame: Frame, data: bytes, at: int) -> _Header | None:
 
 _HEADERS = {_IPV4: _ipv4, _IPV6: _ipv6}
 """By the ethertype."""
+_TUNNELLED = {_IPIP: _ipv4, _IPV6_IN_IPV6: _ipv6}
+"""By the protocol of what is in IP in IP."""
 
 
 def _packet(
@@ -289,8 +291,8 @@ def _packet(
         flow = Flow("udp", source, sport, destination, dport)
         identity = ("udp", identification, size, payload[:_IDENTIFYING])
         return Packet(*where, flow, identity, outer, *network, size=size, payload=payload)
-    if protocol == _IPIP and outer is None:
-        return _packet(number, frame, data, body, _ipv4, Encapsulation("ipip", None, source, destination))
+    if outer is None and (within := _TUNNELLED.get(protocol)) is not None:
+        return _packet(number, frame, data, body, within, Encapsulation("ipip", None, source, destination))
     if protocol not in (_ICMP, _ICMPV6):
         return None
     kind = data[body], data[body + 1]

@@ -1,7 +1,8 @@
 """Addresses of Services of which kube-router's nodes tell the router (pkg/controllers/routing/ecmp_vip.go). Pure.
 
 Every node tells those that a Service's annotations ask for, so that the router has as many ways; where the policy is
-Local, nodes with an endpoint of the Service do.
+Local, nodes with an endpoint of the Service do, ready or not. A Service without an EndpointSlice is told by nobody
+(nodeHasEndpointsForService); what has a selector has one, though it be empty.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class _Asked(NamedTuple):
 
     service: ServiceName
     addresses: tuple[tuple[IPAddress, bool], ...]
+    selected: bool  # whether it has a selector
 
 
 def advertised(
@@ -33,8 +35,11 @@ def advertised(
     """What each node tells, in order."""
     found: dict[str, set[IPAddress]] = {node: set() for node in nodes}
     for asked in source.facts(SERVICE, _asked).values():
+        slices = source.slices(asked.service)
+        if not slices and not asked.selected:
+            continue
         local = any(is_local for _, is_local in asked.addresses)
-        near = _nodes_with_endpoints(source, asked.service) if local else set()
+        near = {e.node_name for o in slices for e in EndpointSlice.of(o).endpoints} if local else set()
         for address, only_near in asked.addresses:
             for node in nodes if family_of(address) in families else ():
                 if not only_near or node in near:
@@ -53,9 +58,4 @@ def _asked(o: Object) -> _Asked | None:
     outside = view.external_traffic_policy == "Local" or is_local(said)
     told = [(a, inside) for a in view.cluster_ips if is_told(said, TELL_CLUSTER)]
     told += [(a, outside) for a in view.external_ips if is_told(said, TELL_EXTERNAL)]
-    return _Asked((o.namespace, o.name), tuple(told)) if told else None
-
-
-def _nodes_with_endpoints(source: PlanSource, service: ServiceName) -> set[str]:
-    endpoints = [e for o in source.slices(service) for e in EndpointSlice.of(o).endpoints]
-    return {e.node_name for e in endpoints if e.ready}
+    return _Asked((o.namespace, o.name), tuple(told), bool(view.selector)) if told else None

@@ -43,8 +43,8 @@ def plan_receivers(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
         return
     wanted: dict[IPAddress, set[IPAddress]] = {}
     for direct in source.facts(SERVICE, _direct).values():
-        for o in source.slices(direct.service):
-            for endpoint in EndpointSlice.of(o).endpoints:
+        for view in map(EndpointSlice.of, source.slices(direct.service)):
+            for endpoint in view.endpoints if view.address_type != "FQDN" else ():
                 at = [parse_address(a) for a in endpoint.addresses[:1] if endpoint.node_name]
                 for address in at:
                     own = {a for a in direct.addresses if a.version == address.version}

@@ -11,7 +11,7 @@ from emulab.model.families import IPV4, IPV6
 from emulab.observe.capture import filters
 
 SNAP = 128
-TCP, UDP, ICMP, SCTP, ICMP6, FRAGMENT, IPIP = 6, 17, 1, 132, 58, 44, 4
+TCP, UDP, ICMP, SCTP, ICMP6, FRAGMENT, IPIP, IPV6_IN = 6, 17, 1, 132, 58, 44, 4, 41
 
 
 def run(program: bytes, frame: bytes) -> int:
@@ -134,8 +134,9 @@ def ipv6(protocol: int, payload: bytes) -> bytes:
         (ipv6(FRAGMENT, ports(40000, 80)), False, False),
         (ipv6(ICMP, bytes(8)), False, False),
         (ipv6(TCP, b"\x9c\x40"), True, False),
+        (ipv6(IPV6_IN, ipv6(TCP, ports(40000, 81))[14:]), True, True),
     ],
-    ids=["icmp", "to", "question", "other", "sctp", "fragment", "icmp of ipv4", "cut off"],
+    ids=["icmp", "to", "question", "other", "sctp", "fragment", "icmp of ipv4", "cut off", "ipv6 in ipv6"],
 )
 def test_what_is_kept_of_ipv6(frame: bytes, all_ports: bool, some_ports: bool) -> None:
     for families in ((IPV6,), (IPV4, IPV6), (IPV6, IPV4)):

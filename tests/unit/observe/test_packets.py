@@ -299,3 +299,11 @@ def test_ip_in_ip_is_looked_into() -> None:
     assert glance(ethernet(ipv4(A, B, 4, ipv4(A, B, 6, tcp(1, 2, 3, SYN), options=bytes(4))))) is None
     twice = packet(ethernet(ipv4(A, B, 4, ipv4(B, A, 17, udp(1, 2, b"x")))))
     assert twice.flow.source == B and seen(ethernet(ipv4(A, B, 4, ipv4(A, B, 4, inner)))) is None
+
+
+def test_ipv6_in_ipv6_is_the_same_packet() -> None:
+    inner = ipv6(A6, B6, 6, tcp(40000, 80, 1000, SYN))
+    found = packet(ethernet(ipv6(B6, A6, 41, inner), SIX))
+    assert found.encapsulation == Encapsulation("ipip", None, B6, A6)
+    assert found.flow == Flow("tcp", A6, 40000, B6, 80)
+    assert found.identity == packet(ethernet(inner, SIX)).identity

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from itertools import islice
 from typing import Any
 
 import pytest
 from worlds import items, world
 
 from emulab.kinds.core import kuberouterservice
+from emulab.kinds.core.serviceview import ServicePort
+from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.lab.offline import oddities, offline_world
+from emulab.model.collection import Objects
+from emulab.model.families import IPV4
 from emulab.model.sources import Source
 from emulab.plan.links import Address, Dummy, IpipEnd, Route, RoutingRule
-from emulab.plan.proxy.modes.kuberouter import fnv1a, mark_of
+from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
+from emulab.plan.proxy.modes.kuberouter import KubeRouterSum, fnv1a, marks_of
 from emulab.plan.render import render
 from emulab.plan.state import Ipvs, Ruleset, World
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
@@ -118,6 +124,19 @@ def test_the_router_is_told_of_services_that_say_so(
         assert told(there, node).services == tuple(f"{address}/32" for address in wanted)
 
 
+def test_endpoints_count_be_they_ready_or_not_for_who_tells() -> None:
+    """And what has no EndpointSlice is told by nobody (nodeHasEndpointsForService)."""
+    text = given(f'{ABOUT}advertise.externalip: "true"', "externalTrafficPolicy: Local,")
+    text = text.replace(" selector: {app: web},", "")
+    unready = world(text.replace("nodeName: node1", "nodeName: node1, conditions: {ready: false}"))
+    assert told(unready, "node1").services and not told(unready, "node2").services
+    nobody = text.partition("---\napiVersion: discovery")[0].replace("externalTrafficPolicy: Local,", "")
+    assert not told(world(nobody), "node1").services
+    (line,) = warnings_of(nobody)
+    assert "kube-router tells nobody of a Service without a selector and an EndpointSlice" in line
+    assert not warnings_of(text)
+
+
 def test_services_are_told_the_router_alone() -> None:
     text = bird_conf(told(built(f'{ABOUT}advertise.clusterip: "true"'), "node1"))
     accepted = text.partition("filter kube_router_export {")[2].partition("}\n\n")[0]
@@ -127,7 +146,9 @@ def test_services_are_told_the_router_alone() -> None:
         ("Global_10_0_0_1", "kube_router_export_router"),
     ):
         session = text.partition(f"protocol bgp {peer} ")[2].partition("\n}")[0]
-        assert f"export filter {name};" in session
+        assert f"export filter {name};" in session and "import filter kube_router_import;" in session
+    imported = text.partition("filter kube_router_import {")[2].partition("}\n\n")[0]
+    assert imported.split("\n")[1:] == ["  if ( net ~ 10.244.0.0/16 ) then { accept; }", "  reject;", ""]
     assert "hold time 90;" in text and f"route {ADDRESS}/32 unreachable;" in text and "blackhole" not in text
 
 
@@ -151,6 +172,48 @@ def test_without_an_endpoint_a_node_is_none_of_a_local_service(how: str) -> None
     assert servers(there, "node2").keys() == {(ADDRESS, 80)}
     assert OUTSIDE not in table(there, "node2").collections["virtual-ips"].elements
     assert OUTSIDE in table(there, "node1").collections["virtual-ips"].elements
+
+
+def test_its_own_proxy_takes_endpoints_that_serve_and_heeds_no_hints() -> None:
+    """And the annotation of external traffic says Cluster of what is internal (buildServicesInfo)."""
+    text = given(f'{ABOUT}local: "true"', "internalTrafficPolicy: Local,", "kube-router")
+    more = (
+        ", hints: {forZones: [{name: zone-a}]}}, {addresses: [10.244.2.8], nodeName: node2,"
+        " hints: {forZones: [{name: zone-b}]}, conditions: {ready: false, serving: true, terminating: true}}]"
+    )
+    text = text.replace(" selector: {app: web},", "").replace(
+        "}]\nports: [{port: 8080}]", f"{more}\nports: [{{port: 8080}}]"
+    )
+    there = world(text)
+    for node, own in (("node1", "10.244.1.9:8080"), ("node2", "10.244.2.8:8080")):
+        found = servers(there, node)
+        assert found[ADDRESS, 80][1] == ["10.244.1.9:8080", "10.244.2.8:8080"] and found[OUTSIDE, 80][1] == [
+            own
+        ]
+    (line,) = oddities(
+        offline_world(
+            [Source("a.yaml", text.replace("ports:", "trafficDistribution: PreferSameZone,\n  ports:", 1))]
+        )[0]
+    )
+    assert "spec.trafficDistribution: has no effect in proxy mode kube-router" in line
+
+
+def test_who_gives_names_is_no_endpoint_that_answers() -> None:
+    text = given(f"{ABOUT}dsr: tunnel", proxy="kube-router").replace(" selector: {app: web},", "")
+    names = text.replace("addressType: IPv4", "addressType: FQDN").replace("10.244.1.9", "web.example.com")
+    assert not items(world(names).network, IpipEnd)
+
+
+def test_pods_of_a_nodes_network_have_no_end_of_a_tunnel() -> None:
+    text = given(f"{ABOUT}dsr: tunnel", proxy="kube-router").replace("targetPort: 8080, ", "")
+    pod = """---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {app: web}}
+spec: {hostNetwork: true, containers: [{name: c, image: web}]}
+"""
+    (line,) = warnings_of(text.partition("---\napiVersion: discovery")[0] + pod)
+    assert "nobody serves externalIPs: Pod/default/a is of its node's" in line
 
 
 def test_pods_reach_themselves_where_an_annotation_says_so() -> None:
@@ -177,7 +240,7 @@ metadata: {name: a, labels: {app: web}}
 spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPort: 80}]}]}
 """
     there = world(text.partition("---\napiVersion: discovery")[0] + pods)
-    mark = mark_of(ip_address(OUTSIDE), "tcp", 80)
+    mark = next(marks_of(f"{OUTSIDE}-tcp-80"))
     for node in ("node1", "node2"):
         ipvs = there.network.rulesets[node, "ipvs"]
         assert isinstance(ipvs, Ipvs)
@@ -196,9 +259,33 @@ spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPor
     assert any("maxseg size set 1440" in rule for rule in table(there, "node1").chains["mangle-prerouting"])
 
 
-def test_the_mark_is_kube_routers() -> None:
+def intent_of(port: int) -> Intent:
+    """A Service whose endpoint answers by itself."""
+    own = ip_address(OUTSIDE)
+    endpoint = ProxiedEndpoint(ip_address("10.244.1.9"), port, "node1", True, True, False, (), ())
+    said = {"cluster": (endpoint,), "local": (), "has_any": True, "asked": ((f"{ABOUT}dsr", "tunnel"),)}
+    where: dict[str, Any] = {
+        "cluster_ips": (),
+        "external_ips": (own,),
+        "balancer_ips": (),
+        "source_ranges": (),
+    }
+    how: dict[str, Any] = {"node_port": 0, "internal_local": False, "external_local": False, "affinity": 0}
+    return Intent("default", f"web{port}", ServicePort("", "TCP", port, port, 0, ""), **where, **how, **said)
+
+
+def test_the_mark_is_kube_routers_and_nobody_elses() -> None:
     assert fnv1a(b"foobar") == 0xBF9CF968, "of the reference implementation's test"
-    assert mark_of(ip_address("10.1.1.1"), "tcp", 80) == fnv1a(b"10.1.1.1-tcp-80") & 0x3FFF
+    first, second = islice(marks_of("10.1.1.1-tcp-80"), 2)
+    assert first == fnv1a(b"10.1.1.1-tcp-80") & 0x3FFF and second == fnv1a(b"10.1.1.1-tcp-80-1") & 0x3FFF
+    kept = KubeRouterSum(cluster_of(Objects([])), IPV4)
+    direct = intent_of(183), intent_of(1100)
+    assert next(marks_of(f"{OUTSIDE}-tcp-183")) == next(marks_of(f"{OUTSIDE}-tcp-1100")) == 2588
+    assert kept.exchange((), direct) and len(set(kept.marks)) == 2 and 2588 in kept.marks
+    other = kept.copy()
+    assert kept.exchange(direct[:1], ()) and kept.marks == [m for m in other.marks if m != 2588]
+    assert kept.exchange(direct[1:], direct[1:]) and 2588 not in kept.marks, "one that is there keeps its own"
+    assert kept.exchange((), direct[:1]) and kept.marks == other.marks
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ What differs (pkg/controllers/proxy/network_services_controller.go, service_endp
   address.
 * A policy Local without an endpoint on the node leaves the node without a virtual server, and the address.
 * A pod that asks itself gets an answer only where an annotation says so; it sees the Service's address then.
+* Endpoints that terminate get connections as long as they serve, and hints count for nothing (buildEndpointSliceInfo).
 * Node ports are at the node's own address alone, loadBalancerSourceRanges the balancer's business.
 * Of a Service with direct server return (docs/dsr.md) nobody has the external addresses: packets to one get a mark, by
   which a rule of policy routing has the node take them for its own, and IPVS knows them; endpoints get them as they
@@ -18,8 +19,10 @@ What differs (pkg/controllers/proxy/network_services_controller.go, service_endp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
+from typing import Self
 
 from emulab.kinds.core.kuberouterservice import (
     HAIRPIN,
@@ -31,7 +34,6 @@ from emulab.kinds.core.kuberouterservice import (
 )
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
-from emulab.model.addresses import IPAddress
 from emulab.model.families import IPV4, IPV6, Family, of_family
 from emulab.plan.draft import Draft
 from emulab.plan.links import Route, RoutingRule
@@ -85,7 +87,24 @@ class KubeRouterSum(ServerSum):
     def __init__(self, cluster: Cluster, family: Family) -> None:
         self._nodes = cluster.underlay(family).vpc
         self._segment = cluster.mtu - 2 * _HEADER[family] - _TCP
+        self._known: dict[str, int] = {}  # the marks of addresses and ports
         super().__init__(cluster, family)
+
+    def exchange(self, gone: Sequence[Intent], come: Sequence[Intent]) -> bool:
+        """See `Sum.exchange`. The marks of what is gone are free again."""
+        if not super().exchange(gone, come):
+            return False
+        kept = {_mark_name(s) for one in come for s in self._direct(one)}
+        for server in (s for one in gone for s in self._direct(one)):
+            if _mark_name(server) not in kept:
+                del self._known[_mark_name(server)]
+        return True
+
+    def copy(self) -> Self:
+        """See `Sum.copy`."""
+        other = super().copy()
+        other._known = dict(self._known)
+        return other
 
     def _collections(self) -> dict[str, Collection]:
         words = self._words
@@ -160,7 +179,7 @@ class KubeRouterSum(ServerSum):
             found["service-nodeports"][f"{intent.protocol} . {intent.node_port}"] = ""
         asked = dict(intent.asked)
         if HAIRPIN in asked:
-            own = [*intent.cluster_ips, *(intent.outside_ips if HAIRPIN_EXTERNAL in asked else ())]
+            own = [*intent.cluster_ips, *(intent.external_ips if HAIRPIN_EXTERNAL in asked else ())]
             for e in intent.reachable:
                 found["hairpin-connections"][f"{e.address} . {e.address}"] = ""
                 found["hairpin-addresses"] |= {f"{e.address} . {address}": "" for address in own}
@@ -184,18 +203,29 @@ class KubeRouterSum(ServerSum):
         if any(e.address in self._nodes for e in intent.external):
             return {}
         scheduler, port = scheduler_of(dict(intent.asked)), intent.port.port
-        return {
-            VirtualServer(
-                *(intent.protocol, address, port, scheduler, intent.affinity),
-                mark_of(address, intent.protocol, port),
-            ): _weights(intent.external)
+        found = [
+            VirtualServer(intent.protocol, address, port, scheduler, intent.affinity)
             for address in intent.outside_ips
-        }
+        ]
+        return {replace(server, mark=self._mark(server)): _weights(intent.external) for server in found}
+
+    def _mark(self, server: VirtualServer) -> int:
+        name = _mark_name(server)
+        if name not in self._known:
+            taken = {*self._known.values()}
+            self._known[name] = next(mark for mark in marks_of(name) if mark not in taken)
+        return self._known[name]
 
 
-def mark_of(address: IPAddress, protocol: str, port: int) -> int:
-    """What tells packets to an address and port from others: 14 bits of a digest (generateUniqueFWMark)."""
-    return fnv1a(f"{address}-{protocol}-{port}".encode()) & 0x3FFF or 1
+def _mark_name(server: VirtualServer) -> str:
+    return f"{server.address}-{server.protocol}-{server.port}"
+
+
+def marks_of(name: str) -> Iterator[int]:
+    """What may tell packets to an address and port from others, the first that nobody has: 14 bits of a digest
+    (generateUniqueFWMark), but for 0, which is no mark."""
+    names = (f"{name}-{n}" if n else name for n in count())
+    return (mark for one in names if (mark := fnv1a(one.encode()) & 0x3FFF))
 
 
 def fnv1a(text: bytes) -> int:
@@ -212,11 +242,21 @@ def is_served(intent: Intent, local: bool) -> bool:
 
 
 def heeds(c: Candidates) -> Candidates:
-    """A Service port as its annotations have it."""
+    """A Service port as its annotations have it, with all endpoints that get connections."""
     said = c.service.annotations
     if is_local(said):
-        c = c._replace(service=replace(c.service, external_traffic_policy="Local"))
+        said_so = replace(c.service, external_traffic_policy="Local", internal_traffic_policy="Cluster")
+        c = c._replace(service=said_so)
+    c = c._replace(backends=tuple(map(_served, c.backends)))
     return c._replace(balancer_ips=()) if SKIP_BALANCER in said else c
+
+
+def _served(e: ProxiedEndpoint) -> ProxiedEndpoint:
+    """An endpoint that is as ready as kube-router takes it for, and meant for nobody."""
+    ready = e.ready or (e.serving and e.terminating)
+    if ready == e.ready and not (e.zone_hints or e.node_hints):
+        return e
+    return e._replace(ready=ready, zone_hints=(), node_hints=())
 
 
 def _frontends(intent: Intent) -> Iterator[ServiceAddress]:

@@ -25,10 +25,11 @@ ROOM = "/run/bird"
 _CHANNELS = {4: "ipv4", 6: "ipv6"}
 _DIRECT = '  interface -"cali*", -"kube-ipvs*", "*";'
 _DIRECT_OF_KUBE_ROUTER = '  interface -"kube-bridge", -"kube-dummy-if", "*";'
-_EXPORT, _EXPORT_RANGES, _EXPORT_ALL = (
+_EXPORT, _EXPORT_RANGES, _EXPORT_ALL, _IMPORT = (
     "calico_export_to_bgp_peers",
     "kube_router_export",
     "kube_router_export_router",
+    "kube_router_import",
 )
 
 
@@ -75,9 +76,14 @@ def _of_kube_router(config: BgpConfig, versions: Sequence[int]) -> Iterator[str]
     for name, networks in ((_EXPORT_RANGES, config.ranges), (_EXPORT_ALL, config.ranges + config.services)):
         accepted = [f"  if ( net = {network} ) then {{ accept; }}" for network in networks]
         yield from (f"filter {name} {{", *accepted, "  reject;", "}", "")
+    # A router that reflects tells of others' Services, too, which each node has itself (addImportPolicies).
+    pods = [f"  if ( net ~ {pool} ) then {{ accept; }}" for pool in config.pools]
+    yield from (f"filter {_IMPORT} {{", *pods, "  reject;", "}", "")
     yield from _template(config, "hold time 90;")
     for peer in config.peers:
-        yield from _session(config, peer, _EXPORT_ALL if peer.outside else _EXPORT_RANGES)
+        yield from _session(
+            config, peer, _EXPORT_ALL if peer.outside else _EXPORT_RANGES, f"filter {_IMPORT}"
+        )
 
 
 def _told(config: BgpConfig) -> Iterator[str]:
@@ -115,7 +121,7 @@ def _template(config: BgpConfig, *settings: str) -> Iterator[str]:
     yield from ("}", "")
 
 
-def _session(config: BgpConfig, peer: BgpPeer, exported: str) -> Iterator[str]:
+def _session(config: BgpConfig, peer: BgpPeer, exported: str, imported: str = "all") -> Iterator[str]:
     version = ip_address(peer.address).version
     own = next(one for one in config.own if ip_address(one).version == version)
     yield f"protocol bgp {peer.name} from bgp_template {{"
@@ -125,7 +131,7 @@ def _session(config: BgpConfig, peer: BgpPeer, exported: str) -> Iterator[str]:
         f"  {_CHANNELS[version]} {{",
         "    gateway recursive;",
         "    add paths on;",
-        "    import all;",
+        f"    import {imported};",
     )
     yield from (f"    export filter {exported};", "  };")
     if peer.passive:
