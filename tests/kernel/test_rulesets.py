@@ -298,7 +298,7 @@ def test_hundreds_of_services_with_affinity_come_and_go() -> None:
 @isolated
 def test_the_other_tables_load() -> None:
     nft, _ = pair()
-    for rules in (_nat_gateway(underlay_of(IPV4)), masquerade_table(Cluster(), IPV4)):
+    for rules in (_nat_gateway(underlay_of(IPV4)), masquerade_table(Cluster(), IPV4, ())):
         nft.run(ruleset_script(None, rules))
     found = nft.run("list ruleset")
     assert "snat to 203.0.113.1" in found and "masquerade fully-random" in found
