@@ -64,7 +64,8 @@ def start_spawner(serve: Serve, preload: Callable[[], None], files: FileLimits) 
             enter.hide_from_others()  # and its children, for as long as they are no programs
             gc.freeze()  # nothing inherited is collected: it would close descriptors that have other owners by then
             _close_all_but(theirs.fileno())
-            _Spawner(theirs, serve, preload, files).run()
+            with suppress(ConnectionError):  # the supervisor has ended: nobody is left to be told
+                _Spawner(theirs, serve, preload, files).run()
         finally:
             os._exit(1)
     theirs.close()
@@ -132,10 +133,7 @@ class _Spawner:
                     with suppress(BlockingIOError):  # it is another's by now, who has nothing to say yet
                         self._hear(fd)
                 elif fd == self._control.fileno():
-                    try:
-                        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _DESCRIPTORS)
-                    except ConnectionError:  # the supervisor has ended without reading all that it was told
-                        return
+                    data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _DESCRIPTORS)
                     if not data:
                         return
                     self._handle(data, fds)

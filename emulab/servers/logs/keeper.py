@@ -42,7 +42,8 @@ _READ = select.POLLIN | select.POLLHUP
 def serve(control: socket.socket) -> None:
     """Keeps logs until the control socket closes. Blocks."""
     control.setblocking(True)
-    _Keeper(control).run()
+    with suppress(ConnectionError):  # the supervisor has ended: nobody is left to be told
+        _Keeper(control).run()
 
 
 def parted(data: bytes) -> dict[str, bytes]:
@@ -76,10 +77,7 @@ class _Keeper:
                     return
 
     def _command(self) -> bool:
-        try:
-            data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _MAX_FDS)
-        except ConnectionError:  # the supervisor has ended without reading all that it was told
-            return False
+        data, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, _MAX_FDS)
         if not data:
             return False
         command: dict[str, Any] = json.loads(data)
