@@ -44,6 +44,7 @@ class BalancerNews:
         self._events = BalancerEvents()
         self._taking_over: set[asyncio.Task[None]] = set()
         self._words: Counter[str] = Counter()  # of balancers on their backends, by place
+        self._moves: Counter[str] = Counter()  # of nodes from one state to another, by place
 
     async def tell(self) -> None:
         """Tells what is new of Services, after a pass."""
@@ -89,16 +90,18 @@ class BalancerNews:
         """A node is in another state; one that is none of the balancer's any more says so late."""
         if place not in node_names(o):
             return
+        self._moves[place] += 1
+        self._around.events.tell([state_event(o, place, state, why)], time.time())
         if state == ACTIVE:
-            task = asyncio.ensure_future(self._take_over(o.key, place, why))
+            task = asyncio.ensure_future(self._take_over(o.key, place, self._moves[place]))
             self._taking_over.add(task)
             task.add_done_callback(self._taking_over.discard)
         else:
             self._around.store.put_status(o.key, with_state(o.status, place, state))
-            self._around.events.tell([state_event(o, place, state, why)], time.time())
 
-    async def _take_over(self, key: Key, place: str, why: str) -> None:
-        """A node is active: from now on it is this one that judges backends, at which it has looked all along."""
+    async def _take_over(self, key: Key, place: str, move: int) -> None:
+        """A node is active: from now on it is this one that judges backends, at which it has looked all along.
+        Unless it is none any more when it has told what it saw: the one that is preferred may have come meanwhile."""
         frontends: Mapping[str, Any] = {}
         with suppress(EmulabError):  # who isn't up yet tells it when it is
             heard = -1
@@ -106,10 +109,9 @@ class BalancerNews:
                 heard = self._words[place]
                 frontends = (await self._around.servers.status(place)).get("frontends", {})
         o = self._around.store.get(key)
-        if o is not None and place in node_names(o):
+        if o is not None and place in node_names(o) and move == self._moves[place]:
             status = with_frontends(with_state(o.status, place, ACTIVE), frontends)
             self._around.store.put_status(key, status)
-            self._around.events.tell([state_event(o, place, ACTIVE, why)], time.time())
             self._follow(place)
 
     def _object_of(self, place: str) -> Object | None:
