@@ -1,9 +1,8 @@
-"""Counting of requests by series: each way of counting comes to the same."""
+"""Counting of requests by series."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 
 from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.personalities.ingress_nginx.series import (
+    FEW,
     FIRST,
+    VALUES,
     RequestSeries,
-    count_together,
     layout_of,
 )
 
@@ -23,29 +23,22 @@ LAYOUT = layout_of(list(enumerate(BOUNDS)))
 Row = tuple[Any, ...]
 
 values = st.sampled_from([UNKNOWN, 0.0, 0.1, 0.5, 1.0, 3.0, 5.0, 11.0])
-rows = st.lists(st.tuples(*[st.just("")] * FIRST, *[values] * len(BOUNDS)), min_size=1, max_size=9)
+rows = st.lists(st.tuples(*[st.just("")] * FIRST, *[values] * VALUES), min_size=1, max_size=3 * FEW)
 
 
-def one_by_one(series: Sequence[RequestSeries]) -> None:
-    for one in series:
-        one.count()
-
-
-@pytest.mark.parametrize("count", [one_by_one, count_together])
-@given(several=st.lists(rows, min_size=1, max_size=4))
-def test_rows_are_in_their_buckets(
-    count: Callable[[Sequence[RequestSeries]], None], several: list[list[Row]]
-) -> None:
-    series = [RequestSeries(LAYOUT) for _ in several]
-    for one, waiting in zip(series, several, strict=True):
-        one.waiting = list(waiting)
-    count(series)
-    for one, waiting in zip(series, several, strict=True):
-        figures, expected = one.figures(), []
-        for place, bounds in enumerate(BOUNDS):
-            known = [row[FIRST + place] for row in waiting if row[FIRST + place] != UNKNOWN]
-            found = [bisect_left(bounds, value) for value in known]
-            expected += [found.count(bucket) for bucket in range(len(bounds) + 1)]
-            assert figures.sums[place] == pytest.approx(sum(known))
-        assert (figures.requests, figures.counts) == (len(waiting), expected)
+@given(batches=st.lists(rows, max_size=9))
+def test_rows_are_in_their_buckets(batches: list[list[Row]]) -> None:
+    one = RequestSeries(LAYOUT)
+    for batch in batches:
+        one.waiting += batch
+        one.take()
         assert not one.waiting
+    figures, expected = one.figures(), []
+    taken = [row for batch in batches for row in batch]
+    for place, bounds in enumerate(BOUNDS):
+        known = [row[FIRST + place] for row in taken if row[FIRST + place] != UNKNOWN]
+        found = [bisect_left(bounds, value) for value in known]
+        expected += [found.count(bucket) for bucket in range(len(bounds) + 1)]
+        assert figures.sums[place] == pytest.approx(sum(known))
+    assert (figures.requests, figures.counts) == (len(taken), expected)
+    assert one.figures() == figures

@@ -44,6 +44,8 @@ from emulab.servers.l7.messages.targets import normalise_host, normalise_path, w
 
 VERSIONS = frozenset({"1.0", "1.1"})
 MEMO_MAX, ASKED_MAX = 16384, 512
+_POLICIES_MAX = 4096
+_policies: dict[Policy, Policy] = {}
 """Answers that a table remembers; then it forgets all of them, which is simple and rare. Hosts and targets come from
 strangers: those that are longer together aren't remembered."""
 
@@ -58,6 +60,14 @@ def _to_https(asked: Asked, policy: Policy) -> Page:
     target = asked.target if policy.keep_slash else asked.target.removesuffix(b"/")
     location = b"https://%b%b%b" % (without_port(asked.host), port, target)
     return Page(policy.redirect_status, "the rule redirects to https", location)
+
+
+def _shared(policy: Policy) -> Policy:
+    """The one policy that all routes have whose policies are equal: what each request asks stays near the processor,
+    be there ten thousand routes."""
+    if len(_policies) >= _POLICIES_MAX:
+        _policies.clear()
+    return _policies.setdefault(policy, policy)
 
 
 class ReadyRoute:
@@ -91,18 +101,17 @@ class ReadyRoute:
         self.route: RequestRoute = route
         host = route.match.host
         self.host = host if host.startswith("~") else host.lower()  # an expression, or a name
-        self.policy = policy = route.policy
+        self.policy = policy = _shared(route.policy)
         if policy.http_version not in VERSIONS:
             raise BadConfiguration(f"policy.http_version: {policy.http_version!r} is neither 1.0 nor 1.1")
         self.old = policy.http_version == "1.0"
         if (
             self.old and not policy.request_buffer
         ):  # it has no chunks, so that a body's length has to be known
-            self.policy = replace(policy, request_buffer=policy.body_max or sys.maxsize)
+            self.policy = _shared(replace(policy, request_buffer=policy.body_max or sys.maxsize))
         if policy.reach.protocol in (GRPC, GRPCS) and policy.request_buffer:
-            self.policy = replace(
-                policy, request_buffer=0
-            )  # messages are answered before the last one has come
+            # Messages are answered before the last one has come.
+            self.policy = _shared(replace(policy, request_buffer=0))
         self.ways = ways_of(route.policy.reach)
         self.conditions = Conditions(route.match) or None
         self.filters = Filters(route.filters, route.match) if route.filters else None

@@ -27,9 +27,7 @@ from emulab.servers.l7.personalities.figures import (
 )
 from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
 from emulab.servers.l7.personalities.ingress_nginx.series import (
-    FEW,
     RequestSeries,
-    count_together,
     layout_of,
     lines_of,
 )
@@ -147,14 +145,8 @@ class IngressMetrics:
                 if not series.waiting:
                     concerned.append(series)
                 series.waiting.append(row)
-        few: list[RequestSeries] = []
         for series in concerned:
-            if len(series.waiting) < FEW and series.layout is self._layout:
-                few.append(series)
-            else:
-                series.count()
-        if few:
-            count_together(few)
+            series.take()
 
     def _find(self, kind: _Kind) -> RequestSeries | None:
         """Where requests of this kind are counted, if they are."""

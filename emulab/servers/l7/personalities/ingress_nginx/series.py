@@ -7,51 +7,70 @@ request needs another, and an object a histogram would cost more to fetch into t
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import repeat
-from typing import Any
 
 from emulab.servers.exposition import Histogram, Labels, together
 from emulab.servers.l7.engine.entry import UNKNOWN, Measured
 from emulab.servers.l7.personalities.figures import SeriesFigures
 
-FEW = 4
-"""Rows of a series that are counted along with those of others: fewer than it is worth to sort by their columns."""
 FIRST = 5
 """The first value of a row, after what it is counted by."""
+VALUES = 6
+"""Values of a row."""
+FEW = 8
+"""Rows that are fewer than it is worth to sort them by columns."""
+_MANY = 32 * VALUES
+"""Values that are kept in a series, at most: there may be thousands."""
 
 SeriesLayout = tuple[tuple[int, tuple[float, ...], int], ...]
-"""Of each histogram its first bucket, its bounds, and which of a row's values it takes."""
+"""Of each histogram its first bucket, its bounds, and which of a row's values after `FIRST` it takes."""
 
 
 def layout_of(histograms: Sequence[tuple[int, tuple[float, ...]]]) -> SeriesLayout:
-    """The layout of histograms by which of the values after `FIRST` they take, and their bounds."""
+    """The layout of histograms by which of a row's values they take, and their bounds."""
     places, bucket = [], 0
     for value, bounds in histograms:
-        places.append((bucket, bounds, FIRST + value))
+        places.append((bucket, bounds, value))
         bucket += len(bounds) + 1
     return tuple(places)
 
 
 class RequestSeries:
-    """The samples of requests that have all labels in common."""
+    """The samples of requests that have all labels in common.
 
-    __slots__ = ("_counts", "_sums", "layout", "requests", "waiting")
+    Rows are counted many at a time: to look into each of the histograms for each row costs several times as much. What
+    has come of few is kept as numbers alone until there are many.
+    """
+
+    __slots__ = ("_counts", "_kept", "_requests", "_sums", "layout", "waiting")
 
     def __init__(self, layout: SeriesLayout) -> None:
         self.layout = layout
         self._counts = array("Q", bytes(8 * sum(len(bounds) + 1 for _, bounds, _ in layout)))
         self._sums = array("d", bytes(8 * len(layout)))
-        self.requests = 0
-        self.waiting: list[Measured] = []  # rows that aren't counted yet
+        self._requests = 0
+        self.waiting: list[Measured] = []  # rows that have just come
+        self._kept = array("d")  # values of rows that aren't counted yet, one row after the other
 
-    def count(self) -> None:
+    def take(self) -> None:
         """Takes what waits."""
         rows, self.waiting = self.waiting, []
-        self.requests += len(rows)
+        if len(rows) > FEW:
+            self._count(len(rows), tuple(zip(*rows, strict=True))[FIRST:])
+            return
+        kept = self._kept
+        for row in rows:
+            kept.extend(row[FIRST:])  # type: ignore[arg-type]
+        if len(kept) >= _MANY:
+            self._count_kept()
+
+    def _count_kept(self) -> None:
+        kept, self._kept = self._kept, array("d")
+        self._count(len(kept) // VALUES, [kept[place::VALUES].tolist() for place in range(VALUES)])
+
+    def _count(self, requests: int, columns: Sequence[Sequence[float]]) -> None:
         counts, sums = self._counts, self._sums
-        columns = tuple(zip(*rows, strict=True))
+        self._requests += requests
         for index, (first, bounds, place) in enumerate(self.layout):
             column = columns[place]
             known = [one for one in column if one != UNKNOWN] if UNKNOWN in column else column
@@ -59,43 +78,10 @@ class RequestSeries:
             for bucket, number in together(bounds, known):
                 counts[first + bucket] += number
 
-    def take(self, buckets: Sequence[int], values: Sequence[float]) -> None:
-        """Takes one row: the buckets that it is in, and what is added up."""
-        counts, sums = self._counts, self._sums
-        for bucket in buckets:
-            counts[bucket] += 1
-        for index, value in enumerate(values):
-            sums[index] += value
-
     def figures(self) -> SeriesFigures:
         """What was counted."""
-        return SeriesFigures(self.requests, self._counts.tolist(), self._sums.tolist())
-
-
-def count_together(several: Sequence[RequestSeries]) -> None:
-    """Takes what waits of many series that have one layout, each of them few rows."""
-    owners: list[RequestSeries] = []
-    rows: list[tuple[Any, ...]] = []
-    for one in several:
-        one.requests += len(one.waiting)
-        owners += [one] * len(one.waiting)
-        rows += one.waiting
-        one.waiting = []
-    columns = tuple(zip(*rows, strict=True))
-    layout = several[0].layout
-    values = [columns[place] for _, _, place in layout]
-    if any(UNKNOWN in column for column in values):
-        for one, row in zip(owners, rows, strict=True):
-            known = [(first, bounds, row[place]) for first, bounds, place in layout if row[place] != UNKNOWN]
-            there = [first + bisect_left(bounds, value) for first, bounds, value in known]
-            one.take(there, [max(row[place], 0) for _, _, place in layout])
-        return
-    found = [
-        [first + bucket for bucket in map(bisect_left, repeat(bounds), column)]
-        for (first, bounds, _), column in zip(layout, values, strict=True)
-    ]
-    for one, buckets, added in zip(owners, zip(*found, strict=True), zip(*values, strict=True), strict=True):
-        one.take(buckets, added)
+        self._count_kept()
+        return SeriesFigures(self._requests, self._counts.tolist(), self._sums.tolist())
 
 
 def lines_of(
