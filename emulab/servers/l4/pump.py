@@ -64,6 +64,7 @@ class Half:
     """One socket of a pair."""
 
     __slots__ = ("bulk", "count", "eof", "fd", "mask", "pair", "peer", "pending", "sock")
+    __deletable__ = ("pair", "peer")  # for mypyc
 
     def __init__(self, sock: socket) -> None:
         self.sock = sock
