@@ -28,16 +28,21 @@ def with_routes(before: Snapshot, config: L7Config, begin: int, end: int) -> Sna
             config, before.groups, before=before
         )  # whose order, or whose hosts, are all routes' matter
     ready = (*before.ready[:begin], *fresh, *before.ready[end:])
-    table = before.routes.changed(ready, touched)
-    origins = before.origins | {rule.route.origin for rule in fresh}
-    if any(rule.route.origin for rule in gone):
+    table = before.routes.changed(ready, gone, fresh)
+    # Sets are left alone as far as they can be: to make one of ten thousand is most of what a change costs.
+    other = {host for host in touched if table.names(host) != (host in before.hosts)}
+    origins = before.origins
+    was, came = ({rule.route.origin for rule in rules} for rules in (gone, fresh))
+    if was - came:
         origins = frozenset(rule.route.origin for rule in ready)
+    elif came - origins:
+        origins = origins | came
     zones = before.zones | zones_of(routes)
     if zones_of(rule.route for rule in gone):
         zones = zones_of(config.routes)
     return replace(
         before,
-        hosts=(before.hosts - touched) | {host for host in touched if table.names(host)},
+        hosts=before.hosts ^ other if other else before.hosts,
         origins=origins,
         ready=ready,
         routes=table,

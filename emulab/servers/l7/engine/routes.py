@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -214,16 +214,14 @@ class RouteTable:
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
 
-    def changed(self, rules: Iterable[ReadyRoute], hosts: Collection[str]) -> RouteTable:
-        """A table of these routes, which differ from those that there are at some hosts alone, none of them an
-        expression. Raises `ValueError` for an unknown path type."""
+    def changed(
+        self, rules: Iterable[ReadyRoute], gone: Sequence[ReadyRoute], fresh: Sequence[ReadyRoute]
+    ) -> RouteTable:
+        """A table of these routes, in which some that follow each other have come in the place of others, none of them
+        of a host that is an expression. Raises `ValueError` for an unknown path type."""
         table = copy(self)
         table._rules, table._hosts = dict(self._rules), dict(self._hosts)
-        found: dict[str, list[ReadyRoute]] = {host: [] for host in hosts}
-        for rule in rules:
-            if rule.host in found:
-                found[rule.host].append(rule)
-        for host, those in found.items():
+        for host, those in self._of_hosts(rules, gone, fresh).items():
             if those:
                 table._rules[host], table._hosts[host] = those, self._locations(those)
             else:
@@ -231,6 +229,28 @@ class RouteTable:
                 table._hosts.pop(host, None)
         table._forget()
         return table
+
+    def _of_hosts(
+        self, rules: Iterable[ReadyRoute], gone: Sequence[ReadyRoute], fresh: Sequence[ReadyRoute]
+    ) -> dict[str, list[ReadyRoute]]:
+        """The routes of each host that has others now, in their order."""
+        found: dict[str, list[ReadyRoute]] = {}
+        unplaced: dict[str, list[ReadyRoute]] = {}
+        for host in {rule.host for rule in (*gone, *fresh)}:
+            before, new = self._rules.get(host, []), [rule for rule in fresh if rule.host == host]
+            old = [rule for rule in gone if rule.host == host]
+            if old:  # the new ones are where these were
+                begin = before.index(old[0])
+                found[host] = [*before[:begin], *new, *before[begin + len(old) :]]
+            elif before:
+                unplaced[host] = []
+            else:
+                found[host] = new
+        if unplaced:
+            for rule in rules:
+                if rule.host in unplaced:
+                    unplaced[rule.host].append(rule)
+        return {**found, **unplaced}
 
     def names(self, host: str) -> bool:
         """Whether there are routes of this very host."""

@@ -104,9 +104,11 @@ class IngressMetrics:
         origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
         self._fold()
         self._reloads += 1
-        there, names = frozenset(origins), frozenset(hosts)
-        if told != self._told or not (there >= self._origins and names >= self._hosts):
+        there, names = frozenset(origins), frozenset(hosts)  # which are what they were, if they are such sets
+        others = told != self._told or not (there is self._origins or there >= self._origins)
+        if others or not (names is self._hosts or names >= self._hosts):
             self._known.clear()
+        if others:
             kept = {*there, "", DEFAULT_BACKEND}
             self._series = {key: one for key, one in self._series.items() if key[1] in kept}
         for kind in self._uncounted:
