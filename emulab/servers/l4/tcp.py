@@ -41,7 +41,7 @@ from emulab.servers.l4.tcplog import EndedConnection, ended_line
 from emulab.servers.wire.proxyheader import proxy_header
 
 CONNECT_TIMEOUT = 1.0  # seconds for one target
-_LAST_DATA_RECEIVED = slice(52, 56)  # of struct tcp_info: tcpi_last_data_recv, in ms
+_LAST_DATA_RECEIVED = 52  # where tcpi_last_data_recv begins in struct tcp_info: four octets, in ms
 
 
 class Around(NamedTuple):
@@ -342,5 +342,5 @@ def begin_connection(sock: socket, address: str, port: int) -> int:
 
 def _silent(sock: socket) -> float:
     """Seconds since anything came at a socket."""
-    told = sock.getsockopt(IPPROTO_TCP, TCP_INFO, _LAST_DATA_RECEIVED.stop)
-    return int.from_bytes(told[_LAST_DATA_RECEIVED], sys.byteorder) / 1000
+    told = sock.getsockopt(IPPROTO_TCP, TCP_INFO, _LAST_DATA_RECEIVED + 4)
+    return int.from_bytes(told[_LAST_DATA_RECEIVED:], sys.byteorder) / 1000
