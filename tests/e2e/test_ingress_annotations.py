@@ -15,7 +15,7 @@ import pytest_asyncio
 from emulab import Lab
 
 from .engine_differences import expected
-from .tools import VIP, capture, connect, emulab, output, response
+from .tools import VIP, capture, connect, emulab, eventually, output, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -309,3 +309,13 @@ async def test_what_cannot_be_followed_is_told(lab: Lab) -> None:
         assert words in done.stderr
     answer = await lab.request(f"http://{VIP}/a", headers={"Host": "wrong.test"})
     assert answer.status == 200 and answer.json()["path"] == "/a", "it stays served"
+
+    async def said() -> bool:
+        about = [one["message"] for one in await lab.events("default", "ingress/wrong-test")]
+        log = (
+            await emulab("-l", lab.name, "logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller")
+        ).stdout
+        words = ("'/a?b' is no path", "'yes' is neither true nor false")
+        return all(any(word in line for line in about) and word.encode() in log for word in words)
+
+    await eventually(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -529,4 +530,7 @@ def test_a_wrong_text_is_told_and_the_default_holds(annotation: str, text: str, 
     classes = IngressClasses.among(Objects(system_objects(Cluster())), Cluster())
     (line,) = unheeded([wrong], classes)
     assert why in line and "requests are served as without it" in line
-    assert config(*web(), wrong) == config(*web(), asking())
+    made = config(*web(), wrong)
+    (notice,) = made.notices
+    assert why in notice.text and notice.about == f"Ingress {wrong.namespace}/{wrong.name}"
+    assert replace(made, notices=()) == config(*web(), asking())
