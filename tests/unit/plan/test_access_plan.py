@@ -328,6 +328,15 @@ class TestExternal:
         if why is not None:
             assert why in found.reason and why in line
 
+    @pytest.mark.parametrize(("key", "kept"), [({}, False), ({"relative-redirects": "true"}, True)])
+    def test_places_where_to_sign_in_are_relative_by_the_key_alone(
+        self, key: dict[str, str], kept: bool
+    ) -> None:
+        """The annotation is of the Ingress' own locations (nginx.tmpl), of which the one to sign in at is none."""
+        (found,) = filters(settings(key), auth_url="http://a/", auth_signin="/in", relative_redirects="true")
+        assert isinstance(found, AccessControl) and found.external is not None
+        assert found.external.signin_relative is kept
+
     def test_a_sign_in_that_is_wrong_is_left(self) -> None:
         (found,) = filters(auth_url="http://a/", auth_signin="nowhere")
         assert isinstance(found, AccessControl) and found.external is not None and not found.external.signin

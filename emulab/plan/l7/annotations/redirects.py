@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import (
@@ -53,12 +53,21 @@ def _wrong(values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[
         yield "temporal-redirect", why
 
 
+def always_relative(settings: Mapping[str, str]) -> bool:
+    """Whether the controller's ConfigMap says `relative-redirects`: nginx has it for all places then, those where
+    clients sign in included, whatever an Ingress says of its own locations."""
+    try:
+        return boolean(settings.get("relative-redirects", "").strip())
+    except ValueError:
+        return False
+
+
 def _apply(values: Wishes, draft: RouteDraft) -> None:
     """The temporal one outranks the permanent one; one that is wrong takes all the others along."""
     if why := _taken_along(values):
         draft.wrong.append(f"{draft.prefix}temporal-redirect: {why}")
         values = {"root": values["root"]} if "root" in values else {}
-    draft.keeps_relative = values.get("relative", False)
+    draft.keeps_relative = values.get("relative", False) or always_relative(draft.world.settings)
     for kind, status in (("temporal", 302), ("permanent", 301)):
         if kind in values:
             to, how = values[kind], values.get(f"{kind}_status", status)
