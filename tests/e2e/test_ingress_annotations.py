@@ -182,10 +182,17 @@ async def test_http_where_tls_is_spoken(lab: Lab) -> None:
     title = b"<title>400 The plain HTTP request was sent to HTTPS port</title>"
     for method in (b"GET", b"DELETE"):
         reader, writer = await connect(lab, "client", VIP, 443)
-        writer.write(method + b" / HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
+        writer.write(method + b" /on-tls HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
         found = re.findall(rb"<title>.*</title>", await reader.read())
         writer.close()
         assert b"".join(found) == expected(lab.engine, "HTTP where TLS is spoken", title)  # type: ignore[attr-defined]
+
+    async def logged() -> bool:
+        log = await emulab("-l", lab.name, "logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller")
+        return b'"DELETE /on-tls HTTP/1.1" 400 ' in log.stdout
+
+    if expected(lab.engine, "HTTP where TLS is spoken", title):  # type: ignore[attr-defined]
+        await eventually(logged)
 
 
 async def test_a_host_answers_to_its_other_name(lab: Lab) -> None:
