@@ -35,7 +35,7 @@ from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.plan.l7.configmap import defaults, for_all, of_upstreams, settings
 from emulab.plan.l7.hosts import arranged, other_names
-from emulab.plan.l7.spreading import asks_service, spread
+from emulab.plan.l7.spreading import asks_service, rule_of_port, spread
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.l7.upstreams import backend_name, endpoints_behind, external_server, service_servers
 from emulab.plan.l7.verifications import HostVerifications
@@ -370,7 +370,7 @@ class _Builder:
     def _upstream(self, service: Service, backend: Backend, name: str) -> Upstream:
         """Whom to ask for a backend, and how; nobody where none is ready (503)."""
         wish, default = self.wishes.of(name), self.wishes.default
-        rule = self._rules.of(service.namespace, service.name)
+        rule = rule_of_port(self._rules, service, backend.port)
         made = spread(wish, default, rule)
         if service.type == "ExternalName":
             server = external_server(service, backend.port) if self._flags.external_names else None

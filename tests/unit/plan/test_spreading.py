@@ -241,6 +241,14 @@ def test_everything_a_rule_says() -> None:
     assert off is not None and off.consecutive_5xx == 0
 
 
+def test_what_is_said_of_a_port_is_all_that_holds_there() -> None:
+    own = {"port": {"number": 80}, "connectionPool": {"tcp": {"maxConnections": 3}}}
+    for number, limits in ((80, ConnectionLimits(connections=3)), (81, ConnectionLimits(retries=7))):
+        own["port"] = {"number": number}
+        said = destination(connectionPool={"http": {"maxRetries": 7}}, portLevelSettings=[own])
+        assert upstream(*web(), asking(), said).limits == limits
+
+
 @pytest.mark.parametrize(
     ("simple", "balance", "servers"),
     [
@@ -492,8 +500,12 @@ def test_a_rule_that_nobody_heeds_is_told() -> None:
         "DestinationRule/r spec.host: nothing heeds it: no Ingress leads to Service default/web"
     ]
     assert said(*web(), asking(), destination()) == []
-    assert said(*web(), asking(), destination(), destination("web.default", "s")) == [
+    policy: dict[str, Any] = {"loadBalancer": {}}
+    assert said(*web(), asking(), destination(**policy), destination("web.default", "s", **policy)) == [
         "DestinationRule/s spec.host: DestinationRule default/r, which is older, is heeded for this Service"
+    ]
+    assert said(*web(), asking(), destination(), destination("web.default", "s", **policy)) == [
+        "DestinationRule/r spec.host: DestinationRule default/s, which has a trafficPolicy, is heeded for this Service"
     ]
 
 
