@@ -28,6 +28,7 @@ from emulab.servers.l7.config import (
     Field,
     Filter,
     L7Config,
+    Options,
     Refusal,
     RequestLimit,
     SourceRanges,
@@ -427,7 +428,15 @@ def test_options_of_the_config_map() -> None:
 
 def test_a_key_that_is_wrong_is_left() -> None:
     options = wished(
-        settings({"proxy-real-ip-cidr": "all", "block-user-agents": "~(", "ssl-protocols": "SSL"})
+        settings(
+            {
+                "proxy-real-ip-cidr": "all",
+                "block-user-agents": "~(",
+                "ssl-protocols": "SSL",
+                "ssl-ciphers": "AES8",
+            }
+        )
     ).options
+    assert options.ssl_ciphers == Options().ssl_ciphers
     assert (options.trusted, options.block_agents) == (None, ())
     assert options.ssl_protocols == ("TLSv1.2", "TLSv1.3")
