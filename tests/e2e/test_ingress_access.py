@@ -40,6 +40,7 @@ LISTS = {
     },
     "asked": {"auth-url": AUTH, "auth-response-headers": "Content-Type"},
     "signin": {"auth-url": AUTH, "auth-signin": "https://in.test/start"},
+    "local": {"auth-url": AUTH, "auth-signin": "/start?rd=/"},
     "short": {"auth-url": "http://auth.default/status/200"},
     "certs": {"auth-tls-secret": "default/authority"},
     "passed": {
@@ -110,7 +111,7 @@ async def lab(
         opaque("authority", ca_crt=(authority / "ca.crt").read_bytes()),
         secret("certs-tls", pair),
         secret("passed-tls", certificate(tmp_path_factory.mktemp("tls"), "passed.test")),
-        settings(limit_req_status_code="429", block_user_agents="~*badbot"),
+        settings(limit_req_status_code="429", block_user_agents="~*badbot", relative_redirects="true"),
         *(ingress(name, annotations) for name, annotations in LISTS.items()),
     ]
     async with Lab.from_text(served_by(request.param), "\n---\n".join(texts)) as made:
@@ -189,6 +190,10 @@ async def test_a_client_is_sent_to_sign_in(lab: Lab) -> None:
     path = "%2Fx%3Fy%3D1" if expected(lab.engine, about, True) else "/x?y=1"  # type: ignore[attr-defined]
     assert f"ocation: https://in.test/start?rd=http://signin.test{path}\r\n" in answer
     assert " 200 OK" in await curl(lab, "http://signin.test/", "-b", "code=204")
+
+
+async def test_where_a_client_signs_in_may_be_a_path_and_stay_one(lab: Lab) -> None:
+    assert "ocation: /start?rd=/\r\n" in await curl(lab, "http://local.test/x", "-b", "code=401")
 
 
 async def test_names_of_services_that_are_asked_have_to_be_whole(lab: Lab) -> None:

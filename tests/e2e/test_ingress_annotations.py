@@ -15,7 +15,7 @@ import pytest_asyncio
 from emulab import Lab
 
 from .engine_differences import expected
-from .tools import VIP, capture, connect, emulab, output, response
+from .tools import VIP, capture, connect, emulab, eventually, output, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -92,6 +92,7 @@ WORLD = [
         upstream_vhost="inner.test",
         connection_proxy_header="close",
     ),
+    ingress("anywhere.test", enable_cors="true", cors_allow_origin="front.test"),
     ingress("errors.test", custom_http_errors="404,503", default_backend="other"),
     ingress("empty.test", ("/", "none"), default_backend="other"),
     ingress("mirror.test", mirror_target="http://other.default.svc.cluster.local$request_uri"),
@@ -181,10 +182,17 @@ async def test_http_where_tls_is_spoken(lab: Lab) -> None:
     title = b"<title>400 The plain HTTP request was sent to HTTPS port</title>"
     for method in (b"GET", b"DELETE"):
         reader, writer = await connect(lab, "client", VIP, 443)
-        writer.write(method + b" / HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
+        writer.write(method + b" /on-tls HTTP/1.1\r\nHost: moved.test\r\nConnection: close\r\n\r\n")
         found = re.findall(rb"<title>.*</title>", await reader.read())
         writer.close()
         assert b"".join(found) == expected(lab.engine, "HTTP where TLS is spoken", title)  # type: ignore[attr-defined]
+
+    async def logged() -> bool:
+        log = await emulab("-l", lab.name, "logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller")
+        return b'"DELETE /on-tls HTTP/1.1" 400 ' in log.stdout
+
+    if expected(lab.engine, "HTTP where TLS is spoken", title):  # type: ignore[attr-defined]
+        await eventually(logged)
 
 
 async def test_a_host_answers_to_its_other_name(lab: Lab) -> None:
@@ -204,6 +212,11 @@ async def test_cross_origin_requests(lab: Lab) -> None:
     assert facts["headers"]["Connection"] == ["close"]
     _, fields, _ = await curl(lab, "-H", "Origin: https://evil.test", "http://cors.test/")
     assert "access-control-allow-origin" not in fields
+    # Of a list that has no origin ingress-nginx makes an expression that takes any, and none, too.
+    for told, field in ((origin, ["https://a.front.test"]), ("X: y", None)):
+        status, fields, _ = await curl(lab, "-XOPTIONS", "-H", told, "http://anywhere.test/")
+        assert status == "204" and fields["access-control-allow-credentials"] == ["true"]
+        assert fields.get("access-control-allow-origin") == field
 
 
 async def test_another_service_answers_for_errors(lab: Lab) -> None:
@@ -309,3 +322,13 @@ async def test_what_cannot_be_followed_is_told(lab: Lab) -> None:
         assert words in done.stderr
     answer = await lab.request(f"http://{VIP}/a", headers={"Host": "wrong.test"})
     assert answer.status == 200 and answer.json()["path"] == "/a", "it stays served"
+
+    async def said() -> bool:
+        about = [one["message"] for one in await lab.events("default", "ingress/wrong-test")]
+        log = (
+            await emulab("-l", lab.name, "logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller")
+        ).stdout
+        words = ("'/a?b' is no path", "'yes' is neither true nor false")
+        return all(any(word in line for line in about) and word.encode() in log for word in words)
+
+    await eventually(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from emulab import Lab
 from .engine_differences import expected, served_by
 from .test_ingress_annotations import curl, document, ingress, pod, service
 from .test_spreading import workload
-from .tools import emulab, program
+from .tools import VIP, connect, emulab, program, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -285,3 +286,46 @@ async def test_what_the_engine_does_not_follow_is_told(lab: Lab) -> None:
     }[lab.engine]  # type: ignore[attr-defined]
     assert done.status == 0 and all(words in said for words in expected_words), said
     assert said.count("by the engine") == len(expected_words)
+
+
+async def answered_by(lab: Lab, host: str) -> str:
+    """The pod that answers a request on a connection of its own, or what came instead."""
+    try:
+        reader, writer = await connect(lab, "client", VIP, 80)
+        writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        status, _, body = await response(reader)
+        writer.close()
+    except (OSError, EOFError) as error:
+        return repr(error)
+    return str(json.loads(body)["pod"]).partition("-")[0] if status == 200 else str(status)
+
+
+async def test_changes_lose_no_request_and_no_websocket(lab: Lab) -> None:
+    """Ingresses that come, change and go under load, with a value that is wrong: what `apply` returns from holds."""
+    outcomes: Counter[str] = Counter()
+    over = False
+
+    async def ask() -> None:
+        while not over:
+            outcomes[await answered_by(lab, "pattern.test")] += 1
+
+    reader, writer = await connect(lab, "client", VIP, 80)
+    fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    writer.write(f"GET / HTTP/1.1\r\nHost: pattern.test\r\n{fields}{key}\r\n".encode())
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    load = [asyncio.ensure_future(ask()) for _ in range(3)]
+    try:
+        await lab.apply(service("changing").replace('"app": "changing"', '"app": "new"'))
+        for to, pod_of in (("web", "web"), ("changing", "new"), ("web", "web")):
+            await lab.apply(ingress("changing.test", ("/", to), limit_rps="many"))
+            assert await answered_by(lab, "changing.test") == pod_of
+            writer.write(b"\x81\x85\0\0\0\0hello")
+            assert await reader.readexactly(7) == b"\x81\x05hello"
+        await lab.delete("Ingress", "changing-test")
+        assert await answered_by(lab, "changing.test") == "404"
+    finally:
+        over = True
+        await asyncio.gather(*load)
+    writer.close()
+    assert set(outcomes) == {"web"}, outcomes

@@ -161,7 +161,7 @@ async def test_an_exec_probe_that_asks_the_images_own_server_passes(lab: Lab) ->
     await lab.delete("Pod", "asked", "default")
 
 
-async def test_a_stand_in_stays_for_its_pre_stop_hook(lab: Lab) -> None:
+async def test_a_stand_in_stays_for_its_pre_stop_hook_and_for_what_it_has_begun(lab: Lab) -> None:
     hook = {"preStop": {"exec": {"command": ["sleep", "4"]}}}
     container = {"name": "c", "image": "x", "ports": [{"containerPort": 80}], "lifecycle": hook}
     pod = {
@@ -175,8 +175,13 @@ async def test_a_stand_in_stays_for_its_pre_stop_hook(lab: Lab) -> None:
     done = await emulab("-l", lab.name, "delete", "pod", "slow", "--wait=false")
     assert done.status == 0, done.stderr
     await output(lab, "talker", "sleep", "2.5")
-    answer = json.loads(await output(lab, "talker", "curl", "-s", f"http://{found['status']['podIP']}/"))
+    url = f"http://{found['status']['podIP']}"
+    answer = json.loads(await output(lab, "talker", "curl", "-s", f"{url}/"))
     assert answer["pod"] == "slow"
+    # What has begun by then has the grace period, though everybody else is gone.
+    assert (
+        json.loads(await output(lab, "talker", "curl", "-sm", "25", f"{url}/delay/4"))["path"] == "/delay/4"
+    )
 
     async def gone() -> bool:
         return not await lab.get("Pod", "slow", "default")

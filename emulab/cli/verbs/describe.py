@@ -113,7 +113,8 @@ class _Around:
             return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)
         slices = self._slices.get(namespace, [])
         if kind == INGRESS:
-            return [*slices, *fetch(self._client, Reference(SECRET, ""), namespace)]
+            others = fetch(self._client, Reference(INGRESS, ""), EVERY_NAMESPACE)
+            return [*slices, *fetch(self._client, Reference(SECRET, ""), namespace), *others]
         return slices
 
 

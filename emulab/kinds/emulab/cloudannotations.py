@@ -190,6 +190,8 @@ _OF_OTHERS = (
     *(ALB, "appgw.ingress.kubernetes.io/", "networking.gke.io/", "cloud.google.com/"),
     *("ingress.gcp.kubernetes.io/", "kubernetes.io/ingress.global-static-ip-name", "ingress.kubernetes.io/"),
     *("kubernetes.io/ingress.allow-http", "ingress.appscode.com/", "traefik.ingress.kubernetes.io/"),
+    *("nginx.org/", "nginx.com/", "appprotect.f5.com/", "haproxy.org/", "haproxy-ingress.github.io/"),
+    *("konghq.com/", "projectcontour.io/", "getambassador.io/", "k8s.apisix.apache.org/"),
 )
 """What annotations of controllers for Ingresses begin with that aren't here."""
 _HEARD_ELSEWHERE = (

@@ -54,7 +54,7 @@ ACCESS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "limit-req-status-code": (values.error_status, "request_status"),
     "no-auth-locations": (words, "open_paths"),
     "proxy-real-ip-cidr": (_optional_networks, "trusted"),
-    "ssl-ciphers": (values.of(r"A-Za-z0-9:!+@=\-_ ", "a list of ciphers"), "ssl_ciphers"),
+    "ssl-ciphers": (values.ciphers, "ssl_ciphers"),
     "ssl-protocols": (_protocols, "ssl_protocols"),
     "ssl-reject-handshake": (boolean, "reject_handshake"),
     "use-proxy-protocol": (boolean, "proxy_protocol"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -50,6 +51,21 @@ def of(characters: str, what: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+_of_ciphers = of(r"A-Za-z0-9:!+@=\-_ ", "a list of ciphers")
+
+
+@cache
+def ciphers(text: str) -> str:
+    """A list of ciphers that OpenSSL takes: nginx reads no configuration with another one."""
+    import ssl  # of who gives such a list
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(_of_ciphers(text) or "DEFAULT")
+    except ssl.SSLError:
+        raise ValueError("has no cipher before TLS 1.3 that OpenSSL knows") from None
+    return text
 
 
 _PLAIN = r"\-._~a-zA-Z0-9/:"

@@ -6,7 +6,7 @@ sets. They are those of ingress-nginx' internal/ingress/controller/config; what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from emulab.kinds.networking.accesssettings import ACCESS
@@ -144,7 +144,12 @@ def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
     return wrong
 
 
+def known_keys() -> Set[str]:
+    """The keys that are followed, or without effect."""
+    return SETTINGS.keys() | HSTS.keys() | DEFAULTED.keys() | COMPOSED.keys() | UNSEEN | {STRICT_PATHS}
+
+
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:
     """The keys that nothing follows, unless they say what is done anyway."""
-    known = SETTINGS.keys() | HSTS.keys() | DEFAULTED.keys() | COMPOSED.keys() | UNSEEN | {STRICT_PATHS}
+    known = known_keys()
     return [key for key, text in data.items() if key not in known and AS_IT_IS.get(key) != str(text).strip()]

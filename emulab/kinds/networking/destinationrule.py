@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
+from emulab.kinds.core.serviceview import Service
 from emulab.kinds.definition import Definition
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.networking.destinations import SIMPLE, DestinationRule, duration
@@ -136,6 +137,46 @@ _spec = mapping(
     closed=True,
 )
 
+_SETTINGS = table(
+    ignored={"tls": "how a backend is spoken to an Ingress' annotation backend-protocol says"},
+    loadBalancer=table(
+        "simple",
+        ignored={
+            "consistentHash": "an Ingress' annotation upstream-hash-by does that",
+            "localityLbSetting": "endpoints of all zones are alike",
+            "warmup": "an endpoint that is new gets its whole share",
+            "warmupDurationSecs": "an endpoint that is new gets its whole share",
+        },
+    ),
+    connectionPool=table(
+        tcp=table(
+            "maxConnections connectTimeout",
+            ignored={
+                "tcpKeepalive": "connections are as the kernel keeps them",
+                "maxConnectionDuration": "a connection lives until it is idle",
+                "idleTimeout": "it is the key upstream-keepalive-timeout of the controller's ConfigMap",
+            },
+        ),
+        http=table(
+            "http1MaxPendingRequests http2MaxRequests maxRequestsPerConnection maxRetries",
+            ignored={
+                "idleTimeout": "it is the key upstream-keepalive-timeout of the controller's ConfigMap",
+                "h2UpgradePolicy": "backends are asked by HTTP/1.1",
+                "useClientProtocol": "backends are asked by HTTP/1.1",
+                "maxConcurrentStreams": "backends are asked by HTTP/1.1",
+            },
+        ),
+    ),
+    outlierDetection=table(
+        "consecutiveErrors consecutiveGatewayErrors consecutive5xxErrors interval baseEjectionTime"
+        " maxEjectionPercent minHealthPercent",
+        ignored={
+            "splitExternalLocalOriginErrors": "a failure to connect counts as a 5xx",
+            "consecutiveLocalOriginFailures": "a failure to connect counts as a 5xx",
+        },
+    ),
+)
+"""Of a Service, and of each of its ports."""
 _FIELDS = table(
     "host",
     ignored={
@@ -143,63 +184,61 @@ _FIELDS = table(
         "exportTo": "the ingress heeds the rule, wherever that is",
         "workloadSelector": "the ingress heeds the rule",
     },
-    trafficPolicy=table(
+    trafficPolicy=_SETTINGS
+    | table(
         ignored={
-            "portLevelSettings": "what holds for the Service holds for each of its ports",
-            "tls": "how a backend is spoken to an Ingress' annotation backend-protocol says",
             "tunnel": "requests go to the Service",
             "proxyProtocol": "a backend isn't told of the client in this way",
             "retryBudget": "retries are as the Ingress has them, and at most maxRetries at once",
         },
-        loadBalancer=table(
-            "simple",
-            ignored={
-                "consistentHash": "an Ingress' annotation upstream-hash-by does that",
-                "localityLbSetting": "endpoints of all zones are alike",
-                "warmup": "an endpoint that is new gets its whole share",
-                "warmupDurationSecs": "an endpoint that is new gets its whole share",
-            },
-        ),
-        connectionPool=table(
-            tcp=table(
-                "maxConnections connectTimeout",
-                ignored={
-                    "tcpKeepalive": "connections are as the kernel keeps them",
-                    "maxConnectionDuration": "a connection lives until it is idle",
-                    "idleTimeout": "it is the key upstream-keepalive-timeout of the controller's ConfigMap",
-                },
-            ),
-            http=table(
-                "http1MaxPendingRequests http2MaxRequests maxRequestsPerConnection maxRetries",
-                ignored={
-                    "idleTimeout": "it is the key upstream-keepalive-timeout of the controller's ConfigMap",
-                    "h2UpgradePolicy": "backends are asked by HTTP/1.1",
-                    "useClientProtocol": "backends are asked by HTTP/1.1",
-                    "maxConcurrentStreams": "backends are asked by HTTP/1.1",
-                },
-            ),
-        ),
-        outlierDetection=table(
-            "consecutiveErrors consecutiveGatewayErrors consecutive5xxErrors interval baseEjectionTime"
-            " maxEjectionPercent minHealthPercent",
-            ignored={
-                "splitExternalLocalOriginErrors": "a failure to connect counts as a 5xx",
-                "consecutiveLocalOriginFailures": "a failure to connect counts as a 5xx",
-            },
-        ),
+        portLevelSettings=table("port") | _SETTINGS,
     ),
 )
 
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     rule = DestinationRule.of(o)
-    if rule.service is not None and not world.has(SERVICE.key(*rule.service)):
-        namespace, name = rule.service
-        yield Finding(o, ("spec", "host"), f"there is no Service {namespace}/{name}")
-    elif rule.service is None and "*" not in rule.host:
-        yield Finding(
-            o, ("spec", "host"), f"{show(rule.host)} is no name of a Service, so nothing heeds the rule"
+    if rule.service is None:
+        if "*" not in rule.host:
+            what = f"{show(rule.host)} is no name of a Service, so nothing heeds the rule"
+            yield Finding(o, ("spec", "host"), what)
+        return
+    service = world.get(SERVICE.key(*rule.service))
+    if service is None:
+        yield Finding(o, ("spec", "host"), f"there is no Service {'/'.join(rule.service)}")
+        return
+    for what in _elsewhere(rule, world.cluster.cluster_domain):
+        yield Finding(o, ("spec", "host"), what)
+    yield from _of_ports(o, rule, Service.of(service))
+
+
+def _elsewhere(rule: DestinationRule, domain: str) -> Iterator[str]:
+    """What of a rule that is heeded here Istio would have it otherwise (`ResolveShortnameToFQDN`, `destinationRule` of
+    its pilot)."""
+    assert rule.service is not None
+    namespace, name = rule.service
+    whole = f"{name}.{namespace}.svc.{domain}"
+    if rule.host.rstrip(".") not in (name, whole):
+        yield f"{show(rule.host)} is taken for {whole} here; Istio completes names without a dot alone: write it whole"
+    if rule.namespace not in (namespace, *_HEARD):
+        yield (
+            f"Istio heeds a rule in the Namespace of who calls, of the Service, or {_HEARD[1]}, and"
+            f" {rule.namespace} is none of these; here it is heeded"
         )
+
+
+_HEARD = ("ingress-nginx", "istio-system")
+"""The Namespaces of who calls, and of all (`rootNamespace`)."""
+
+
+def _of_ports(o: Object, rule: DestinationRule, service: Service) -> Iterator[Finding]:
+    there = {one.port for one in service.ports}
+    for at, number in enumerate(rule.ports):
+        if number not in there:
+            path = ("spec", "trafficPolicy", "portLevelSettings", at, "port")
+            yield Finding(
+                o, path, f"Service {service.namespace}/{service.name} has no port {number}: nothing heeds it"
+            )
 
 
 def _cells(o: Raw, now: float) -> Cells:

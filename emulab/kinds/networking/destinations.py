@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import field, replace
 from typing import Any
 
 from emulab.dataclass import dataclass
@@ -36,23 +37,41 @@ class DestinationRule:
     tcp: Mapping[str, Any]
     http: Mapping[str, Any]
     outliers: Mapping[str, Any] | None
+    says: bool = False  # whether it has a policy at all, and not subsets alone
+    ports: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # policies of ports of the Service
 
     @staticmethod
     def of(o: Object) -> DestinationRule:
         policy = o.spec.get("trafficPolicy") or {}
-        pool = policy.get("connectionPool") or {}
-        simple = str((policy.get("loadBalancer") or {}).get("simple") or "")
         host = str(o.spec.get("host") or "")
+        of_ports = policy.get("portLevelSettings") or ()
+        ports = {int((one.get("port") or {}).get("number") or 0): one for one in of_ports}
         return DestinationRule(
             namespace=o.namespace,
             name=o.name,
             host=host,
             service=_service(host, o.namespace),
-            simple="" if simple == "UNSPECIFIED" else simple,
-            tcp=pool.get("tcp") or {},
-            http=pool.get("http") or {},
-            outliers=policy.get("outlierDetection"),
+            says=bool(policy),
+            ports=ports,
+            **_settings(policy),
         )
+
+    def at(self, port: int | None) -> DestinationRule:
+        """What it says of a port of the Service. What is said of a port takes the place of all that is said of the
+        Service: what isn't said there is the default (`selectTrafficPolicyComponents` of Istio's pilot)."""
+        own = self.ports.get(port) if port is not None else None
+        return self if own is None else replace(self, **_settings(own))
+
+
+def _settings(policy: Mapping[str, Any]) -> dict[str, Any]:
+    pool = policy.get("connectionPool") or {}
+    simple = str((policy.get("loadBalancer") or {}).get("simple") or "")
+    return {
+        "simple": "" if simple == "UNSPECIFIED" else simple,
+        "tcp": pool.get("tcp") or {},
+        "http": pool.get("http") or {},
+        "outliers": policy.get("outlierDetection"),
+    }
 
 
 def _service(host: str, namespace: str) -> tuple[str, str] | None:
@@ -69,7 +88,8 @@ def _service(host: str, namespace: str) -> tuple[str, str] | None:
 
 
 class DestinationRules:
-    """All there are. Of several for one Service the oldest counts, and before one whose host is a pattern."""
+    """All there are. Of several for one Service the oldest counts that has a policy (`mergeDestinationRule` of Istio's
+    pilot), and before one whose host is a pattern."""
 
     def __init__(self, objects: Iterable[Object], domain: str) -> None:
         """`domain` is the cluster's."""
@@ -78,7 +98,9 @@ class DestinationRules:
         self._patterns: list[DestinationRule] = []
         for rule in map(DestinationRule.of, objects):
             if rule.service is not None:
-                self._exact.setdefault(rule.service, rule)
+                first = self._exact.setdefault(rule.service, rule)
+                if rule.says and not first.says:
+                    self._exact[rule.service] = rule
             elif rule.host.startswith("*"):
                 self._patterns.append(rule)
         self._patterns.sort(key=lambda rule: -len(rule.host))

@@ -34,6 +34,7 @@ from emulab.model.checks import (
 
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
+    from emulab.kinds.networking.ingressview import Ingress as IngressView
     from emulab.model.findings import Finding
     from emulab.model.objects import Object
 
@@ -166,15 +167,23 @@ def _describe(o: Raw, slices: Slices) -> Fields:
 
 
 def _certificates(o: Raw, beside: Slices) -> Fields:
-    """Which certificate each host has by this Ingress, and what is wrong with it; an older one's word comes first."""
-    from emulab.kinds.networking.ingressview import Ingress  # here and below: of who looks at one
+    """Which certificate each host has by this Ingress, and what is wrong with it; or who has the word, being older."""
+    from emulab.kinds.networking.ingressview import (  # here and below: of who looks at one
+        Ingress,
+        oldest_first,
+    )
     from emulab.kinds.networking.servernames import host_certificate
     from emulab.model.objects import Object
 
     secrets = {s["metadata"]["name"]: Object(s) for s in beside if s.get("kind") == SECRET.kind}
     ingress, now = Ingress.of(Object(o)), time.time()
+    there = oldest_first(Ingress.of(Object(one)) for one in beside if one.get("kind") == INGRESS.kind)
     found: Fields = []
     for host in dict.fromkeys(rule.host for rule in ingress.rules if rule.host):
+        first = next((one for one in there if one.tls and _are_of_one_host(one, ingress, host)), ingress)
+        if first.full_name != ingress.full_name:
+            found.append((host, f"that of Ingress {first.full_name}, which is older"))
+            continue
         one = host_certificate(host, ingress, lambda _, name: secrets.get(name))
         if one.leaf is not None:
             end = datetime.fromtimestamp(one.leaf.not_after, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -186,8 +195,13 @@ def _certificates(o: Raw, beside: Slices) -> Fields:
     return found or [("*", "the default one")]
 
 
+def _are_of_one_host(one: IngressView, other: IngressView, host: str) -> bool:
+    """Whether both are of one class, as far as they say so, and the one has a rule for the host of the other."""
+    return one.class_name == other.class_name and any(rule.host == host for rule in one.rules)
+
+
 def _backend(backend: Raw, slices: Slices) -> str:
-    slices = [o for o in slices if o.get("kind") != SECRET.kind]
+    slices = [o for o in slices if o.get("kind") not in (SECRET.kind, INGRESS.kind)]
     service = backend.get("service") or {}
     name, port = service.get("name") or "", service.get("port") or {}
     return f"{name}:{port.get('number') or port.get('name')} ({endpoints(name, None, slices)})"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 from emulab.cluster.store import timestamp
+from emulab.errors import KernelError
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log
@@ -21,6 +23,9 @@ from emulab.model.objects import Object
 from emulab.plan.pods import place_name
 from emulab.plan.standins import STANDINS, is_standin
 from emulab.plan.world import server_name
+
+_LOOK = 0.1
+"""Seconds between two looks at whether what a stand-in has begun for a pod that goes is done."""
 
 
 class StoodIn(Protocol):
@@ -177,8 +182,22 @@ class ServedContainers:
         self._pod.tell(container, telling.started(container.name))
 
     async def drain(self, container: Container, before: float, grace: float) -> None:
-        """Ends what stands for a container; a stand-in has others to answer for, and nothing of its own to end."""
-        if is_standin(container):
-            await asyncio.sleep(before)
-        else:
+        """Ends what stands for a container; a stand-in has others to answer for, so its connections alone end."""
+        if not is_standin(container):
             await self._servers.drain(self.of(container).server, before, grace)
+            return
+        await asyncio.sleep(before)
+        clock = asyncio.get_running_loop().time
+        end = clock() + grace
+        while await self._end_connections() and clock() < end:
+            await asyncio.sleep(_LOOK)
+        await self._end_connections(now=True)
+
+    async def _end_connections(self, now: bool = False) -> int:
+        """Ends what the stand-in has for this pod but for requests under way, and `now` those, too: how many there are.
+        Without a word to their clients they would hang, once the pod's network has gone."""
+        pod = self._pod.pod
+        with suppress(KernelError):
+            said = await self._servers.order(STANDINS, {"pod": (pod.namespace, pod.name), "now": now})
+            return int(said["requests"]) if said else 0
+        return 0

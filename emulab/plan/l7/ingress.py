@@ -14,6 +14,7 @@ from emulab.kinds.images import ENGINES
 from emulab.kinds.kind import Kind
 from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.controllerkeys import composed
+from emulab.kinds.networking.controllersettings import unreadable_keys
 from emulab.kinds.networking.destinations import DestinationRules
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Backend, Ingress, oldest_first
@@ -34,7 +35,7 @@ from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.plan.l7.configmap import defaults, for_all, of_upstreams, settings
 from emulab.plan.l7.hosts import arranged, other_names
-from emulab.plan.l7.spreading import asks_service, spread
+from emulab.plan.l7.spreading import asks_service, rule_of_port, spread
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
 from emulab.plan.l7.upstreams import backend_name, endpoints_behind, external_server, service_servers
 from emulab.plan.l7.verifications import HostVerifications
@@ -59,6 +60,7 @@ from emulab.servers.l7.config import (
 
 _DEFAULT = Certificate((), "", "")
 """Stands for the default certificate, which the flags name or the proxy makes itself."""
+_PARTS_OF = {INGRESS.kind: "annotations", CONFIG_MAP.kind: "keys"}
 
 
 def ingress_config(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> L7Config:
@@ -185,11 +187,14 @@ class _Builder:
         self._untaken: list[tuple[Ingress, str, bool]] = []  # hosts, and whether they are secured
         self.shown_names: set[str] = set()  # other names of hosts that have certificates
         self.notices: list[Notice] = []
+        self._complained: set[Notice] = set()
         self.default: str | None = None  # the upstream of what no route takes
         self.of_flags: str | None = None  # and the one that the flags name for it
         config_map = self.named(CONFIG_MAP, flags.config_map)
         data = (config_map.raw.get("data") or {}) if config_map is not None else {}
         self.settings: Mapping[str, str] = {key: str(value) for key, value in data.items()}
+        for key, why in unreadable_keys(self.settings).items():
+            self._complain(f"ConfigMap {flags.config_map}", f"{key}: {self.settings[key]!r} {why}")
         self.policy, options = settings(self.settings)
         self.every, fields = for_all(self.settings, self._texts)
         # The lab's own says so for the lab's own balancers; who asks the ingress otherwise is heard, too.
@@ -199,6 +204,13 @@ class _Builder:
         self._rules = DestinationRules(source.members(DESTINATION_RULE).values(), cluster.cluster_domain)
         self.defaults = defaults(self.settings)
         self.verifications = HostVerifications()
+
+    def _complain(self, about: str, what: str) -> None:
+        """Tells, once, of what an object says and can't be followed."""
+        notice = Notice(f"Error parsing {_PARTS_OF[about.partition(' ')[0]]} of {about}: {what}", about=about)
+        if notice not in self._complained:
+            self._complained.add(notice)
+            self.notices.append(notice)
 
     def _texts(self, name: str) -> Mapping[str, str]:
         """What a ConfigMap has; nothing where there is none."""
@@ -268,6 +280,8 @@ class _Builder:
         """A route of an Ingress, as its annotations will have it."""
         draft = RouteDraft(ingress, match, backends, self.policy, self)
         follow(draft, self._flags.annotations_prefix + "/")
+        for what in draft.wrong:
+            self._complain(draft.origin, what)
         return draft
 
     def _catch_all(self, ingress: Ingress, to: WeightedUpstream) -> None:
@@ -356,7 +370,7 @@ class _Builder:
     def _upstream(self, service: Service, backend: Backend, name: str) -> Upstream:
         """Whom to ask for a backend, and how; nobody where none is ready (503)."""
         wish, default = self.wishes.of(name), self.wishes.default
-        rule = self._rules.of(service.namespace, service.name)
+        rule = rule_of_port(self._rules, service, backend.port)
         made = spread(wish, default, rule)
         if service.type == "ExternalName":
             server = external_server(service, backend.port) if self._flags.external_names else None

@@ -23,7 +23,7 @@ from emulab.plan.l7.annotations import read
 from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
 from emulab.plan.l7.configmap import of_upstreams
 from emulab.plan.l7.conflicts import conflicts, unheard_defaults
-from emulab.plan.l7.spreading import asks_service
+from emulab.plan.l7.spreading import asks_service, rule_of_port
 from emulab.plan.l7.upstreams import backend_name
 from emulab.plan.l7.wishes import IngressWishes
 
@@ -60,7 +60,8 @@ def _of_rule(
             o, ("spec", "host"), f"nothing heeds it: no Ingress leads to Service {'/'.join(service)}"
         )
     elif first is not None and first != rule:
-        what = f"DestinationRule {first.namespace}/{first.name}, which is older, is heeded for this Service"
+        why = "is older" if rule.says else "has a trafficPolicy"
+        what = f"DestinationRule {first.namespace}/{first.name}, which {why}, is heeded for this Service"
         yield Finding(o, ("spec", "host"), what)
 
 
@@ -159,7 +160,7 @@ class _Seen:
         if not field or found.key in told or not {o.key, found.key} & set(self._given):
             return
         wish = self._wishes.of(backend_name(ingress.namespace, backend))
-        rule = self._rules.of(ingress.namespace, backend.service)
+        rule = rule_of_port(self._rules, service, backend.port)
         by_default = self._cluster.ingress_upstream == "service"
         if asks_service(wish, self._wishes.default, rule, by_default) and not service.headless:
             told.add(found.key)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.kinds.networking.destinations import DestinationRule, duration
+from emulab.kinds.core.serviceview import Service
+from emulab.kinds.networking.destinations import DestinationRule, DestinationRules, duration
+from emulab.plan.l7.upstreams import backend_port
 from emulab.plan.l7.wishes import UpstreamWish
 from emulab.servers.l7.config import (
     Balance,
@@ -29,6 +31,12 @@ _SIMPLE: Mapping[str, Balance] = {
 }
 _ALL_ALIKE = "PASSTHROUGH"
 """Asks for where the caller wanted to go: the Service's address."""
+
+
+def rule_of_port(rules: DestinationRules, service: Service, wanted: int | str) -> DestinationRule | None:
+    """What there is for the port of a Service that a backend means."""
+    rule, port = rules.of(service.namespace, service.name), backend_port(service, wanted)
+    return rule and rule.at(port.port if port is not None else None)
 
 
 def asks_service(

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from emulab.kinds.networking.controllersettings import unknown_keys, unreadable_keys
+from emulab.kinds.networking.controllersettings import known_keys, unknown_keys, unreadable_keys
 from emulab.kinds.networking.ingresscontrollers import controllers
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
+from emulab.model.suggestions import mistyped
 from emulab.plan.l7.configmap import can_be_field
 
 WITH_FIELDS = ("add-headers", "proxy-set-headers")
 """The keys that name a ConfigMap with header fields."""
+_KEYS = (
+    "disable-ipv6 forwarded-host-header log-format-stream proxy-stream-next-upstream-timeout"
+    " proxy-stream-next-upstream-tries proxy-stream-timeout upstream-keepalive-time"
+)
+_NOT_DONE = frozenset(_KEYS.split())
+"""Those of ingress-nginx that aren't followed and are nearly others that are."""
 
 
 def unread(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
@@ -38,7 +45,9 @@ def _settings(o: Object, objects: Objects) -> Iterator[Finding]:
     for key, why in unreadable_keys(data).items():
         yield Finding(o, ("data", key), f"{data[key]!r} {why}")
     for key in unknown_keys(data):
-        yield Finding(o, ("data", key), "isn't followed: requests are served as without it")
+        near = mistyped(key, known_keys(), _NOT_DONE)
+        what = f"isn't followed: requests are served as without it{f'; {near}' if near else ''}"
+        yield Finding(o, ("data", key), what)
     for key in WITH_FIELDS:
         namespace, _, name = data.get(key, "").partition("/")
         named = objects.get(CONFIG_MAP.key(namespace, name)) if name else None

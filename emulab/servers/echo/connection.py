@@ -99,7 +99,7 @@ class EchoConnection(asyncio.Protocol):
         if self._tunnel is not None:
             self._exchange(data)
             return
-        if self._listener.idle and self._served and self._listener.gives_up(self._idle_since, self._busy()):
+        if self._listener.idle and self._served and self._listener.gives_up(self._idle_since, self.is_busy()):
             self._closing = True
             reset(self._transport)
             return
@@ -155,7 +155,7 @@ class EchoConnection(asyncio.Protocol):
     def retire(self, fresh: float = FRESH) -> None:
         """Ends the connection once no request is under way; one without any yet has `fresh` seconds."""
         self._retiring = True
-        if self._closing or self._busy():
+        if self._closing or self.is_busy():
             return
         if self._served:
             self._close()
@@ -164,7 +164,7 @@ class EchoConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Closes a kept-alive connection between two requests; a fresh one is left alone."""
-        if self._served and not self._closing and not self._busy():
+        if self._served and not self._closing and not self.is_busy():
             self._close()
 
     def end(self) -> None:
@@ -175,18 +175,17 @@ class EchoConnection(asyncio.Protocol):
         else:
             self._transport.abort()
 
-    def _busy(self) -> bool:
+    def is_busy(self) -> bool:
+        return self._tunnel is not None or self.has_request()
+
+    def has_request(self) -> bool:
+        """Whether a request is under way, of which there is an end."""
         reader = self._reader
-        return (
-            self._current is not None
-            or self._tunnel is not None
-            or reader.in_message
-            or bool(reader.requests)
-        )
+        return self._current is not None or reader.in_message or bool(reader.requests)
 
     def _give_up(self) -> None:
         self._timer = None
-        if not self._closing and not self._busy():
+        if not self._closing and not self.is_busy():
             self._close()
 
     def _cancel_timer(self) -> None:

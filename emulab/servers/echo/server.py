@@ -182,6 +182,22 @@ class EchoServer:
             connection.end()
         await asyncio.sleep(0)  # the loop tells the protocols of their end in its next turn
 
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Ends the connections of a `pod` that goes, while there is a network over which to say so: WebSockets at once,
+        and `now` all the others. Says how many have requests under way."""
+        namespace, pod = order["pod"]
+        there = [x for x in self._tcp.values() if (x.identity.namespace, x.identity.pod) == (namespace, pod)]
+        if order["now"]:
+            for listener in there:
+                listener.close()
+        left = 0
+        for connection in [one for listener in there for one in listener.connections or ()]:
+            has_request = connection.has_request()
+            left += has_request
+            if order["now"] or (connection.is_busy() and not has_request):
+                connection.end()
+        return {"requests": left}
+
     def status(self) -> dict[str, Any]:
         """Numbers of open sockets and connections, and what has been answered so far."""
         return {

@@ -18,7 +18,13 @@ _SIZE = 64 << 10  # octets of a read
 class _AnswersPlainly(Protocol):
     """A protocol that has a word for who speaks HTTP without TLS."""
 
-    def spoken_plainly(self) -> bytes: ...
+    def spoken_plainly(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Takes over a connection over which this came instead of TLS."""
+
+
+def _is_tls(begun: bytes) -> bool:
+    """Whether it is a record of TLS, or an old hello, as nginx tells them from requests (ngx_http_ssl_handshake)."""
+    return not begun or bool(begun[0] & 0x80) or begun[0] == 0x16
 
 
 class SecureTransport(asyncio.Transport, asyncio.Protocol):
@@ -26,13 +32,13 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
 
     __slots__ = (
         "_above",
+        "_begun",
         "_below",
         "_closing",
         "_done",
         "_incoming",
         "_outgoing",
         "_patience",
-        "_plain",
         "_reading",
         "_tls",
     )
@@ -42,7 +48,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._done = self._closing = False
-        self._plain: bool | None = None  # whether it began as a request does, and not as TLS
+        self._begun = b""  # what came first
         self._reading = True
 
     # --- a protocol, for the transport below ------------------------------------------------------------------------
@@ -53,8 +59,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._patience: asyncio.TimerHandle | None = loop.call_later(HANDSHAKE, self._below.abort)
 
     def data_received(self, data: bytes) -> None:
-        if self._plain is None:
-            self._plain = data[:1].isupper()
+        self._begun = self._begun or data
         self._incoming.write(data)
         if self._done or self._shake():
             self._read()
@@ -91,8 +96,11 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
             self._flush()
             return False
         except (ssl.SSLError, ssl.CertificateError):  # of which the other side hears by an alert
-            if self._plain and hasattr(self._above, "spoken_plainly"):
-                self._below.write(cast(_AnswersPlainly, self._above).spoken_plainly())
+            if not _is_tls(self._begun) and hasattr(self._above, "spoken_plainly"):
+                self._lose_patience()
+                self._below.set_protocol(self._above)
+                cast(_AnswersPlainly, self._above).spoken_plainly(self._below, self._begun)
+                return False
             self._flush()
             self._below.close()
             return False

@@ -222,9 +222,11 @@ def test_what_clouds_have_beyond_that_is_told(given: dict[str, str], problem: st
 def test_an_ingress_of_another_controller_is_told_of_its_annotations() -> None:
     given = {f"{ALB}listen-ports": "[]", f"{ALB}healthcheck-path": "/x", f"{ALB}scheme": "internet-facing"}
     given |= {f"{ALB}load-balancer-attributes": "idle_timeout.timeout_seconds=9", f"{NLB}ssl-ports": "443"}
+    given |= {"nginx.org/client-max-body-size": "4m", "cert-manager.io/cluster-issuer": "x"}
     assert [name for name, _ in annotation_problems(given, own=False)] == [
         f"{ALB}load-balancer-attributes",
         f"{ALB}listen-ports",
+        "nginx.org/client-max-body-size",
     ]
 
 

@@ -43,6 +43,21 @@ def test_an_ingress_names_its_backends() -> None:
     assert "  a.b:  / (Prefix)  web:80 (10.244.1.2:8080,10.244.1.2:9090)" in text
 
 
+def test_an_ingress_names_the_older_one_by_which_a_host_has_its_certificate() -> None:
+    def secured(name: str, created: str, class_name: str = "nginx") -> dict[str, Any]:
+        backend = {"service": {"name": "web", "port": {"number": 80}}}
+        paths = [{"path": f"/{name}", "pathType": "Prefix", "backend": backend}]
+        spec = {"ingressClassName": class_name, "tls": [{"hosts": ["a.b"], "secretName": "gone"}]}
+        metadata = {"name": name, "namespace": "shop", "creationTimestamp": created}
+        rules = [{"host": "a.b", "http": {"paths": paths}}]
+        return {"kind": "Ingress", "metadata": metadata, "spec": {**spec, "rules": rules}}
+
+    old, young = secured("old", "2026-01-01T00:00:00Z"), secured("young", "2026-01-02T00:00:00Z")
+    others = secured("others", "2025-01-01T00:00:00Z", "theirs")
+    for one, what in ((young, "  a.b:  that of Ingress shop/old, which is older"), (old, "the default one")):
+        assert what in describe(find("Ingress"), one, [old, young, others])
+
+
 def test_a_pod_shows_its_containers_but_a_secret_no_values() -> None:
     container = {"name": "c", "command": ["sleep", "9"], "env": [{"name": "A", "value": "b"}]}
     state = {"waiting": {"reason": "CrashLoopBackOff"}}

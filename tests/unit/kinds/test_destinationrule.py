@@ -61,12 +61,54 @@ def test_what_is_not_followed_is_a_warning() -> None:
     assert warnings(loaded.objects) == [
         "r.yaml:2: DestinationRule/reviews spec.host: there is no Service prod/reviews"
     ]
-    assert warnings(loaded.objects, Objects([*loaded.objects, one(SERVICE)])) == []
+    served = Objects([*loaded.objects, one(SERVICE)])
+    (line,) = warnings(loaded.objects, served)
+    assert "Istio heeds a rule in the Namespace of who calls, of the Service, or istio-system" in line
+    own = one(RULE.replace("{name: reviews}", "{name: reviews, namespace: prod}"))
+    assert warnings([own], Objects([own, one(SERVICE)])) == []
     elsewhere = one(RULE.replace("reviews.prod.svc.cluster.local", "api.example.com.eu"))
     assert warnings([elsewhere]) == [
         'r.yaml:2: DestinationRule/reviews spec.host: "api.example.com.eu" is no name of a Service, so nothing'
         " heeds the rule"
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("reviews", False),
+        ("reviews.prod", True),
+        ("reviews.prod.svc", True),
+        ("reviews.prod.svc.cluster.local", False),
+        ("reviews.prod.svc.other.domain", True),
+    ],
+)
+def test_a_name_that_istio_does_not_complete_is_told(host: str, told: bool) -> None:
+    text = RULE.replace("{name: reviews}", "{name: reviews, namespace: prod}")
+    rule = one(text.replace("reviews.prod.svc.cluster.local", host))
+    lines = warnings([rule], Objects([rule, one(SERVICE)]))
+    assert [
+        "is taken for reviews.prod.svc.cluster.local here; Istio completes names without a dot alone" in line
+        for line in lines
+    ] == [True] * told
+
+
+def test_ports_have_policies_of_their_own() -> None:
+    ports = """
+    portLevelSettings:
+      - {port: {number: 80}, tls: {mode: DISABLE}, connectionPool: {tcp: {maxConnections: 3, idleTimeout: 3s}}}
+      - {port: {number: 81}, loadBalancer: {simple: RANDOM}}
+"""
+    text = RULE[: RULE.index("  subsets")] + ports.lstrip("\n")
+    loaded = load([Source("r.yaml", text.replace("{name: reviews}", "{name: reviews, namespace: prod}"))])
+    left = [line.partition("portLevelSettings[0].")[2].partition(":")[0] for line in loaded.warnings]
+    assert {*filter(None, left)} == {"tls", "connectionPool.tcp.idleTimeout"}
+    (line,) = warnings(loaded.objects, Objects([*loaded.objects, one(SERVICE)]))
+    assert "portLevelSettings[1].port: Service prod/reviews has no port 81: nothing heeds it" in line
+    rule = DestinationRule.of(loaded.objects[0])
+    own = rule.at(80)
+    assert (own.tcp["maxConnections"], own.http, own.outliers, own.simple) == (3, {}, None, "")
+    assert rule.at(82) == rule.at(None) == rule and rule.at(81).simple == "RANDOM"
 
 
 @pytest.mark.parametrize(
@@ -121,3 +163,11 @@ def test_of_several_the_oldest_counts_and_a_pattern_last() -> None:
         for service in (("prod", "reviews"), ("prod", "other"), ("default", "reviews"), ("default", "x"))
     }
     assert list(names.values()) == ["first", "most", "short", "all"]
+
+
+def test_a_rule_of_subsets_alone_is_none_where_another_one_has_a_policy() -> None:
+    """As in Istio, which merges those of one host."""
+    text = RULE[: RULE.index("  trafficPolicy")] + RULE[RULE.index("  subsets") :]
+    subsets, policy = one(text), one(RULE.replace("{name: reviews}", "{name: policy}"))
+    found = DestinationRules([subsets, policy], "cluster.local").of("prod", "reviews")
+    assert found is not None and found.name == "policy"

@@ -42,7 +42,7 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         store=store,
         changed=lambda: None,
         world=None,
-        servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}, flush=nothing),
+        servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}, flush=nothing, order=nothing),
         events=Recorder(store),
         processes=None,
         folder=Path("/nowhere"),
@@ -56,7 +56,7 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
     return made
 
 
-async def nothing(_: str) -> None:
+async def nothing(*_: Any) -> None:
     pass
 
 

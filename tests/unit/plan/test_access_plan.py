@@ -28,6 +28,7 @@ from emulab.servers.l7.config import (
     Field,
     Filter,
     L7Config,
+    Options,
     Refusal,
     RequestLimit,
     SourceRanges,
@@ -328,6 +329,15 @@ class TestExternal:
         if why is not None:
             assert why in found.reason and why in line
 
+    @pytest.mark.parametrize(("key", "kept"), [({}, False), ({"relative-redirects": "true"}, True)])
+    def test_places_where_to_sign_in_are_relative_by_the_key_alone(
+        self, key: dict[str, str], kept: bool
+    ) -> None:
+        """The annotation is of the Ingress' own locations (nginx.tmpl), of which the one to sign in at is none."""
+        (found,) = filters(settings(key), auth_url="http://a/", auth_signin="/in", relative_redirects="true")
+        assert isinstance(found, AccessControl) and found.external is not None
+        assert found.external.signin_relative is kept
+
     def test_a_sign_in_that_is_wrong_is_left(self) -> None:
         (found,) = filters(auth_url="http://a/", auth_signin="nowhere")
         assert isinstance(found, AccessControl) and found.external is not None and not found.external.signin
@@ -418,7 +428,15 @@ def test_options_of_the_config_map() -> None:
 
 def test_a_key_that_is_wrong_is_left() -> None:
     options = wished(
-        settings({"proxy-real-ip-cidr": "all", "block-user-agents": "~(", "ssl-protocols": "SSL"})
+        settings(
+            {
+                "proxy-real-ip-cidr": "all",
+                "block-user-agents": "~(",
+                "ssl-protocols": "SSL",
+                "ssl-ciphers": "AES8",
+            }
+        )
     ).options
+    assert options.ssl_ciphers == Options().ssl_ciphers
     assert (options.trusted, options.block_agents) == (None, ())
     assert options.ssl_protocols == ("TLSv1.2", "TLSv1.3")

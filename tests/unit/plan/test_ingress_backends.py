@@ -82,6 +82,7 @@ def test_backend_protocol(text: str, protocol: str) -> None:
         ("proxy-ssl-verify-depth", "-1", "is no number"),
         ("proxy-ssl-protocols", "SSLv3", "is not of TLSv1.2 and TLSv1.3"),
         ("proxy-ssl-ciphers", "HIGH;", "is no list of ciphers"),
+        ("proxy-ssl-ciphers", "NONSENSE", "has no cipher before TLS 1.3 that OpenSSL knows"),
         ("proxy-ssl-name", "a b", "is no name of a server"),
         ("proxy-ssl-server-name", "yes", "is neither on nor off"),
     ],

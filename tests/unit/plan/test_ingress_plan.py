@@ -442,6 +442,21 @@ def test_annotations_that_ask_for_more_are_told_once() -> None:
     assert unheeded(asking, classes, (*THEMES, tomorrow)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("rewrite-targt", "; did you mean rewrite-target?"),
+        ("canary-wieght", "; did you mean canary-weight?"),
+        ("session-cookie-hash", ""),  # which there was
+        ("of-tomorrow", ""),
+    ],
+)
+def test_annotations_that_are_mistyped_are_told_with_what_was_meant(name: str, meant: str) -> None:
+    classes = IngressClasses.among(Objects(system_objects(Cluster())), Cluster())
+    (line,) = unheeded([ingress("one", annotations={f"{PREFIX}{name}": "x"})], classes)
+    assert line.endswith(f"isn't followed: requests are served as without it{meant}")
+
+
 def test_annotations_that_say_nothing_are_told_with_the_reason() -> None:
     classes = IngressClasses.among(Objects(system_objects(Cluster())), Cluster())
     wished = {f"{PREFIX}proxy-body-size": "large"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -238,6 +239,14 @@ def test_everything_a_rule_says() -> None:
     assert (found.limits, found.outliers) == (None, OutlierDetection())
     off = upstream(*web(), asking(), destination(outlierDetection={"consecutive5xxErrors": 0})).outliers
     assert off is not None and off.consecutive_5xx == 0
+
+
+def test_what_is_said_of_a_port_is_all_that_holds_there() -> None:
+    own = {"port": {"number": 80}, "connectionPool": {"tcp": {"maxConnections": 3}}}
+    for number, limits in ((80, ConnectionLimits(connections=3)), (81, ConnectionLimits(retries=7))):
+        own["port"] = {"number": number}
+        said = destination(connectionPool={"http": {"maxRetries": 7}}, portLevelSettings=[own])
+        assert upstream(*web(), asking(), said).limits == limits
 
 
 @pytest.mark.parametrize(
@@ -491,8 +500,12 @@ def test_a_rule_that_nobody_heeds_is_told() -> None:
         "DestinationRule/r spec.host: nothing heeds it: no Ingress leads to Service default/web"
     ]
     assert said(*web(), asking(), destination()) == []
-    assert said(*web(), asking(), destination(), destination("web.default", "s")) == [
+    policy: dict[str, Any] = {"loadBalancer": {}}
+    assert said(*web(), asking(), destination(**policy), destination("web.default", "s", **policy)) == [
         "DestinationRule/s spec.host: DestinationRule default/r, which is older, is heeded for this Service"
+    ]
+    assert said(*web(), asking(), destination(), destination("web.default", "s", **policy)) == [
+        "DestinationRule/r spec.host: DestinationRule default/s, which has a trafficPolicy, is heeded for this Service"
     ]
 
 
@@ -529,4 +542,7 @@ def test_a_wrong_text_is_told_and_the_default_holds(annotation: str, text: str, 
     classes = IngressClasses.among(Objects(system_objects(Cluster())), Cluster())
     (line,) = unheeded([wrong], classes)
     assert why in line and "requests are served as without it" in line
-    assert config(*web(), wrong) == config(*web(), asking())
+    made = config(*web(), wrong)
+    (notice,) = made.notices
+    assert why in notice.text and notice.about == f"Ingress {wrong.namespace}/{wrong.name}"
+    assert replace(made, notices=()) == config(*web(), asking())

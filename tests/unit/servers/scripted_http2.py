@@ -68,6 +68,7 @@ class Http2Script:
         self.client = H2Connection(H2Configuration(header_encoding="utf-8"))
         self.answers: dict[int, Answer] = {}
         self.farewell: int | None = None
+        self.last: int | None = None  # the last stream that it says is served
         self.commands: list[tuple[str, Any]] = []
         self.upstreams: dict[int, list[tuple[str, Any]]] = {}
         self.streams: dict[int, Any] = {}
@@ -119,7 +120,7 @@ class Http2Script:
                 frame, length = Frame.parse_frame_header(memoryview(data[:9]))
                 if isinstance(frame, GoAwayFrame):
                     frame.parse_body(memoryview(data[9 : 9 + length]))
-                    self.farewell = frame.error_code
+                    self.farewell, self.last = frame.error_code, frame.last_stream_id
                 data = data[9 + length :]
             return
         for event in self.client.receive_data(data):
@@ -138,7 +139,7 @@ class Http2Script:
                 case StreamReset():
                     answer.reset = int(event.error_code)
                 case ConnectionTerminated():
-                    self.farewell = int(event.error_code)
+                    self.farewell, self.last = int(event.error_code), event.last_stream_id
 
     # --- the shell ----------------------------------------------------------------------------------------------
 

@@ -600,7 +600,8 @@ def test_how_large_a_head_may_be(settings: dict[str, str], field: int, status: s
 def test_what_is_said_of_the_controllers_config_map() -> None:
     """Whether the controller comes with it or every lab has it."""
     settings = config_map(
-        "ingress-nginx-controller", "ingress-nginx", of_tomorrow="x", use_gzip="maybe",
+        "ingress-nginx-controller", "ingress-nginx", of_tomorrow="x", proxy_stream_timeout="3s",
+        limit_req_status_cod="429", use_gzip="maybe",
         add_headers="default/none", proxy_set_headers="default/fields",
     )  # fmt: skip
     fields = config_map("fields", Content_Length="1", X_Fine="$host", X_Wrong="$nonsense")
@@ -608,6 +609,11 @@ def test_what_is_said_of_the_controllers_config_map() -> None:
     assert [(finding.path[-1], finding.message) for finding in unread([settings, fields], there)] == [
         ("use-gzip", "'maybe' is neither true nor false; the default holds"),
         ("of-tomorrow", "isn't followed: requests are served as without it"),
+        ("proxy-stream-timeout", "isn't followed: requests are served as without it"),
+        (
+            "limit-req-status-cod",
+            "isn't followed: requests are served as without it; did you mean limit-req-status-code?",
+        ),
         ("add-headers", "there is no ConfigMap default/none"),
         ("Content-Length", "'1' can't be the value of this header field"),
         ("X-Wrong", "'$nonsense' can't be the value of this header field"),

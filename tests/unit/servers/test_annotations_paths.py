@@ -172,6 +172,18 @@ def test_redirects_that_cannot_be(annotations: dict[str, str], name: str) -> Non
     assert said.startswith(f"{name}]: ") and "as without it" in said
 
 
+def test_a_wrong_temporal_redirect_takes_the_others_along() -> None:
+    """As `Parse` of internal/ingress/annotations/redirect returns an error before it has them."""
+    wrong = ingress(
+        ("/", "web", "Prefix"), temporal_redirect="ftp://b.test", permanent_redirect="https://b.test",
+        from_to_www_redirect="true", app_root="/start",
+    )  # fmt: skip
+    assert forwarded(served(wrong), "/x")[0] == "GET /x HTTP/1.1"
+    assert own(served(wrong), "/")[1]["Location"] == "http://a.test/start", "which another parser reads"
+    (said,) = warnings(wrong)
+    assert said.endswith("as without it and permanent-redirect and from-to-www-redirect")
+
+
 def test_the_root_of_a_host() -> None:
     play = served(
         ingress(("/", "web", "Prefix"), name="one", spec=TLS),

@@ -367,6 +367,35 @@ async def test_a_websocket_is_told_of_the_end() -> None:
 
 
 @on_uvloop
+async def test_connections_of_a_pod_that_goes_are_ended_and_those_of_others_stay() -> None:
+    async with bench() as made:
+        port = await made.open("127.0.0.2")
+        tunnel, busy, other = (
+            await made.connect(),
+            await made.connect(),
+            await made.connect(port, "127.0.0.2"),
+        )
+        tunnel.get(
+            "/",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        )
+        assert (await tunnel.answer())[0] == 101
+        busy.get("/delay/3600")
+        await until(lambda: made.server.status()["requests"] == 2)
+        assert made.server.order({"pod": ("default", "pod-127.0.0.1"), "now": False}) == {"requests": 1}
+        assert await tunnel.reader.read() == frame(8, b"\x03\xe9")
+        made.server.order({"pod": ("default", "pod-127.0.0.1"), "now": True})
+        with contextlib.suppress(ConnectionResetError):
+            assert await busy.ended()
+        with pytest.raises(ConnectionRefusedError):
+            await made.connect()
+        await made.server.configure(made.config, {})  # it goes from the configuration later
+        other.get("/")
+        assert (await other.answer())[0] == 200
+
+
+@on_uvloop
 async def test_datagrams_are_told() -> None:
     async with bench() as made:
         port = await made.open("127.0.0.2", "udp")

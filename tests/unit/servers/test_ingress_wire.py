@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.filters.effect import Page
-from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.request import RequestHead, begun_head
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY, heads, pages
 from emulab.servers.wire.http1.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
@@ -282,3 +282,20 @@ def test_the_last_chunk_is_one() -> None:
     body = ChunkedBody()
     assert body.feed(LAST_CHUNK) == (b"", b"")
     assert body.done
+
+
+@pytest.mark.parametrize(
+    ("data", "known"),
+    [
+        (b"GET /a?b HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\nmore", (b"GET", b"/a?b", True, 39)),
+        (b"GET /a HTTP/1.1\r\nX: " + b"x" * 99, (b"GET", b"/a", False, 0)),
+        (b"HEAD / a HTTP/1.1\r\n", (b"HEAD", b"", False, 0)),
+        (b"nonsense\r\n\r\n", (b"", b"", False, 0)),
+        (b"GET /a", (b"", b"", False, 0)),
+    ],
+)
+def test_what_is_told_of_a_request_that_is_refused(
+    data: bytes, known: tuple[bytes, bytes, bool, int]
+) -> None:
+    head = begun_head(data)
+    assert (head.method, head.target, head.old, head.size) == known

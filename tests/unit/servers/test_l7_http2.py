@@ -293,6 +293,12 @@ def test_a_connection_ends_in_good_order_after_its_last_request() -> None:
     assert play.commands[-1] == ("close", None)
 
 
+def test_a_farewell_names_the_last_request_that_is_served_of_those_that_came_at_once() -> None:
+    play = script(keepalive_requests=2)
+    play.raw(b"".join(headers(play, number) for number in (1, 3, 5, 7)))
+    assert (play.farewell, play.last) == (0, 3) and set(play.machine.streams) == {1, 3}
+
+
 @pytest.mark.parametrize(
     "fields", [[("a", "x" * 8200)], [("a" * 8200, "x")], [(f"a{one}", "x" * 4000) for one in range(9)]]
 )

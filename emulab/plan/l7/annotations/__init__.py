@@ -35,7 +35,7 @@ from emulab.plan.l7.annotations.redirects import REDIRECTS
 from emulab.plan.l7.annotations.rewriting import REWRITING
 from emulab.plan.l7.annotations.serving import SERVING
 from emulab.plan.l7.annotations.table import DENIED, Annotation, RouteDraft, Theme, Wishes
-from emulab.servers.l7.config import Policy
+from emulab.servers.l7.config import Policy, Refusal
 
 PREFIX = "nginx.ingress.kubernetes.io/"
 
@@ -74,10 +74,12 @@ def read(
     annotations: Mapping[str, str],
     prefix: str = PREFIX,
     settings: Mapping[str, str] | None = None,
+    wrong: list[str] | None = None,
 ) -> Wishes:
     """What a theme's annotations say, and the keys of the controller's ConfigMap where they say nothing.
 
-    What can't be read is left, as ingress-nginx does, which logs it; unless it was to be a lock (`DENIED`).
+    What can't be read is left, as ingress-nginx does, which logs it, and told in `wrong`; unless it was to be a lock
+    (`DENIED`).
     """
     values: dict[str, Any] = {}
     for one in theme.annotations:
@@ -92,6 +94,8 @@ def read(
             except ValueError as error:
                 if one.denies:
                     values.setdefault(DENIED, (one.name, f"{said!r} {error}"))
+                elif wrong is not None and said is text:
+                    wrong.append(f"{prefix}{one.name}: {said!r} {error}")
     return values
 
 
@@ -103,5 +107,9 @@ def follow(draft: RouteDraft, prefix: str = PREFIX, themes: tuple[Theme, ...] = 
     for theme in themes:
         if quiet and not theme.always:
             continue  # as with most, of which there may be ten thousand
-        if (values := {} if quiet else read(theme, annotations, prefix, settings)) or theme.always:
+        if (
+            values := {} if quiet else read(theme, annotations, prefix, settings, draft.wrong)
+        ) or theme.always:
             theme.apply(values, draft)
+    draft.wrong += [one.reason for one in draft.filters if isinstance(one, Refusal)]
+    draft.wrong += [draft.denied] if draft.denied else []

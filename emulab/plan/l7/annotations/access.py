@@ -16,6 +16,7 @@ from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import boolean, seconds
 from emulab.kinds.registry import CONFIG_MAP, SECRET
+from emulab.plan.l7.annotations.redirects import always_relative
 from emulab.plan.l7.annotations.table import DENIED, Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import (
     AccessControl,
@@ -196,6 +197,7 @@ def _written(external: ExternalAuthentication, draft: RouteDraft) -> ExternalAut
         external,
         url=written(external.url),
         signin=written(external.signin),
+        signin_relative=always_relative(draft.world.settings),
         cache_key=written(external.cache_key),
         request_redirect=written(external.request_redirect),
         set_headers=tuple(Field(field.name, written(field.value)) for field in external.set_headers),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from emulab.kinds.core.secret import pem
+from emulab.kinds.networking.accessvalues import ciphers
 from emulab.kinds.networking.enginelacks import HAPROXY, never
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import http_version, integer
@@ -55,7 +56,7 @@ def _protocols(text: str) -> tuple[str, ...]:
 def _ciphers(text: str) -> str:
     if _CIPHERS.fullmatch(text) is None:
         raise ValueError("is no list of ciphers")
-    return text or "DEFAULT"
+    return ciphers(text) or "DEFAULT"
 
 
 def _name(text: str) -> str:

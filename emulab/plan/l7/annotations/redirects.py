@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
+from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import (
     boolean,
     path_text,
     redirect_url,
     status_between,
     url_characters,
+    url_text,
 )
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import DirectResponse
 
 
@@ -20,9 +24,50 @@ def _root(text: str) -> str:
     return text
 
 
+class _OtherURL(str):
+    """A URL of which ingress-nginx sees only once it has read the others that it can't be followed: with these."""
+
+
+def _temporal(text: str) -> str:
+    url_text(text)
+    try:
+        return redirect_url(text)
+    except ValueError:
+        return _OtherURL(text)
+
+
+def _taken_along(values: Wishes) -> str:
+    """What is wrong with the temporal redirect, and what isn't followed with it; "" where nothing is."""
+    to = values.get("temporal")
+    if not isinstance(to, _OtherURL):
+        return ""
+    beside = ("it", *(name for name, field in _BESIDE.items() if values.get(field)))
+    return f"{str(to)!r} is no URL of http or https; requests are served as without {' and '.join(beside)}"
+
+
+_BESIDE = {"permanent-redirect": "permanent", "from-to-www-redirect": "www", "relative-redirects": "relative"}
+
+
+def _wrong(values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[str, str]]:
+    if why := _taken_along(values):
+        yield "temporal-redirect", why
+
+
+def always_relative(settings: Mapping[str, str]) -> bool:
+    """Whether the controller's ConfigMap says `relative-redirects`: nginx has it for all places then, those where
+    clients sign in included, whatever an Ingress says of its own locations."""
+    try:
+        return boolean(settings.get("relative-redirects", "").strip())
+    except ValueError:
+        return False
+
+
 def _apply(values: Wishes, draft: RouteDraft) -> None:
-    """The temporal one outranks the permanent one."""
-    draft.keeps_relative = values.get("relative", False)
+    """The temporal one outranks the permanent one; one that is wrong takes all the others along."""
+    if why := _taken_along(values):
+        draft.wrong.append(f"{draft.prefix}temporal-redirect: {why}")
+        values = {"root": values["root"]} if "root" in values else {}
+    draft.keeps_relative = values.get("relative", False) or always_relative(draft.world.settings)
     for kind, status in (("temporal", 302), ("permanent", 301)):
         if kind in values:
             to, how = values[kind], values.get(f"{kind}_status", status)
@@ -35,7 +80,7 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
 
 REDIRECTS = Theme(
     (
-        Annotation("temporal-redirect", redirect_url, "temporal", "all requests are sent to a URL: 302"),
+        Annotation("temporal-redirect", _temporal, "temporal", "all requests are sent to a URL: 302"),
         Annotation(
             "temporal-redirect-code",
             status_between(300, 307),
@@ -63,4 +108,5 @@ REDIRECTS = Theme(
         ),
     ),
     _apply,
+    _wrong,
 )

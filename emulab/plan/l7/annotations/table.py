@@ -92,6 +92,7 @@ class RouteDraft:
         "prefix",
         "root",
         "world",
+        "wrong",
     )
 
     def __init__(
@@ -120,6 +121,7 @@ class RouteDraft:
         self.is_www = False  # its host with or without `www.` leads to it
         self.keeps_relative = False  # places without a host, to which clients are sent
         self.aliases: tuple[str, ...] = ()  # other names of its host
+        self.wrong: list[str] = []  # what annotations say that can't be followed
 
     def says(self, name: str) -> bool:
         """Whether the Ingress itself has an annotation."""

@@ -14,9 +14,10 @@ from emulab.kinds.registry import CONFIG_MAP, INGRESS
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
+from emulab.model.suggestions import mistyped
 from emulab.plan.l7.annotations import THEMES, known, read
-from emulab.plan.l7.annotations.refused import REFUSED
-from emulab.plan.l7.annotations.table import Theme
+from emulab.plan.l7.annotations.refused import NOT_DONE, REFUSED
+from emulab.plan.l7.annotations.table import Annotation, Theme
 from emulab.plan.l7.configmap import defaults
 
 
@@ -55,7 +56,11 @@ def unheeded(
                 wrong.append(Finding(o, ("metadata", "annotations", name), what).line())
         wrong += (finding.line() for finding in _wrong(o, classes, themes, objects))
     return [
-        Finding(first, ("metadata", "annotations", name), _NOT_FOLLOWED + _and_others(len(others))).line()
+        Finding(
+            first,
+            ("metadata", "annotations", name),
+            _NOT_FOLLOWED + _and_others(len(others)) + _meant(name, followed),
+        ).line()
         for name, (first, *others) in found.items()
     ] + wrong
 
@@ -132,6 +137,13 @@ class _There:
 
 
 _NOT_FOLLOWED = "isn't followed: requests are served as without it"
+
+
+def _meant(name: str, followed: Mapping[str, Annotation]) -> str:
+    """What was meant by a name that isn't one of ingress-nginx' either."""
+    key = name.partition("/")[2]
+    near = mistyped(key, followed, NOT_DONE)
+    return f"; {near}" if near else ""
 
 
 def _and_others(number: int) -> str:

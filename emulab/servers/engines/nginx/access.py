@@ -124,6 +124,7 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
         found[_sign_in(one, match)] = [
             directive("internal"),
             directive("add_header", "Set-Cookie", "$auth_cookie"),
+            *([directive("absolute_redirect", "off")] if one.signin_relative else []),
             directive("return", 302, pattern(where)),
         ]
     return found

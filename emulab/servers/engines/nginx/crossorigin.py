@@ -41,7 +41,8 @@ def origins(routes: Iterable[RequestRoute]) -> ConfLines:
         name = _variable(one)
         known = "|".join(re.escape(origin).replace(r"\*", r"[A-Za-z0-9\-]+", 1) for origin in one.origins)
         allowed = [f"{pattern(f'~*({known})$')} true;"] if one.origins else []
-        said = ["default true;"] if one.origins == _EVERYBODY else [*allowed, "default '';"]
+        # A map asks no expression about a text that is empty.
+        said = ["default true;"] if {*_EVERYBODY, ""}.intersection(one.origins) else [*allowed, "default '';"]
         lines += block(f"map $http_origin {name}", said)
         lines += block(f"map $request_method{name} {name}_asked", ["OPTIONStrue 1;", "default '';"])
         for number, value in enumerate(_told(one).values()):

@@ -61,13 +61,15 @@ class Certificate:
 class Notice:
     """What is wrong with what a configuration was made of, from one time (Unix time) to another; 0 for neither.
 
-    With a `secret` it is so of each host that shows its certificate; `{host}` in the text stands for that.
+    With a `secret` it is so of each host that shows its certificate; `{host}` in the text stands for that. `about` is
+    the object that is wrong, `KIND NAMESPACE/NAME`, where nobody else tells of it in Events.
     """
 
     text: str
     since: float = 0.0
     until: float = 0.0
     secret: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
-from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.request import RequestHead, begun_head
 from emulab.servers.l7.personalities.personality import Ends, Front, FrontReader
 from emulab.servers.wire.http1.framing import UNFRAMED, Body, body_of
 from emulab.servers.wire.http1.head import BadMessage
@@ -212,10 +212,7 @@ class ConnectionMachine:
                 return
             # Nobody knows where the next request starts.
             status = error.status if isinstance(error, BadMessage) else 400
-            refused = RequestHead()
-            if reader.to_head:
-                refused.method = b"HEAD"
-            self._begin(refused, now).fail(status, str(error), now)
+            self.refuse(reader.partial, status, str(error), now)
             return
         if head is None:
             if not begun:
@@ -227,6 +224,10 @@ class ConnectionMachine:
                 self._read_body(rest, now)
             else:
                 self._hold(rest, now)
+
+    def refuse(self, data: bytes, status: int, why: str, now: float) -> None:
+        """Answers a request that can't be taken, of which this has come, with a page of our own."""
+        self._begin(begun_head(data), now).fail(status, why, now)
 
     def _begins_http2(self) -> bool:
         """Goes on in HTTP/2 where the client begins with its preface, without TLS (RFC 9113, section 3.3).

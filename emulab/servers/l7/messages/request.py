@@ -99,6 +99,21 @@ def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:
     return method, path if path.startswith(b"/") else b"/" + path, old, match["authority"]
 
 
+def begun_head(data: bytes) -> RequestHead:
+    """What is known of a request that is refused by what has come of its head: the first line, where that is right."""
+    head = RequestHead()
+    line, ends, _ = data.partition(b"\r\n")
+    if line.startswith(b"HEAD "):
+        head.method = b"HEAD"  # whose answer has no body
+    try:
+        if ends:
+            head.method, head.target, head.old, _ = _parse_start(line)
+    except BadMessage:
+        return head
+    head.size = data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0
+    return head
+
+
 HEADS_MAX, HEAD_MAX, BYTES_MAX = 16384, 1024, 4 << 20
 """Heads of requests that are remembered, bytes that one of them may have, and all of them together."""
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 from emulab.servers.base import socket_name
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, HTTP2, READ, SEND, SETTLE, TUNNEL
 from emulab.servers.l7.engine.connection import ConnectionMachine
-from emulab.servers.l7.engine.filters.effect import Page
 from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.servers import PLAIN_ON_TLS
+from emulab.servers.l7.messages.request import begun_head
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
@@ -92,11 +92,13 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         self.machine.opened(self._clock(), self._accepted, told)
         self._carry_out()
 
-    def spoken_plainly(self) -> bytes:
-        """The answer to who speaks HTTP where TLS is spoken (nginx' 497)."""
-        around = self._context.surroundings
-        page = Page(PLAIN_ON_TLS, "HTTP was spoken where TLS is")
-        return around.snapshot.personality.answer(page, date=around.date(), close=True, head_only=False)
+    def spoken_plainly(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Answers who speaks HTTP where TLS is spoken (nginx' 497), or nothing that anybody speaks."""
+        self.connection_made(transport)
+        is_request = bool(begun_head(data).target) or b"\r\n" not in data
+        status, what = (PLAIN_ON_TLS, "HTTP") if is_request else (400, "what is no request")
+        self.machine.refuse(data, status, f"{what} was spoken where TLS is", self._clock())
+        self._carry_out()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.clients.discard(self)

@@ -107,6 +107,7 @@ class HeadReader(Generic[Head]):
                 self._blank += size - len(data)
             end = data.find(END)
         if len(data) + self._blank > self._room:
+            self.partial = data
             self._check_size(data[: end + 4] if end >= 0 else data)
         if end < 0 and self._dialect.bare and (mended := with_whole_ends(data)) is not None:
             data, end = mended, mended.find(END)

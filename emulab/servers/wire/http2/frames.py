@@ -112,7 +112,8 @@ class ServerEnd(_End):
         """Forgets streams that are closed, which the library does when it counts."""
         self._open_streams(1)
 
-    def goodbye(self, code: ErrorCodes | int = 0) -> bytes:
-        """A frame that says that no more streams are served than those that there are."""
-        frame = GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=int(code))
+    def goodbye(self, code: ErrorCodes | int = 0, last: int | None = None) -> bytes:
+        """A frame that says that no more streams are served than those that there are, or up to the `last`."""
+        number = self.highest_inbound_stream_id if last is None else last
+        frame = GoAwayFrame(0, last_stream_id=number, error_code=int(code))
         return frame.serialize()

@@ -54,15 +54,18 @@ def other_host(one: HostRedirect, _match: Match) -> CfgLines:
 
 def cors(one: CORS, _match: Match) -> CfgLines:
     """Answers have the fields where the request's origin is allowed, whoever gives them."""
-    lines = ["http-request set-var(txn.origin) req.fhdr(origin)"]
+    if not one.origins:
+        return []
+    whom, condition = "req.fhdr(origin)", ""
     if one.origins == ("*",):
-        lines.append("http-request set-var(txn.cors) str(*)")
-    elif one.origins:
+        whom = "str(*)"
+    elif "" not in one.origins:
         origins = "|".join(re.escape(origin).replace(r"\*", r"[A-Za-z0-9\-]+", 1) for origin in one.origins)
-        known = quoted(f"({origins})$")
-        lines.append(
-            f"http-request set-var(txn.cors) var(txn.origin) if {{ var(txn.origin) -m reg -i {known} }}"
-        )
+        condition = f" if {{ req.fhdr(origin) -m reg -i {quoted(f'({origins})$')} }}"
+    lines = [
+        f"http-request set-var(txn.cors) {whom}{condition}",
+        f"http-request set-var(txn.allowed) bool(1){condition}",
+    ]
     told = {
         "Access-Control-Allow-Origin": "%[var(txn.cors)]",
         "Access-Control-Allow-Credentials": "true" if one.credentials else "",
@@ -71,10 +74,13 @@ def cors(one: CORS, _match: Match) -> CfgLines:
         "Access-Control-Expose-Headers": in_format(one.expose) if one.expose else "",
         "Access-Control-Max-Age": str(one.max_age),
     }
-    allowed = "if { var(txn.cors) -m found }"
-    lines.append(f"http-request return status 204 if {{ method OPTIONS }} {allowed.removeprefix('if ')}")
+    allowed = "{ var(txn.allowed) -m bool }"
+    lines.append(f"http-request return status 204 if {{ method OPTIONS }} {allowed}")
+    there = {"Access-Control-Allow-Origin": "{ var(txn.cors) -m found }"}
     return lines + [
-        f"http-after-response set-header {name} {value} {allowed}" for name, value in told.items() if value
+        f"http-after-response set-header {name} {value} if {there.get(name, allowed)}"
+        for name, value in told.items()
+        if value
     ]
 
 

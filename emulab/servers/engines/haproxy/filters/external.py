@@ -92,7 +92,7 @@ def _sign_in(one: ExternalAuthentication, condition: str) -> CfgLines:
     way_back = f"{one.signin_param}=$pass_access_scheme://$http_host$escaped_request_uri"
     said = any(known.get(one.signin_param, ()))
     lines, place = spoken(one.signin if said else f"{one.signin}{'&' if known else '?'}{way_back}")
-    if one.signin.startswith("/"):
+    if one.signin.startswith("/") and not one.signin_relative:
         place = f'"{WITH_HOST}{place.strip(chr(34))}"'
     return [*lines, sent_to(302, place, condition)]
 

@@ -55,6 +55,7 @@ class ExternalAuthentication:
     cache_durations: tuple[str, ...] = ("200 202 401 5m",)
     always_set_cookie: bool = False
     source: str = ""
+    signin_relative: bool = False  # whether a path stays one, or becomes a URL of the host
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class HostRedirect(Variant):
 class CORS(Variant):
     """Cross-origin requests are allowed from origins, of which each may have one `*`; a preflight is answered."""
 
-    origins: tuple[str, ...]  # of the one origin `*` everybody is
+    origins: tuple[str, ...]  # of the one origin `*` everybody is, of an empty one also who has none
     methods: str
     headers: str
     credentials: bool = True

@@ -290,7 +290,7 @@ class Http2Machine:
         self._requests += 1
         last = options.keepalive_timeout <= 0 or self.around.closing
         if last or self._requests >= options.keepalive_requests:
-            self._farewell()
+            self._farewell(number)
         self._deadline = now + self._patience if self.stalled else inf
         self._admit(Http2Stream(self, number, event.stream_ended is not None), fields, now)
 
@@ -365,10 +365,10 @@ class Http2Machine:
             return
         self._deadline = inf if self.streams else now + self.options.keepalive_timeout
 
-    def _farewell(self) -> None:
-        """Tells the client that no more requests are taken."""
+    def _farewell(self, last: int | None = None) -> None:
+        """Tells the client that no more requests are taken, after the `last` if others have come with it."""
         if not self._leaving and not self._closing and not self.closed:
-            self._say(self.frames.goodbye())
+            self._say(self.frames.goodbye(last=last))
         self._leaving = True
 
     def _say(self, frame: bytes) -> None:
