@@ -94,6 +94,7 @@ class Texts(NamedTuple):
 
 
 FindObject = Callable[[Key], Object | None]
+STAYS = "CoreDNS wouldn't start with it, so it goes on by the last Corefile that was right"
 
 
 def texts_of(get: FindObject, flags: CoreDnsFlags, domain: str) -> Texts | None:
@@ -234,7 +235,8 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
         return
     if own is not None and not text:
         if o is own:
-            yield Finding(o, ("data",), f"has no {flags.key}, so the stock configuration stays")
+            what = f"has no {flags.key}, so CoreDNS goes on by the last one, or the stock one where there was none"
+            yield Finding(o, ("data",), what)
         return
     port = flags.port if flags.own else 0
     texts = Texts.of(own, custom, key=flags.key)
@@ -243,8 +245,7 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
     if beside and not made.error:
         yield from _not_taken_in(o, dict(texts.pairs), dict(flags.env))
     if made.error:
-        stays = "CoreDNS wouldn't start with it, so the stock configuration stays"
-        yield Finding(o, path, f"{made.error}; {stays}")
+        yield Finding(o, path, f"{made.error}; {STAYS}, or the stock one where there was none")
     for line, what in made.warnings:
         if beside == getattr(line, "file", "").startswith(CUSTOM):
             yield Finding(o, path, f"line {line}: {what}")

@@ -372,7 +372,7 @@ def test_a_corefile_that_nobody_reads_is_told() -> None:
     (unread,) = unheeded(config_map("rke2-coredns"), {}.get, [mine, CoreDnsFlags()])
     assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
     (nothing,) = unheeded(config_map("mine"), {}.get, [mine._replace(key="other")])
-    assert "data: has no other, so the stock configuration stays" in nothing.line()
+    assert "data: has no other, so CoreDNS goes on by the last one" in nothing.line()
     found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
     assert "dnssec is not followed" in found[0] and len(found) == 2
 
