@@ -16,7 +16,14 @@ from ipaddress import ip_address
 from emulab.dataclass import dataclass
 from emulab.errors import PeerError, UserError
 from emulab.servers.destinations import by_preference
-from emulab.servers.stubquestions import Asked, CannotTell, Manner, OpenSocket, ask_server, socket_family
+from emulab.servers.stubquestions import (
+    AskedServer,
+    CannotTell,
+    Manner,
+    OpenSocket,
+    ask_server,
+    socket_family,
+)
 
 _NUMBERS = {"ndots": (1, 0, 15), "timeout": (5, 1, 30), "attempts": (2, 1, 5)}
 """Options of resolv.conf(5) with a number: what it is unless it is said, and the least and the most that counts."""
@@ -206,7 +213,7 @@ async def _asked(
     reached = False
     for server, seconds in config.turns() * config.attempts:
         try:
-            return await ask_server(name, records, Asked(server, seconds), manner, open_socket)
+            return await ask_server(name, records, AskedServer(server, seconds), manner, open_socket)
         except CannotTell as answer:
             told, reached = str(answer), True
             refused = refused or f"{server} answered {told}"

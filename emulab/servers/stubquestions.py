@@ -29,7 +29,7 @@ class CannotTell(Exception):
     """A server has answered that it can't tell."""
 
 
-class Asked(NamedTuple):
+class AskedServer(NamedTuple):
     """A server, and the seconds for which it is waited for."""
 
     server: str
@@ -61,7 +61,7 @@ def socket_family(address: str) -> int:
 
 
 async def ask_server(
-    name: str, records: Sequence[str], asked: Asked, manner: Manner, open_socket: OpenSocket
+    name: str, records: Sequence[str], asked: AskedServer, manner: Manner, open_socket: OpenSocket
 ) -> list[str]:
     """The addresses that a server has. Half an answer is one, in the end.
 
@@ -82,7 +82,7 @@ async def ask_server(
 
 
 async def _all(
-    name: str, records: Sequence[str], asked: Asked, manner: Manner, open_socket: OpenSocket
+    name: str, records: Sequence[str], asked: AskedServer, manner: Manner, open_socket: OpenSocket
 ) -> list[list[str] | BaseException]:
     """What became of each question. All of them have the server's time together."""
     at_a_time = asyncio.Semaphore(1 if manner.in_turn else len(records))

@@ -11,7 +11,7 @@ import pytest
 from emulab.errors import PeerError, UserError
 from emulab.servers import stub, stubquestions
 from emulab.servers.stub import ResolverConfig, families_at, resolve, resolve_all
-from emulab.servers.stubquestions import Asked, CannotTell, Manner, ask_server
+from emulab.servers.stubquestions import AskedServer, CannotTell, Manner, ask_server
 
 POD = "search app.svc.k. svc.k.\nnameserver 10.96.0.10\nnameserver 10.0.0.2\noptions ndots:5 edns0\n"
 HOSTS = "127.0.0.1\tlocalhost\n::1 localhost six\n10.0.0.1 a a.test # b\n10.0.0.2 a\n\n# 10.0.0.3 c\n"
@@ -252,7 +252,7 @@ async def ask(
     with monkeypatch.context() as patched:
         tcp = await asyncio.start_server(server.connected, "127.0.0.1", port)
         patched.setattr(loop, "sock_connect", redirected)
-        asked = Asked("192.0.2.1", patience)
+        asked = AskedServer("192.0.2.1", patience)
         try:
             found = await ask_server("web.test.", records or ("A",), asked, manner or Manner(), open_socket)
             return found, server.questions
