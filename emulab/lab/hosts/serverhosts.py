@@ -305,7 +305,7 @@ class ServerHosts:
         if host is not None and replaced:
             self._replace(host)
             await host.process.wait()  # whose addresses the next one wants
-        if host is not None and there is not None and (there.workers > 1) != (server.workers > 1):
+        if host is not None and there is not None and (there.workers > 0) != (server.workers > 0):
             self._replace(host)  # whose sockets bear others beside them, or don't
         if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
