@@ -241,6 +241,22 @@ async def test_a_stopped_server_is_killed_and_started_again(
     assert lab.hosts.running("b") and "b" not in lab.hosts.restarts
 
 
+async def test_a_stopped_worker_is_killed_and_started_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = PlannedServer("crew", "l4", "", {"listen": [], "frontends": {}}, {}, workers=2)
+    handles: Any = {"here": SimpleNamespace(fd=-1)}
+    await lab.hosts.apply({**lab.wanted("a", "b"), "crew": crew}, handles)
+    leader = lab.hosts._hosts["crew"]
+    (worker,) = leader.workers
+    worker.signal(signal.SIGSTOP)
+    impatient(monkeypatch)
+    await until(lambda: not worker.running)
+    await until(lambda: len(leader.workers) == 1 and leader.workers[0].running)
+    assert leader.process.running and leader.workers[0] is not worker
+    assert errors(lab, "crew") == ["worker 1 doesn't answer any more, so it is killed"]
+
+
 async def test_a_server_in_an_endless_loop_is_killed_and_started_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
