@@ -447,6 +447,17 @@ def test_what_a_clouds_balancer_would_do_is_warned_of(name: str, value: str, why
     assert line.endswith(f"[{name}]: isn't followed: a Service of type NodePort has no balancer")
 
 
+def test_a_delegation_whose_server_nobody_finds_is_told() -> None:
+    def told(*records: tuple[str, str, str]) -> list[str]:
+        given = [dict(zip(("name", "type", "value"), record, strict=True)) for record in records]
+        return warned(described("Zone", {"records": given}, "x.test"))
+
+    delegation = ("a", "NS", "ns.a.x.test")
+    assert told(delegation, ("ns.a", "AAAA", "2001:db8::1")) == told(("a", "NS", "ns.b.x.test")) == []
+    (found,) = told(delegation, ("a", "NS", "ns.y.test"))
+    assert found.endswith("delegated to it: add a record ns.a with its address")
+
+
 def test_targets_of_one_label_are_told_to_stand_at_the_root() -> None:
     def told(value: str, kind: str = "CNAME") -> list[str]:
         return warned(described("Zone", {"records": [{"name": "a", "type": kind, "value": value}]}, "x.test"))
