@@ -311,7 +311,9 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
             what = f"{show(target)} stands for {target}. at the root, not for {target}.{o.name}."
             yield Finding(o, ("spec", "records", index, "value"), what)
         if (glue := _missing_glue(record, o)) is not None:
-            what = f"nobody finds this server in what is delegated to it: add a record {glue} with its address"
+            what = (
+                f"nobody finds this server in what is delegated to it: add a record {glue} with its address"
+            )
             yield Finding(o, ("spec", "records", index, "value"), what)
         asked = _asked(record.health_check or {})
         if asked is None:
