@@ -39,7 +39,8 @@ from emulab.lab.client.requesting import connect_to_one, request_fields, secured
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
 from emulab.observe.target import DEFAULT_PORTS
-from emulab.servers.stub import OpenSocket, ResolverConfig, resolve_all
+from emulab.servers.stub import ResolverConfig, resolve_all
+from emulab.servers.stubquestions import OpenSocket
 
 if TYPE_CHECKING:
     from emulab.lab.client.capturing import FileCapture

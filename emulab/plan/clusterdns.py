@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from emulab.kinds.core.coredns import CoreDnsFlags
@@ -19,7 +20,8 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
-from emulab.plan.coredns.corefile import Corefile, read, texts_of
+from emulab.plan.coredns.corefile import Corefile, Texts, read, texts_of
+from emulab.plan.coredns.lastgood import FollowedCorefile, LastGood
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, PlannedServer
@@ -44,23 +46,26 @@ _PORT = 53
 class ClusterDns:
     """Plans the configuration of the cluster DNS, one after the other, without its listeners."""
 
-    def __init__(self, cluster: Cluster, flags: CoreDnsFlags | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, flags: CoreDnsFlags | None = None, corefiles: LastGood | None = None
+    ) -> None:
         self._cluster, self._flags = cluster, flags or CoreDnsFlags()
+        self._corefiles = corefiles or LastGood()
         self._services, self._slices, self._pods = _Told(_service), _Told(_slice), _Told(_pod)
         self._made: DnsConfig | None = None
-        self._corefile: Corefile | None = None
+        self._followed = FollowedCorefile(None)
         self._namespaces: tuple[str, ...] = ()
         self._by_pods = False
 
     def __call__(self, source: PlanSource) -> DnsConfig:
         """The configuration for these objects: the very same where nothing of it changed."""
         resolver = socket_name(self._cluster.underlays[0].resolver_vpc, 53)
-        domain, flags = self._cluster.cluster_domain.rstrip("."), self._flags
-        texts = texts_of(source.get, flags, domain)
-        port = 0 if not flags.own else flags.port
-        corefile = read(texts, resolver, port, flags.port, flags.env) if texts is not None else None
-        if corefile is not None and (corefile.error or not corefile.blocks):
-            corefile = None
+        followed = self._corefiles.followed(
+            self._flags,
+            texts_of(source.get, self._flags, self._cluster.cluster_domain.rstrip(".")),
+            partial(_read, flags=self._flags, resolver=resolver),
+        )
+        corefile = followed.corefile
         by_pods = corefile is not None and corefile.pod_names
         if by_pods != self._by_pods:
             self._by_pods, self._slices = by_pods, _Told(_slice_with_pods if by_pods else _slice)
@@ -73,11 +78,12 @@ class ClusterDns:
         )
         known = self._made.kubernetes if self._made else None
         same = known is not None and told.services is known.services and told.slices is known.slices
-        same &= known is not None and told.verified is known.verified and corefile is self._corefile
+        same &= known is not None and told.verified is known.verified
+        same &= corefile is self._followed.corefile and followed.refused == self._followed.refused
         if self._made is None or known is None or not same or told.namespaces != self._namespaces:
-            self._corefile, self._namespaces = corefile, told.namespaces
+            self._followed, self._namespaces = followed, told.namespaces
             self._made = (
-                _by_corefile(told, corefile)
+                _by_corefile(told, corefile, followed.refused)
                 if corefile
                 else DnsConfig(
                     listen=(),
@@ -85,6 +91,7 @@ class ClusterDns:
                     forward=(resolver,),
                     recursion=True,
                     cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+                    refused=followed.refused,
                 )
             )
         return self._made
@@ -96,7 +103,11 @@ def told(pod: Object, _spec: PodSpec, container: Container) -> CoreDnsFlags:
     return CoreDnsFlags.of(pod.namespace, pod.spec, given)
 
 
-def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
+def _read(texts: Texts, flags: CoreDnsFlags, resolver: str) -> Corefile:
+    return read(texts, resolver, 0 if not flags.own else flags.port, flags.port, flags.env)
+
+
+def _by_corefile(told: Kubernetes, corefile: Corefile, refused: str) -> DnsConfig:
     """The configuration that a user's Corefile asks for."""
     named = any(block.cluster for block in corefile.blocks)
     return DnsConfig(
@@ -107,6 +118,7 @@ def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
         cache=corefile.limits,
         pages={port: what for port, what in _PAGES.items() if what not in corefile.pages.values()}
         | {**corefile.pages},
+        refused=refused,
     )
 
 

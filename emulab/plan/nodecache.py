@@ -20,7 +20,8 @@ from emulab.model.addresses import socket_name
 from emulab.model.families import family_of
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
-from emulab.plan.coredns.corefile import COREFILE, Texts, read
+from emulab.plan.coredns.corefile import COREFILE, STAYS, Texts, read
+from emulab.plan.coredns.lastgood import LastGood
 from emulab.plan.dns import listeners
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
@@ -39,15 +40,22 @@ def told(pod: Object, _spec: PodSpec, container: Container) -> NodeCacheFlags:
     return NodeCacheFlags.of(pod.namespace, pod.spec, given)
 
 
-def configurer(cluster: Cluster, flags: NodeCacheFlags) -> Callable[[PlanSource], DnsConfig]:
+def configurer(
+    cluster: Cluster, flags: NodeCacheFlags, corefiles: LastGood
+) -> Callable[[PlanSource], DnsConfig]:
     """Who plans what all caches that are told the same do, but for their listeners."""
     resolver = socket_name(cluster.underlays[0].resolver_vpc, 53)
 
     def config(source: PlanSource) -> DnsConfig:
         text = filled(corefile_text(source, flags), source, flags)
-        made = read(Texts(((COREFILE, text),)), resolver)
+        made, refused = corefiles.followed(
+            flags, Texts(((COREFILE, text),)), lambda texts: read(texts, resolver)
+        )
+        if made is None:
+            return DnsConfig(listen=(), refused=refused)
         return DnsConfig(
             listen=(),
+            refused=refused,
             blocks=made.blocks,
             recursion=any(block.forward for block in made.blocks),
             cache=made.limits,
@@ -69,7 +77,7 @@ def unheeded(o: Object) -> Iterator[Finding]:
         return
     made, path = read(Texts(((COREFILE, _VARIABLE.sub("192.0.2.1", text)),)), ""), ("data", COREFILE)
     if made.error:
-        yield Finding(o, path, f"{made.error}; the caches have nothing to answer")
+        yield Finding(o, path, f"{made.error}; {STAYS}, or nothing to answer where there was none")
     for line, what in made.warnings:
         if not what.startswith("kubernetes:"):
             yield Finding(o, path, f"line {line}: {what}")

@@ -27,6 +27,7 @@ from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
 from emulab.plan.cni.hostports import plan_host_ports
 from emulab.plan.cni.plugin import Node
 from emulab.plan.cni.receivers import plan_receivers
+from emulab.plan.coredns.lastgood import LastGood
 from emulab.plan.dns import plan_public_dns
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import SlicesByService
@@ -50,7 +51,9 @@ class Planner:
     def __init__(self) -> None:
         self._sum: _Sum | None = None
         self._nodes: tuple[Members, list[Node], list[Viewer]] = ({}, [], [])
-        self._stuck = Stuck(), Stuck("udp-backends")  # these outlive a sum: what a proxy wrote last stays
+        # These outlive a sum: what a proxy wrote last stays, and by which Corefile a name server goes.
+        self._stuck = Stuck(), Stuck("udp-backends")
+        self._corefiles = LastGood()
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
@@ -61,10 +64,14 @@ class Planner:
             self._nodes = members, [Node.of(o) for o in given], [viewer(o) for o in given]
         _, nodes, viewers = self._nodes
         fits = last is not None and (last.cluster, last.nodes, last.viewers) == (cluster, nodes, viewers)
-        now = last if last is not None and fits else _Sum(cluster, nodes, viewers, self._stuck, last)
+        now = last if last is not None and fits else self._anew(cluster, last)
         world = now.follow(objects)
         self._sum = now
         return world
+
+    def _anew(self, cluster: Cluster, last: _Sum | None) -> _Sum:
+        _, nodes, viewers = self._nodes
+        return _Sum(cluster, nodes, viewers, self._stuck, self._corefiles, last)
 
 
 def plan_world(objects: Objects, cluster: Cluster) -> World:
@@ -81,6 +88,7 @@ class _Sum:
         nodes: list[Node],
         viewers: list[Viewer],
         stuck: tuple[Stuck, Stuck],
+        corefiles: LastGood,
         last: _Sum | None,
     ) -> None:
         """`last`: the one before, of which nobody has need any more."""
@@ -104,7 +112,7 @@ class _Sum:
             self._pods, self._standins = last._pods.on(cluster, nodes), last._standins
         else:
             self._pods, self._standins = PodsPlan(cluster, nodes), StandIns(cluster.families)
-        self._server_pods = _ServerPods(cluster)
+        self._server_pods = _ServerPods(cluster, corefiles)
         self._parts: tuple[World, ...] = ()
         self._world = World(Network(), {}, {})
 
@@ -162,8 +170,8 @@ _Serving = tuple[str, Any]
 class _ServerPods:
     """Pods whose image is a server of emulab: each runs one of its own."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, corefiles: LastGood) -> None:
+        self._cluster, self._corefiles = cluster, corefiles
         # One configuration for all pods that are told the same.
         self._configs: dict[_Serving, Kept[Any]] = {}
         self._known: dict[str, tuple[Place, Any, list[PlannedServer]]] = {}
@@ -179,7 +187,8 @@ class _ServerPods:
             for container, told in containers:
                 kind, said = _SERVER_PODS[told[0]], told[1]
                 if told not in used:
-                    used[told] = self._configs.get(told) or Kept(kind.configurer(self._cluster, said))
+                    made = self._configs.get(told)
+                    used[told] = made or Kept(kind.configurer(self._cluster, said, self._corefiles))
                 name, config = server_name(place.name, container), used[told].now(source)
                 old = known.get(name)
                 if old is None or old[0] is not place or old[1] is not config:
@@ -197,7 +206,7 @@ class _ServerKind(NamedTuple):
     """
 
     told: Callable[[Object, PodSpec, Container], Any]
-    configurer: Callable[[Cluster, Any], Callable[[PlanSource], Any]]
+    configurer: Callable[[Cluster, Any, LastGood], Callable[[PlanSource], Any]]
     servers: Callable[[str, Place, Any, Any, Cluster], list[PlannedServer]]
 
 
@@ -214,7 +223,7 @@ _SERVER_PODS = {
     ),
     INGRESS: _ServerKind(
         flags_of,
-        lambda cluster, flags: partial(ingress_plan, cluster=cluster, flags=flags),
+        lambda cluster, flags, _: partial(ingress_plan, cluster=cluster, flags=flags),
         lambda name, place, config, told, cluster: ingress_servers(name, place, config, told),
     ),
 }

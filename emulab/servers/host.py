@@ -253,7 +253,7 @@ class _Host:
                 closing = self._leader.close(command["grace"])
                 await asyncio.gather(self._server.close(command["grace"]), closing)
             case _:
-                await self._change(command, fds)
+                return await self._change(command, fds)
         return None
 
     async def _configure(self, fd: int) -> None:
@@ -286,8 +286,8 @@ class _Host:
         assert isinstance(server, Orderly)
         return server.order(command["order"])
 
-    async def _change(self, command: dict[str, Any], fds: list[int]) -> None:
-        """What changes the server, and its other workers."""
+    async def _change(self, command: dict[str, Any], fds: list[int]) -> Any:
+        """What changes the server, and its other workers, or is about these."""
         match command["op"]:
             case "sockets":
                 for key, fd in zip(command["keys"], fds, strict=True):
@@ -307,9 +307,12 @@ class _Host:
                     self._server.tell(command["message"])
                 self._leader.tell(command["message"])
             case "worker":
-                self._leader.take(socket.socket(fileno=fds[0]))
+                return self._leader.take(socket.socket(fileno=fds[0]))
+            case "answers":
+                return self._leader.answers(command["number"])
             case "dismiss":
                 self._leader.dismiss(command["number"])
+        return None
 
     async def _status(self) -> dict[str, Any]:
         if isinstance(self._server, Refreshed):

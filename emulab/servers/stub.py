@@ -7,33 +7,30 @@ numbers here, as sockets have them.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from ipaddress import ip_address
 
 from emulab.dataclass import dataclass
 from emulab.errors import PeerError, UserError
 from emulab.servers.destinations import by_preference
+from emulab.servers.stubquestions import (
+    AskedServer,
+    CannotTell,
+    Manner,
+    OpenSocket,
+    ask_server,
+    socket_family,
+)
 
-_NUMBERS = {"ndots": (1, 0, 15), "timeout": (2, 1, 30), "attempts": (2, 1, 5)}
-"""Options of resolv.conf(5) with a number: what it is unless it is said, and the least and the most that counts. glibc
-waits for 5 seconds where ours, who are looked at, wait for 2."""
+_NUMBERS = {"ndots": (1, 0, 15), "timeout": (5, 1, 30), "attempts": (2, 1, 5)}
+"""Options of resolv.conf(5) with a number: what it is unless it is said, and the least and the most that counts."""
+_MOST_SERVERS = 3  # MAXNS of resolv.conf(5)
 
 _RECORDS = {int(socket.AF_INET): "A", int(socket.AF_INET6): "AAAA"}
 """The DNS records that hold addresses, by family."""
-_REFUSALS = {2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED"}
-"""Codes of answers that say nothing about a name: another server may know it (res_send of glibc)."""
-
-OpenSocket = Callable[[int, int], Awaitable[socket.socket]]
-"""Gives a socket of a family and a kind."""
-
-
-class _CannotTell(Exception):
-    """A server has answered that it can't tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +42,12 @@ class ResolverConfig:
     ndots: int
     hosts: dict[str, tuple[str, ...]]
     families: tuple[int, ...] = (int(socket.AF_INET),)  # of the place's own addresses, the primary one first
-    timeout: float = 2  # seconds for which a server is waited for, each time
+    timeout: float = 5  # seconds for which the first server is waited for
     attempts: int = 2  # how often each server is asked
-    in_turn: bool = False  # one family after the other
+    in_turn: bool = False  # one family after the other (`single-request`)
+    reopens: bool = False  # so, and each from a port of its own (`single-request-reopen`)
+    stream: bool = False  # over TCP alone (`use-vc`)
+    rotates: bool = False  # each lookup begins with another server (`rotate`)
 
     @staticmethod
     def parse(
@@ -58,17 +58,39 @@ class ResolverConfig:
         said: dict[str, str] = {}
         for line in resolv_conf.splitlines():
             match line.split():
-                case ["nameserver", server]:
+                case ["nameserver", server, *_]:
                     servers.append(server)
                 case ["search", *names]:
                     search = names
+                case ["domain", name, *_]:
+                    search = [name]
                 case ["options", *options]:
                     said |= {name: value for name, _, value in (o.partition(":") for o in options)}
         ndots, timeout, attempts = (_number(said, option) for option in _NUMBERS)
+        if "no-aaaa" in said:
+            families = [family for family in families if family != socket.AF_INET6]
+        reopens = "single-request-reopen" in said
         return ResolverConfig(
-            *(tuple(servers), tuple(search), ndots, _hosts(hosts.splitlines(), families), tuple(families)),
-            *(timeout, attempts, "single-request" in said),
+            *(tuple(servers[:_MOST_SERVERS]), tuple(search), ndots, _hosts(hosts.splitlines(), families)),
+            families=tuple(families),
+            timeout=timeout,
+            attempts=attempts,
+            in_turn="single-request" in said or reopens,
+            reopens=reopens,
+            stream="use-vc" in said,
+            rotates="rotate" in said,
         )
+
+    def turns(self) -> list[tuple[str, float]]:
+        """The servers of one round in their order, each with the seconds for which it is waited for: twice as many
+        from one to the next, of which all but the first have their share (`get_timeout` in glibc's res_send.c)."""
+        count = len(self.servers)
+        found = [
+            (server, max(self.timeout * 2**place // count, 1) if place else self.timeout)
+            for place, server in enumerate(self.servers)
+        ]
+        first = random.randrange(len(found)) if self.rotates and found else 0
+        return found[first:] + found[:first]
 
     def candidates(self, name: str) -> list[str]:
         """The absolute names to try, in the order of resolv.conf(5)."""
@@ -93,11 +115,6 @@ def _hosts(lines: Iterable[str], families: Iterable[int]) -> dict[str, tuple[str
             of_family |= {n: address for n in names if n not in of_family}
     every = dict.fromkeys(name for of_family in known.values() for name in of_family)
     return {name: tuple(found[name] for found in known.values() if name in found) for name in every}
-
-
-def socket_family(address: str) -> int:
-    """The family of an address, as sockets have it."""
-    return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
 
 
 def families_at(keys: Iterable[str]) -> tuple[int, ...]:
@@ -129,76 +146,89 @@ async def resolve_all(
     return by_preference({one: await _source(one, open_other or open_socket) for one in found})
 
 
-_Asking = Callable[[str, str, ResolverConfig, OpenSocket], Awaitable["list[str] | None"]]
+_Asking = Callable[[str, ResolverConfig, OpenSocket], Awaitable["list[str]"]]
 
 
 async def _resolved(
     name: str, config: ResolverConfig, asking: _Asking, open_socket: OpenSocket
 ) -> Sequence[str]:
-    """The addresses of a name, as `asking` has them of a name server."""
+    """The addresses of a name, as `asking` has them of the name servers."""
     try:
         return [str(ip_address(name.strip("[]")))]
     except ValueError:
         pass
     if name in config.hosts:
         return config.hosts[name]
-    why = refused = ""
-    for candidate in config.candidates(name):
-        told = ""
-        for server in config.servers:
-            try:
-                addresses = await asking(candidate, server, config, open_socket)
-            except OSError as error:
-                addresses, why = None, f" ({os.strerror(error.errno or 0)})"
-            except _CannotTell as refusal:
-                addresses, told = None, f"{server} answered {refusal}"
-            if addresses:
+    unknown: _Unanswered | None = None
+    candidates = config.candidates(name)
+    while candidates:
+        candidate = candidates.pop(0)
+        try:
+            if addresses := await asking(candidate, config, open_socket):
                 return addresses
-            if addresses is not None:
-                break  # an answer, but no address: the next candidate
-        else:  # glibc doesn't go on to the next candidate after silence, as this one may exist
-            if not told:
-                whom = ", ".join(config.servers) or "any name server"
-                raise PeerError(f"{name}: no answer from {whom}{why}")
-            refused = refused or told
-    if refused:  # so it isn't known that nobody has it
-        raise PeerError(f"{name}: not resolved, as {refused}")
+        except _Unanswered as failure:
+            unknown = unknown or failure
+            if not failure.reached:
+                break
+            # After silence of a name that was searched for, as this one may exist, glibc has done with the list: it
+            # tries the name itself. Where a server has said that it can't tell, the next one may be known.
+            if failure.told != "SERVFAIL" and candidate != f"{name}.":
+                candidates = [one for one in candidates if one == f"{name}."]
+    if unknown is not None:  # so it isn't known that nobody has it
+        raise PeerError(f"{name}: {unknown}")
     raise UserError(f"{name}: no such name (NXDOMAIN, or no address)")
 
 
-async def _first(name: str, server: str, config: ResolverConfig, open_socket: OpenSocket) -> list[str] | None:
-    """The addresses of the first family that the server has any of; None when it doesn't answer."""
+class _Unanswered(Exception):
+    """No server has said whether there is a name. `told` is what the last one said that couldn't tell; none was
+    `reached` where all refuse questions."""
+
+    def __init__(self, text: str, told: str, reached: bool) -> None:
+        super().__init__(text)
+        self.told, self.reached = told, reached
+
+
+async def _first(name: str, config: ResolverConfig, open_socket: OpenSocket) -> list[str]:
+    """The addresses of the first family that there are any of."""
     for family in config.families:
-        addresses = await _ask(name, server, config, open_socket, _RECORDS[family])
-        if addresses is None or addresses:
+        if addresses := await _asked(name, (_RECORDS[family],), config, open_socket):
             return addresses
     return []
 
 
-async def _every(name: str, server: str, config: ResolverConfig, open_socket: OpenSocket) -> list[str] | None:
-    """The addresses of all families, those of IPv6 first; None when the server doesn't answer.
-
-    All are asked for at once (`options single-request`: in turn), and half an answer is one, as for glibc: some
-    servers, and rules in front of them, never answer for AAAA, or refuse it. Each is over a socket of its own
-    (`single-request-reopen`), so that a trace tells them apart.
-    """
+async def _every(name: str, config: ResolverConfig, open_socket: OpenSocket) -> list[str]:
+    """The addresses of all families, those of IPv6 first."""
     wanted = sorted(config.families, reverse=True)
-    at_a_time = asyncio.Semaphore(1 if config.in_turn else len(wanted))
+    return await _asked(name, [_RECORDS[family] for family in wanted], config, open_socket)
 
-    async def ask(sock: socket.socket, family: int) -> list[str] | None:
-        async with at_a_time:
-            return await _ask_over(sock, name, server, config, _RECORDS[family])
 
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(await open_socket(socket_family(server), socket.SOCK_DGRAM)) for _ in wanted
-        ]
-        answers = await asyncio.gather(*map(ask, sockets, wanted), return_exceptions=True)
-    found = [address for answer in answers if isinstance(answer, list) for address in answer]
-    for answer in answers:
-        if isinstance(answer, BaseException) and not (found and isinstance(answer, Exception)):
-            raise answer
-    return None if None in answers and not found else found
+async def _asked(
+    name: str, records: Sequence[str], config: ResolverConfig, open_socket: OpenSocket
+) -> list[str]:
+    """The addresses that the first server has told which tells anything: the servers are asked in turn, and all of them
+    again (`__res_context_send` in glibc's res_send.c). Raises _Unanswered."""
+    manner = Manner(config.in_turn, config.reopens, config.stream)
+    why = refused = told = ""
+    broken: PeerError | None = None
+    reached = False
+    for server, seconds in config.turns() * config.attempts:
+        try:
+            return await ask_server(name, records, AskedServer(server, seconds), manner, open_socket)
+        except CannotTell as answer:
+            told, reached = str(answer), True
+            refused = refused or f"{server} answered {told}"
+        except TimeoutError:
+            reached = True
+        except OSError as error:
+            why = f" ({os.strerror(error.errno or 0)})"
+        except PeerError as error:
+            broken, reached = error, True
+    if refused:
+        raise _Unanswered(f"not resolved, as {refused}", told, reached)
+    if broken is not None:
+        raise broken
+    whom = ", ".join(config.servers) or "any name server"
+    raise _Unanswered(f"no answer from {whom}{why}", told, reached)
 
 
 async def _source(address: str, open_socket: OpenSocket) -> str | None:
@@ -209,41 +239,3 @@ async def _source(address: str, open_socket: OpenSocket) -> str | None:
         except OSError:
             return None
         return str(sock.getsockname()[0])
-
-
-async def _ask(
-    name: str, server: str, config: ResolverConfig, open_socket: OpenSocket, record: str
-) -> list[str] | None:
-    """What `_ask_over` finds, over a socket of its own."""
-    with await open_socket(socket_family(server), socket.SOCK_DGRAM) as sock:
-        return await _ask_over(sock, name, server, config, record)
-
-
-async def _ask_over(
-    sock: socket.socket, name: str, server: str, config: ResolverConfig, record: str
-) -> list[str] | None:
-    """The addresses in the server's answer; None when it doesn't answer.
-
-    Raises OSError when there is no way to it, _CannotTell when it can't tell, and PeerError for what is no DNS message.
-    """
-    import dnslib
-
-    query = dnslib.DNSRecord.question(name, record)
-    query.header.id = random.randrange(1 << 16)
-    loop = asyncio.get_running_loop()
-    for _ in range(config.attempts):
-        try:
-            await loop.sock_connect(sock, (server, 53))
-            async with asyncio.timeout(config.timeout):
-                await loop.sock_sendall(sock, query.pack())
-                while True:
-                    answer = dnslib.DNSRecord.parse(await loop.sock_recv(sock, 65535))
-                    if answer.header.id == query.header.id:
-                        if refusal := _REFUSALS.get(answer.header.rcode):
-                            raise _CannotTell(refusal)
-                        return [str(r.rdata) for r in answer.rr if dnslib.QTYPE[r.rtype] == record]
-        except (TimeoutError, ConnectionRefusedError):
-            continue
-        except dnslib.DNSError as error:
-            raise PeerError(f"{server} answered {name} with no DNS message: {error}") from None
-    return None

@@ -18,7 +18,8 @@ from emulab.lab.exchange import exchange
 from emulab.lab.folders import rundir
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.python import Lab
-from emulab.servers.stub import ResolverConfig, resolve_all, socket_family
+from emulab.servers.stub import ResolverConfig, resolve_all
+from emulab.servers.stubquestions import socket_family
 from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
 
 PARTS = ("name", "connect", "tls", "first byte", "rest", "total")

@@ -20,7 +20,7 @@ from emulab.errors import EmulabError, PeerError
 from emulab.observe.events import Sending, TriedConnection
 from emulab.observe.target import RequestTarget
 from emulab.servers.eyeballs import lanes
-from emulab.servers.stub import socket_family
+from emulab.servers.stubquestions import socket_family
 from emulab.servers.wire.http1 import client as http
 from emulab.trace.certificates import certificate_problem, describe_certificate
 from emulab.trace.connecting import race

@@ -20,7 +20,8 @@ from emulab.errors import PeerError, UserError
 from emulab.lab.client.client import LabClient
 from emulab.lab.folders import rundir
 from emulab.model.addresses import parse_socket_name
-from emulab.servers.stub import ResolverConfig, resolve_all, socket_family
+from emulab.servers.stub import ResolverConfig, resolve_all
+from emulab.servers.stubquestions import socket_family
 from emulab.twins import asking
 from emulab.twins.asking import BELATED, TryResult
 from emulab.twins.asks import Ask

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from emulab import Lab
 
-from .tools import datagram, emulab, eventually, output
+from .tools import connect, datagram, emulab, eventually, output, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -117,7 +117,9 @@ async def test_one_that_is_killed_is_started_again(lab: Lab) -> None:
 
 
 async def test_there_may_be_more_or_fewer_of_them_at_any_time(lab: Lab) -> None:
-    for number in (3, 1):
+    """Who is served goes on, whoever serves it: one that isn't needed any more has time to end."""
+    kept = [await connect(lab, "client", "203.0.113.70", 80) for _ in range(6)]
+    for number in (3, 1, 2):
         await lab.apply(BALANCER.format(number))
 
         async def as_many(number: int = number) -> bool:
@@ -125,3 +127,8 @@ async def test_there_may_be_more_or_fewer_of_them_at_any_time(lab: Lab) -> None:
 
         await eventually(as_many)
         assert await ask(lab) == ["200"] * ASKED
+        for reader, writer in kept:
+            writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert (await response(reader))[0] == 200
+    for _, writer in kept:
+        writer.close()

@@ -156,6 +156,10 @@ def test_a_corefile_is_followed(user: User) -> None:
 
         Path(file.name).write_text(WORLD.replace("cache 30\n    }", "cache 30"))
         broken = user.run("apply", "-f", file.name)
-        assert "CoreDNS wouldn't start with it, so the stock configuration stays" in broken.stderr
-        assert answer("legacy.corp.test") == []
-        assert answer("web.default.svc.cluster.local") == ["web.default.svc.cluster.local. 5 IN A 10.96.0.50"]
+        assert "it goes on by the last Corefile that was right, or the stock one" in broken.stderr
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.10"]
+        assert "ReloadFailed" in user.run("events", "-n", "kube-system").stdout
+        end = time.monotonic() + 20
+        while "Corefile changed but reload failed: line 26: " not in (written := user.run(*logs).stdout):
+            assert time.monotonic() < end, written
+        assert "[INFO] Reloading complete" in written

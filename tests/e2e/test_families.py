@@ -34,6 +34,7 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec:
+      dnsConfig: {options: [{name: timeout, value: "1"}, {name: attempts, value: "1"}]}
       containers:
         - name: web
           ports: [{containerPort: 8080, hostPort: 8088}]

@@ -43,7 +43,19 @@ LOCAL = {
     "metadata": {"name": "local"},
     "spec": {"selector": LABELS, "ports": [{"port": 80}], "internalTrafficPolicy": "Local"},
 }
-WORLD = "\n---\n".join(map(json.dumps, (CLUSTER, WEB, SERVICE, LOCAL)))
+OTHERS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "others"}}
+IMPATIENT = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "impatient", "namespace": "others"},
+    "spec": {
+        "nodeName": "node2",
+        "dnsConfig": {"options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "1"}]},
+        "containers": [{"name": "c", "image": "pause"}],
+    },
+}
+"""A pod that waits for names for 2 seconds, where others wait for 20."""
+WORLD = "\n---\n".join(map(json.dumps, (CLUSTER, WEB, SERVICE, LOCAL, OTHERS, IMPATIENT)))
 OUTSIDE = "198.51.100.53"  # of `dns`
 TARGETS = {"node": "node2", "zone": "zone-b", "place": "node2"}
 NAMES = [
@@ -160,8 +172,10 @@ async def test_symptom_explanation_mend(lab: Lab, name: str) -> None:
         if fault.traced.worn:
             await works(lab, fault, known)
         headers = {"X-Long": "x" * fault.traced.octets} if fault.traced.octets else {}
-        url, place = fault.traced.url.format(**known), fault.traced.place.format(**known)
-        path = await lab.trace(url, source=place, headers=headers, timeout=2)
+        url, place, where = fault.traced.url.format(**known), fault.traced.place.format(**known), "default"
+        if name == "dns-blocked":
+            url, place, where = "http://web.default/", "pod/impatient", "others"
+        path = await lab.trace(url, source=place, headers=headers, namespace=where, timeout=2)
     assert path.failure is not None, path
     says = f"fault {name}-{target}: "
     assert says in path.failure.text and path.failure.remedy == f"emulab fault mend {name}-{target}", (
@@ -169,7 +183,7 @@ async def test_symptom_explanation_mend(lab: Lab, name: str) -> None:
     )
     assert path.failure.reason in fault.reasons
     await eventually(mended, 30)
-    path = await lab.trace(url, source=place, headers=headers, timeout=10)
+    path = await lab.trace(url, source=place, headers=headers, namespace=where, timeout=10)
     assert path.failure is None
 
 

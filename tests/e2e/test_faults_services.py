@@ -37,7 +37,9 @@ def daemons(name: str, **more: Any) -> list[dict[str, Any]]:
     """A DaemonSet, and a Service of its pods with a balancer of its own."""
     labels = {"app": name}
     container = {"name": "c", "image": "example/shop:1.0", "ports": [{"containerPort": 80}], **more}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    impatient = [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "1"}]  # for a name server
+    spec = {"containers": [container], "dnsConfig": {"options": impatient}}
+    template = {"metadata": {"labels": labels}, "spec": spec}
     return [
         {
             "apiVersion": "apps/v1",

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
-from emulab.servers.stub import socket_family
+from emulab.servers.stubquestions import socket_family
 
 from .engine_differences import expected, served_by
 from .families import At, at_of, lab_in, of_the_day, worlds_of

@@ -22,7 +22,7 @@ import yaml
 from emulab import Lab
 from emulab.kernel.processes.launch import import_path
 from emulab.kernel.processes.programs import Completed, run_program, this_program
-from emulab.servers.stub import socket_family
+from emulab.servers.stubquestions import socket_family
 
 T = TypeVar("T")
 

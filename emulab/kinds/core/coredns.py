@@ -13,11 +13,26 @@ _FLAGS = ("conf", "dns.port", "p")
 _DEFAULT = "/etc/coredns/Corefile"
 
 
-class _Mount(NamedTuple):
-    """A ConfigMap that is mounted, the keys of files that have other names, and the one file that it is about."""
+class FileSource(NamedTuple):
+    """A ConfigMap or Secret whose keys are files of a volume: all, or those `items`, each with its path."""
 
+    kind: str
     name: str
-    keys: Mapping[str, str]
+    items: tuple[tuple[str, str], ...] = ()
+
+    @staticmethod
+    def of(kind: str, name: str, given: Mapping[str, Any]) -> FileSource:
+        return FileSource(kind, name, tuple((item["key"], item["path"]) for item in given.get("items") or ()))
+
+    def has(self, file: str) -> bool:
+        """Whether it says that this file is its own."""
+        return any(path == file for _, path in self.items)
+
+
+class _Mount(NamedTuple):
+    """What is mounted, and the one file that it is about."""
+
+    sources: tuple[FileSource, ...]
     below: str
 
 
@@ -33,6 +48,7 @@ class CoreDnsFlags(NamedTuple):
     own: bool = True  # the lab's own, whose Service leads to port 53
     bare: str = ""  # the folder of its Corefile, where no ConfigMap is mounted there
     env: tuple[tuple[str, str], ...] = ()  # the variables that have a value
+    beside: tuple[FileSource, ...] = ()  # what else is in the Corefile's folder
 
     @staticmethod
     def of(namespace: str, spec: Mapping[str, Any], container: Mapping[str, Any]) -> CoreDnsFlags:
@@ -44,18 +60,22 @@ class CoreDnsFlags(NamedTuple):
         path = flags.get("conf", _DEFAULT)
         folder, _, file = path.rpartition("/")
         mounted = dict(_mounted(spec, container))
-        name, keys, below = mounted.get(path) or mounted.get(folder) or ("", {}, "")
+        sources, below = mounted.get(path) or mounted.get(folder) or ((), "")
         file = below if path in mounted else file
-        beside = next((mount.name for place, mount in mounted.items() if _is_custom(place)), CUSTOM)
+        own = _which_has(sources, file)
+        custom = next(
+            (_which_has(mount.sources) for place, mount in mounted.items() if _is_custom(place)), None
+        )
         return CoreDnsFlags(
             namespace,
-            name or CONFIG_MAP,
-            keys.get(file, file),
-            beside,
+            own.name if own else "" if sources else CONFIG_MAP,
+            next((key for key, name in own.items if name == file), file) if own else file,
+            custom.name if custom else CUSTOM,
             int(port) if port.isdecimal() and 0 < int(port[:6]) < 1 << 16 else 53,
             own=False,
-            bare="" if name else folder,
+            bare="" if sources else folder,
             env=tuple((e["name"], e["value"]) for e in container.get("env") or () if e.get("value")),
+            beside=tuple(one for one in sources if one != own) if path not in mounted else (),
         )
 
 
@@ -81,18 +101,27 @@ def _flags(words: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield name, rest.pop(0)
 
 
+def _which_has(sources: Sequence[FileSource], file: str = "") -> FileSource | None:
+    """The ConfigMap that has a file: the one that says so, or one that has all its keys there."""
+    maps = [source for source in sources if source.kind == "ConfigMap"]
+    found = [source for source in maps if source.has(file)] or [source for source in maps if not source.items]
+    return next(iter(found or maps), None)
+
+
 def _mounted(spec: Mapping[str, Any], container: Mapping[str, Any]) -> Iterator[tuple[str, _Mount]]:
-    """What of a container's files is of ConfigMaps, by its path."""
-    volumes = {v["name"]: _config_map(v) for v in spec.get("volumes") or ()}
+    """What of a container's files is of ConfigMaps and Secrets, by its path."""
+    volumes = {v["name"]: tuple(_sources(v)) for v in spec.get("volumes") or ()}
     for mount in container.get("volumeMounts") or ():
-        given = volumes.get(mount["name"]) or {}
-        if given.get("name"):
-            keys = {item["path"]: item["key"] for item in given.get("items") or ()}
-            yield mount["mountPath"].rstrip("/"), _Mount(given["name"], keys, mount.get("subPath") or "")
+        if sources := volumes.get(mount["name"]):
+            yield mount["mountPath"].rstrip("/"), _Mount(sources, mount.get("subPath") or "")
 
 
-def _config_map(volume: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The ConfigMap that a volume is, or the first of which one is made."""
-    sources = (volume, *((volume.get("projected") or {}).get("sources") or ()))
-    found: Mapping[str, Any] = next((s["configMap"] for s in sources if s.get("configMap")), {})
-    return found
+def _sources(volume: Mapping[str, Any]) -> Iterator[FileSource]:
+    """What a volume is, or is made of."""
+    if secret := volume.get("secret"):
+        yield FileSource.of("Secret", secret.get("secretName") or "", secret)
+    for one in (volume, *((volume.get("projected") or {}).get("sources") or ())):
+        if (given := one.get("configMap")) and given.get("name"):
+            yield FileSource.of("ConfigMap", given["name"], given)
+        if one is not volume and (given := one.get("secret")) and given.get("name"):
+            yield FileSource.of("Secret", given["name"], given)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emulab.kinds import externaldns
 from emulab.kinds.core import balanceroddities, kuberouterservice
 from emulab.kinds.core.podspec import PodSpec
+from emulab.kinds.core.servicefamilies import families_for
 from emulab.kinds.core.serviceschema import needs_node_ports
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.emulab.cloudannotations import ADDRESSES
@@ -19,6 +20,7 @@ from emulab.kinds.registry import SERVICE
 from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.checks import fits_dns, show
+from emulab.model.families import families_of, family_of
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.model.paths import FieldPath
@@ -85,6 +87,14 @@ def _given_another(o: Object, world: Lookup) -> Iterator[Finding]:
     network = next((n for n in world.own_networks if asked in n), None)
     if network is not None:
         what = f"{asked} is in {network}, which the lab has itself: the balancer gets another address"
+        yield Finding(o, where, what)
+        return
+    family = family_of(asked).name
+    had = families_for(
+        o.spec, [one.name for one in families_of(n.network_address for n in world.own_networks)]
+    )
+    if family not in had:
+        what = f"{asked} is of {family}, which the Service hasn't: the balancer gets another address, of {had[0]}"
         yield Finding(o, where, what)
         return
     owner = world.asked_by(asked)

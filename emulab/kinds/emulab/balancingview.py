@@ -9,7 +9,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.kinds.emulab.balancing import BALANCING, health_check, modes_agree
-from emulab.kinds.emulab.cloudannotations import ALB, said, unfollowed, unheard_addresses
+from emulab.kinds.emulab.cloudannotations import ALB, is_of_balancers, said, unfollowed, unheard_addresses
 from emulab.model.checks import Check, Problems
 from emulab.model.yaml_scalars import plain
 
@@ -141,8 +141,12 @@ def annotation_problems(annotations: Mapping[str, str], own: bool = True) -> Ite
     yield from _read(given, healths_alone=not own)[1]
     if own:
         yield from unheard_addresses(annotations)
-    for name in unfollowed(annotations, of_service=own):
-        yield name, "isn't followed here"
+    yield from unfollowed(annotations, of_service=own)
+
+
+def of_balancers(annotations: Mapping[str, str]) -> Iterator[str]:
+    """Annotations that are about a balancer."""
+    return (name for name in annotations if name.startswith(PREFIX) or is_of_balancers(name))
 
 
 def _read(
@@ -211,6 +215,8 @@ def _plain(text: str, of_many: bool = False) -> Any:
         except ValueError:
             return text
     pairs = [part.partition("=") for part in text.split(",")]
+    if not all(equals for _, equals, _ in pairs):
+        return text
     return {name.strip(): plain(value.strip()) for name, _, value in pairs}
 
 

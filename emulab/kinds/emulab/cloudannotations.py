@@ -171,6 +171,7 @@ _ROWS: Mapping[str, tuple[SpecPath, ReadText]] = {
 }
 _KIND = f"{NLB}type"
 _OF_NLB = ("nlb", "nlb-ip", "external")
+_CLASSIC = ("", "clb", "elb", "classic")
 
 ADDRESSES = (
     *("metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs", "kube-vip.io/loadbalancerIPs"),
@@ -197,11 +198,7 @@ _OF_OTHERS = (
 _HEARD_ELSEWHERE = (
     *("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip", "lbipam.cilium.io/sharing-key"),
     *("metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool"),
-    *(
-        SOURCE_RANGES,
-        "cloud.google.com/neg-status",
-        "service.beta.kubernetes.io/aws-load-balancer-backend-protocol",
-    ),
+    *(SOURCE_RANGES, "cloud.google.com/neg-status"),
 )
 """Annotations that others than this table follow, or that controllers write."""
 
@@ -211,6 +208,7 @@ _SO_ANYWAY: Mapping[str, tuple[str, ...]] = {
     f"{NLB}nlb-target-type": ("instance",),
     f"{NLB}ip-address-type": ("ipv4",),
     f"{NLB}access-log-enabled": ("false",),
+    f"{NLB}backend-protocol": ("tcp", "TCP"),
     f"{NLB}connection-draining-enabled": ("true",),
     f"{ALB}target-type": ("instance",),
     f"{ALB}scheme": ("internet-facing",),
@@ -234,8 +232,11 @@ def said(annotations: Mapping[str, str]) -> Iterator[tuple[str, SpecField | str]
                 continue
             if read is not None:
                 yield name, SpecField(row[0], read)
-    if annotations.get(_KIND, "").strip().lower() in _OF_NLB:
+    kind = annotations.get(_KIND, "").strip().lower()
+    if kind in _OF_NLB:
         yield _KIND, SpecField(("mode",), "nat")
+    elif kind not in _CLASSIC:
+        yield _KIND, f'"{annotations[_KIND]}" is not one of {", ".join(_OF_NLB)}, so the balancer is a proxy'
 
 
 def _of_attributes(name: str) -> bool:
@@ -255,14 +256,18 @@ def _attributes(name: str, text: str) -> Iterator[tuple[tuple[SpecPath, ReadText
             yield row, value, "" if row else f"{key} isn't followed"
 
 
-def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[str]:
-    """Annotations of clouds that say nothing here: those of balancers, or those of Ingresses' controllers."""
+def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[tuple[str, str]]:
+    """Annotations of clouds that say nothing here, in words: those of balancers, or those of Ingresses' controllers."""
     begin = _OF_CLOUDS if of_service else _OF_OTHERS
     known = (*_HEARD_ELSEWHERE, *ADDRESSES, _KIND)
     for name, text in annotations.items():
         heard = name in known or name in _ROWS or _of_attributes(name) or text in _SO_ANYWAY.get(name, ())
         if name.startswith(begin) and not heard:
-            yield name
+            so = _SO_ANYWAY.get(name)
+            yield (
+                name,
+                f'"{text}" isn\'t followed here, where it is always {so[0]}' if so else "isn't followed here",
+            )
 
 
 def addresses_asked(annotations: Mapping[str, str]) -> list[IPAddress]:
@@ -281,6 +286,18 @@ def unheard_addresses(annotations: Mapping[str, str]) -> Iterator[tuple[str, str
             yield name, f"{word} isn't followed: of addresses the first is asked for, {heard}"
         else:
             heard = word
+
+
+def unheard_beside(annotations: Mapping[str, str], asked: str) -> Iterator[tuple[str, str]]:
+    """The addresses that annotations ask for where `spec.loadBalancerIP` asks for another."""
+    for name, word in _addresses(annotations):
+        if not (_can_be_asked(word) and parse_address(word) == parse_address(asked)):
+            yield name, f"{word} isn't followed: spec.loadBalancerIP asks for {asked} (MetalLB refuses both)"
+
+
+def is_of_balancers(name: str) -> bool:
+    """Whether an annotation says something of a balancer that is followed here."""
+    return name in _ROWS or name in ADDRESSES or name == _KIND or _of_attributes(name)
 
 
 def _addresses(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -310,6 +310,11 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
         if "." not in target:
             what = f"{show(target)} stands for {target}. at the root, not for {target}.{o.name}."
             yield Finding(o, ("spec", "records", index, "value"), what)
+        if (glue := _missing_glue(record, o)) is not None:
+            what = (
+                f"nobody finds this server in what is delegated to it: add a record {glue} with its address"
+            )
+            yield Finding(o, ("spec", "records", index, "value"), what)
         asked = _asked(record.health_check or {})
         if asked is None:
             continue
@@ -321,6 +326,17 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(o, path, f"there is no {kind} {name}{where}, so the record is not healthy")
         elif namespace and found.spec.get("type") != "LoadBalancer":
             yield Finding(o, path, f"{found.key} has no balancer, so the record is not healthy")
+
+
+def _missing_glue(record: Record, o: Object) -> str | None:
+    """The name of the record that a delegation to a server within what is delegated needs, and which isn't there."""
+    zone, target = o.name.rstrip(".").lower(), record.value.rstrip(".").lower()
+    below = f"{record.name.lower()}.{zone}"
+    if record.type != "NS" or record.name == "@" or not (target == below or target.endswith(f".{below}")):
+        return None
+    name = target.removesuffix(f".{zone}")
+    known = {one.name.lower() for one in Zone.of(o).records if one.type in ("A", "AAAA")}
+    return None if name in known else name
 
 
 def _describe(o: Raw, _beside: Slices) -> Fields:

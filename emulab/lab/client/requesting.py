@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote
 
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.servers.eyeballs import connected
-from emulab.servers.stub import OpenSocket, socket_family
+from emulab.servers.stubquestions import OpenSocket, socket_family
 
 if TYPE_CHECKING:
     import ssl

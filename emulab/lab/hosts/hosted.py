@@ -62,5 +62,9 @@ class Hosted(RemoteServer):
     async def end_when_hanging(self) -> None:
         """Kills the server when it hangs; to be cancelled when it has ended."""
         await self.until_hanging()
-        self._record(self.name, {"event": "error", "error": "doesn't answer any more, so it is killed"})
+        self.tell_error("doesn't answer any more, so it is killed")
         self.process.signal(signal.SIGKILL)
+
+    def tell_error(self, error: str) -> None:
+        """Tells what went wrong with it, or with one of its workers."""
+        self._record(self.name, {"event": "error", "error": error})

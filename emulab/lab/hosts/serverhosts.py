@@ -305,7 +305,7 @@ class ServerHosts:
         if host is not None and replaced:
             self._replace(host)
             await host.process.wait()  # whose addresses the next one wants
-        if host is not None and there is not None and (there.workers > 1) != (server.workers > 1):
+        if host is not None and there is not None and (there.workers > 0) != (server.workers > 0):
             self._replace(host)  # whose sockets bear others beside them, or don't
         if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
@@ -381,15 +381,24 @@ class ServerHosts:
         failures = self._failures.get(name, 0)
         self._failures[name] = failures + 1
         await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
-        server = self._wanted.get(name)
-        if server is None or self._applied(name) is not None or name in self._left or name in self._draining:
-            return True
-        try:
-            await self._bring(News(server, await asyncio.to_thread(told_bytes, server.config)))
-        except EmulabError as error:
-            self._record(name, {"event": "error", "error": str(error)})
-            host = self._hosts.get(name)
-            return host is None or not host.process.running  # whoever watches that one begins again
+        # What is wanted is asked with the lock: who changes it meanwhile brings the server up behind this, not before.
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            server = self._wanted.get(name)
+            if (
+                server is None
+                or self._applied(name) is not None
+                or name in self._left
+                or name in self._draining
+            ):
+                return True
+            try:
+                await self._bring_alone(News(server, await asyncio.to_thread(told_bytes, server.config)))
+            except EmulabError as error:
+                self._record(name, {"event": "error", "error": str(error)})
+                host = self._hosts.get(name)
+                return host is None or not host.process.running  # whoever watches that one begins again
+        if name not in self._wanted and name in self._hosts:
+            self._end(name)  # it was missed while there was nothing to end
         return True
 
     def _spawn_task(self, work: Any) -> None:

@@ -46,15 +46,17 @@ class Served:
         self._known = None if shared else known  # restarts of the server, as far as they are counted
         self._backoff = Backoff()
 
-    def count(self, restarts: int, exit_status: int | None) -> bool:
-        """Counts the restarts of the server since the pod began. Whether there were any."""
+    def count(self, restarts: int, exit_status: int | None, now: str) -> bool:
+        """Counts the restarts of the server since the pod began: whether there were any, by which a life has ended."""
         if self._known is None:
             self._known = restarts
         if restarts <= self._known:
             return False
-        self.state.restarts += restarts - self._known
-        self.state.exit_status = exit_status
-        self._known = restarts
+        more, self._known = restarts - self._known, restarts
+        if self.state.done:
+            return False
+        self.state.restarts += more
+        self.state.ended(exit_status or 0, now)
         return True
 
     def begin(self, now: str) -> None:

@@ -108,7 +108,8 @@ class ServedContainers:
     def _refresh_one(self, container: Container, served: Served) -> None:
         servers, state = self._servers, served.state
         up = self._pod.may_begin(container) and servers.running(served.server)
-        counted = served.count(servers.restarts.get(served.server, 0), servers.exits.get(served.server))
+        number, status = servers.restarts.get(served.server, 0), servers.exits.get(served.server)
+        counted = served.count(number, status, timestamp())
         begins = up and not served.held and not self._pod.terminating  # what a Pod's end has ended stays so
         if begins and not state.running and not self._pod.preparation.begins(container, state):
             return

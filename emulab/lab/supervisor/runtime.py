@@ -22,7 +22,7 @@ from emulab.lab.hosts.processes import Processes
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.lab.images.held import Images
 from emulab.lab.kubelet.kubelet import Kubelet
-from emulab.lab.supervisor import speakernews, translators
+from emulab.lab.supervisor import corefilenews, speakernews, translators
 from emulab.lab.supervisor.control import ControlServer
 from emulab.lab.supervisor.operations import Operations
 from emulab.lab.supervisor.presence import Presence
@@ -153,6 +153,7 @@ def _heard(
     reconciler.balancers.heard(server, record)
     reconciler.zones.heard(server, record)
     speakernews.heard(around, server, record)
+    corefilenews.heard(around, server, record)
     print(f"{server}: {record}", flush=True)
 
 

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
-from emulab.kinds.core import coredns
-from emulab.kinds.core.coredns import CoreDnsFlags
+from emulab.kinds.core import coredns, secret
+from emulab.kinds.core.coredns import CoreDnsFlags, FileSource
 from emulab.kinds.installed import NODE_CACHE_NAME
-from emulab.kinds.registry import CONFIG_MAP
+from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.model.findings import Finding
 from emulab.model.keys import Key
 from emulab.model.objects import Object
@@ -80,25 +80,49 @@ class Texts(NamedTuple):
 
     @staticmethod
     def of(
-        o: Object | None,
+        own: Mapping[str, str] | None,
         custom: Object | None = None,
         domain: str = "cluster.local",
         key: str = COREFILE,
     ) -> Texts:
         """The texts of CoreDNS' ConfigMap, the stock ones where there is none, and those of the one beside it."""
-        stock = {COREFILE: STOCK.replace("cluster.local", domain)}
-        own = (o.raw.get("data") or {}) if o is not None else stock
+        texts = own if own is not None else {COREFILE: STOCK.replace("cluster.local", domain)}
         more = (custom.raw.get("data") or {}) if custom is not None else {}
-        found = {**own, COREFILE: own.get(key, "")}
+        found = {**texts, COREFILE: texts.get(key, "")}
         return Texts((*found.items(), *((f"{CUSTOM}{name}", text) for name, text in more.items())))
 
 
 FindObject = Callable[[Key], Object | None]
+STAYS = "CoreDNS wouldn't start with it, so it goes on by the last Corefile that was right"
+
+
+def given_files(get: FindObject, flags: CoreDnsFlags) -> Mapping[str, str] | None:
+    """The files in the Corefile's folder by their names; None where none of their objects is there."""
+    own = FileSource(CONFIG_MAP.kind, flags.config_map)
+    found: dict[str, str] | None = None
+    for source in (*flags.beside, own):
+        files = _paths(source, get, flags)
+        found = {**(found or {}), **files} if files is not None else found
+    return found
+
+
+def _paths(source: FileSource, get: FindObject, flags: CoreDnsFlags) -> dict[str, str] | None:
+    """The files that an object is in a volume, by their paths; None where it isn't there."""
+    kind = SECRET if source.kind == SECRET.kind else CONFIG_MAP
+    o = get(kind.key(flags.namespace, source.name)) if source.name else None
+    if o is None:
+        return None
+    texts = (
+        secret.texts_of(o)
+        if source.kind == SECRET.kind
+        else {k: str(v) for k, v in (o.raw.get("data") or {}).items()}
+    )
+    return {path: texts[key] for key, path in source.items if key in texts} if source.items else texts
 
 
 def texts_of(get: FindObject, flags: CoreDnsFlags, domain: str) -> Texts | None:
     """What a server of CoreDNS reads; None where there is nothing of one's own."""
-    given = get(CONFIG_MAP.key(flags.namespace, flags.config_map))
+    given = given_files(get, flags)
     custom = get(CONFIG_MAP.key(flags.namespace, flags.custom))
     former = get(FORMER) if given is None and flags.own else None
     if given is None and custom is None and former is None:
@@ -207,6 +231,11 @@ def _block(block: ServerBlock, files: Mapping[str, str], default: str, port: int
     return draft
 
 
+def _maps_of(flags: CoreDnsFlags) -> tuple[str, ...]:
+    beside = (source.name for source in flags.beside if source.kind == CONFIG_MAP.kind)
+    return (flags.config_map, flags.custom, *beside)
+
+
 def unheeded(o: Object, get: FindObject, readers: Iterable[CoreDnsFlags]) -> Iterator[Finding]:
     """What of a ConfigMap isn't followed of which servers of CoreDNS, the `readers`, read a Corefile."""
     given = o.raw.get("data") or {}
@@ -215,7 +244,7 @@ def unheeded(o: Object, get: FindObject, readers: Iterable[CoreDnsFlags]) -> Ite
             yield Finding(o, ("data", key), why)
         if get(CONFIGURATION) is not None:
             yield Finding(o, ("data",), "isn't followed beside a ConfigMap coredns")
-    mine = [one for one in readers if one.namespace == o.namespace and o.name in (one.config_map, one.custom)]
+    mine = [one for one in readers if one.namespace == o.namespace and o.name in _maps_of(one)]
     if not mine and (COREFILE in given and o.name != NODE_CACHE_NAME):
         where = f"the lab's own reads that of ConfigMap {coredns.NAMESPACE}/{coredns.CONFIG_MAP}"
         yield Finding(o, ("data", COREFILE), f"isn't read: no container of CoreDNS has it mounted; {where}")
@@ -225,38 +254,49 @@ def unheeded(o: Object, get: FindObject, readers: Iterable[CoreDnsFlags]) -> Ite
 
 def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Finding]:
     """The same of one server."""
-    keys = (CONFIG_MAP.key(flags.namespace, name) for name in (flags.config_map, flags.custom))
-    own, custom = (o if o.key == key else get(key) for key in keys)
-    text, beside = _text(own, flags.key), o is custom and o is not own
-    if beside and text and not _TAKES_IN.search(text):
+    look: FindObject = lambda key: o if o.key == key else get(key)  # noqa: E731
+    custom = look(CONFIG_MAP.key(flags.namespace, flags.custom))
+    own = given_files(look, flags)
+    text = str((own or {}).get(flags.key) or "")
+    others = {
+        path for source in flags.beside if source.name == o.name for path in _paths(source, look, flags) or ()
+    }
+    if flags.key in others:
+        others = set()
+    beside = (o is custom and o.name != flags.config_map) or bool(others)
+    if o is custom and beside and text and not _TAKES_IN.search(text):
         what = f"nothing of it is read: the Corefile of ConfigMap {flags.config_map} imports none of it"
         yield Finding(o, ("data",), what)
         return
     if own is not None and not text:
-        if o is own:
-            yield Finding(o, ("data",), f"has no {flags.key}, so the stock configuration stays")
+        if o is not custom:
+            what = f"has no {flags.key}, so CoreDNS goes on by the last one, or the stock one where there was none"
+            yield Finding(o, ("data",), what)
         return
     port = flags.port if flags.own else 0
     texts = Texts.of(own, custom, key=flags.key)
     made = read(texts, "", port, flags.port, flags.env)
     path = ("data",) if beside else ("data", flags.key)
     if beside and not made.error:
-        yield from _not_taken_in(o, dict(texts.pairs), dict(flags.env))
+        yield from _not_taken_in(o, dict(texts.pairs), dict(flags.env), others)
     if made.error:
-        stays = "CoreDNS wouldn't start with it, so the stock configuration stays"
-        yield Finding(o, path, f"{made.error}; {stays}")
+        yield Finding(o, path, f"{made.error}; {STAYS}, or the stock one where there was none")
     for line, what in made.warnings:
-        if beside == getattr(line, "file", "").startswith(CUSTOM):
+        file = getattr(line, "file", "")
+        elsewhere = any(
+            file in (_paths(source, look, flags) or ()) for source in flags.beside if source.name != o.name
+        )
+        if file in others or (not others and not elsewhere and beside == file.startswith(CUSTOM)):
             yield Finding(o, path, f"line {line}: {what}")
 
 
-def _not_taken_in(o: Object, files: Mapping[str, str], variables: Mapping[str, str]) -> Iterator[Finding]:
+def _not_taken_in(
+    o: Object, files: Mapping[str, str], variables: Mapping[str, str], others: Iterable[str]
+) -> Iterator[Finding]:
     """The keys of a ConfigMap beside the Corefile that it neither imports nor names."""
     taken = taken_in(files[COREFILE], files, variables)
-    for key in o.raw.get("data") or ():
-        if f"{CUSTOM}{key}" not in taken and not any(key in text for text in files.values()):
+    named = others or (f"{CUSTOM}{key}" for key in o.raw.get("data") or ())
+    for path in named:
+        key = path.rpartition("/")[2]
+        if path not in taken and path != COREFILE and not any(key in text for text in files.values()):
             yield Finding(o, ("data", key), "isn't read: no import of the Corefile is of such a name")
-
-
-def _text(o: Object | None, key: str) -> str:
-    return str((o.raw.get("data") or {}).get(key) or "") if o is not None else ""

@@ -25,6 +25,7 @@ class _Worker(RemoteServer):
         super().__init__(f"worker {number}", control, record)
         self.number = number
         self.keys: frozenset[str] = frozenset()
+        self.asked: asyncio.Future[Any] | None = None  # whether it lives
 
 
 class Leader:
@@ -47,12 +48,23 @@ class Leader:
         self._workers = [one for one in self._workers if not one.ended]
         return self._workers
 
-    def take(self, control: socket.socket) -> None:
-        """One more, which serves once the whole configuration has come again."""
+    def take(self, control: socket.socket) -> int:
+        """One more, which serves once the whole configuration has come again; its number."""
         self._numbers += 1
         worker = _Worker(self._numbers, control, self._record)
         worker.send("record", recorders=self._recorders)
         self._workers.append(worker)
+        return worker.number
+
+    def answers(self, number: int) -> bool:
+        """Whether a worker has answered what it was asked the last time that this was to be known."""
+        worker = next((one for one in self.workers if one.number == number), None)
+        if worker is None:
+            return True
+        answered = worker.asked is None or worker.asked.done()
+        if answered:
+            worker.asked = worker.send("ping")
+        return answered
 
     def dismiss(self, number: int) -> None:
         """Has so many end: they accept nobody new any more, and what they serve has some time to end."""

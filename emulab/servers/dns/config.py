@@ -324,8 +324,8 @@ NODE_CACHE_METRICS = "node-cache-metrics"
 class DnsConfig(Configuration):
     """The configuration of a server in any of the three roles.
 
-    `pages` are the TCP ports of what is told over HTTP: by their numbers `metrics`, NODE_CACHE_METRICS, `health` or
-    `ready`.
+    `refused` is why it doesn't go by the Corefile that is written. `pages` are the TCP ports of what is told over HTTP:
+    by their numbers `metrics`, NODE_CACHE_METRICS, `health` or `ready`.
 
     With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
     servers without. Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers
@@ -346,6 +346,7 @@ class DnsConfig(Configuration):
     events_per_second: int = 10_000
     kubernetes: Kubernetes | None = None
     blocks: tuple[BlockConfig, ...] = ()
+    refused: str = ""
     pages: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -5,14 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from emulab.errors import PeerError
-from emulab.servers.dns import rdata, wire
+from emulab.servers.dns import wire
 from emulab.servers.dns.cache import CachedAnswer, CacheKey
 from emulab.servers.dns.names import Name
-from emulab.servers.dns.referrals import MOST_REFERRALS, Referral, addresses, referral
+from emulab.servers.dns.referrals import (
+    ADDRESSES,
+    MOST_DEEP,
+    MOST_EXCHANGES,
+    MOST_REFERRALS,
+    MOST_SERVERS,
+    Referral,
+    addresses,
+    leads_nowhere,
+    referral,
+    within,
+)
 from emulab.servers.dns.upstreams import ServerAddress, Upstreams
 from emulab.servers.dns.wire import Response
 
@@ -21,6 +33,22 @@ Learn = Callable[[CacheKey, Response, float], CachedAnswer]
 
 MAX_IN_FLIGHT = 2000
 _AVOID = 5.0  # seconds that a server which failed goes to the end of the list
+_TELLING = (wire.NOERROR, wire.NXDOMAIN)
+
+
+class _Work:
+    """What one question costs: whoever follows referrals asks MOST_EXCHANGES times for it, as those who write them
+    could have it ask for ever."""
+
+    def __init__(self, upstream: Upstreams, clients: list[str]) -> None:
+        self.upstream = upstream
+        self.clients = clients
+        self._left = MOST_EXCHANGES
+
+    def takes(self) -> bool:
+        """Whether once more may be asked."""
+        self._left -= 1
+        return self._left >= 0
 
 
 class Forwarder:
@@ -70,52 +98,73 @@ class Forwarder:
         self, upstream: Upstreams, key: CacheKey, learn: Learn, clients: list[str]
     ) -> CachedAnswer | None:
         """What the servers say, or those to which they refer."""
-        response = await self._said(upstream, key, clients)
+        work = _Work(upstream, clients)
+        response = await (self._led(work, key, ()) if upstream.follows else self._said(work, upstream, key))
+        return learn(key, response, self._clock()) if response else None
+
+    async def _led(self, work: _Work, key: CacheKey, sought: Sequence[Name]) -> Response | None:
+        """What the servers say to which referrals lead. `sought`: the servers that can be found once this is known."""
+        response = await self._said(work, work.upstream, key, ())
         zone: Name = ()
-        for _ in range(MOST_REFERRALS if upstream.follows else 0):
+        for _ in range(MOST_REFERRALS):
             led = referral(response, key.name, zone) if response else None
             if led is None:
-                break
-            servers = led.servers or await self._found(upstream, led, clients)
-            response = await self._said(replace(upstream, servers=servers, shuffled=False), key, clients)
+                return within(response, key.name, zone) if response else None
+            response = None
+            async with aclosing(self._servers(work, led, sought)) as groups:
+                async for servers in groups:
+                    asked = replace(work.upstream, servers=servers, shuffled=False)
+                    said = await self._said(work, asked, key, led.zone)
+                    response = said or response
+                    if said is not None and said.rcode in _TELLING:
+                        break
             zone = led.zone
-        if response is None or (zone and referral(response, key.name, zone[1:])):
-            return None  # nobody, or one who knows no better (a lame delegation)
-        return learn(key, response, self._clock())
+        return None
 
-    async def _found(
-        self, upstream: Upstreams, led: Referral, clients: list[str]
-    ) -> tuple[ServerAddress, ...]:
-        """The addresses of servers of which the names alone were told."""
+    async def _servers(
+        self, work: _Work, led: Referral, sought: Sequence[Name]
+    ) -> AsyncGenerator[tuple[ServerAddress, ...], None]:
+        """The servers of a delegation: those whose addresses were told with it, then the others by and by."""
+        if led.servers:
+            yield led.servers
         for host in led.unknown:
-            if host[-len(led.zone) :] == led.zone:
-                continue  # only these servers could tell
-            for rtype in (rdata.A, rdata.AAAA):
-                response = await self._said(upstream, CacheKey(host, rtype, do=False), clients)
+            # Of its own zone a server that isn't told can't be found, nor one for whose sake this is being asked.
+            if host[-len(led.zone) :] == led.zone or host in sought or len(sought) >= MOST_DEEP:
+                continue
+            for rtype in ADDRESSES:
+                response = await self._led(work, CacheKey(host, rtype, do=False), (*sought, host))
                 if response is not None and (found := addresses(response)):
-                    return tuple(found)
-        return ()
+                    yield tuple(found[:MOST_SERVERS])
+                    break
 
-    async def _said(self, upstream: Upstreams, key: CacheKey, clients: list[str]) -> Response | None:
-        """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one."""
+    async def _said(
+        self, work: _Work, upstream: Upstreams, key: CacheKey, zone: Name | None = None
+    ) -> Response | None:
+        """Tries the servers. SERVFAIL and REFUSED count as answers only when no server has a better one, and that one
+        doesn't have the `zone` which has been delegated to it is none at all."""
         last: Response | None = None
+        told = False
         for _ in range(upstream.tries):
             servers = upstream.servers
             if upstream.shuffled:
                 servers = tuple(random.sample(servers, len(servers)))
             for server in self._order(servers, self._clock()):
+                if upstream.follows and not work.takes():
+                    return last
                 self.exchanges += 1
                 try:
-                    response = await self._ask(server, key, upstream, clients)
+                    response = await self._ask(server, key, upstream, work.clients)
                 except (TimeoutError, OSError, PeerError):
                     self.failures += 1
                     self._failed[server] = self._clock()
                     continue
-                if response.rcode in (wire.NOERROR, wire.NXDOMAIN):
+                told = True
+                if response.rcode not in _TELLING:
+                    last = response
+                elif zone is None or not leads_nowhere(response, key.name, zone):
                     self._failed.pop(server, None)
                     return response
-                last = response
-            if last:
+            if told:
                 break  # each server had its say or its time; asking again would bring the same
         return None if last is None or last.rcode in (wire.FORMERR, wire.NOTIMP) else last
 

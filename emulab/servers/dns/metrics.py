@@ -83,6 +83,7 @@ class DnsMetrics:
         self._sizes: dict[Labels, Histogram] = {}
         self._hits: Counter[str] = Counter()
         self._upstream: dict[Labels, Histogram] = {}
+        self.failed_reloads = 0
         self.searched = 0  # answers that were found along search domains
 
     def add(self, served: CountedQuery, inet6: bool, size: int, seconds: float, times: int = 1) -> None:
@@ -117,7 +118,13 @@ class DnsMetrics:
     def text(self, entries: Mapping[str, int], misses: int, stale: int) -> str:
         """All metrics. `entries`: how many answers are cached, by `success` and `denial`."""
         self._fold()
-        parts = (self._autopath(), self._dns(), self._cache(entries, misses, stale), self._proxy())
+        parts = (
+            self._autopath(),
+            self._dns(),
+            self._cache(entries, misses, stale),
+            self._proxy(),
+            self._reload(),
+        )
         return "\n".join(line for part in parts for line in part) + "\n"
 
     def _autopath(self) -> Iterator[str]:
@@ -125,6 +132,11 @@ class DnsMetrics:
         yield from _counters(
             "coredns_autopath_success_total", "Counter of requests that did autopath.", counts
         )
+
+    def _reload(self) -> Iterator[str]:
+        about = "Counter of the number of failed reload attempts."
+        yield from heading("coredns_reload_failed_total", "counter", about)
+        yield sample("coredns_reload_failed_total", (), self.failed_reloads)
 
     def _dns(self) -> Iterator[str]:
         build = (("goversion", "go1.24.1"), ("revision", "emulab"), ("version", VERSION))

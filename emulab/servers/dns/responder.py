@@ -18,6 +18,7 @@ from emulab.servers.dns.hot import MAX_TURNS, Hot, HotAnswers
 from emulab.servers.dns.metrics import CountedQuery, DnsMetrics, type_word
 from emulab.servers.dns.orders import carry_out
 from emulab.servers.dns.plugins.logs import Exchanged, error_line, line
+from emulab.servers.dns.plugins.reloading import Reload
 from emulab.servers.dns.reporter import Host, Reporter, Told
 from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.dns.upstreams import ServerAddress, Upstreams
@@ -261,6 +262,12 @@ class Responder:
         done = Exchanged(asked.host, asked.stream, query, size, packed, reply.rcode, answers, seconds)
         if any(log.wants(query.name, done) for log in block.logs) and self.journal.takes("dns"):
             self.journal.write("dns", line(done))
+
+    def note_reload(self, reloaded: Reload) -> None:
+        """Writes what became of a Corefile, and counts what was none."""
+        self._metrics.failed_reloads += bool(reloaded.refused)
+        if self.journal.takes("dns"):
+            self.journal.write("dns", "\n".join(reloaded.lines))
 
     def metrics(self) -> str:
         """The metrics of CoreDNS, in Prometheus' format."""

@@ -16,6 +16,7 @@ from emulab.servers.dns.config import NODE_CACHE_METRICS, DnsConfig, PodNames, S
 from emulab.servers.dns.directory import ClusterChanges
 from emulab.servers.dns.metrics import setup_errors
 from emulab.servers.dns.pages import PagesPort
+from emulab.servers.dns.plugins.reloading import reload
 from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
 from emulab.servers.dns.settings import DnsSettings
@@ -40,6 +41,8 @@ class DnsServer:
         self._settings = DnsSettings()
         self._ports: dict[str, UdpPort | TcpPort | PagesPort] = {}
         self._checks = RecordChecks(emit)
+        self._emit = emit
+        self._begun = False
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Takes a whole configuration: new answers from the next query on, then sockets opened and closed.
@@ -51,8 +54,13 @@ class DnsServer:
         missing = [key for key in settings.listen if key not in sockets and key not in self._ports]
         if missing:
             raise BadConfiguration(f"DNS: no socket for {', '.join(missing)}")
-        self._settings = settings
+        reloaded = reload(self._settings if self._begun else None, settings)
+        self._settings, self._begun = settings, True
         self._responder.configure(settings)
+        if reloaded is not None:
+            self._responder.note_reload(reloaded)
+            if reloaded.refused:
+                self._emit({"event": "corefile", "refused": reloaded.refused})
         self._checks.follow(settings.zones.zones)
         for key in [key for key in self._ports if key not in settings.listen or key in sockets]:
             self._ports.pop(key).close()

@@ -39,6 +39,7 @@ class DnsSettings:
     upstream: Upstreams = field(default_factory=Upstreams)
     blocks: Blocks = field(default_factory=Blocks)
     given: tuple[BlockConfig, ...] = ()
+    refused: str = ""
     pages: Mapping[str, str] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
     recursion: bool = False
@@ -69,6 +70,7 @@ class DnsSettings:
             upstream=upstream,
             blocks=blocks,
             given=config.blocks,
+            refused=config.refused,
             pages=dict(config.pages),
             limits=config.cache,
             recursion=bool(upstream.servers) if config.recursion is None else config.recursion,

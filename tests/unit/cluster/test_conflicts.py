@@ -284,6 +284,13 @@ def test_a_service_that_nobody_proxies(label: str) -> None:
     ]
 
 
+def test_a_balancers_address_of_a_family_that_the_service_has_not() -> None:
+    assert warned(service("first", selector=None, type="LoadBalancer", loadBalancerIP="2001:db8::9")) == [
+        "Service/first spec.loadBalancerIP: 2001:db8::9 is of IPv6, which the Service hasn't: the balancer gets another"
+        " address, of IPv4"
+    ]
+
+
 def test_an_external_name_that_is_an_address() -> None:
     assert warned(service("first", selector=None, type="ExternalName", externalName="192.0.2.1")) == [
         "Service/first spec.externalName: is an address, to which no name can be an alias: the cluster's DNS has"
@@ -436,7 +443,19 @@ def test_what_a_clouds_balancer_would_do_is_warned_of(name: str, value: str, why
     found = [line.partition("annotations")[2] for line in warnings(accepted(raw))]
     assert [line.partition(";")[0] for line in found] == ([f"[{name}]: isn't followed: {why}"] if why else [])
     raw["spec"]["type"] = "NodePort"
-    assert not [line for line in warnings(accepted(raw)) if "annotations" in line]
+    (line,) = warnings(accepted(raw))
+    assert line.endswith(f"[{name}]: isn't followed: a Service of type NodePort has no balancer")
+
+
+def test_a_delegation_whose_server_nobody_finds_is_told() -> None:
+    def told(*records: tuple[str, str, str]) -> list[str]:
+        given = [dict(zip(("name", "type", "value"), record, strict=True)) for record in records]
+        return warned(described("Zone", {"records": given}, "x.test"))
+
+    delegation = ("a", "NS", "ns.a.x.test")
+    assert told(delegation, ("ns.a", "AAAA", "2001:db8::1")) == told(("a", "NS", "ns.b.x.test")) == []
+    (found,) = told(delegation, ("a", "NS", "ns.y.test"))
+    assert found.endswith("delegated to it: add a record ns.a with its address")
 
 
 def test_targets_of_one_label_are_told_to_stand_at_the_root() -> None:

@@ -9,6 +9,7 @@ import pytest
 from controllers_store import make
 from manifest_texts import accepted, described, refused
 
+from emulab.kinds.core import balanceroddities
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.balancingview import Balancing, annotated, annotation_problems, health_annotated
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
@@ -199,6 +200,15 @@ def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, A
         ({"metallb.universe.tf/address-pool": "x"}, "isn't followed here"),
         ({"cloud.google.com/neg": '{"ingress": true}'}, "isn't followed here"),
         ({f"{NLB}cross-zone-load-balancing-enabled": "true"}, ""),
+        (
+            {f"{NLB}cross-zone-load-balancing-enabled": "nope"},
+            '"nope" isn\'t followed here, where it is always true',
+        ),
+        ({f"{NLB}backend-protocol": "tcp"}, ""),
+        ({f"{NLB}backend-protocol": "http"}, '"http" isn\'t followed here, where it is always tcp'),
+        ({f"{NLB}type": "nbl"}, '"nbl" is not one of nlb, nlb-ip, external, so the balancer is a proxy'),
+        ({f"{NLB}type": "clb"}, ""),
+        ({"balancer.emulab.dev/weights": "node1:3"}, '"node1:3" is not a mapping'),
         ({f"{NLB}type": "nlb", f"{NLB}nlb-target-type": "instance"}, ""),
         ({f"{NLB}proxy-protocol": "true"}, '"true" is not one of *, false'),
         ({f"{DO}enable-proxy-protocol": "yes"}, '"yes" is not one of true, false'),
@@ -217,6 +227,43 @@ def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, A
 def test_what_clouds_have_beyond_that_is_told(given: dict[str, str], problem: str) -> None:
     found = list(annotation_problems(given))
     assert len(found) == bool(problem) and all(problem in text for _, text in found), found
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        (f"{NLB}scheme", "internal", "isn't followed: the balancer is on the internet"),
+        (f"{NLB}scheme", "internet-faceing", '"internet-faceing" is not one of internal, internet-facing;'),
+        (f"{NLB}scheme", "internet-facing", ""),
+        (f"{NLB}internal", "yes", "isn't followed: the balancer is on the internet"),
+        (f"{NLB}internal", "false", ""),
+        (f"{AZURE}internal", "ture", '"ture" is not one of true, false;'),
+        (f"{DO}network", "EXTERNAL", ""),
+        ("networking.gke.io/load-balancer-type", "Internl", '"Internl" is not one of internal, external;'),
+        ("metallb.io/loadBalancerIPs", "203.0.113.9", ""),
+        (
+            "metallb.io/loadBalancerIPs",
+            "203.0.113.8",
+            "isn't followed: spec.loadBalancerIP asks for 203.0.113.9",
+        ),
+    ],
+)
+def test_where_a_balancer_is_asked_to_be(name: str, text: str, told: str) -> None:
+    o = service({name: text}, loadBalancerIP="203.0.113.9")
+    found = [finding.line() for finding in balanceroddities.oddities(o)]
+    assert len(found) == bool(told) and all(told in line for line in found), found
+
+
+def test_a_service_without_a_balancer_is_told_of_what_is_about_one() -> None:
+    given = {
+        f"{NLB}type": "nlb",
+        "balancer.emulab.dev/algorithm": "source",
+        f"{NLB}scheme": "internal",
+        "a/b": "c",
+    }
+    found = [f.line() for f in balanceroddities.oddities(service(given, type="ClusterIP"))]
+    assert len(found) == 3, found
+    assert all(line.endswith("isn't followed: a Service of type ClusterIP has no balancer") for line in found)
 
 
 def test_an_ingress_of_another_controller_is_told_of_its_annotations() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulab.kinds.core.coredns import CoreDnsFlags
+from emulab.kinds.core.coredns import CoreDnsFlags, FileSource
 from emulab.kinds.images import repository, server_of
 
 
@@ -86,5 +86,12 @@ def test_what_a_container_of_coredns_reads() -> None:
         container = {"image": "coredns/coredns", "volumeMounts": one_file, "env": env}
         told = CoreDnsFlags.of("edge", {"volumes": those}, container)
         assert told == CoreDnsFlags("edge", "dns", "edge", own=False, env=(("A", "b"),))
+    several = [{"configMap": {"name": "more"}}, {"secret": {"name": "s"}}, volumes[0]]
+    folder = {"image": "coredns/coredns", "volumeMounts": [{"name": "c", "mountPath": "/etc/coredns"}]}
+    told = CoreDnsFlags.of("edge", {"volumes": [{"name": "c", "projected": {"sources": several}}]}, folder)
+    beside = (FileSource("ConfigMap", "more"), FileSource("Secret", "s"))
+    assert told == CoreDnsFlags("edge", "dns", "edge", own=False, beside=beside)
+    secret = CoreDnsFlags.of("edge", {"volumes": [{"name": "c", "secret": {"secretName": "s"}}]}, folder)
+    assert secret == CoreDnsFlags("edge", "", own=False, beside=(FileSource("Secret", "s"),))
     bare = CoreDnsFlags.of("kube-system", {}, {"image": "coredns/coredns"})
     assert bare == CoreDnsFlags(own=False, bare="/etc/coredns")

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -26,6 +27,7 @@ from emulab.lab.hosts import pulse, serverhosts
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.serverhosts import RecordListener, ServerHosts
 from emulab.plan.state import PlannedServer
+from emulab.servers.told import told_bytes
 
 
 def open_listeners(wanted: Any, _everywhere: Any, _several: bool) -> dict[str, socket.socket]:
@@ -239,6 +241,22 @@ async def test_a_stopped_server_is_killed_and_started_again(
     assert lab.hosts.running("b") and "b" not in lab.hosts.restarts
 
 
+async def test_a_stopped_worker_is_killed_and_started_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = PlannedServer("crew", "l4", "", {"listen": [], "frontends": {}}, {}, workers=2)
+    handles: Any = {"here": SimpleNamespace(fd=-1)}
+    await lab.hosts.apply({**lab.wanted("a", "b"), "crew": crew}, handles)
+    leader = lab.hosts._hosts["crew"]
+    (worker,) = leader.workers
+    worker.signal(signal.SIGSTOP)
+    impatient(monkeypatch)
+    await until(lambda: not worker.running)
+    await until(lambda: len(leader.workers) == 1 and leader.workers[0].running)
+    assert leader.process.running and leader.workers[0] is not worker
+    assert errors(lab, "crew") == ["worker 1 doesn't answer any more, so it is killed"]
+
+
 async def test_a_server_in_an_endless_loop_is_killed_and_started_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +315,33 @@ async def test_a_server_may_have_so_much_memory(lab: Lab) -> None:
     bound, _ = resource.prlimit(lab.processes.started[0].host_pid, resource.RLIMIT_DATA)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert bound == max(memory // 4, 512 << 20)
+
+
+async def test_what_changes_while_a_server_begins_again_is_not_undone(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins, goes_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(config: Any) -> bytes:
+        loop.call_soon_threadsafe(begins.set)
+        goes_on.wait(20)
+        return told_bytes(config)
+
+    monkeypatch.setattr(serverhosts, "told_bytes", slow)
+    process = lab.hosts.process("a")
+    assert process is not None
+    process.signal(signal.SIGKILL)
+    await begins.wait()
+    wanted = lab.wanted("a", "b")
+    handles: Any = {"here": SimpleNamespace(fd=-1)}
+    changed = asyncio.ensure_future(lab.hosts.apply(wanted, handles))
+    await asyncio.wait([changed], timeout=0.2)
+    goes_on.set()
+    await changed
+    await until(lambda: lab.hosts.running("a"))
+    await asyncio.wait(lab.hosts._tasks, timeout=0.2)
+    assert lab.hosts._applied("a") is wanted["a"]
 
 
 async def test_a_server_that_ends_in_good_order_is_told_nothing_more(lab: Lab) -> None:

@@ -176,14 +176,16 @@ def test_a_stand_in_lives_and_ends_as_its_container_would() -> None:
     served = Served(
         Container.of({"name": "c", "readinessProbe": {"tcpSocket": {"port": 1}}}), "stand-ins", True
     )
-    assert not served.count(5, None)  # others' restarts, before this pod
+    assert not served.count(5, None, "t")  # others' restarts, before this pod
     served.begin("t0")
     assert (served.state.running, served.state.started, served.state.ready) == (True, True, False)
-    assert served.count(6, 1) and served.state.restarts == 1
+    assert served.count(6, 1, "t1") and served.state.restarts == 1
+    assert (served.state.running, served.state.began_at, served.state.ended_at) == (False, "t0", "t1")
     policies = {name: RestartPolicy(name) for name in ("Always", "OnFailure", "Never")}
     assert [served.end("t1", policies[name], 1.0) for name in ("Always", "OnFailure")] == [0, 10]
     assert served.end("t2", policies["OnFailure"], 1.0, 0) is None and served.state.exit_status == 0
     assert served.end("t2", policies["Never"], 1.0) is None
+    assert not served.count(7, 137, "t3") and served.state.restarts == 1  # it has ended for good
     assert served.state.done and served.state.exit_status == 143
 
 

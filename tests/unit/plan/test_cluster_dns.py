@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 from typing import Any
@@ -17,10 +18,12 @@ from emulab.model.collection import Objects
 from emulab.model.members import changed_keys
 from emulab.model.objects import Object
 from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
+from emulab.plan.coredns.lastgood import LastGood
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place
 from emulab.servers.configuration import from_json, to_json
-from emulab.servers.dns.config import DnsConfig
+from emulab.servers.dns.config import BlockConfig, DnsConfig
+from emulab.servers.dns.plugins.reloading import Reload, reload
 from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.patches import patch_between
 
@@ -150,6 +153,49 @@ def test_what_changes_nothing_of_a_name_is_no_other_configuration() -> None:
     pod = make("Pod", "p", "app", status={"podIPs": [{"ip": "10.244.1.2"}]})
     first = planned(service, ended(False))
     assert planned(service, ended(True, hints={"forZones": [{"name": "a"}]}), pod) == first
+
+
+def corefile(text: str) -> Object:
+    return make("ConfigMap", "coredns", "kube-system", data={"Corefile": text})
+
+
+def test_a_corefile_that_coredns_would_not_take_leaves_the_last_one() -> None:
+    corefiles = LastGood()
+    cluster_dns = ClusterDns(Cluster(), None, corefiles)
+
+    def ports(*objects: Object, by: ClusterDns = cluster_dns) -> tuple[tuple[str, ...], str]:
+        made = by(PlanSource.of(Objects(objects)))
+        return tuple(zone for block in made.blocks for zone in block.zones), made.refused
+
+    stock = ()
+    bad = "line 2: unknown directive 'kubernets'; did you mean kubernetes?"
+    assert ports(corefile("a.test {\n kubernets\n}")) == (stock, bad)  # it never had another one
+    assert ports(corefile("a.test {\n kubernetes c.test\n}")) == (("a.test.",), "")
+    assert ports(corefile("b.test {\n kubernets\n}")) == (("a.test.",), bad)
+    assert ports(corefile("")) == (("a.test.",), "it has no server block")
+    another = ClusterDns(Cluster(), None, corefiles)  # a node more, say
+    assert ports(corefile("b.test {\n kubernets\n}"), by=another) == (("a.test.",), bad)
+    assert ports(corefile("b.test {\n kubernetes c.test\n}")) == (("b.test.",), "")
+    assert ports() == (stock, "")
+    assert ports(corefile("b.test {\n kubernets\n}")) == (stock, bad)
+
+
+def test_what_a_server_says_of_a_changed_corefile() -> None:
+    none, one, other = (
+        DnsSettings().changed(DnsConfig(listen=(), blocks=tuple(BlockConfig((zone,)) for zone in zones)))
+        for zones in ((), ("a.test.",), ("b.test.",))
+    )
+    bad, worse = (replace(one, refused=why) for why in ("line 1: bad", "line 2: worse"))
+    assert reload(None, one) is reload(one, one) is reload(bad, bad) is reload(none, none) is None
+    assert (
+        reload(one, other) == reload(none, one) == Reload(("[INFO] Reloading", "[INFO] Reloading complete"))
+    )
+    [line] = (reload(one, bad) or Reload()).lines
+    assert line == "[ERROR] plugin/reload: Corefile changed but reload failed: line 1: bad"
+    assert (reload(bad, worse) or Reload()).refused == "line 2: worse"
+    assert (reload(None, bad) or Reload()).lines == (
+        "[ERROR] plugin/reload: the Corefile is not followed: line 1: bad",
+    )
 
 
 NAMES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(("10.96.0.1", "10.96.0.2")))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulab.kinds.core.coredns import CoreDnsFlags
+from emulab.kinds.core.coredns import CoreDnsFlags, FileSource
 from emulab.model.objects import Object
 from emulab.plan.coredns.corefile import CONFIGURATION, FORMER, Corefile, Texts, read, texts_of, unheeded
 from emulab.plan.coredns.lines import CorefileError, lines_of
@@ -372,9 +374,39 @@ def test_a_corefile_that_nobody_reads_is_told() -> None:
     (unread,) = unheeded(config_map("rke2-coredns"), {}.get, [mine, CoreDnsFlags()])
     assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
     (nothing,) = unheeded(config_map("mine"), {}.get, [mine._replace(key="other")])
-    assert "data: has no other, so the stock configuration stays" in nothing.line()
+    assert "data: has no other, so CoreDNS goes on by the last one" in nothing.line()
     found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
     assert "dnssec is not followed" in found[0] and len(found) == 2
+
+
+def test_a_corefile_and_what_it_imports_may_be_of_several_objects() -> None:
+    """As of a projected volume."""
+
+    def of_edge(kind: str, name: str, data: dict[str, str]) -> Object:
+        names = {"name": name, "namespace": "edge"}
+        return Object({"apiVersion": "v1", "kind": kind, "metadata": names, "data": data})
+
+    hosts = b64encode(b"10.1.1.1 nas.test\n").decode()
+    objects = [
+        of_edge("ConfigMap", "dns", {"Corefile": ". {\n import *.conf\n hosts /etc/coredns/hosts.txt\n}\n"}),
+        of_edge("ConfigMap", "more", {"a.conf": "dnssec\n", "b.txt": ""}),
+        of_edge("Secret", "s", {"hosts": hosts}),
+    ]
+    there = {o.key: o for o in objects}
+    beside = (FileSource("ConfigMap", "more"), FileSource("Secret", "s", (("hosts", "hosts.txt"),)))
+    for flags in (  # whichever of them is taken for the Corefile's
+        CoreDnsFlags("edge", "dns", own=False, beside=beside),
+        CoreDnsFlags("edge", "more", own=False, beside=(FileSource("ConfigMap", "dns"), *beside[1:])),
+    ):
+        texts = texts_of(there.get, flags, "c.test")
+        assert texts is not None
+        (block,) = read(texts, "192.0.2.1").blocks
+        assert block.hosts and [entry.address for entry in block.hosts.entries] == ["10.1.1.1"]
+    flags = CoreDnsFlags("edge", "dns", own=False, beside=beside)
+    found = [[f.line() for f in unheeded(o, there.get, [flags])] for o in objects[:2]]
+    assert ["kubernetes: no server block" in line for line in found[0]] == [True]
+    unread, dnssec = found[1]
+    assert "b.txt]: isn't read: no import" in unread and "line 1 of a.conf: dnssec is not" in dnssec
 
 
 def kube_dns(**data: str) -> Object:

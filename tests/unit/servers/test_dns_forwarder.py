@@ -14,6 +14,7 @@ from emulab.errors import PeerError
 from emulab.servers.dns import client, names, rdata, wire
 from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.forwarder import Forwarder
+from emulab.servers.dns.referrals import MOST_EXCHANGES
 from emulab.servers.dns.upstreams import Upstreams, parse_server_address
 from emulab.servers.dns.wire import ResourceRecord, Response
 
@@ -101,7 +102,8 @@ GLUE = ("ns.example.org. A 192.0.2.2",)
         ({ONE: referring(NS, glue=GLUE), TWO: BAD}, wire.SERVFAIL, [ONE, TWO]),
         ({ONE: referring(NS, glue=GLUE), TWO: referring(NS, glue=GLUE)}, None, [ONE, TWO]),  # lame
         ({ONE: referring(NS)}, None, [ONE]),  # where its server is, only that one knows
-        ({ONE: referring("other.test. NS ns.other.test.")}, 0, [ONE]),  # of another name: no referral
+        ({ONE: referring("other.test. NS ns.other.test.")}, None, [ONE]),  # of another name: lame
+        ({ONE: referring(". NS a.root.test.", glue=("a.root.test. A 192.0.2.2",))}, None, [ONE]),  # upwards
         ({ONE: referring(NS, flags=wire.QR | wire.AA)}, 0, [ONE]),
     ],
 )
@@ -114,17 +116,159 @@ async def test_where_servers_refer_to_others(says, rcode, asked):
     assert passed_on and passed_on.rcode == 0
 
 
-async def test_a_server_that_is_known_by_name_is_looked_up():
-    class Named(Script):
-        async def __call__(self, server, key, upstream, clients):
-            self.asked.append(server)
-            if key.name == names.from_text("ns.far.test."):
-                return Response(1, wire.QR, 0, None, records("ns.far.test. A 192.0.2.2"))
-            return self.says[server]
+class Internet:
+    """Servers by address with what each has: `ZONE below` refers to others, all else is the answer's records."""
 
-    script = Named({ONE: referring("example.org. NS ns.far.test."), TWO: GOOD})
-    entry = await Forwarder(script).fetch(Upstreams((ONE,), follows=True), KEY, Cache().put)
-    assert entry and entry.positive and script.asked == [ONE, ONE, TWO]
+    def __init__(self, **servers: dict[str, Response]) -> None:
+        self.servers = {f"192.0.2.{name[1:]}": zones for name, zones in servers.items()}
+        self.asked: list[str] = []
+
+    async def __call__(self, server, key, upstream, clients):
+        self.asked.append(f"{server[0][8:]} {names.to_text(key.name)} {rdata.type_name(key.rtype)}")
+        zones = self.servers.get(server[0])
+        if zones is None:
+            raise TimeoutError
+        for zone in names.suffixes(key.name):
+            if said := zones.get(f"{names.to_text(zone)} {rdata.type_name(key.rtype)}"):
+                return said
+            if said := zones.get(names.to_text(zone)):
+                return said
+        return Response(1, wire.QR, wire.NXDOMAIN)
+
+    async def ask(self) -> list[str] | None:
+        entry = await Forwarder(self).fetch(Upstreams((ONE,), tries=1, follows=True), KEY, Cache().put)
+        return entry and [rdata.to_text(record.data) for record in entry.answer(0.0, 0)]
+
+
+def having(*answer: str) -> Response:
+    return Response(1, wire.QR | wire.AA, 0, None, records(*answer))
+
+
+WWW = "www.example.org. A 1.2.3.4"
+HELD = {"example.org.": having(WWW)}
+
+
+@pytest.mark.parametrize(
+    ("internet", "found", "asked"),
+    [
+        (  # a server whose name is in a zone of the same ones
+            Internet(
+                s1={
+                    "example.org.": referring("example.org. NS ns.far.test."),
+                    "ns.far.test. A": having("ns.far.test. A 192.0.2.2"),
+                },
+                s2=HELD,
+            ),
+            ["1.2.3.4"],
+            3,
+        ),
+        (  # … in a zone that is delegated in turn, whose server is in a third one
+            Internet(
+                s1={
+                    "example.org.": referring("example.org. NS ns.far.test."),
+                    "far.test.": referring("far.test. NS ns.farther.test."),
+                    "farther.test.": referring(
+                        "farther.test. NS ns.farther.test.", glue=("ns.farther.test. A 192.0.2.4",)
+                    ),
+                },
+                s2=HELD,
+                s3={"ns.far.test. A": having("ns.far.test. A 192.0.2.2")},
+                s4={"ns.farther.test. A": having("ns.farther.test. A 192.0.2.3")},
+            ),
+            ["1.2.3.4"],
+            6,
+        ),
+        (  # one that is reached in IPv6, the first having nobody
+            Internet(
+                s1={
+                    "example.org.": referring(
+                        "example.org. NS ns.none.test.", "example.org. NS ns.far.test."
+                    ),
+                    "ns.far.test. A": having(),
+                    "ns.far.test. AAAA": having("ns.far.test. AAAA 2001:db8::2"),
+                },
+            ),
+            None,
+            6,
+        ),
+        (  # two zones each of which has the other's server
+            Internet(
+                s1={
+                    "example.org.": referring("example.org. NS ns.far.test."),
+                    "far.test.": referring("far.test. NS ns.example.org."),
+                }
+            ),
+            None,
+            7,  # for A and AAAA of each server by the other
+        ),
+        (  # the first server is lame (a referral upwards), the second is silent, the third is known by name
+            Internet(
+                s1={
+                    "example.org.": referring(
+                        "example.org. NS a.x.test.",
+                        "example.org. NS b.x.test.",
+                        "example.org. NS c.x.test.",
+                        glue=("a.x.test. A 192.0.2.2", "b.x.test. A 192.0.2.3"),
+                    ),
+                    "c.x.test. A": having("c.x.test. A 192.0.2.4"),
+                },
+                s2={"example.org.": referring(". NS a.root.test.")},
+                s4=HELD,
+            ),
+            ["1.2.3.4"],
+            5,
+        ),
+        (  # what a zone's servers say of a host elsewhere isn't believed
+            Internet(
+                s1={
+                    "example.org.": referring("example.org. NS ns.example.org.", glue=GLUE),
+                    "ns.far.test. A": having("ns.far.test. A 192.0.2.3"),
+                },
+                s2={
+                    "www.example.org.": referring(
+                        "www.example.org. NS ns.far.test.", glue=("ns.far.test. A 192.0.2.66",)
+                    )
+                },
+                s3={"www.example.org.": having(WWW)},
+            ),
+            ["1.2.3.4"],
+            4,
+        ),
+        (  # nor what they say of a name elsewhere: the alias alone is theirs
+            Internet(
+                s1={"example.org.": referring("example.org. NS ns.example.org.", glue=GLUE)},
+                s2={
+                    "example.org.": having(
+                        "www.example.org. CNAME web.example.org.",
+                        "web.example.org. CNAME www.bank.test.",
+                        "www.bank.test. A 192.0.2.66",
+                    )
+                },
+            ),
+            ["web.example.org.", "www.bank.test."],
+            2,
+        ),
+    ],
+    ids=["by name", "delegated in turn", "nobody", "ring", "lame", "glue of others", "alias"],
+)
+async def test_where_referrals_lead(internet: Internet, found: list[str] | None, asked: int) -> None:
+    assert await internet.ask() == found, internet.asked
+    assert len(internet.asked) == asked, internet.asked
+
+
+async def test_a_question_makes_no_more_work_than_it_may() -> None:
+    """Each zone has servers whose names are in other zones that have them likewise."""
+
+    class Endless(Internet):
+        async def __call__(self, server, key, upstream, clients):
+            self.asked.append(server[0])
+            zone = names.to_text(key.name[-2:])
+            label = zone.split(".")[0]
+            return referring(*(f"{zone} NS ns.{label}{letter}.test." for letter in "abcdefgh"))
+
+    endless = Endless()
+    assert await endless.ask() is None
+    assert 8 < len(endless.asked) <= MOST_EXCHANGES
 
 
 async def test_one_exchange_for_all_who_ask_the_same():
