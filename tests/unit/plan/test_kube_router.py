@@ -16,7 +16,7 @@ from emulab.lab.offline import oddities, offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.sources import Source
-from emulab.plan.links import Address, Dummy, IpipEnd, Route, RoutingRule
+from emulab.plan.links import LOCAL, Address, Dummy, IpipEnd, Route, RoutingRule
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.modes.kuberouter import KubeRouterSum, fnv1a, marks_of
 from emulab.plan.render import render
@@ -160,8 +160,12 @@ def test_addresses_and_virtual_servers_of_its_own_proxy() -> None:
     assert servers(there, "node1") == wanted
     assert {d.name for d in items(there.network, Dummy)} == {"kube-dummy-if"}
     assert ("net/ipv4/vs/conn_reuse_mode", "0") in there.network.rulesets["node1", "ipvs"].sysctls  # type: ignore[union-attr]
-    (_, rule) = there.network.rulesets["node1", "ip kube-router-services"].chains["nat-postrouting"]  # type: ignore[union-attr]
-    assert rule.endswith("snat to 10.0.0.11")
+    for node, own in (("node1", "10.0.0.11"), ("node2", "10.0.0.12")):
+        words = {r.words() for r in items(there.network, Route, node) if r.table == LOCAL}
+        assert f"local {ADDRESS}/32 dev kube-dummy-if src {own} table 255" in words
+        assert "priority 32764 from all lookup 79" in {
+            r.words() for r in items(there.network, RoutingRule, node)
+        }
     assert servers(built(f"{ABOUT}scheduler: wlc", proxy="kube-router"), "node1")[ADDRESS, 80][0] == "rr"
 
 
@@ -220,11 +224,13 @@ def test_pods_reach_themselves_where_an_annotation_says_so() -> None:
     def hairpins(annotations: str) -> set[str]:
         found = table(built(annotations, proxy="kube-router"), "node1").collections
         assert bool(found["hairpin-connections"].elements) == bool(found["hairpin-addresses"].elements)
+        ports = {f"10.244.1.9 . {NODE_PORT}"} if annotations else set()
+        assert found["hairpin-nodeports"].elements.keys() == ports
         return {*found["hairpin-addresses"].elements}
 
     assert hairpins("") == set()
-    assert hairpins(f'{ABOUT}hairpin: ""') == {f"10.244.1.9 . {ADDRESS}"}
-    both = {f"10.244.1.9 . {ADDRESS}", f"10.244.1.9 . {OUTSIDE}"}
+    assert hairpins(f'{ABOUT}hairpin: ""') == {f"10.244.1.9 . {ADDRESS} . 80"}
+    both = {f"10.244.1.9 . {ADDRESS} . 80", f"10.244.1.9 . {OUTSIDE} . 80"}
     assert hairpins(f'{ABOUT}hairpin: "", {ABOUT}hairpin.externalips: ""') == both
 
 
