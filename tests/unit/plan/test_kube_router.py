@@ -15,6 +15,7 @@ from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.lab.offline import oddities, offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
+from emulab.model.objects import Object
 from emulab.model.sources import Source
 from emulab.plan.links import LOCAL, Address, Dummy, IpipEnd, Route, RoutingRule
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
@@ -265,6 +266,19 @@ spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPor
     assert any("maxseg size set 1440" in rule for rule in table(there, "node1").chains["mangle-prerouting"])
 
 
+@pytest.mark.parametrize(("number", "said"), [(80, ""), (8080, "not targetPort http, which is 8080")])
+def test_a_port_by_name_is_that_of_the_pods(number: int, said: str) -> None:
+    text = given(f"{ABOUT}dsr: tunnel", proxy="kube-router").replace("targetPort: 8080", "targetPort: http")
+    pod = f"""---
+apiVersion: v1
+kind: Pod
+metadata: {{name: a, labels: {{app: web}}}}
+spec: {{containers: [{{name: c, image: web, ports: [{{name: http, containerPort: {number}}}]}}]}}
+"""
+    found = warnings_of(text.partition("---\napiVersion: discovery")[0] + pod)
+    assert len(found) == bool(said) and all(said in line for line in found), found
+
+
 def intent_of(port: int) -> Intent:
     """A Service whose endpoint answers by itself."""
     own = ip_address(OUTSIDE)
@@ -320,6 +334,30 @@ def test_what_has_no_effect_is_told(annotation: str, proxy: str, said: str) -> N
     assert len(found) == bool(said) and all(
         said in line and line.startswith("a.yaml:7: Service/web metadata.annotations[") for line in found
     ), found
+
+
+def test_what_agents_and_nodes_annotations_would_do_is_told() -> None:
+    agent = """---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: kube-router, namespace: kube-system}
+spec:
+  selector: {matchLabels: {app: r}}
+  template:
+    metadata: {labels: {app: r}}
+    spec: {containers: [{name: c, image: docker.io/cloudnativelabs/kube-router:v2, args: [--overlay-type=full]}]}
+"""
+    (line,) = (
+        one for one in oddities(offline_world([Source("a.yaml", given() + agent)])[0]) if "image" in one
+    )
+    assert line.endswith(
+        "nothing, nor do its flags: the Cluster's network.plugin says what nodes have, which is kube-router"
+    )
+    node = Object({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1", "annotations": {}}})
+    assert not list(kuberouterservice.of_nodes(node, Objects([])))  # type: ignore[arg-type]
+    node.raw["metadata"]["annotations"]["kube-router.io/node.asn"] = "65000"
+    (found,) = kuberouterservice.of_nodes(node, Objects([]))  # type: ignore[arg-type]
+    assert "not followed" in found.line()
 
 
 def test_of_other_networks_it_has_none() -> None:
