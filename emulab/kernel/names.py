@@ -8,8 +8,11 @@ means nothing once the supervisor is gone. Beside it, `/etc/netns/NAME` (which `
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
+import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 NETNS = Path("/run/netns")
@@ -18,11 +21,34 @@ _NS_GET_NSTYPE, _CLONE_NEWNET = 0xB703, 0x40000000  # linux/nsfs.h, linux/sched.
 _NAMESPACE, _FOLDER = r"/proc/\d+/fd/\d+", r"/.+/etc(/[^/]+)?"  # what our links say
 
 
-def publish(name: str, pid: int, fd: int, etc: str) -> None:
-    """Makes the name for descriptor `fd` of process `pid`; `etc`, the folder with its files for /etc ("": none)."""
-    _link(NETNS, name, f"/proc/{pid}/fd/{fd}", _NAMESPACE)
-    if etc:
-        _link(ETC_NETNS, name, etc, _FOLDER)
+NetnsName = tuple[str, int, int, str]
+"""A name, a process and its descriptor that the name is for, and the folder with its files for /etc ("": none)."""
+
+
+def publish(names: Iterable[NetnsName]) -> None:
+    """Makes names. Raises OSError, of the link rather than of what it leads to."""
+    try:
+        for name, pid, fd, etc in names:
+            _link(NETNS, name, f"/proc/{pid}/fd/{fd}", _NAMESPACE)
+            if etc:
+                _link(ETC_NETNS, name, etc, _FOLDER)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename2 or error.filename) from None
+
+
+def serve(control: socket.socket) -> None:
+    """Makes the names of a memory file that comes over a control socket, and answers when they are there: with null, or
+    with the number and the file of the error. Blocks."""
+    _, (file, *_), _, _ = socket.recv_fds(control, 1, 1)
+    with open(file, "rb") as listed:
+        listed.seek(0)
+        wanted: list[NetnsName] = [tuple(one) for one in json.load(listed)]
+    answer = None
+    try:
+        publish(wanted)
+    except OSError as error:
+        answer = [error.errno, error.filename]
+    control.send(json.dumps(answer).encode())
 
 
 def _link(folder: Path, name: str, target: str, form: str) -> None:

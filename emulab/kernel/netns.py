@@ -12,7 +12,8 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from emulab.errors import KernelError
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 FD_SETSIZE = 1024
 _HIGH = 1 << 16  # an interface index that the kernel doesn't give by itself, as it counts up from 1
+_MANY = 200  # namespaces that are worth a second thread
 _FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
 REMEDIES = {
@@ -82,45 +84,59 @@ class Handle:
 
 def in_thread(work: Callable[[], T]) -> T:
     """Runs `work` in a thread of its own, whose namespaces may change without anybody noticing."""
-    result: list[T] = []
-    failure: list[BaseException] = []
+    return in_threads([work])[0]
 
-    def run() -> None:
+
+def in_threads(works: Sequence[Callable[[], T]]) -> list[T]:
+    """Runs each work in a thread of its own, side by side; results in order. Raises the first failure, once all have
+    ended."""
+    results: dict[int, T] = {}
+    failures: list[BaseException] = []
+
+    def run(number: int, work: Callable[[], T]) -> None:
         try:
-            result.append(work())
+            results[number] = work()
         except BaseException as error:
-            failure.append(error)
+            failures.append(error)
 
-    thread = threading.Thread(target=run, name="netns")
-    machine.start(thread)
-    thread.join()
-    if failure:
-        raise failure[0]
-    return result[0]
+    threads = [threading.Thread(target=run, args=one, name="netns") for one in enumerate(works)]
+    begun: list[threading.Thread] = []
+    try:
+        for thread in threads:
+            machine.start(thread)
+            begun.append(thread)
+    finally:
+        for thread in begun:
+            thread.join()
+    if failures:
+        raise failures[0]
+    return [results[number] for number in range(len(works))]
 
 
 def create(namespaces: Iterable[Namespace]) -> list[Handle]:
     """Makes network namespaces with their sysctls, each with an open rtnetlink socket. All or none.
 
+    Two threads make many: the kernel sets up most of a namespace with no lock that the other would wait for.
     Raises KernelError.
     """
     wanted = list(namespaces)
+    made: dict[str, Handle] = {}
 
-    def work() -> list[Handle]:
-        made: list[Handle] = []
-        try:
-            with SysctlWriter() as sysctls:
-                for namespace in wanted:
-                    made.append(_born(namespace.name))
-                    sysctls.enter()
-                    _set_up(made[-1], namespace, sysctls)
-        except BaseException:
-            for handle in made:
-                handle.close()
-            raise
-        return made
+    def make(some: Iterable[Namespace]) -> None:
+        with SysctlWriter() as sysctls:
+            for namespace in some:
+                handle = made[namespace.name] = _born(namespace.name)
+                sysctls.enter()
+                _set_up(handle, namespace, sysctls)
 
-    return in_thread(work)
+    shares = [wanted] if len(wanted) < _MANY else [wanted[::2], wanted[1::2]]
+    try:
+        in_threads([partial(make, share) for share in shares])
+    except BaseException:
+        for handle in made.values():
+            handle.close()
+        raise
+    return [made[namespace.name] for namespace in wanted]
 
 
 def _born(name: str) -> Handle:

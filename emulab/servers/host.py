@@ -112,7 +112,7 @@ TOLD_WHOLE = frozenset(
 )
 """Kinds that aren't `base.Patchable` though others with the same configuration are."""
 
-LOGS = "emulab.servers.logs.keeper"
+HELPERS = {"logs": "emulab.servers.logs.keeper", "names": "emulab.kernel.names"}
 """The process of the logs, which has no event loop."""
 
 _MESSAGE = 1 << 16
@@ -131,7 +131,7 @@ def preload() -> None:
     """Imports every server and its libraries, so that processes forked from here share them."""
     import uvloop  # noqa: F401
 
-    for module in (*SERVERS.values(), LOGS):
+    for module in (*SERVERS.values(), *HELPERS.values()):
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the shared pages
@@ -143,8 +143,8 @@ def serve(kind: str, control: socket.socket) -> None:
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _bound_memory()
-    if kind == "logs":
-        importlib.import_module(LOGS).serve(control)
+    if kind in HELPERS:
+        importlib.import_module(HELPERS[kind]).serve(control)
         return
     control.setblocking(False)
     uvloop.run(_Host(kind, control).run())

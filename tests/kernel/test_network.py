@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from namespaces import ip, isolated, open_descriptors
 
 from emulab.errors import KernelError
+from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.plan.links import Address, Bridge, ForwardingEntry, Item, Neighbour, Route, Veth, Vxlan
 from emulab.plan.rules.rulesets import MOST
@@ -426,3 +428,19 @@ def test_rules_go_once_those_in_their_place_are_there_and_udp_flows_are_looked_a
         ("udp-backends", fewer),
     ]
     assert world.nft("node").run("list tables").split("\n")[0] == "table ip other"
+
+
+@isolated
+def test_of_many_namespaces_all_are_made_or_none() -> None:
+    """Two threads make them; that of the second half fails here, and what both have made is given back."""
+    wanted = [Namespace(f"n{number}") for number in range(netns._MANY)]
+    made = netns.create(wanted)
+    assert [handle.name for handle in made] == [namespace.name for namespace in wanted]
+    assert len({os.stat(handle.fd).st_ino for handle in made}) == len(wanted)
+    for handle in made:
+        handle.close()
+    before = open_descriptors()
+    wanted[-1] = Namespace("bad", (("net/ipv4/ip_forward", "no number"),))
+    with pytest.raises(KernelError, match=r"bad"):
+        netns.create(wanted)
+    assert open_descriptors() == before

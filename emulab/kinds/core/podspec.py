@@ -44,6 +44,7 @@ _SYSTEMS = frozenset(
 """Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
 
 _LANGUAGES = frozenset(("bash", "node", "perl", "php", "python", "ruby"))
+_MOST_VIEWS = 1000  # of containers, that are kept
 
 
 def foreign_interface(pod: Object) -> str:
@@ -220,6 +221,41 @@ def _short(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
+class _Views:
+    """Views of containers that Pods of one template share, so that thousands of Pods cost one. An entry holds what it
+    is the view of, whose identity is its key: objects are never changed in place."""
+
+    def __init__(self) -> None:
+        self._views: dict[tuple[int, int, bool], tuple[object, object, Container]] = {}
+
+    def of(
+        self, container: Mapping[str, Any], stands_in: bool, security: Mapping[str, Any] | None
+    ) -> Container:
+        """The view of a container that has no image with a program of its own."""
+        key = id(container), id(security), stands_in
+        known = self._views.get(key)
+        if known is None:
+            if len(self._views) >= _MOST_VIEWS:
+                self._views = {}
+            view = Container.of(container, (container["name"],) if stands_in else (), None, security)
+            known = self._views[key] = container, security, view
+        return known[2]
+
+
+_views = _Views()
+
+
+def _container(
+    container: Mapping[str, Any],
+    stand_ins: Collection[str],
+    image: PodImage | None,
+    security: Mapping[str, Any] | None,
+) -> Container:
+    if image is not None:
+        return Container.of(container, stand_ins, image, security)
+    return _views.of(container, container["name"] in stand_ins, security)
+
+
 @dataclass(frozen=True, slots=True)
 class PodSpec:
     containers: tuple[Container, ...]
@@ -268,7 +304,7 @@ class PodSpec:
 
         def containers(field: str) -> tuple[Container, ...]:
             found = spec.get(field) or ()
-            return tuple(Container.of(c, stand_ins, images.get(c["name"]), shared) for c in found)
+            return tuple(_container(c, stand_ins, images.get(c["name"]), shared) for c in found)
 
         grace = spec.get("terminationGracePeriodSeconds")
         links, shared = spec.get("enableServiceLinks"), spec.get("securityContext")

@@ -1,15 +1,29 @@
-"""Gives every place a name under /run/netns, and takes it back. Root only: nobody else may write there."""
+"""Gives every place a name under /run/netns, and takes it back. Root only: nobody else may write there.
+
+Thousands of names are made by a process of its own: a file system may take long for them, and a thread would wait for
+the supervisor's others after each (Python's global lock).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
 
+from emulab.errors import KernelError
 from emulab.kernel import names
+from emulab.kernel.names import NetnsName
 from emulab.kernel.netns import Handle
 from emulab.lab.folders.disk import writing
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder, write_place_files
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place
+from emulab.servers.crew.remote import memory_file
+
+_MANY = 500  # names that are worth a process
+_ANSWER = 4096  # octets, at most
 
 
 class Publisher:
@@ -21,16 +35,48 @@ class Publisher:
         self._published: dict[str, int] = {}
         self._folders: dict[str, str] = {}  # of pods, by their resolv.conf
 
-    def publish(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> None:
+    async def publish(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> None:
+        """Has the names be those of the places. Raises KernelError."""
+        new = await asyncio.to_thread(self._noted, places, handles)
+        if len(new) < _MANY or not await self._made_elsewhere(new):
+            await asyncio.to_thread(_make, new)
+
+    def _noted(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> list[NetnsName]:
+        """Takes back what is no place's any more; the names to be made, which are noted as if they had been."""
         wanted = {p.name: handles[p.namespace].fd for p in places.values()}
         for name in [n for n, fd in self._published.items() if wanted.get(n) != fd]:
             names.retract(self._name(name), self._pid, self._around.folder)
             del self._published[name]
+        new: list[NetnsName] = []
         for name, fd in wanted.items():
             if name not in self._published:
-                etc = self._etc(places[name])
+                new.append((self._name(name), self._pid, fd, self._etc(places[name])))
                 self._published[name] = fd
-                names.publish(self._name(name), self._pid, fd, etc)
+        return new
+
+    async def _made_elsewhere(self, new: Sequence[NetnsName]) -> bool:
+        """Whether a process made them; without one, or if it ends without an answer, they are to be made here."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        file = memory_file(json.dumps(new).encode())
+        try:
+            ours.setblocking(False)
+            await self._around.processes.serve("names", "names", (null, 1, 2), theirs, {})
+            theirs.close()
+            socket.send_fds(ours, [b" "], [file])
+            answer = await asyncio.get_running_loop().sock_recv(ours, _ANSWER)
+        except (KernelError, ConnectionError):
+            return False
+        finally:
+            ours.close()
+            theirs.close()
+            os.close(null)
+            os.close(file)
+        if answer and (failed := json.loads(answer)):
+            number, path = failed
+            with writing(names.NETNS):
+                raise OSError(number, os.strerror(number), path)
+        return bool(answer)
 
     def _name(self, place: str) -> str:
         return shortened(f"{self._around.lab}.{place}", NAME_MAX)
@@ -56,3 +102,8 @@ class Publisher:
         for name in self._published:
             names.retract(self._name(name), self._pid, self._around.folder)
         self._published.clear()
+
+
+def _make(new: Sequence[NetnsName]) -> None:
+    with writing(names.NETNS):
+        names.publish(new)

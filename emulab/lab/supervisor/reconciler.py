@@ -76,6 +76,7 @@ class Reconciler:
         )
         self.programmed = 0.0  # seconds that the last change of objects took from the store to the kernel
         self._later: asyncio.TimerHandle | None = None
+        self._naming: asyncio.Task[None] | None = None  # beside everything else of a pass
         self.failure = ""  # of the last background pass; shown by `summary`, mended by the next change
 
     @property
@@ -169,14 +170,17 @@ class Reconciler:
     async def _settle(self, progress: Progress = lambda _: None, work: Work | None = None) -> None:
         """Passes until the objects ask for no other one, the first of them with `work`; what is left after many of them
         stays asked for. Raises EmulabError."""
-        for _ in range(_PASSES):
-            if self._closing:
-                raise EmulabError("the lab is going down")
-            await self._pass(progress, work)
-            work = None
-            if not self._dirty.is_set():
-                self._kubelet.rested()
-                return
+        try:
+            for _ in range(_PASSES):
+                if self._closing:
+                    raise EmulabError("the lab is going down")
+                await self._pass(progress, work)
+                work = None
+                if not self._dirty.is_set():
+                    self._kubelet.rested()
+                    return
+        finally:
+            await self._named()
 
     async def _pass(self, progress: Progress, work: Work | None) -> None:
         self._dirty.clear()
@@ -248,12 +252,10 @@ class Reconciler:
     async def _serve(self, world: World, progress: Progress) -> None:
         begun = time.perf_counter()
         progress("servers")
-        named = asyncio.ensure_future(self._publish(world))
-        try:
-            await self._around.servers.apply(world.servers, self._network.handles)
-            self.spent["servers"] += time.perf_counter() - begun
-        finally:
-            await named
+        await self._named()
+        self._naming = asyncio.ensure_future(self._publish(world))
+        await self._around.servers.apply(world.servers, self._network.handles)
+        self.spent["servers"] += time.perf_counter() - begun
         self._syncs.tell(self._around.servers)
 
     def _look_again(self) -> None:
@@ -264,8 +266,14 @@ class Reconciler:
     async def _publish(self, world: World) -> None:
         if self._publisher is not None and not self._closing:
             begun = time.perf_counter()
-            await _to_its_end(asyncio.to_thread(self._publisher.publish, world.places, self._network.handles))
+            await _to_its_end(self._publisher.publish(world.places, self._network.handles))
             self.spent["names"] += time.perf_counter() - begun
+
+    async def _named(self) -> None:
+        """Returns when the names are made that have been begun with. Raises what was wrong with them, once."""
+        naming, self._naming = self._naming, None
+        if naming is not None:
+            await naming
 
 
 async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:

@@ -291,7 +291,7 @@ def test_names_of_a_living_lab_stay_though_a_dead_one_had_its_number(base: Path)
 def test_a_dangling_link_that_is_no_name_of_ours_stays(base: Path, tmp_path: Path) -> None:
     names.NETNS.mkdir()
     (names.NETNS / "x.client").symlink_to("/nowhere/at/all")
-    names.publish("x.client", 4711, 9, None)
+    names.publish([("x.client", 4711, 9, "")])
     assert os.readlink(names.NETNS / "x.client") == "/nowhere/at/all"
 
 

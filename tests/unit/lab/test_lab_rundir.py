@@ -237,10 +237,10 @@ def test_a_socket_path_is_short_wherever_the_folder_is(tmp_path: Path) -> None:
 
 
 def test_a_name_is_published_and_taken_back(tmp_path: Path) -> None:
-    names.publish("x.client", 4711, 9, tmp_path / "etc")
+    names.publish([("x.client", 4711, 9, str(tmp_path / "etc"))])
     assert os.readlink(names.NETNS / "x.client") == "/proc/4711/fd/9"
     assert os.readlink(names.ETC_NETNS / "x.client") == str(tmp_path / "etc")
-    names.publish("x.client", 4712, 3, None)
+    names.publish([("x.client", 4712, 3, "")])
     assert os.readlink(names.NETNS / "x.client") == "/proc/4712/fd/3", (
         "that of a lab that is gone is replaced"
     )
@@ -253,7 +253,7 @@ def test_a_name_is_published_and_taken_back(tmp_path: Path) -> None:
 def test_a_namespace_that_is_no_link_of_ours_stays(tmp_path: Path) -> None:
     names.NETNS.mkdir()
     (names.NETNS / "x.client").write_text("made by ip netns add")
-    names.publish("x.client", 4711, 9, None)
+    names.publish([("x.client", 4711, 9, "")])
     names.retract("x.client", 4711, names.NETNS.parent)
     assert (names.NETNS / "x.client").read_text() == "made by ip netns add"
 
