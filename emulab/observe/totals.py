@@ -19,8 +19,8 @@ LINK, FORWARDING, NAT = "link", "forwarding", "nat"
 ENCAPSULATION, DECAPSULATION = "encapsulation", "decapsulation"
 _SERVERS = frozenset({"balancer", "resolver", "dns"})
 _FIRST_TTL = 64
-"""What kernels send with at least (ip_default_ttl). A packet that is first seen with less has come from elsewhere: a link
-with a rate makes segments of a large one."""
+"""What kernels send with at least (ip_default_ttl). A packet that is first seen with less has come from elsewhere: a
+link with a rate makes segments of a large one."""
 _STEPS = frozenset({"proxy-accept", "dns-query", "dns-answer", "drop"})
 """What servers tell that lies on the request's way. The rest they tell when they get to it, and nobody waits for it."""
 
