@@ -45,13 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)  # what is left out by -m and -k is nobody's
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what the other user has today; and, whoever shares, what an ordinary user can't have."""
+    """Leaves out what the other user has today; and, whoever shares, what an ordinary user can't have, and what a
+    lab has nothing of (`not_in`)."""
     share = config.stash[SHARE]
     taken, left = [], []
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         place, *_ = item.path.relative_to(TESTS).parts
-        able = os.geteuid() == 0 or "root" not in marks
+        able = (os.geteuid() == 0 or "root" not in marks) and not _is_empty(item)
         (taken if able and share.takes(place, item.nodeid, marks) else left).append(item)
     config.hook.pytest_deselected(items=left)
     items[:] = sorted(
@@ -60,6 +61,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = len(left)
     if hasattr(config, "workeroutput"):  # xdist's way to its controller, which collects nothing itself
         config.workeroutput["left_out"] = len(left)
+
+
+def _is_empty(item: pytest.Item) -> bool:
+    """Whether there is nothing to test in the lab that the case would have."""
+    return any(mark.args[0](item.callspec.params["lab"]) for mark in item.iter_markers("not_in"))  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(optionalhook=True)

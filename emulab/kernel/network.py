@@ -47,6 +47,9 @@ from emulab.plan.state import (
 _NOT_THERE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH})
 """What the kernel says of an item that is gone already: with its link, or by somebody's own hand."""
 
+_PATIENCE = 1.0
+"""Seconds for which an item waits for what the kernel does by itself."""
+
 RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
 """Key, before, after."""
 
@@ -213,8 +216,9 @@ class KernelNetwork:
                     self._finish(item)
 
     def _finish(self, item: Item) -> None:
+        patience = _PATIENCE if kinds.is_late(item) else 0
         for handle, told in groupby(kinds.finish(item, self.handles), key=itemgetter(0)):
-            self._checked(handle, *(message for _, message in told))
+            self._checked(handle, *(message for _, message in told), patience=patience)
         for namespace, link in item.ends():
             handle = self.handles[namespace]
             if handle.forward_by_link:
@@ -241,9 +245,16 @@ class KernelNetwork:
             raise KernelError(what, name, failure.errno)
 
     @staticmethod
-    def _checked(handle: Handle, *messages: Message) -> None:
-        for failure in send_batch(netns.open_rtnl(handle), messages):
-            raise KernelError(f"{messages[failure.index].what}: {failure.text}", handle.name, failure.errno)
+    def _checked(handle: Handle, *messages: Message, patience: float = 0) -> None:
+        """`patience`: seconds for which what isn't there yet is waited for."""
+        end = time.monotonic() + patience
+        while failures := send_batch(netns.open_rtnl(handle), messages):
+            failure = failures[0]
+            if failure.errno != errno.ESRCH or time.monotonic() >= end:
+                raise KernelError(
+                    f"{messages[failure.index].what}: {failure.text}", handle.name, failure.errno
+                )
+            time.sleep(0.001)
 
     def _write_rules(self, changes: Iterable[RulesChange]) -> None:
         """Turns rules into others; None is their absence."""

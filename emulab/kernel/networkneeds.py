@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.network import KernelNetwork
-from emulab.plan.links import Ipip, Item, Route, RouteTunnel, TunnelVxlan, Wireguard
+from emulab.plan.links import Ipip, IpipEnd, Item, Route, RouteTunnel, TunnelVxlan, Wireguard
 from emulab.plan.state import Namespace, Network
 
 
@@ -22,6 +22,10 @@ class NetworkNeed(NamedTuple):
 
 def _ipip() -> None:
     _apply("the kernel has no IP in IP", Ipip("a", 1480))
+
+
+def _ip6_tunnel() -> None:
+    _apply("the kernel has no tunnels in IPv6", IpipEnd("a", "end", ip_address("fd00::1")))
 
 
 def _tunnel_routes() -> None:
@@ -59,9 +63,15 @@ NEEDS = {
     for need in (
         NetworkNeed(
             "ipip",
-            "network mode ipip",
+            "network mode ipip, kube-router.io/service.dsr",
             "modprobe ipip, or use a kernel with CONFIG_NET_IPIP (Debian: linux-image-amd64)",
             _ipip,
+        ),
+        NetworkNeed(
+            "ip6_tunnel",
+            "kube-router.io/service.dsr in IPv6",
+            "modprobe ip6_tunnel, or use a kernel with CONFIG_IPV6_TUNNEL (Debian: linux-image-amd64)",
+            _ip6_tunnel,
         ),
         NetworkNeed(
             "wireguard",
@@ -77,14 +87,14 @@ NEEDS = {
         ),
     )
 }
-"""By the names that the networks give them (`emulab.plan.cni.plugin`)."""
+"""By the names that the networks give them (`emulab.plan.cni.plugin`, `emulab.plan.cni.receivers`)."""
 
 
-def lack_of(mode: str, needs: Iterable[str]) -> str:
-    """Why a network of this mode can't work here, in one line; "" where it can. Blocks."""
+def lack_of(what: str, needs: Iterable[str]) -> str:
+    """Why something of a network can't work here, in one line; "" where it can. Blocks."""
     for need in map(NEEDS.__getitem__, needs):
         try:
             need.attempt()
         except EmulabError as error:
-            return f"network mode {mode} can't work here: {error}; {need.remedy}"
+            return f"{what} can't work here: {error}; {need.remedy}"
     return ""

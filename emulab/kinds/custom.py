@@ -13,6 +13,7 @@ from emulab.kinds.registry import KINDS
 from emulab.model.checks import mapping, string
 
 PODS, ROUTES, RULES = "pods", "routes", "rules of packets"
+NETWORKS = "addresses or networks"
 
 WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
     PODS: {
@@ -79,6 +80,16 @@ WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
         "policy.networking.k8s.io": "AdminNetworkPolicy BaselineAdminNetworkPolicy ClusterNetworkPolicy",
         "projectcalico.org": "GlobalNetworkPolicy HostEndpoint NetworkPolicy StagedNetworkPolicy",
         "security.istio.io": "AuthorizationPolicy PeerAuthentication RequestAuthentication",
+    },
+    NETWORKS: {
+        "cilium.io": "CiliumBGPAdvertisement CiliumBGPClusterConfig CiliumBGPPeerConfig CiliumBGPPeeringPolicy"
+        " CiliumEgressGatewayPolicy CiliumL2AnnouncementPolicy CiliumLoadBalancerIPPool CiliumLocalRedirectPolicy"
+        " CiliumNodeConfig CiliumPodIPPool",
+        "crd.projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPPool IPReservation",
+        "k8s.cni.cncf.io": "NetworkAttachmentDefinition",
+        "metallb.io": "AddressPool BGPAdvertisement BGPPeer IPAddressPool L2Advertisement",
+        "operator.tigera.io": "Installation",
+        "projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPPool IPReservation",
     },
 }
 """What objects of well-known kinds make in a cluster, by API group."""

@@ -30,6 +30,15 @@ SERVED = {
 """Which server stands for an image, by the end of its repository's name."""
 
 
+AGENTS = {
+    "kube-proxy": "proxy.mode",
+    **dict.fromkeys(
+        ("kube-router", "flannel", "calico/node", "mirrored-calico-node", "cilium/cilium", "kindnetd"),
+        "network.plugin",
+    ),
+}
+"""Which field of the Cluster says what an agent would make on nodes, by the end of its image's repository's name."""
+
 ENGINES = {"builtin": INGRESS, "nginx": "ingress-by-nginx", "haproxy": "ingress-by-haproxy"}
 """What may serve as an ingress (`Cluster` `spec.ingress.engine`), and its server. All but the first are programs of
 that name that have to be installed."""

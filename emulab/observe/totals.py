@@ -18,6 +18,9 @@ from emulab.observe.join.packets import Packet
 LINK, FORWARDING, NAT = "link", "forwarding", "nat"
 ENCAPSULATION, DECAPSULATION = "encapsulation", "decapsulation"
 _SERVERS = frozenset({"balancer", "resolver", "dns"})
+_FIRST_TTL = 64
+"""What kernels send with at least (ip_default_ttl). A packet that is first seen with less has come from elsewhere: a
+link with a rate makes segments of a large one."""
 _STEPS = frozenset({"proxy-accept", "dns-query", "dns-answer", "drop"})
 """What servers tell that lies on the request's way. The rest they tell when they get to it, and nobody waits for it."""
 
@@ -57,7 +60,8 @@ def _moments(
     before: Packet | None = None
     for packet in transit.packets:
         if before is None:
-            found.append((packet.time, *_program(packet.place, source, kinds, servers, packet.size)))
+            size = packet.size if packet.ttl >= _FIRST_TTL else 0
+            found.append((packet.time, *_program(packet.place, source, kinds, servers, size)))
         elif before.place != packet.place:
             found.append((packet.time, "kernel", LINK))
         else:

@@ -48,6 +48,10 @@ def _nodes_only(own: Seen, _: Seen) -> bool:
     return all(whose == ITSELF or whose.startswith("node/") for whose in own)
 
 
+def _seen_behind(own: Seen, other: Seen) -> bool:
+    return _nodes_only(other, own) and (not _nodes_only(own, other) or ITSELF in own - other)
+
+
 def _retried(own: Seen, other: Seen) -> bool:
     answers = {word for word in other if _ANSWERED.fullmatch(word)}
     return own == answers and own < other  # the same answers, where others fail at times
@@ -140,10 +144,19 @@ KNOWN = (
         "who asks is seen on the node",
         SOURCE,
         _always,
-        lambda own, other: _nodes_only(other, own) and not _nodes_only(own, other),
+        _seen_behind,
         "kube-router masquerades nothing that goes to a pod of the node at which it came in, as the answer comes back"
         " there by itself",
         "cloudnativelabs/kube-router, pkg/controllers/proxy, ensureMasqueradeIptablesRule",
+    ),
+    Known(
+        "nobody reaches itself",
+        STATUS,
+        _always,
+        lambda own, other: own == other | {asking.SILENCE} and asking.SILENCE not in other,
+        "a pod that meets itself by a Service gets its own answer back as if it came from nobody, unless the annotation"
+        " kube-router.io/service.hairpin has it masqueraded",
+        "cloudnativelabs/kube-router, docs/user-guide.md, Hairpin Mode",
     ),
     Known(
         "another endpoint is tried",

@@ -379,6 +379,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
     denied = await emulab(*check, "guest", "svc/web")
     assert denied.status == 1
     assert "port 80/tcp: denied" in denied.text and "NetworkPolicy red/web" in denied.text
+    to_node = await emulab(*check, "web", "node/node1:80")
+    assert to_node.status == 0 and f"node node1 ({at.node1}) port 80/tcp: allowed" in to_node.text
     allowed = await emulab(*check, "web", "guest:80")
     assert allowed.status == 0 and "port 80/tcp: allowed" in allowed.text
     matrix = await emulab("-l", lab.name, "policy", "matrix", "--probe")
@@ -400,6 +402,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
         (("guest", "web:80/icmp"), "'icmp' is no protocol that policies know: tcp, udp or sctp"),
         (("guest", ":80"), "has a port and nobody who has it: NAME:80"),
         (("guest", "fd00::1"), "fd00::1: an address needs a port: [fd00::1]:80"),
+        (("guest", "node/node1"), "node/node1: a node needs a port: node/node1:80"),
+        (("node/node1", "web"), "node/node1: sends from an address of its node's, which the way decides"),
         (("guest", "svc/nobody"), 'services "nobody" not found'),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),
         (

@@ -43,15 +43,7 @@ IN_TURN = ("ipvs", "userspace", "kube-router")
 
 VIRTUAL = ("ipvs", "kube-router")
 """Modes with virtual servers, which run where every instruction is emulated."""
-KUBE_PROXYS = {
-    "test_policy_local_keeps_the_clients_address_and_drops_elsewhere",
-    "test_pods_and_nodes_reach_a_local_service_from_everywhere",
-    "test_internal_policy_local",
-    "test_external_ips_balancer_addresses_and_source_ranges",
-    "test_a_node_that_has_a_balancers_address_itself",
-    "test_hairpin_masquerade_and_source_kept",
-    "test_traffic_distribution_prefers_the_zone_or_the_node",
-}
+as_kube_proxy = pytest.mark.not_in(lambda world: world[0] == "kube-router")
 """What kube-router does otherwise, as tests/vm/test_kube_router_services.py has it."""
 
 enough: dict[str, int] = {}
@@ -92,12 +84,6 @@ async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
 @pytest.fixture
 def mode(lab: Lab, request: pytest.FixtureRequest) -> str:
     return str(request.node.callspec.params["lab"][0])
-
-
-@pytest.fixture(autouse=True)
-def as_kube_proxy(mode: str, request: pytest.FixtureRequest) -> None:
-    if mode == "kube-router" and request.node.originalname in KUBE_PROXYS:
-        pytest.skip("kube-router has its own ways here")
 
 
 @pytest.fixture
@@ -334,6 +320,7 @@ async def test_policy_cluster_masquerades_what_comes_from_outside(lab: Lab, at: 
     assert await seen_as(lab, "client", at.node1, 30080) != at.client
 
 
+@as_kube_proxy
 async def test_policy_local_keeps_the_clients_address_and_drops_elsewhere(
     lab: Lab, mode: str, at: At
 ) -> None:
@@ -351,6 +338,7 @@ async def test_who_asks_for_policies_hears_of_a_proxy_that_connects_itself(lab: 
     assert (b"policies judge that one's address" in told.stderr) == (mode == "userspace"), told.stderr
 
 
+@as_kube_proxy
 async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab, at: At) -> None:
     """The short-cut: as if the packet had gone out to the balancer and come in again (KEP-1669, kube-proxy)."""
     for source in ("pod/far", "node3"):
@@ -358,6 +346,7 @@ async def test_pods_and_nodes_reach_a_local_service_from_everywhere(lab: Lab, at
         assert await who(lab, source, at(NODE3), 30082) == {"east", "west"}
 
 
+@as_kube_proxy
 async def test_internal_policy_local(lab: Lab, mode: str) -> None:
     address = await cluster_ip(lab, "inner")
     assert await who(lab, "pod/neighbour", address, 80, 6) == {"east"}
@@ -372,6 +361,7 @@ async def test_internal_policy_local(lab: Lab, mode: str) -> None:
 # 7: addresses from outside
 
 
+@as_kube_proxy
 async def test_external_ips_balancer_addresses_and_source_ranges(lab: Lab, at: At) -> None:
     assert await who(lab, "pod/asker", at("192.0.2.80"), 80, 6) <= {"east", "west"}
     assert await who(lab, "client", at(VIP_FENCED), 80, 3) <= {"east", "west"}, "through the balancer"
@@ -380,6 +370,7 @@ async def test_external_ips_balancer_addresses_and_source_ranges(lab: Lab, at: A
     )  # on its own node, by its own source: not in the ranges
 
 
+@as_kube_proxy
 async def test_a_node_that_has_a_balancers_address_itself(lab: Lab, mode: str, at: At) -> None:
     """kube-proxy's allowFromNode: it sends there with that very address, and may if its own is in the ranges."""
     for node, allowed in (("node3", True), ("node1", False)):
@@ -406,6 +397,7 @@ async def test_an_address_of_ip_mode_proxy_is_left_to_the_balancer(lab: Lab, at:
 # 8: whose address is seen
 
 
+@as_kube_proxy
 async def test_hairpin_masquerade_and_source_kept(lab: Lab, mode: str) -> None:
     own = await ask(lab, "pod/alone", await cluster_ip(lab, "alone"), 80)
     assert own["pod"] == "alone" and own["client"].rpartition(":")[0].strip("[]") != own["podIP"]
@@ -417,6 +409,7 @@ async def test_hairpin_masquerade_and_source_kept(lab: Lab, mode: str) -> None:
 # 9: near endpoints
 
 
+@as_kube_proxy
 async def test_traffic_distribution_prefers_the_zone_or_the_node(lab: Lab) -> None:
     zone, node = await cluster_ip(lab, "samezone"), await cluster_ip(lab, "samenode")
     assert await who(lab, "pod/neighbour", zone, 80, 10) == {"trio-a"}  # zone a: node1

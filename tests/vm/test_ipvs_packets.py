@@ -22,6 +22,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Intent
 from emulab.plan.proxy.modes import ipvs
+from emulab.plan.proxy.modes.mode import Site
 from emulab.plan.state import Ipvs, Network, Ruleset, VirtualServer
 
 pytestmark = pytest.mark.vm
@@ -44,12 +45,12 @@ class World(ServiceWorld):
         self.put(*intents, cluster=cluster)
 
     def put(self, *intents: Intent, cluster: Cluster | None = None) -> None:
-        mode, addresses = cluster or Cluster(proxy_mode="ipvs"), [ip_address(NODE)]
+        mode, addresses = cluster or Cluster(proxy_mode="ipvs"), (ip_address(NODE),)
         made = ipvs.server_sum(intents, mode, IPV4)
         self.apply(
             made.ruleset(),
             ipvs.node_table({IPV4: made}, mode, addresses),
-            ipvs.device_items("node", [made], addresses),
+            ipvs.device_items(Site("node", addresses, addresses), [made]),
         )
 
     def apply(self, rules: Ruleset, table: Ipvs, items: frozenset[Any]) -> None:

@@ -22,6 +22,7 @@ metadata: {name: c}
 spec: {network: {plugin: kube-router, families: [IPv4, IPv6]}, ingress: {replicas: 0}}
 ---"""
 WEB, WEB6, ALONE, LOCAL, NOBODY = "10.96.1.7", "fd00:96::17", "10.96.1.8", "10.96.1.9", "10.96.1.10"
+INNER = "10.96.1.11"
 OUTSIDE, DIRECT, DIRECT6 = "203.0.113.77", "203.0.113.78", "2001:db8:99::78"
 PORTS = "ports: [{port: 80, targetPort: 8080"
 
@@ -44,8 +45,11 @@ WORLD = (
     )
     + annotated(
         "itself",
-        f"{{selector: {{app: web}}, clusterIP: {ALONE}, {PORTS}}}]}}",
+        f"{{selector: {{app: web}}, type: NodePort, clusterIP: {ALONE}, {PORTS}, nodePort: 30082}}]}}",
         'kube-router.io/service.hairpin: ""',
+    )
+    + service(
+        "inner", f"{{selector: {{app: web}}, internalTrafficPolicy: Local, clusterIP: {INNER}, {PORTS}}}]}}"
     )
     + annotated(
         "local",
@@ -107,8 +111,11 @@ async def test_who_asks_is_seen_where_he_came_in(lab: Lab) -> None:
     assert await seen_as(lab, "client", f"http://{NODE2}:30080/") == NODE2
     assert await seen_as(lab, "client", f"http://{NODE1}:30081/") == CLIENT
     assert await status(lab, "client", f"http://{NODE2}:30081/") == 7
-    for node, own in (("node1", NODE1), ("node2", NODE2)):
-        assert await seen_as(lab, node, f"http://{WEB}/") == own
+    for node, own, own6 in (("node1", NODE1, "fd00:10::b"), ("node2", NODE2, "fd00:10::c")):
+        for host, wanted in ((WEB, own), (f"[{WEB6}]", own6)):
+            assert (await seen_as(lab, node, f"http://{host}/")).strip("[]") == wanted
+            told = await output(lab, node, "curl", "-so", "/dev/null", "-w", "%{local_ip}", f"http://{host}/")
+            assert told == wanted, "a program of the node has its address"
 
 
 async def test_the_router_knows_the_way_to_an_external_address(lab: Lab) -> None:
@@ -118,8 +125,19 @@ async def test_the_router_knows_the_way_to_an_external_address(lab: Lab) -> None
 
 
 async def test_a_pod_reaches_itself_where_an_annotation_says_so(lab: Lab) -> None:
-    assert await status(lab, "pod/web", f"http://{WEB}/") == 28
+    """By this Service's ports alone, also those of the node."""
+    for refused in (f"http://{WEB}/", f"http://{NODE1}:30080/"):
+        assert await status(lab, "pod/web", refused) == 28
     assert await seen_as(lab, "pod/web", f"http://{ALONE}/") == ALONE
+    assert await seen_as(lab, "pod/web", f"http://{NODE1}:30082/") == NODE1
+
+
+async def test_an_internal_policy_local_is_the_nodes_own_business(lab: Lab) -> None:
+    """Without an endpoint a node knows nothing of the address, and sends what is for it on its way."""
+    assert await seen_as(lab, "pod/near", f"http://{INNER}/") == await address(lab, "near")
+    assert await status(lab, "pod/far", f"http://{INNER}/") in (7, 28)
+    there = await output(lab, "node2", "sh", "-c", "ipvsadm -Ln; ip -o address")
+    assert INNER not in there
 
 
 async def test_what_nobody_serves_is_refused(lab: Lab) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from emulab.toolbox.policies import Policies
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_NODE = "node/"
 _SERVICES = ("svc/", "service/", "services/")
 
 
@@ -32,7 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "ends",
         nargs="*",
         metavar="SOURCE DESTINATION",
-        help="of check: POD, deploy/NAME, svc/NAME or an address; the destination with a port, or else each of its own",
+        help="of check: POD, deploy/NAME, svc/NAME, node/NAME or an address; the destination with a port, or else each"
+        " of its own",
     )
     add_namespace(parser)
     add(
@@ -172,6 +174,8 @@ def _ends(
 
     if _is_address(text):
         return [([there.end(ip_address(text))], None)]
+    if (node := there.scene.nodes.get(text.removeprefix(_NODE))) and text.startswith(_NODE):
+        return [([there.end(address) for address in node.addresses], None)]
     with connect(options.lab) as client:
         chosen = choose(client, text, namespace)
     raw = chosen.pods if chosen.kind == SERVICE else chosen.pods[:1]
@@ -236,7 +240,8 @@ def _ports(
         return [(port, protocol)]
     if pod is None:
         example = f"[{target}]:80" if ":" in target else f"{target}:80"
-        raise UsageError(f"{target}: an address needs a port: {example}")
+        what = "a node" if target.startswith(_NODE) else "an address"
+        raise UsageError(f"{target}: {what} needs a port: {example}")
     containers = pod["spec"].get("containers") or ()
     ports = [one for container in containers for one in container.get("ports") or ()]
     if not ports:

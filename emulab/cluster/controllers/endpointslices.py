@@ -17,6 +17,7 @@ from emulab.cluster.controllers.faults import stale_services
 from emulab.cluster.controllers.names import LONGEST_BASE, controller_reference, new_uid, safe_hash
 from emulab.cluster.controllers.pods import has_ended, is_ending, is_ready
 from emulab.cluster.controllers.world import WorkingCopy, uid
+from emulab.kinds.core.podports import container_port
 from emulab.kinds.core.serviceview import HEADLESS_LABEL, Service, ServicePort
 from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD, SERVICE
 from emulab.model.keys import Key
@@ -226,20 +227,10 @@ def _resolve(ports: Sequence[ServicePort], spec: Mapping[str, Any]) -> Ports:
     for port in ports:
         number = port.target_port
         if isinstance(number, str):
-            number = _named_port(spec, number, port.protocol)
+            number = container_port(spec, number, port.protocol)
         if number:
             resolved.append((port.name, port.protocol, number, port.app_protocol))
     return tuple(resolved)
-
-
-def _named_port(spec: Mapping[str, Any], name: str, protocol: str) -> int:
-    """The container port of that name and protocol, restartable init containers included (KEP-753)."""
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-    for container in [*(spec.get("containers") or ()), *sidecars]:
-        for port in container.get("ports") or ():
-            if port.get("name") == name and (port.get("protocol") or "TCP") == protocol:
-                return int(port["containerPort"])
-    return 0
 
 
 def _port(name: str, protocol: str, number: int, app_protocol: str) -> dict[str, Any]:

@@ -26,12 +26,14 @@ def _nothing(_: Any, __: Handles) -> Iterable[tuple[Handle, Message]]:
 class Encoding:
     """How items of one kind are made, undone and finished.
 
-    `finish`: what is left to do once an item is there, each message with the namespace that is told it.
+    `finish`: what is left to do once an item is there, each message with the namespace that is told it. `late`: whether
+    the kernel may have to do something first, for which it takes its time: until then it finds nothing there (ESRCH).
     """
 
     add: EncodeItem
     remove: EncodeItem
     finish: Callable[[Any, Handles], Iterable[tuple[Handle, Message]]] = _nothing
+    late: bool = False
 
 
 def index(item: Any, handles: Handles) -> int:

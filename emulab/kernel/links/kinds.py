@@ -93,6 +93,11 @@ def finish(item: Item, handles: Handles) -> Iterable[tuple[Handle, Message]]:
     return ENCODINGS[type(item)].finish(item, handles)
 
 
+def is_late(item: Item) -> bool:
+    """Whether the kernel may have something to do before `item` can be finished."""
+    return ENCODINGS[type(item)].late
+
+
 def remove(item: Item, handles: Handles) -> Message:
     """The message that undoes `add`."""
     return ENCODINGS[type(item)].remove(item, handles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from emulab.kernel.links.encoding import CREATE, Encoding, Handles
@@ -17,9 +18,11 @@ from emulab.kernel.netlink.rtnetlink import (
     RTM_DELROUTE,
     RTM_NEWROUTE,
     RTNH_F_ONLINK,
+    RTPROT_KERNEL,
     RTPROT_STATIC,
 )
-from emulab.plan.links import NextHop, Route
+from emulab.kernel.netns import Handle
+from emulab.plan.links import LOCAL, NextHop, Route
 
 _CHECKSUM = 0x01  # TUNNEL_CSUM
 _ENCAPSULATIONS = {4: 2, 6: 4}
@@ -87,4 +90,22 @@ def _remove(item: Route, handles: Handles) -> Message:
     return Message(RTM_DELROUTE, 0, _payload(item, handles, RT_SCOPE_NOWHERE))
 
 
-ENCODING = Encoding(_add, _remove)
+def _finish(item: Route, handles: Handles) -> Iterable[tuple[Handle, Message]]:
+    """The kernel's own route to an address of IPv6 has a metric that no other has (0), so it isn't replaced: it goes.
+    It is there when the kernel's worker has looked at the address (addrconf_dad_work)."""
+    if item.replaces and item.table == LOCAL and item.destination.version == 6:
+        handle, net = handles[item.namespace], item.destination
+        values = {
+            "family": FAMILIES[net.version],
+            "dst_len": net.prefixlen,
+            "table": LOCAL,
+            "proto": RTPROT_KERNEL,
+            "scope": RT_SCOPE_NOWHERE,
+            "type": ROUTE_TYPES[item.type],
+            "RTA_DST": net.network_address,
+            "RTA_OIF": handle.indexes[item.link],
+        }
+        yield handle, Message(RTM_DELROUTE, 0, ROUTE.encode(values), f"replace the {item.title()}")
+
+
+ENCODING = Encoding(_add, _remove, _finish, late=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from emulab.kinds.core.podports import container_port
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL
 from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
 from emulab.kinds.registry import ENDPOINT_SLICE, ENDPOINTS
@@ -16,7 +17,9 @@ from emulab.model.objects import Object
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
 
-_PREFIX = "kube-router.io/service."
+PREFIX = "kube-router.io/"
+"""Of all its annotations, those of Nodes too."""
+_PREFIX = f"{PREFIX}service."
 SCHEDULER, LOCAL, SKIP_BALANCER = f"{_PREFIX}scheduler", f"{_PREFIX}local", f"{_PREFIX}skiplbips"
 DSR, TUNNEL = f"{_PREFIX}dsr", "tunnel"
 HAIRPIN, HAIRPIN_EXTERNAL = f"{_PREFIX}hairpin", f"{_PREFIX}hairpin.externalips"
@@ -96,15 +99,29 @@ def _direct(o: Object, name: str, value: str, world: Lookup) -> str:
         return f"kube-router knows no way {value}, and does without; there is {TUNNEL}"
     if o.spec.get("type") != "LoadBalancer" and not o.spec.get("externalIPs"):
         return "has no effect: it is for externalIPs and balancers' addresses, of which there are none"
+    selected = world.selected(o.namespace, o.spec["selector"]) if o.spec.get("selector") else ()
     for port in o.spec.get("ports") or ():
-        if (port.get("targetPort") or port["port"]) != port["port"]:
-            return f"endpoints get port {port['port']} as it is, and not targetPort {port['targetPort']}"
-    for pods in world.selected(o.namespace, o.spec["selector"]) if o.spec.get("selector") else ():
+        target, number = port.get("targetPort") or port["port"], port["port"]
+        protocol = port.get("protocol") or "TCP"
+        named = [container_port(pods.spec, target, protocol) for pods in selected if isinstance(target, str)]
+        if others := [n for n in named if n not in (0, number)]:
+            return f"endpoints get port {number} as it is, and not targetPort {target}, which is {others[0]}"
+        if isinstance(target, int) and target != number:
+            return f"endpoints get port {number} as it is, and not targetPort {target}"
+    for pods in selected:
         if pods.spec.get("hostNetwork"):
             return (
                 f"nobody serves externalIPs: {pods.owner.key} is of its node's network, which takes no tunnel"
             )
     return ""
+
+
+def of_nodes(o: Object, _world: Lookup) -> Iterator[Finding]:
+    """What a Node's annotations would have kube-router do: peers, communities and ranges of its own."""
+    for name in o.annotations:
+        if name.startswith(PREFIX):
+            what = "not followed: all nodes are of AS 64512 and peers of the router, with the ranges of spec.podCIDRs"
+            yield Finding(o, ("metadata", "annotations", name), what)
 
 
 def _oddity(name: str, value: str, world: Lookup) -> str:

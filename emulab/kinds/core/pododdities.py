@@ -10,7 +10,7 @@ from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.kinds.core.nodecache import NodeCacheFlags, own_addresses
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.core.resourceoddities import of_resources
-from emulab.kinds.images import DNS, INGRESS, NODE_CACHE, server_of
+from emulab.kinds.images import AGENTS, DNS, INGRESS, NODE_CACHE, entry_of, server_of
 from emulab.kinds.standins import is_played, sockets_of, unread
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -39,6 +39,7 @@ def oddities(
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     yield from _of_node_caches(o, (*base, "spec"), spec, world)
     yield from _of_corednses(o, (*base, "spec", "containers"), spec)
+    yield from _of_agents(o, (*base, "spec", "containers"), spec, world)
     program = annotations.get(PROGRAM, REQUIRED)
     if program not in (REQUIRED, STANDIN, ECHO):
         what = f"{show(program)} is neither {REQUIRED}, {STANDIN} nor {ECHO}, and not heeded"
@@ -95,6 +96,17 @@ def _of_controllers(
 
             for path, what in oddities(o, container, world):
                 yield Finding(o, (*base, index, *path), what)
+
+
+def _of_agents(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
+    """Agents of nodes, whose work is the lab's: what their flags ask for isn't done."""
+    for index, container in enumerate(spec.get("containers") or ()):
+        if field := entry_of(container.get("image") or "", AGENTS):
+            there = world.cluster.proxy_mode if field == "proxy.mode" else world.cluster.network_plugin
+            if field != "proxy.mode" and world.cluster.chain:
+                field, there = world.cluster.chain_field, "plug-ins of this machine"
+            what = f"changes nothing, nor do its flags: the Cluster's {field} says what nodes have, which is {there}"
+            yield Finding(o, (*base, index, "image"), what)
 
 
 def _of_node_caches(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:

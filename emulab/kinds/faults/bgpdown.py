@@ -26,5 +26,6 @@ FAULT = FaultKind(
     says="BGP of node {target} is shut down: it has no sessions, and so nobody has its routes",
     reasons=frozenset({"no-route", "lost", "no-answer"}),
     thread="https://github.com/projectcalico/calico/issues/2561",
+    decides=True,
     needs_network="bgp",
 )

@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
-from operator import attrgetter
 from typing import Any
 
 from emulab.cluster import brought
@@ -22,7 +21,7 @@ from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.errors import KernelError, ManifestError, UserError
-from emulab.kernel import libc, networkneeds, probe, sockets
+from emulab.kernel import libc, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
 from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
@@ -33,6 +32,7 @@ from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.metering import Metering
 from emulab.lab.kubelet.runtime.named import refuse_unready
 from emulab.lab.oddities import oddities
+from emulab.lab.supervisor import kernellacks
 from emulab.lab.supervisor.arguments import (
     COUNT,
     ENVIRONMENT,
@@ -63,12 +63,10 @@ from emulab.lab.supervisor.waiting import Waiting
 from emulab.lab.supervisor.watching import Watches
 from emulab.lab.supervisor.windows import WindowOpener
 from emulab.model.collection import Objects
-from emulab.model.families import IPV6
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import NOWHERE, Object
 from emulab.model.sources import Source
 from emulab.model.validation import IGNORE, STRICT
-from emulab.plan.cni import mode_of
 from emulab.plan.proxy.modes import rules_shown_by
 
 _MANY = 1000  # objects after which what reading and applying them took is given back
@@ -214,17 +212,9 @@ class Operations:
         return await asyncio.to_thread(oddities, there, objects, self._around.images.program)
 
     async def _refuse_mode(self, given: Sequence[Object]) -> None:
-        """Raises KernelError when a mode or a family of addresses that is asked for can't work here."""
-        clusters = [o for o in given if o.type == CLUSTER]
-        asked, there = cluster_of(Objects(clusters)), cluster_of(self._around.store.objects())
-        modes = attrgetter("proxy_mode", "scheduler", "network_mode")
-        same = modes(asked) == modes(there)
-        if self._furnished and (same or not clusters):
-            return
-        lack = await asyncio.to_thread(
-            probe.lack_of, asked.proxy_mode, asked.scheduler, IPV6 in asked.families
-        ) or await asyncio.to_thread(networkneeds.lack_of, asked.network_mode, mode_of(asked).needs)
-        if lack:
+        """Raises KernelError when something that is asked for can't work here."""
+        asked = given, self._around.store.objects(), self._furnished
+        if lack := await asyncio.to_thread(kernellacks.lack_of, *asked):
             raise KernelError(lack)
 
     def _furnish(self, store: Store, given: Sequence[Object]) -> None:

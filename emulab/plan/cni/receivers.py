@@ -6,6 +6,7 @@ addresses on it (configureContainerForDSR of pkg/controllers/proxy/linux_network
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_interface
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from emulab.plan.pods import has_network, identity, pod_addresses
 from emulab.plan.state import Tuning
 
 DEVICES = {IPV4: "kube-tunnel-if", IPV6: "kube-tunnel-v6"}
+_NEEDS = {IPV4: "ipip", IPV6: "ip6_tunnel"}
+"""What the devices need of the kernel, as `emulab.kernel.networkneeds` calls it."""
 _SETTINGS = "receiver-links"
 """What the settings are in a pod's rulesets."""
 
@@ -62,6 +65,17 @@ def plan_receivers(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
                     links = ("all", "eth0", device)
                     settings = tuple((f"net/ipv4/conf/{link}/rp_filter", "0") for link in links)
                     draft.rulesets[pod.namespace, _SETTINGS] = Tuning(settings)
+
+
+def direct_needs(given: Iterable[Object], cluster: Cluster) -> list[str]:
+    """What these objects need of the kernel for endpoints that answer by themselves."""
+    if cluster.proxy_mode != KUBE_ROUTER:
+        return []
+    services = [o for o in given if o.type == SERVICE and is_direct(o.annotations)]
+    found = {family_of(a) for o in services for a in Service.of(o).external_ips}
+    if any(o.spec.get("type") == "LoadBalancer" for o in services):
+        found.update(cluster.families)
+    return [_NEEDS[family] for family in cluster.families if family in found]
 
 
 def _direct(o: Object) -> _Direct | None:

@@ -20,7 +20,7 @@ from emulab.plan.links.item import Item
 from emulab.plan.links.neighbour import Neighbour
 from emulab.plan.links.proxyarp import ProxyArp
 from emulab.plan.links.reversepath import ReversePath
-from emulab.plan.links.route import NextHop, Route, RouteTunnel
+from emulab.plan.links.route import LOCAL, NextHop, Route, RouteTunnel
 from emulab.plan.links.rule import RoutingRule
 from emulab.plan.links.segmentation import Segmentation
 from emulab.plan.links.shaper import Shaper
@@ -32,6 +32,7 @@ from emulab.plan.links.wireguard import Wireguard
 
 __all__ = [
     "KINDS",
+    "LOCAL",
     "Address",
     "Bridge",
     "Checksums",

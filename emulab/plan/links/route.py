@@ -9,8 +9,9 @@ from emulab.dataclass import dataclass
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.plan.links.item import End, Item
 
-MAIN = 254
-"""The table that everything is looked up in which no rule sends elsewhere (RT_TABLE_MAIN)."""
+MAIN, LOCAL = 254, 255
+"""The table that everything is looked up in which no rule sends elsewhere (RT_TABLE_MAIN), and that of the namespace's
+own addresses (RT_TABLE_LOCAL)."""
 
 _METRICS = {4: 0, 6: 1024}
 """What the kernel takes for a metric of 0, by the address's version (IP6_RT_PRIO_USER)."""
@@ -39,7 +40,8 @@ class Route(Item):
 
     One with several ways has `hops`, and no link and gateway of its own; one that lets nothing through (`type`
     blackhole, unreachable or prohibit) has neither. Of several to one destination in a table, that of the lowest
-    metric is taken. One that `replaces` takes the place of what a routing daemon has put there.
+    metric is taken. One that `replaces` takes the place of what a routing daemon has put there, or, to an address of
+    the namespace's own, the kernel.
     """
 
     namespace: str

@@ -12,7 +12,9 @@ from emulab.plan.policies.compiled import PORT, PolicyChain
 from emulab.plan.state import Collection, Ruleset
 
 TABLE = "network-policies"
-_HOOK = "{{ type filter hook {} priority 0 ; policy accept ; }}"
+_HOOK = "{{ type filter hook {} priority {} ; policy accept ; }}"
+_BEHIND_IPVS = 110
+"""Where IPVS, whose hook in `input` has priority 99, has found an endpoint, and lets what is for the node go on."""
 _KNOWN = "ct state established,related accept"
 _FIELD = {INGRESS: "daddr", EGRESS: "saddr"}
 _SERVICES, _NODE_PORTS = "services", "node-ports"
@@ -102,10 +104,13 @@ def node_table(
         passing += ("ct status dnat accept",)
     from_node = ('iifname "lo" accept',) if services.own else ()
     chains |= {
-        "forward": (_HOOK.format("forward"), *from_node, *both),
-        "input": (_HOOK.format("input"), _KNOWN, *passing, judge[EGRESS]),
-        "output": (_HOOK.format("output"), "fib saddr type local accept", *both),
+        "forward": (_HOOK.format("forward", 0), *from_node, *both),
+        "input": (_HOOK.format("input", 0), _KNOWN, *passing, judge[EGRESS]),
+        "output": (_HOOK.format("output", 0), "fib saddr type local accept", *both),
     }
+    if services.addresses or services.node_ports:
+        hook = _HOOK.format("input", _BEHIND_IPVS)
+        chains["input-behind-ipvs"] = (hook, _KNOWN, *neighbours, judge[EGRESS])
     return Ruleset(ip, TABLE, chains, collections)
 
 

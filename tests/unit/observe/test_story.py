@@ -279,6 +279,17 @@ def test_totals_add_up() -> None:
     assert set(path.totals["kernel_us"]) == {"link", "nat"} and set(path.totals["container_us"]) == {"pod"}
 
 
+def test_segments_that_a_link_makes_are_nobodys_programs() -> None:
+    """They are first seen at the node's link, with a hop behind them."""
+    for ttl in (63, 64):
+        wire = Wire()
+        ask(wire, SYN, 1)
+        frame = ethernet(ipv4(CLIENT, NODE, 6, tcp(40000, 80, 2, PSH | ACK, b"x" * 9), number=9, ttl=ttl))
+        wire.see("node1 eth0 >", frame)
+        path = tell(recording(wire.frames))
+        assert ("node1" in path.totals["container_us"]) is (ttl == 64)
+
+
 def test_what_a_server_tells_afterwards_is_no_time_of_its_own() -> None:
     late = START + 40_500
     fields = {"event": "request", "client": f"{NODE}:3333", "local": f"{POD}:8080"}

@@ -15,8 +15,9 @@ from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.lab.offline import oddities, offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
+from emulab.model.objects import Object
 from emulab.model.sources import Source
-from emulab.plan.links import Address, Dummy, IpipEnd, Route, RoutingRule
+from emulab.plan.links import LOCAL, Address, Dummy, IpipEnd, Route, RoutingRule
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.modes.kuberouter import KubeRouterSum, fnv1a, marks_of
 from emulab.plan.render import render
@@ -160,8 +161,12 @@ def test_addresses_and_virtual_servers_of_its_own_proxy() -> None:
     assert servers(there, "node1") == wanted
     assert {d.name for d in items(there.network, Dummy)} == {"kube-dummy-if"}
     assert ("net/ipv4/vs/conn_reuse_mode", "0") in there.network.rulesets["node1", "ipvs"].sysctls  # type: ignore[union-attr]
-    (_, rule) = there.network.rulesets["node1", "ip kube-router-services"].chains["nat-postrouting"]  # type: ignore[union-attr]
-    assert rule.endswith("snat to 10.0.0.11")
+    for node, own in (("node1", "10.0.0.11"), ("node2", "10.0.0.12")):
+        words = {r.words() for r in items(there.network, Route, node) if r.table == LOCAL}
+        assert f"local {ADDRESS}/32 dev kube-dummy-if src {own} table 255" in words
+        assert "priority 32764 from all lookup 79" in {
+            r.words() for r in items(there.network, RoutingRule, node)
+        }
     assert servers(built(f"{ABOUT}scheduler: wlc", proxy="kube-router"), "node1")[ADDRESS, 80][0] == "rr"
 
 
@@ -220,11 +225,13 @@ def test_pods_reach_themselves_where_an_annotation_says_so() -> None:
     def hairpins(annotations: str) -> set[str]:
         found = table(built(annotations, proxy="kube-router"), "node1").collections
         assert bool(found["hairpin-connections"].elements) == bool(found["hairpin-addresses"].elements)
+        ports = {f"10.244.1.9 . {NODE_PORT}"} if annotations else set()
+        assert found["hairpin-nodeports"].elements.keys() == ports
         return {*found["hairpin-addresses"].elements}
 
     assert hairpins("") == set()
-    assert hairpins(f'{ABOUT}hairpin: ""') == {f"10.244.1.9 . {ADDRESS}"}
-    both = {f"10.244.1.9 . {ADDRESS}", f"10.244.1.9 . {OUTSIDE}"}
+    assert hairpins(f'{ABOUT}hairpin: ""') == {f"10.244.1.9 . {ADDRESS} . 80"}
+    both = {f"10.244.1.9 . {ADDRESS} . 80", f"10.244.1.9 . {OUTSIDE} . 80"}
     assert hairpins(f'{ABOUT}hairpin: "", {ABOUT}hairpin.externalips: ""') == both
 
 
@@ -257,6 +264,19 @@ spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPor
     shown = [line.strip() for line in render(there).splitlines()]
     assert f"FWM {mark:#x} ({OUTSIDE}:80) rr" in shown and f"-> {end.local}:80 Tunnel 1" in shown
     assert any("maxseg size set 1440" in rule for rule in table(there, "node1").chains["mangle-prerouting"])
+
+
+@pytest.mark.parametrize(("number", "said"), [(80, ""), (8080, "not targetPort http, which is 8080")])
+def test_a_port_by_name_is_that_of_the_pods(number: int, said: str) -> None:
+    text = given(f"{ABOUT}dsr: tunnel", proxy="kube-router").replace("targetPort: 8080", "targetPort: http")
+    pod = f"""---
+apiVersion: v1
+kind: Pod
+metadata: {{name: a, labels: {{app: web}}}}
+spec: {{containers: [{{name: c, image: web, ports: [{{name: http, containerPort: {number}}}]}}]}}
+"""
+    found = warnings_of(text.partition("---\napiVersion: discovery")[0] + pod)
+    assert len(found) == bool(said) and all(said in line for line in found), found
 
 
 def intent_of(port: int) -> Intent:
@@ -314,6 +334,30 @@ def test_what_has_no_effect_is_told(annotation: str, proxy: str, said: str) -> N
     assert len(found) == bool(said) and all(
         said in line and line.startswith("a.yaml:7: Service/web metadata.annotations[") for line in found
     ), found
+
+
+def test_what_agents_and_nodes_annotations_would_do_is_told() -> None:
+    agent = """---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: kube-router, namespace: kube-system}
+spec:
+  selector: {matchLabels: {app: r}}
+  template:
+    metadata: {labels: {app: r}}
+    spec: {containers: [{name: c, image: docker.io/cloudnativelabs/kube-router:v2, args: [--overlay-type=full]}]}
+"""
+    (line,) = (
+        one for one in oddities(offline_world([Source("a.yaml", given() + agent)])[0]) if "image" in one
+    )
+    assert line.endswith(
+        "nothing, nor do its flags: the Cluster's network.plugin says what nodes have, which is kube-router"
+    )
+    node = Object({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1", "annotations": {}}})
+    assert not list(kuberouterservice.of_nodes(node, Objects([])))  # type: ignore[arg-type]
+    node.raw["metadata"]["annotations"]["kube-router.io/node.asn"] = "65000"
+    (found,) = kuberouterservice.of_nodes(node, Objects([]))  # type: ignore[arg-type]
+    assert "not followed" in found.line()
 
 
 def test_of_other_networks_it_has_none() -> None:

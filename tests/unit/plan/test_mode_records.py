@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from emulab.kernel import probe
 from emulab.kernel.networkneeds import NEEDS
+from emulab.kinds.core.kuberouterservice import DSR, TUNNEL
 from emulab.kinds.emulab import cluster
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.emulab.podnetworks import NETWORK_MODES, NETWORKS, around, carries
+from emulab.kinds.emulab.podnetworks import KUBE_ROUTER, NETWORK_MODES, NETWORKS, around, carries
 from emulab.kinds.images import ENGINES
 from emulab.model.families import FAMILIES
+from emulab.model.objects import Object
 from emulab.plan.cni import OVERLAY_PORTS, PLUGINS, TABLES, mode_of
+from emulab.plan.cni.receivers import direct_needs
 from emulab.plan.proxy.modes import MODES, is_of_proxies
 from emulab.twins.axes import BY_VALUE
 from emulab.twins.differences import KNOWN
@@ -48,6 +51,13 @@ def test_overlays_say_what_is_theirs() -> None:
     assert frozenset({8472, 4789, 51820, 51821}) == OVERLAY_PORTS
     found = {m: [around(m, f.version) for f in FAMILIES if carries(m, f.version)] for m in NETWORK_MODES}
     assert found == {"vxlan": [50, 70], "routed": [0, 0], "ipip": [20], "bgp": [0, 0], "wireguard": [80, 80]}
-    assert {
-        need for p in PLUGINS.values() for mode in p.modes.values() for need in mode.needs
-    } == NEEDS.keys()
+    networks = {need for p in PLUGINS.values() for mode in p.modes.values() for need in mode.needs}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s", "annotations": {DSR: TUNNEL}},
+        "spec": {"externalIPs": ["203.0.113.77"], "type": "LoadBalancer"},
+    }
+    cluster = Cluster(network_plugin=KUBE_ROUTER, proxy_mode=KUBE_ROUTER, families=FAMILIES)
+    needs = direct_needs([Object(service)], cluster)
+    assert {*networks, *needs} == NEEDS.keys() and needs == ["ipip", "ip6_tunnel"]

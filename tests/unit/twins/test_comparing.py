@@ -192,6 +192,19 @@ def test_ways_to_refuse_are_known() -> None:
     assert verdicts(nftables=message, iptables=reset) == {"status": False}
 
 
+def test_kube_router_shows_who_asks_on_the_node_and_lets_no_pod_meet_itself() -> None:
+    node = seen(source={"node/node1": 40})
+    behind = seen(source={"itself": 20, "node/node2": 20})
+    modes = {"iptables": node, "kube-router": behind}
+    assert verdicts(**modes) == {"source": True}
+    assert verdicts(**{"iptables": behind, "kube-router": node}) == {"source": False}
+    silent = {"iptables": seen(), "kube-router": seen({"HTTP 200": 20, "no answer": 20})}
+    assert (
+        verdicts(**silent)["status"]
+        and not verdicts(nftables=seen(), iptables=silent["kube-router"])["status"]
+    )
+
+
 def test_userspace_accepts_first_and_tries_the_next() -> None:
     assert verdicts(iptables=seen({"TCP reset": 2}), userspace=seen({"closed after connecting": 2})) == {
         "status": True

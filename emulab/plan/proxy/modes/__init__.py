@@ -40,5 +40,5 @@ _RULES = {
     "ipvs",
     "ebpf",
     *(f.iptables for f in FAMILIES),
-    *(f"{f.nft} {table}" for f in FAMILIES for table in (TABLE, kuberouter.OWN_TABLE)),
+    *(f"{f.nft} {TABLE}" for f in FAMILIES),
 }

@@ -81,8 +81,8 @@ class ServerPiece(NamedTuple):
 class ServerSum:
     """Virtual servers of a family, and the table `kube-proxy` beside them."""
 
-    device = DEVICE
-    """What has the addresses of Services."""
+    device, up = DEVICE, False
+    """What has the addresses of Services, and whether it is brought up."""
     counted = COUNTED
 
     def __init__(self, cluster: Cluster, family: Family) -> None:
@@ -150,19 +150,23 @@ class ServerSum:
                     found[VirtualServer(protocol, address, port, scheduler, persistence)] = weights
         return found
 
-    def device_addresses(self, node: str, own: frozenset[str]) -> frozenset[Item]:
-        """The addresses of Services on a node's device, without the node's `own`."""
+    def device_addresses(self, site: Site) -> frozenset[Item]:
+        """The addresses of Services on a node's device, without the node's own."""
         wanted = self.ruleset().collections["virtual-ips"].elements
-        known, items = self._devices.get(node, ({}, frozenset()))
+        known, items = self._devices.get(site.name, ({}, frozenset()))
         if known is not wanted:
-            change = change_between(known, wanted)
+            change, own = change_between(known, wanted), frozenset(map(str, site.local))
             gone, come = (
-                frozenset(Address(node, self.device, ip_interface(a)) for a in addresses if a not in own)
+                frozenset(item for a in addresses if a not in own for item in self._of_address(site, a))
                 for addresses in (change.removed, change.added)
             )
             items = items - gone | come
-            self._devices[node] = wanted, items
+            self._devices[site.name] = wanted, items
         return items
+
+    def _of_address(self, site: Site, address: str) -> Iterator[Item]:
+        """What a node has of a Service's address."""
+        yield Address(site.name, self.device, ip_interface(address))
 
     def _part(self, given: Intent) -> Part:
         one = _for_everybody(given)
@@ -195,12 +199,12 @@ def node_table(sums: Mapping[Family, ServerSum], cluster: Cluster, addresses: Se
     return Ipvs(servers, SYSCTLS + (STRICT_ARP if cluster.strict_arp and IPV4 in sums else ()))
 
 
-def device_items(node: str, sums: Iterable[ServerSum], addresses: Sequence[IPAddress]) -> frozenset[Item]:
+def device_items(site: Site, sums: Iterable[ServerSum]) -> frozenset[Item]:
     """The device with the addresses of Services. One that another device of the node has stays there."""
     sums = list(sums)
     name = sums[0].device
-    own, device = frozenset(map(str, addresses)), Dummy(node, name, mac(node, name))
-    return frozenset({device}).union(*(made.device_addresses(node, own) for made in sums))
+    device = Dummy(site.name, name, mac(site.name, name), sums[0].up)
+    return frozenset({device}).union(*(made.device_addresses(site) for made in sums))
 
 
 def server_sum(intents: Sequence[Intent], cluster: Cluster, family: Family) -> ServerSum:
@@ -298,7 +302,7 @@ def _chains(words: RuleWords) -> ChainTexts:
 
 
 def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, ServerSum]) -> None:
-    draft.include_items(device_items(site.name, sums.values(), site.local))
+    draft.include_items(device_items(site, sums.values()))
     for made in sums.values():
         draft.rules(site.name, made.ruleset())
     draft.rules(site.name, node_table(sums, cluster, site.local))

@@ -6,9 +6,10 @@ What differs (pkg/controllers/proxy/network_services_controller.go, service_endp
 * A Service picks its scheduler by an annotation; it is rr otherwise.
 * Who asks is masqueraded only on a way that is neither from a pod of the node nor to one: so a pod of the node where
   somebody comes in sees who asks, also by a node port (ensureMasqueradeIptablesRule). What the node itself asks has its
-  address.
+  address: routes to those of `kube-dummy-if` say so (ipAddrAdd).
 * A policy Local without an endpoint on the node leaves the node without a virtual server, and the address.
-* A pod that asks itself gets an answer only where an annotation says so; it sees the Service's address then.
+* A pod that asks itself gets an answer only where an annotation says so; it sees the Service's address then
+  (hairpinRuleFrom).
 * Endpoints that terminate get connections as long as they serve, and hints count for nothing (buildEndpointSliceInfo).
 * Node ports are at the node's own address alone, loadBalancerSourceRanges the balancer's business.
 * Of a Service with direct server return (docs/dsr.md) nobody has the external addresses: packets to one get a mark, by
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import ip_address, ip_interface
 from itertools import count
 from typing import Self
 
@@ -36,7 +38,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
 from emulab.model.families import IPV4, IPV6, Family, of_family
 from emulab.plan.draft import Draft
-from emulab.plan.links import Route, RoutingRule
+from emulab.plan.links import LOCAL, Address, Item, Route, RoutingRule
 from emulab.plan.proxy.filters import PORT, ChainTexts, Elements
 from emulab.plan.proxy.intents import Candidates, Intent, ProxiedEndpoint
 from emulab.plan.proxy.meanings import masquerades, rejects
@@ -53,11 +55,9 @@ from emulab.plan.proxy.modes.ipvs import (
 from emulab.plan.proxy.modes.mode import Mode, Site
 from emulab.plan.proxy.modes.nftables import MARK, SET_MARK
 from emulab.plan.proxy.tables import Part
-from emulab.plan.state import Collection, Ipvs, Ruleset, VirtualServer
+from emulab.plan.state import Collection, Ipvs, VirtualServer
 
 BRIDGE = "kube-bridge"
-OWN_TABLE = "kube-router-services"
-"""What a node has beside the table that nodes share: it has the node's own address."""
 _SYSCTLS = (
     ("net/ipv4/vs/conntrack", "1"),
     ("net/ipv4/vs/expire_nodest_conn", "1"),
@@ -68,16 +68,18 @@ _MARKS = "direct-services"
 _TABLE, _RULES = 78, 16000
 """The routing table that has the node take packets for its own, and the priority of its first rule. The real ones have
 one for all, 32764; here each has one of its own."""
+_EXTERNAL = RoutingRule("", 32764, 4, table=79)
+"""A look into a table that is empty: kube-router has the rule, and puts no more routes there. Its priority is 32765, as
+that of the rule for table 77; here each has one of its own."""
 _HEADER, _TCP = {IPV4: 20, IPV6: 40}, 20
 _MANGLE = "priority -150 ; policy accept ;"
-_MARKED = f"meta mark & {MARK} == {MARK}"
 
 
 class KubeRouterSum(ServerSum):
     """Virtual servers of a family, and the rules beside them."""
 
-    device = "kube-dummy-if"
-    counted = COUNTED | {"hairpin-addresses"}
+    device, up = "kube-dummy-if", True
+    counted = COUNTED | {"hairpin-addresses", "hairpin-nodeports"}
 
     @property
     def marks(self) -> list[int]:
@@ -85,7 +87,7 @@ class KubeRouterSum(ServerSum):
         return sorted(int(mark, 16) for mark in self.ruleset().collections[_MARKS].elements.values())
 
     def __init__(self, cluster: Cluster, family: Family) -> None:
-        self._nodes = cluster.underlay(family).vpc
+        self._family, self._nodes = family, cluster.underlay(family).vpc
         self._segment = cluster.mtu - 2 * _HEADER[family] - _TCP
         self._known: dict[str, int] = {}  # the marks of addresses and ports
         super().__init__(cluster, family)
@@ -99,6 +101,12 @@ class KubeRouterSum(ServerSum):
             if _mark_name(server) not in kept:
                 del self._known[_mark_name(server)]
         return True
+
+    def _of_address(self, site: Site, address: str) -> Iterator[Item]:
+        """A program of the node that asks there is known by the node's own address, not by the one that it asks."""
+        yield Address(site.name, self.device, ip_interface(address), routed=False)
+        network, (own, *_) = self._family.host(ip_address(address)), of_family(site.addresses, self._family)
+        yield Route(site.name, network, self.device, source=own, table=LOCAL, type="local", replaces=True)
 
     def copy(self) -> Self:
         """See `Sum.copy`."""
@@ -114,7 +122,8 @@ class KubeRouterSum(ServerSum):
             "virtual-servers": words.service,
             "service-nodeports": PORT,
             "hairpin-connections": pair,
-            "hairpin-addresses": pair,
+            "hairpin-addresses": f"{pair} . th dport",
+            "hairpin-nodeports": f"{words.source} . th dport",
             "direct-answers": f"{words.source} . meta l4proto . th sport",
         }
         sets = {name: Collection("set", f"typeof {key} ;", {}) for name, key in keys.items()}
@@ -122,8 +131,11 @@ class KubeRouterSum(ServerSum):
 
     def _chains(self) -> ChainTexts:
         words, dstnat = self._words, "priority -100 ; policy accept ;"
-        asked = f"ct original {words.ip} daddr"
-        itself = f"{words.source} . {words.destination} @hairpin-connections"
+        asked, port = f"ct original {words.ip} daddr", "ct original proto-dst"
+        # Without the protocols nft doesn't know what number the port is (ct_expr_update_type).
+        itself = (
+            f"meta l4proto {{ tcp, udp, sctp }} {words.source} . {words.destination} @hairpin-connections"
+        )
         return {
             "refuse": ("", rejects("reject")),
             "virtual-servers-check": (
@@ -158,8 +170,10 @@ class KubeRouterSum(ServerSum):
             "nat-output": (f"{{ type nat hook output {dstnat} }}", "jump services"),
             "nat-postrouting": (
                 "{ type nat hook postrouting priority 100 ; policy accept ; }",
-                masquerades(f"{words.source} . {asked} @hairpin-addresses {itself} snat to {asked}"),
-                masquerades(f"{asked} {self._nodes} {itself} snat to {asked}"),
+                masquerades(f"{itself} {words.source} . {asked} . {port} @hairpin-addresses snat to {asked}"),
+                masquerades(
+                    f"{itself} {asked} {self._nodes} {words.source} . {port} @hairpin-nodeports snat to {asked}"
+                ),
                 f"meta mark & {MARK} != {MARK} return",
                 "meta mark set meta mark & 0xffffbfff",
                 f'oifname "{BRIDGE}" return',
@@ -182,7 +196,10 @@ class KubeRouterSum(ServerSum):
             own = [*intent.cluster_ips, *(intent.external_ips if HAIRPIN_EXTERNAL in asked else ())]
             for e in intent.reachable:
                 found["hairpin-connections"][f"{e.address} . {e.address}"] = ""
-                found["hairpin-addresses"] |= {f"{e.address} . {address}": "" for address in own}
+                at = {f"{e.address} . {address} . {intent.port.port}": "" for address in own}
+                found["hairpin-addresses"] |= at
+                if intent.node_port:
+                    found["hairpin-nodeports"][f"{e.address} . {intent.node_port}"] = ""
         return Part({}, {name: elements for name, elements in found.items() if elements}, {}, {})
 
     def _piece(self, intent: Intent) -> ServerPiece:
@@ -273,25 +290,17 @@ def _weights(endpoints: tuple[ProxiedEndpoint, ...]) -> Weights:
 
 
 def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, KubeRouterSum]) -> None:
-    draft.include_items(device_items(site.name, sums.values(), site.local))
+    draft.include_items(device_items(site, sums.values()))
     servers = Servers()
     for family, made in sums.items():
-        own = of_family(site.addresses, family)
-        servers |= dict(made.servers(own))
+        servers |= dict(made.servers(of_family(site.addresses, family)))
         draft.rules(site.name, made.ruleset())
-        draft.rules(site.name, _own_rules(family, own[0]))
+        draft.add(replace(_EXTERNAL, namespace=site.name, version=family.version))
         if marks := made.marks:
             draft.add(Route(site.name, family.everything, "lo", table=_TABLE, type="local"))
         for mark in marks:
             draft.add(RoutingRule(site.name, _RULES + mark, family.version, mark=mark, table=_TABLE))
     draft.rules(site.name, Ipvs(servers, _SYSCTLS + (STRICT_ARP if IPV4 in sums else ())))
-
-
-def _own_rules(family: Family, address: object) -> Ruleset:
-    """What the node itself asks of a pod of its own has its address."""
-    hook = "{ type nat hook postrouting priority 99 ; policy accept ; }"
-    rule = masquerades(f'{_MARKED} oifname "{BRIDGE}" fib saddr type local snat to {address}')
-    return Ruleset(family.nft, OWN_TABLE, {"nat-postrouting": (hook, rule)})
 
 
 MODE = Mode(
@@ -307,6 +316,7 @@ MODE = Mode(
             "Local is for everybody",
             "how TCP is refused",
             "who asks is seen on the node",
+            "nobody reaches itself",
         }
     ),
     heeds=heeds,
