@@ -17,9 +17,7 @@ from emulab.model.objects import Object
 if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
 
-PREFIX = "kube-router.io/"
-"""Of all its annotations, those of Nodes too."""
-_PREFIX = f"{PREFIX}service."
+_PREFIX = "kube-router.io/service."
 SCHEDULER, LOCAL, SKIP_BALANCER = f"{_PREFIX}scheduler", f"{_PREFIX}local", f"{_PREFIX}skiplbips"
 DSR, TUNNEL = f"{_PREFIX}dsr", "tunnel"
 HAIRPIN, HAIRPIN_EXTERNAL = f"{_PREFIX}hairpin", f"{_PREFIX}hairpin.externalips"
@@ -114,14 +112,6 @@ def _direct(o: Object, name: str, value: str, world: Lookup) -> str:
                 f"nobody serves externalIPs: {pods.owner.key} is of its node's network, which takes no tunnel"
             )
     return ""
-
-
-def of_nodes(o: Object, _world: Lookup) -> Iterator[Finding]:
-    """What a Node's annotations would have kube-router do: peers, communities and ranges of its own."""
-    for name in o.annotations:
-        if name.startswith(PREFIX):
-            what = "not followed: all nodes are of AS 64512 and peers of the router, with the ranges of spec.podCIDRs"
-            yield Finding(o, ("metadata", "annotations", name), what)
 
 
 def _oddity(name: str, value: str, world: Lookup) -> str:

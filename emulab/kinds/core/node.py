@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 from emulab.kinds import cells
 from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import whole
@@ -14,11 +11,6 @@ from emulab.kinds.fields import Fields, Slices, conditions, pairs
 from emulab.kinds.registry import NODE
 from emulab.kinds.selectable import field
 from emulab.model.checks import dns_label
-from emulab.model.findings import Finding
-from emulab.model.objects import Object
-
-if TYPE_CHECKING:
-    from emulab.kinds.lookup import Lookup
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -58,17 +50,10 @@ def _describe(o: Raw, pods: Slices) -> Fields:
     ]
 
 
-def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
-    from emulab.kinds.core.kuberouterservice import of_nodes  # here: who lists Nodes needs none of it
-
-    return of_nodes(o, world)
-
-
 DEFINITION = Definition(
     check=whole(NODE, dns_label),
     standing=refused("spec.nodes of the Cluster says which nodes there are"),
     columns=Columns(("NAME", "STATUS", "ROLES", "AGE", "VERSION"), ("INTERNAL-IP", "EXTERNAL-IP"), _cells),
     describe=_describe,
-    warnings=_warnings,
     selectable={"spec.unschedulable": field("spec.unschedulable", "false")},
 )

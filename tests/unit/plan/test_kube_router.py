@@ -15,7 +15,6 @@ from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.lab.offline import oddities, offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
-from emulab.model.objects import Object
 from emulab.model.sources import Source
 from emulab.plan.links import LOCAL, Address, Dummy, IpipEnd, Route, RoutingRule
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
@@ -336,7 +335,7 @@ def test_what_has_no_effect_is_told(annotation: str, proxy: str, said: str) -> N
     ), found
 
 
-def test_what_agents_and_nodes_annotations_would_do_is_told() -> None:
+def test_what_agents_would_do_is_told() -> None:
     agent = """---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -353,11 +352,6 @@ spec:
     assert line.endswith(
         "nothing, nor do its flags: the Cluster's network.plugin says what nodes have, which is kube-router"
     )
-    node = Object({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1", "annotations": {}}})
-    assert not list(kuberouterservice.of_nodes(node, Objects([])))  # type: ignore[arg-type]
-    node.raw["metadata"]["annotations"]["kube-router.io/node.asn"] = "65000"
-    (found,) = kuberouterservice.of_nodes(node, Objects([]))  # type: ignore[arg-type]
-    assert "not followed" in found.line()
 
 
 def test_of_other_networks_it_has_none() -> None:
