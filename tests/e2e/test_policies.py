@@ -68,7 +68,11 @@ WORLD = [
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "web", "namespace": "red"},
-            "spec": {"selector": {"app": "web"}, "ports": [{"port": 8000, "targetPort": "http"}]},
+            "spec": {
+                "type": "NodePort",
+                "selector": {"app": "web"},
+                "ports": [{"port": 8000, "targetPort": "http", "nodePort": 30080}],
+            },
         }
     ),
 ]
@@ -403,6 +407,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
         (("guest", ":80"), "has a port and nobody who has it: NAME:80"),
         (("guest", "fd00::1"), "fd00::1: an address needs a port: [fd00::1]:80"),
         (("guest", "node/node1"), "node/node1: a node needs a port: node/node1:80"),
+        (("guest", "no/node1:30080"), "port 30080 is Service red/web's, and translated"),
+        (("guest", "node/nobody:80"), 'nodes "nobody" not found'),
         (("node/node1", "web"), "node/node1: sends from an address of its node's, which the way decides"),
         (("guest", "svc/nobody"), 'services "nobody" not found'),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),

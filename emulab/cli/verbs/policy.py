@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.cli.policymatrix import matrix
-from emulab.cli.usage import UsageError, add_namespace, add_output
+from emulab.cli.usage import ServerRefusal, UsageError, add_namespace, add_output
 from emulab.errors import UserError
 from emulab.model.families import family_of
 from emulab.observe.telling.escapes import as_json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emulab.toolbox.policies import Policies
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_NODE = "node/"
+_NODES = ("no/", "node/", "nodes/")
 _SERVICES = ("svc/", "service/", "services/")
 
 
@@ -73,9 +73,10 @@ def _check(options: argparse.Namespace) -> int:
         shown = f"`emulab exec {sources[0].node} -- ip route get ADDRESS` shows it"
         told = f"{source_text}: sends from an address of its node's, which the way decides"
         raise UsageError(f"{told}: ask for that; {shown}")
-    if _is_address(target):
-        _translated(options, ip_address(target), port, protocol)
     destinations = _ends(options, there, target, options.to_namespace or options.namespace)
+    if _is_address(target) or target.startswith(_NODES):
+        for end in destinations[0][0]:
+            _translated(options, end.address, port, protocol)
     service = _service(options, target) if target.startswith(_SERVICES) else None
     translated = service is not None and service["spec"].get("clusterIP") != "None"
     if translated and there.proxied:
@@ -174,8 +175,8 @@ def _ends(
 
     if _is_address(text):
         return [([there.end(ip_address(text))], None)]
-    if (node := there.scene.nodes.get(text.removeprefix(_NODE))) and text.startswith(_NODE):
-        return [([there.end(address) for address in node.addresses], None)]
+    if text.startswith(_NODES):
+        return [(_ends_of_node(there, text.partition("/")[2]), None)]
     with connect(options.lab) as client:
         chosen = choose(client, text, namespace)
     raw = chosen.pods if chosen.kind == SERVICE else chosen.pods[:1]
@@ -185,6 +186,16 @@ def _ends(
     if not found:
         raise UserError(f"{text}: has no address, as it doesn't run yet or has ended")
     return found
+
+
+def _ends_of_node(there: Policies, name: str) -> list[PolicyEnd]:
+    from emulab.cli.kinds import Reference, not_found
+    from emulab.kinds.registry import NODE
+
+    node = there.scene.nodes.get(name)
+    if node is None:
+        raise ServerRefusal(not_found(Reference(NODE, name)))
+    return [there.end(address) for address in node.addresses]
 
 
 def _service(options: argparse.Namespace, target: str) -> Raw:
@@ -240,7 +251,7 @@ def _ports(
         return [(port, protocol)]
     if pod is None:
         example = f"[{target}]:80" if ":" in target else f"{target}:80"
-        what = "a node" if target.startswith(_NODE) else "an address"
+        what = "a node" if target.startswith(_NODES) else "an address"
         raise UsageError(f"{target}: {what} needs a port: {example}")
     containers = pod["spec"].get("containers") or ()
     ports = [one for container in containers for one in container.get("ports") or ()]
