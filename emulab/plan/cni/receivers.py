@@ -6,7 +6,7 @@ addresses on it (configureContainerForDSR of pkg/controllers/proxy/linux_network
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_interface
 from typing import NamedTuple
 
@@ -71,22 +71,29 @@ def direct_needs(given: Iterable[Object], cluster: Cluster) -> list[str]:
     """What these objects need of the kernel for endpoints that answer by themselves."""
     if cluster.proxy_mode != KUBE_ROUTER:
         return []
-    services = [o for o in given if o.type == SERVICE and is_direct(o.annotations)]
-    found = {family_of(a) for o in services for a in Service.of(o).external_ips}
-    if any(o.spec.get("type") == "LoadBalancer" for o in services):
+    services = [(Service.of(o), o.annotations) for o in given if o.type == SERVICE and _answers_directly(o)]
+    found = {family_of(a) for view, _ in services for a in view.external_ips}
+    if any(_is_balanced(view, said) for view, said in services):
         found.update(cluster.families)
     return [_NEEDS[family] for family in cluster.families if family in found]
 
 
 def _direct(o: Object) -> _Direct | None:
-    view, said = Service.of(o), o.annotations
-    if not is_direct(said) or view.headless or view.type == "ExternalName":
+    if not _answers_directly(o):
         return None
-    balanced = (
-        ingress_ips(o, proxied=False) if view.type == "LoadBalancer" and SKIP_BALANCER not in said else []
-    )
+    view = Service.of(o)
+    balanced = ingress_ips(o, proxied=False) if _is_balanced(view, o.annotations) else []
     found = (*view.external_ips, *map(parse_address, balanced))
     return _Direct((o.namespace, o.name), found) if found else None
+
+
+def _answers_directly(o: Object) -> bool:
+    return is_direct(o.annotations) and not (view := Service.of(o)).headless and view.type != "ExternalName"
+
+
+def _is_balanced(view: Service, said: Mapping[str, str]) -> bool:
+    """Whether endpoints get what is for addresses of balancers."""
+    return view.type == "LoadBalancer" and SKIP_BALANCER not in said
 
 
 class _Pod(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emulab.kernel import probe
 from emulab.kernel.networkneeds import NEEDS
-from emulab.kinds.core.kuberouterservice import DSR, TUNNEL
+from emulab.kinds.core.kuberouterservice import DSR, SKIP_BALANCER, TUNNEL
 from emulab.kinds.emulab import cluster
 from emulab.kinds.emulab.balancing import BALANCER_ENGINES
 from emulab.kinds.emulab.clusterview import Cluster
@@ -52,12 +52,16 @@ def test_overlays_say_what_is_theirs() -> None:
     found = {m: [around(m, f.version) for f in FAMILIES if carries(m, f.version)] for m in NETWORK_MODES}
     assert found == {"vxlan": [50, 70], "routed": [0, 0], "ipip": [20], "bgp": [0, 0], "wireguard": [80, 80]}
     networks = {need for p in PLUGINS.values() for mode in p.modes.values() for need in mode.needs}
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "s", "annotations": {DSR: TUNNEL}},
-        "spec": {"externalIPs": ["203.0.113.77"], "type": "LoadBalancer"},
-    }
     cluster = Cluster(network_plugin=KUBE_ROUTER, proxy_mode=KUBE_ROUTER, families=FAMILIES)
-    needs = direct_needs([Object(service)], cluster)
+    needs = direct_needs([direct("LoadBalancer")], cluster)
     assert {*networks, *needs} == NEEDS.keys() and needs == ["ipip", "ip6_tunnel"]
+    assert direct_needs([direct("LoadBalancer", SKIP_BALANCER)], cluster) == ["ipip"]
+    assert direct_needs([direct("ExternalName")], cluster) == []
+
+
+def direct(kind: str, *annotations: str) -> Object:
+    """A Service with direct server return."""
+    said = {DSR: TUNNEL} | dict.fromkeys(annotations, "")
+    spec = {"externalIPs": ["203.0.113.77"], "type": kind}
+    metadata = {"name": "s", "annotations": said}
+    return Object({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
