@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from e2e.proxyworld import pod, service
-from e2e.test_pod_networks import seen_as
+from e2e.test_pod_networks import POLICY, seen_as
 from e2e.tools import CLIENT, NODE1, NODE2, output
 
 from emulab import Lab
@@ -25,6 +25,15 @@ WEB, WEB6, ALONE, LOCAL, NOBODY = "10.96.1.7", "fd00:96::17", "10.96.1.8", "10.9
 INNER = "10.96.1.11"
 OUTSIDE, DIRECT, DIRECT6 = "203.0.113.77", "203.0.113.78", "2001:db8:99::78"
 PORTS = "ports: [{port: 80, targetPort: 8080"
+OUT = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: out}
+spec:
+  podSelector: {matchLabels: {app: far}}
+  policyTypes: [Egress]
+  egress: [{to: [{ipBlock: {cidr: ALLOWED/32}}]}]
+"""
 
 
 def annotated(name: str, spec: str, annotations: str = "") -> str:
@@ -162,6 +171,21 @@ async def test_endpoints_answer_by_themselves(lab: Lab) -> None:
     assert b"UNREPLIED" in came.stdout, "the answers went another way"
     near = await address(lab, "near")
     assert await seen_as(lab, "pod/near", f"http://{DIRECT}:8080/") == near
+
+
+async def test_policies_judge_the_tunnel_and_not_who_asks(lab: Lab) -> None:
+    """So everybody reaches a pod by its own node, and by another one nobody unless a policy lets that node in; what a
+    pod may ask is judged by the address that it asks (cloudnativelabs/kube-router#1199)."""
+    await lab.apply(POLICY.replace("ALLOWED", "near"))
+    for node, answer in ((NODE1, 0), (NODE2, 28)):
+        await output(lab, "router", "ip", "route", "replace", f"{DIRECT}/32", "via", node)
+        assert await status(lab, "client", f"http://{DIRECT}:8080/") == answer, node
+    await lab.delete("NetworkPolicy", "web")
+    web = await address(lab, "web")
+    for allowed, answer in ((web, 28), (DIRECT, 0)):
+        await lab.apply(OUT.replace("ALLOWED", allowed))
+        assert await status(lab, "pod/far", f"http://{DIRECT}:8080/") == answer, allowed
+    await lab.delete("NetworkPolicy", "out")
 
 
 async def test_endpoints_answer_by_themselves_in_ipv6_too(lab: Lab) -> None:

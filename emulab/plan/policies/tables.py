@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from emulab.kinds.core.kuberouterservice import is_direct
 from emulab.kinds.core.serviceview import Service, ingress_ips
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
 from emulab.kinds.networking.clusterpolicyview import TIERS
 from emulab.kinds.networking.policyview import DIRECTIONS, PodLabels
 from emulab.kinds.registry import CLUSTER_NETWORK_POLICY, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE
@@ -64,7 +66,8 @@ class PoliciesPlan:
         cluster = source.facts(CLUSTER_NETWORK_POLICY, CompiledClusterPolicy.of)
         nodes = source.facts(NODE, policy_node) if cluster else {}
         mode = self._cluster.proxy_mode
-        served = list(source.facts(SERVICE, _served).values()) if MODES[mode].virtual else []
+        about = _served_by_kube_router if mode == KUBE_ROUTER else _served
+        served = list(source.facts(SERVICE, about).values()) if MODES[mode].virtual else []
         made = []
         for family in self._cluster.families:
             known = _together(served, family)._replace(portals=mode == "userspace", own=mode == "ebpf")
@@ -94,6 +97,15 @@ def _served(service: Object) -> _ServicePorts:
         (*view.cluster_ips, *view.external_ips, *outside),
         tuple(f"{port.protocol.lower()} . {port.port}" for port in view.ports),
         tuple(f"{port.protocol.lower()} . {port.node_port}" for port in view.ports if port.node_port),
+    )
+
+
+def _served_by_kube_router(service: Object) -> _ServicePorts:
+    """What a node lets through, but not to addresses as which endpoints answer by themselves: IPVS sends that on in
+    packets of the node's own, which no pod's egress is about, so it is judged before, by the address that is asked."""
+    found = _served(service)
+    return (
+        found._replace(addresses=Service.of(service).cluster_ips) if is_direct(service.annotations) else found
     )
 
 

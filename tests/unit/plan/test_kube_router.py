@@ -265,6 +265,31 @@ spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPor
     assert any("maxseg size set 1440" in rule for rule in table(there, "node1").chains["mangle-prerouting"])
 
 
+@pytest.mark.parametrize(
+    ("annotations", "passing"), [("", {ADDRESS, OUTSIDE}), (f"{ABOUT}dsr: tunnel", {ADDRESS})]
+)
+def test_policies_judge_what_goes_into_a_tunnel_by_the_address_that_is_asked(
+    annotations: str, passing: set[str]
+) -> None:
+    """What IPVS translates they judge behind it."""
+    text = given(annotations, proxy="kube-router").replace(" selector: {app: web},", "")
+    text += """---
+apiVersion: v1
+kind: Pod
+metadata: {name: a}
+spec: {nodeName: node1, containers: [{name: c, image: web}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: out}
+spec: {podSelector: {}, policyTypes: [Egress]}
+"""
+    found = world(text).network.rulesets["node1", "ip network-policies"]
+    assert isinstance(found, Ruleset)
+    served = {element.partition(" ")[0] for element in found.collections["services"].elements}
+    assert served & {ADDRESS, OUTSIDE} == passing
+
+
 @pytest.mark.parametrize(("number", "said"), [(80, ""), (8080, "not targetPort http, which is 8080")])
 def test_a_port_by_name_is_that_of_the_pods(number: int, said: str) -> None:
     text = given(f"{ABOUT}dsr: tunnel", proxy="kube-router").replace("targetPort: 8080", "targetPort: http")
