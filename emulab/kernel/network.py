@@ -47,7 +47,7 @@ from emulab.plan.state import (
 _NOT_THERE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH})
 """What the kernel says of an item that is gone already: with its link, or by somebody's own hand."""
 
-_PATIENCE = 1.0
+_PATIENCE = 5.0
 """Seconds for which an item waits for what the kernel does by itself."""
 
 RulesChange = tuple[tuple[str, str], Rules | None, Rules | None]
