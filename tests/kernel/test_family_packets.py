@@ -26,7 +26,7 @@ from emulab.kinds.emulab.podnetworks import KUBE_ROUTER
 from emulab.kinds.registry import SERVICE
 from emulab.model.addresses import IPAddress, socket_name
 from emulab.model.families import IPV4, IPV6, Family, family_of, first
-from emulab.plan.links import Address, Dummy
+from emulab.plan.links import Address, Dummy, Route
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.rules.rulesets import ruleset_script
 from emulab.plan.rules.tracing import proxy_addresses, trace_rules
@@ -42,7 +42,9 @@ def without_ipvs(network: Network) -> Network:
     """What every kernel can do of it: not IPVS, nor dummy devices."""
     dummies = {(i.namespace, i.name) for i in network.items if isinstance(i, Dummy)}
     items = (i for i in network.items if not isinstance(i, Dummy))
-    there = frozenset(i for i in items if not (isinstance(i, Address) and (i.namespace, i.link) in dummies))
+    there = frozenset(
+        i for i in items if not (isinstance(i, Address | Route) and (i.namespace, i.link) in dummies)
+    )
     rulesets = {key: rules for key, rules in network.rulesets.items() if not isinstance(rules, Ipvs)}
     return replace(network, items=there, rulesets=rulesets)
 

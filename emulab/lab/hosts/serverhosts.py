@@ -208,12 +208,11 @@ class ServerHosts:
             news = News(server, await asyncio.to_thread(told_bytes, server.config))
             host = self._hosts.get(server.name)
         there = host.applied if host is not None else None
-        replaced = there is not None and there.kind != server.kind
+        # One of another kind, or whose sockets bear others beside them where this one's don't.
+        replaced = there is not None and (there.kind, there.workers > 0) != (server.kind, server.workers > 0)
         if host is not None and replaced:
             self._replace(host)
             await host.process.wait()  # whose addresses the next one wants
-        if host is not None and there is not None and (there.workers > 0) != (server.workers > 0):
-            self._replace(host)  # whose sockets bear others beside them, or don't
         if host is None or self._hosts.get(server.name) is not host or not host.process.running:
             host = await self._start(server)
         if server.name in self._left:

@@ -81,7 +81,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is tuple:
         return st.lists(values(arguments[0]), max_size=3).map(tuple)
     if get_origin(kind) is Mapping:
-        keys = st.text(st.characters(exclude_characters="\n"))  # a file has each in a line of its own
+        keys = st.text(
+            st.characters(codec="utf-8", exclude_characters="\n")
+        )  # a file has each in a line of its own
         return st.dictionaries(keys, values(arguments[1]), max_size=3)
     if arguments:
         return st.one_of(st.none() if one is NoneType else values(one) for one in arguments)
