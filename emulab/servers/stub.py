@@ -41,7 +41,8 @@ class ResolverConfig:
     search: tuple[str, ...]
     ndots: int
     hosts: dict[str, tuple[str, ...]]
-    families: tuple[int, ...] = (int(socket.AF_INET),)  # of the place's own addresses, the primary one first
+    # That are asked for: those of the place's own addresses, the primary one first (not IPv6: `no-aaaa`).
+    families: tuple[int, ...] = (int(socket.AF_INET),)
     timeout: float = 5  # seconds for which the first server is waited for
     attempts: int = 2  # how often each server is asked
     in_turn: bool = False  # one family after the other (`single-request`)
@@ -67,12 +68,11 @@ class ResolverConfig:
                 case ["options", *options]:
                     said |= {name: value for name, _, value in (o.partition(":") for o in options)}
         ndots, timeout, attempts = (_number(said, option) for option in _NUMBERS)
-        if "no-aaaa" in said:
-            families = [family for family in families if family != socket.AF_INET6]
+        asked = [one for one in families if one != socket.AF_INET6 or "no-aaaa" not in said]
         reopens = "single-request-reopen" in said
         return ResolverConfig(
             *(tuple(servers[:_MOST_SERVERS]), tuple(search), ndots, _hosts(hosts.splitlines(), families)),
-            families=tuple(families),
+            families=tuple(asked),
             timeout=timeout,
             attempts=attempts,
             in_turn="single-request" in said or reopens,

@@ -18,7 +18,7 @@ from namespaces import isolated
 from emulab.kernel import netns
 from emulab.kernel.network import KernelNetwork
 from emulab.kinds.registry import SERVICE
-from emulab.lab.hosts.serverhosts import RecordListener
+from emulab.lab.hosts.recordings import RecordListener
 from emulab.lab.supervisor.observation import Observation
 from emulab.lab.supervisor.operations import Operations
 from emulab.model.addresses import IPAddress, parse_socket_name, socket_name
@@ -34,8 +34,8 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhell
 NAME = "traced.test"
 
 
-class Servers:
-    """Servers of a lab, of which there are none."""
+class Recordings:
+    """The recordings of a lab that has no servers."""
 
     async def record(self) -> RecordListener:
         return RecordListener(1, None)
@@ -98,7 +98,7 @@ class Lab:
         self._around = SimpleNamespace(
             world=self.world,
             handles=self.kernel.handles,
-            servers=Servers(),
+            servers=SimpleNamespace(recordings=Recordings()),
             store=SimpleNamespace(objects=lambda: self.objects, get=self.objects.get),
         )
         tracing.LabClient = lambda _: Client(self._around)  # type: ignore[assignment,misc]

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from emulab.cli import infiles
 from emulab.cli.kinds import Reference, not_found
@@ -113,9 +114,14 @@ class _Around:
             return fetch(self._client, Reference(POD, ""), EVERY_NAMESPACE)
         slices = self._slices.get(namespace, [])
         if kind == INGRESS:
-            others = fetch(self._client, Reference(INGRESS, ""), EVERY_NAMESPACE)
-            return [*slices, *fetch(self._client, Reference(SECRET, ""), namespace), *others]
+            secrets = fetch(self._client, Reference(SECRET, ""), namespace)
+            return [*slices, *secrets, *self._ingresses]
         return slices
+
+    @cached_property
+    def _ingresses(self) -> Sequence[Raw]:
+        """Those of all Namespaces, of which a host may have its certificate."""
+        return fetch(self._client, Reference(INGRESS, ""), EVERY_NAMESPACE)
 
 
 def _tracked(client: LabClient, place: str) -> Iterator[tuple[str, str, int, str, int]]:

@@ -75,7 +75,7 @@ class CoreDnsFlags(NamedTuple):
             own=False,
             bare="" if sources else folder,
             env=tuple((e["name"], e["value"]) for e in container.get("env") or () if e.get("value")),
-            beside=tuple(one for one in sources if one != own) if path not in mounted else (),
+            beside=tuple(one for one in sources if one != own) if path not in mounted or own is None else (),
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from emulab.model.addresses import IPAddress, is_address, parse_address
+from emulab.model.checks import show
 from emulab.model.yaml_scalars import plain
 
 ALB = "alb.ingress.kubernetes.io/"
@@ -236,7 +237,10 @@ def said(annotations: Mapping[str, str]) -> Iterator[tuple[str, SpecField | str]
     if kind in _OF_NLB:
         yield _KIND, SpecField(("mode",), "nat")
     elif kind not in _CLASSIC:
-        yield _KIND, f'"{annotations[_KIND]}" is not one of {", ".join(_OF_NLB)}, so the balancer is a proxy'
+        yield (
+            _KIND,
+            f"{show(annotations[_KIND])} is not one of {', '.join(_OF_NLB)}, so the balancer is a proxy",
+        )
 
 
 def _of_attributes(name: str) -> bool:
@@ -266,7 +270,9 @@ def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[tup
             so = _SO_ANYWAY.get(name)
             yield (
                 name,
-                f'"{text}" isn\'t followed here, where it is always {so[0]}' if so else "isn't followed here",
+                f"{show(text)} isn't followed here, where it is always {so[0]}"
+                if so
+                else "isn't followed here",
             )
 
 

@@ -1,24 +1,17 @@
-"""The processes of the servers: started, configured, restarted, ended, as the plan says; and their records.
+"""The processes of the servers: started, configured, restarted, ended, as the plan says.
 
 A server that hangs (`pulse`) is killed; one that ended, however it did, is started again.
-
-A server keeps its records itself while someone records (see `servers.records`); here is who does. Every server
-is told the numbers of all its recorders, whole, so that one message too few or too many is mended by the next.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import chain, count
-from operator import itemgetter
 from typing import Any
 
-from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.netns import Handle
 from emulab.lab.hosts.crews import Crews
@@ -28,33 +21,14 @@ from emulab.lab.hosts.listeners import listeners
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.news import News, news_between
 from emulab.lab.hosts.processes import Process, Processes
+from emulab.lab.hosts.recordings import Recordings
 from emulab.plan.state import PlannedServer
-from emulab.servers.crew.remote import TakeRecord, memory_file
+from emulab.servers.crew.remote import TakeRecord
 from emulab.servers.host import HOUSED, JOURNALING, LEAVING_FIRST
 from emulab.servers.told import told_bytes
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
-_RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
-_RECORDS_ANSWER = 5.0
-_LINES = 500  # records read before others have their turn
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecordListener:
-    """One who records: its number and the servers it hears, None for all, those to come included.
-
-    As of the last time that records were fetched, by server: `lost` are those that found no room, `began` is when it
-    began to keep them (ns of CLOCK_REALTIME). `silent` are the servers that didn't answer in time.
-    """
-
-    number: int
-    names: frozenset[str] | None
-    lost: dict[str, int] = field(default_factory=dict)
-    began: dict[str, int] = field(default_factory=dict)
-    silent: set[str] = field(default_factory=set)
-
-    def hears(self, name: str) -> bool:
-        return self.names is None or name in self.names
+_CLOSE_ANSWER = 5.0  # seconds that a server may take to end, beyond those that what it has begun has
 
 
 class ServerHosts:
@@ -75,8 +49,7 @@ class ServerHosts:
         self._locks: dict[str, asyncio.Lock] = {}
         self._left: set[str] = set()  # servers that have ended first, until `apply` misses them
         self._tasks: set[asyncio.Task[None]] = set()
-        self._recordings: dict[int, RecordListener] = {}
-        self._numbers = count(1)
+        self.recordings = Recordings(self._hosts)
         self._draining: dict[
             str, Handle | None
         ] = {}  # servers that are to end, with the namespaces of their pods
@@ -143,73 +116,7 @@ class ServerHosts:
         host.send("tell", message={"ending": True})
         await asyncio.sleep(before)
         with suppress(KernelError):
-            await host.ask("close", timeout=grace + _RECORDS_ANSWER, grace=grace)
-
-    async def record(self, names: Iterable[str] | None = None) -> RecordListener:
-        """Has servers keep their records from now on, until `stop_recording`, which must follow.
-
-        `names` may hold servers that aren't up; those that come up meanwhile, again or for the first time,
-        record as well. None are all servers.
-        """
-        recording = RecordListener(next(self._numbers), None if names is None else frozenset(names))
-        self._recordings[recording.number] = recording
-        try:
-            await self._settle(self._tell_recorders(recording))
-        except BaseException:  # cancelled, and nobody else could end it
-            del self._recordings[recording.number]
-            self._tell_recorders(recording)
-            raise
-        return recording
-
-    async def records(self, recording: RecordListener) -> list[dict[str, Any]]:
-        """What was told since `recording` began, the earliest first: each record with its `time` and `server`.
-
-        A server that ended has taken its records with it; one that doesn't answer gives none.
-        """
-        hosts = self._heard(recording)
-        found = await asyncio.gather(*(self._fetch(host, recording) for host in hosts))
-        return sorted(chain.from_iterable(found), key=itemgetter("time"))
-
-    async def stop_recording(self, recording: RecordListener) -> None:
-        """Ends a recording; its records are forgotten. Never fails, and may be called twice.
-
-        The servers are told before this waits for the first time, so even cancelling it ends the recording.
-        """
-        if self._recordings.pop(recording.number, None) is not None:
-            await self._settle(self._tell_recorders(recording))
-
-    def _heard(self, recording: RecordListener) -> list[Hosted]:
-        return [h for n, h in self._hosts.items() if recording.hears(n) and h.process.running]
-
-    def _tell_recorders(self, recording: RecordListener) -> list[asyncio.Future[Any]]:
-        """Tells the servers of a recording, which has begun or ended, who records now."""
-        return [h.send("record", recorders=self._recorders(h.name)) for h in self._heard(recording)]
-
-    def _recorders(self, name: str) -> list[int]:
-        return [number for number, recording in self._recordings.items() if recording.hears(name)]
-
-    @staticmethod
-    async def _settle(answers: list[asyncio.Future[Any]]) -> None:
-        if answers:
-            await asyncio.wait(answers, timeout=_RECORD_ANSWER)
-
-    @staticmethod
-    async def _fetch(host: Hosted, recording: RecordListener) -> list[dict[str, Any]]:
-        records: list[dict[str, Any]] = []
-        with os.fdopen(memory_file(b"")) as file:
-            number = recording.number
-            try:
-                told = await host.ask("records", (file.fileno(),), timeout=_RECORDS_ANSWER, recorder=number)
-            except KernelError:
-                recording.silent.add(host.name)
-                return []
-            recording.lost[host.name], recording.began[host.name] = told["lost"], told["began"]
-            file.seek(0)  # the position is shared with the server, which left it at the end
-            for line in file:
-                records.append({"server": host.name, **json.loads(line)})
-                if len(records) % _LINES == 0:
-                    await asyncio.sleep(0)
-        return records
+            await host.ask("close", timeout=grace + _CLOSE_ANSWER, grace=grace)
 
     async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Before rules are written: has servers listen to which the rules will lead, and those end that make what the
@@ -252,7 +159,7 @@ class ServerHosts:
                     self._end(name)
                 await self._start(self._wanted[name])
             with suppress(KernelError):
-                await self._hosts[name].ask("close", timeout=_RECORDS_ANSWER, grace=0.0)
+                await self._hosts[name].ask("close", timeout=_CLOSE_ANSWER, grace=0.0)
             if name in self._hosts:
                 self._end(name)
 
@@ -334,7 +241,7 @@ class ServerHosts:
             house = await asyncio.to_thread(opened_house, self._logs.folder.parent, server.name)
             host.send("house", (house,))
             os.close(house)
-        if recorders := self._recorders(server.name):
+        if recorders := self.recordings.recorders(server.name):
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
         return host

@@ -19,7 +19,7 @@ from emulab.kernel import netns, sockets
 from emulab.kernel.rules import iptables
 from emulab.kernel.rules.nft import Nft
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.lab.hosts.serverhosts import RecordListener
+from emulab.lab.hosts.recordings import RecordListener
 from emulab.lab.supervisor.arguments import (
     CHAINS,
     FLAG,
@@ -172,7 +172,7 @@ class Observation:
         return [w for w in watched if w.place.kind in TRACED_KINDS or w.namespace in found]
 
     async def _record(self) -> None:
-        self._recording = await self._around.servers.record()
+        self._recording = await self._around.servers.recordings.record()
 
     def _mark(
         self, marked: Iterable[TappedNamespace], protocol: str, ports: Iterable[int], source: Place
@@ -208,7 +208,7 @@ class Observation:
         places = namespace_places(self._world)
         namespaces = {name: s.namespace for name, s in self._world.servers.items()}
         addresses = {str(a): places[p.namespace] for p in self._world.places.values() for a in p.addresses}
-        found = await self._around.servers.records(self._recording)
+        found = await self._around.servers.recordings.records(self._recording)
         for record in found:
             # The stand-ins are in many places, and say where by the address that was asked.
             local = parse_socket_name(str(record.get("local", "")))
@@ -286,7 +286,7 @@ class Observation:
         """Switches off what `begin` switched on."""
         try:
             if self._recording is not None:
-                await self._around.servers.stop_recording(self._recording)
+                await self._around.servers.recordings.stop_recording(self._recording)
             await asyncio.to_thread(self._unmark)
         finally:
             held, self._watched = self._watched, {}

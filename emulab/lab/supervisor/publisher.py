@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from emulab.errors import KernelError
 from emulab.kernel import names
@@ -37,22 +37,31 @@ class Publisher:
 
     async def publish(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> None:
         """Has the names be those of the places. Raises KernelError."""
-        new = await asyncio.to_thread(self._noted, places, handles)
-        if len(new) < _MANY or not await self._made_elsewhere(new):
-            await asyncio.to_thread(_make, new)
-
-    def _noted(self, places: Mapping[str, Place], handles: Mapping[str, Handle]) -> list[NetnsName]:
-        """Takes back what is no place's any more; the names to be made, which are noted as if they had been."""
+        # What namespaces there are is looked up at once: the next pass may take some away meanwhile.
         wanted = {p.name: handles[p.namespace].fd for p in places.values()}
-        for name in [n for n, fd in self._published.items() if wanted.get(n) != fd]:
-            names.retract(self._name(name), self._pid, self._around.folder)
-            del self._published[name]
-        new: list[NetnsName] = []
-        for name, fd in wanted.items():
-            if name not in self._published:
-                new.append((self._name(name), self._pid, fd, self._etc(places[name])))
-                self._published[name] = fd
+        new = await asyncio.to_thread(self._noted, wanted, places)
+        try:
+            if len(new) < _MANY or not await self._made_elsewhere([*new.values()]):
+                await asyncio.to_thread(_make, new.values())
+        except BaseException:
+            await asyncio.to_thread(self._retract, list(new))  # so the next pass makes them
+            raise
+
+    def _noted(self, wanted: Mapping[str, int], places: Mapping[str, Place]) -> dict[str, NetnsName]:
+        """Takes back what is no place's any more; the names to be made, which are noted as if they had been."""
+        self._retract([name for name, fd in self._published.items() if wanted.get(name) != fd])
+        missing = {name: fd for name, fd in wanted.items() if name not in self._published}
+        new = {
+            name: (self._name(name), self._pid, fd, self._etc(places[name])) for name, fd in missing.items()
+        }
+        self._published |= missing
         return new
+
+    def _retract(self, published: Iterable[str]) -> None:
+        """Takes names back; those that aren't there, or are somebody else's, do no harm."""
+        for name in published:
+            names.retract(self._name(name), self._pid, self._around.folder)
+            self._published.pop(name, None)
 
     async def _made_elsewhere(self, new: Sequence[NetnsName]) -> bool:
         """Whether a process made them; without one, or if it ends without an answer, they are to be made here."""
@@ -99,11 +108,9 @@ class Publisher:
         return self._folders[place.resolv_conf]
 
     def retract_all(self) -> None:
-        for name in self._published:
-            names.retract(self._name(name), self._pid, self._around.folder)
-        self._published.clear()
+        self._retract(list(self._published))
 
 
-def _make(new: Sequence[NetnsName]) -> None:
+def _make(new: Iterable[NetnsName]) -> None:
     with writing(names.NETNS):
         names.publish(new)

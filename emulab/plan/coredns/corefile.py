@@ -258,9 +258,9 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
     custom = look(CONFIG_MAP.key(flags.namespace, flags.custom))
     own = given_files(look, flags)
     text = str((own or {}).get(flags.key) or "")
-    others = {
-        path for source in flags.beside if source.name == o.name for path in _paths(source, look, flags) or ()
-    }
+    mine = [source for source in flags.beside if (source.kind, source.name) == (CONFIG_MAP.kind, o.name)]
+    theirs = [source for source in flags.beside if source not in mine]
+    others = {path for source in mine for path in _paths(source, look, flags) or ()}
     if flags.key in others:
         others = set()
     beside = (o is custom and o.name != flags.config_map) or bool(others)
@@ -283,9 +283,7 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
         yield Finding(o, path, f"{made.error}; {STAYS}, or the stock one where there was none")
     for line, what in made.warnings:
         file = getattr(line, "file", "")
-        elsewhere = any(
-            file in (_paths(source, look, flags) or ()) for source in flags.beside if source.name != o.name
-        )
+        elsewhere = any(file in (_paths(source, look, flags) or ()) for source in theirs)
         if file in others or (not others and not elsewhere and beside == file.startswith(CUSTOM)):
             yield Finding(o, path, f"line {line}: {what}")
 

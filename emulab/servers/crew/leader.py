@@ -61,10 +61,11 @@ class Leader:
         worker = next((one for one in self.workers if one.number == number), None)
         if worker is None:
             return True
-        answered = worker.asked is None or worker.asked.done()
-        if answered:
+        asked = worker.asked
+        if asked is None or asked.done():
             worker.asked = worker.send("ping")
-        return answered
+        # Of one who takes no more questions, as there is no room for them, that is no answer.
+        return asked is None or (asked.done() and asked.exception() is None)
 
     def dismiss(self, number: int) -> None:
         """Has so many end: they accept nobody new any more, and what they serve has some time to end."""

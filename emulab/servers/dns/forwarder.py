@@ -33,6 +33,7 @@ Learn = Callable[[CacheKey, Response, float], CachedAnswer]
 
 MAX_IN_FLIGHT = 2000
 _AVOID = 5.0  # seconds that a server which failed goes to the end of the list
+_MOST_FAILED = 1000  # servers that are known to have failed: referrals may name ever other ones
 _TELLING = (wire.NOERROR, wire.NXDOMAIN)
 
 
@@ -155,8 +156,7 @@ class Forwarder:
                 try:
                     response = await self._ask(server, key, upstream, work.clients)
                 except (TimeoutError, OSError, PeerError):
-                    self.failures += 1
-                    self._failed[server] = self._clock()
+                    self._has_failed(server)
                     continue
                 told = True
                 if response.rcode not in _TELLING:
@@ -167,6 +167,12 @@ class Forwarder:
             if told:
                 break  # each server had its say or its time; asking again would bring the same
         return None if last is None or last.rcode in (wire.FORMERR, wire.NOTIMP) else last
+
+    def _has_failed(self, server: ServerAddress) -> None:
+        self.failures += 1
+        if len(self._failed) >= _MOST_FAILED:
+            self._failed.clear()
+        self._failed[server] = self._clock()
 
     def _order(self, servers: Sequence[ServerAddress], now: float) -> list[ServerAddress]:
         """The servers as configured, those that failed lately behind the others."""

@@ -107,6 +107,7 @@ class EchoServer:
         self._hub = Hub(emit)
         self._tcp: dict[str, EchoListener] = {}
         self._udp: dict[str, DatagramEcho] = {}
+        self._of_pods: dict[tuple[str, str], list[EchoListener]] = {}  # of `_tcp`, once they are asked for
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Makes the server equal to `config`.
@@ -150,12 +151,14 @@ class EchoServer:
                 listener.log, listener.idle = log, told.idle.get(address, 0.0)
                 if listener.identity != identity:
                     listener.identity = identity
+                    self._of_pods.clear()
                 listener.drain(key in draining)
                 continue
             listener = EchoListener(hub, identity, key in draining, log)
             listener.idle = told.idle.get(address, 0.0)
             await listener.open(sockets[key])
             self._tcp[key] = listener
+            self._of_pods.clear()
 
     def journal(self, pipe: int) -> None:
         """Takes the pipe to which requests are written, each with the name of its log."""
@@ -186,7 +189,7 @@ class EchoServer:
         """Ends the connections of a `pod` that goes, while there is a network over which to say so: WebSockets at once,
         and `now` all the others. Says how many have requests under way."""
         namespace, pod = order["pod"]
-        there = [x for x in self._tcp.values() if (x.identity.namespace, x.identity.pod) == (namespace, pod)]
+        there = self._listeners(namespace, pod)
         if order["now"]:
             for listener in there:
                 listener.close()
@@ -197,6 +200,14 @@ class EchoServer:
             if order["now"] or (connection.is_busy() and not has_request):
                 connection.end()
         return {"requests": left}
+
+    def _listeners(self, namespace: str, pod: str) -> list[EchoListener]:
+        """Those of a pod. Thousands of pods may go at once, so all listeners aren't looked at for each."""
+        if not self._of_pods:
+            for listener in self._tcp.values():
+                one = listener.identity
+                self._of_pods.setdefault((one.namespace, one.pod), []).append(listener)
+        return self._of_pods.get((namespace, pod), [])
 
     def status(self) -> dict[str, Any]:
         """Numbers of open sockets and connections, and what has been answered so far."""
@@ -211,6 +222,7 @@ class EchoServer:
     def _close(self, key: str) -> None:
         listener = self._tcp.pop(key, None)
         if listener is not None:
+            self._of_pods.clear()
             listener.close()
         echo = self._udp.pop(key, None)
         if echo is not None:

@@ -59,7 +59,8 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._patience: asyncio.TimerHandle | None = loop.call_later(HANDSHAKE, self._below.abort)
 
     def data_received(self, data: bytes) -> None:
-        self._begun = self._begun or data
+        if not self._done:
+            self._begun = self._begun or data
         self._incoming.write(data)
         if self._done or self._shake():
             self._read()
@@ -108,7 +109,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._flush()
         if self._below.is_closing():
             return False
-        self._done = True
+        self._done, self._begun = True, b""
         self._above.connection_made(self)
         return True
 

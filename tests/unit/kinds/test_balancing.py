@@ -207,6 +207,7 @@ def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, A
         ({f"{NLB}backend-protocol": "tcp"}, ""),
         ({f"{NLB}backend-protocol": "http"}, '"http" isn\'t followed here, where it is always tcp'),
         ({f"{NLB}type": "nbl"}, '"nbl" is not one of nlb, nlb-ip, external, so the balancer is a proxy'),
+        ({f"{NLB}type": "n\nlb"}, '"n\\nlb" is not one of nlb, nlb-ip, external, so the balancer is a proxy'),
         ({f"{NLB}type": "clb"}, ""),
         ({"balancer.emulab.dev/weights": "node1:3"}, '"node1:3" is not a mapping'),
         ({f"{NLB}type": "nlb", f"{NLB}nlb-target-type": "instance"}, ""),

@@ -93,5 +93,12 @@ def test_what_a_container_of_coredns_reads() -> None:
     assert told == CoreDnsFlags("edge", "dns", "edge", own=False, beside=beside)
     secret = CoreDnsFlags.of("edge", {"volumes": [{"name": "c", "secret": {"secretName": "s"}}]}, folder)
     assert secret == CoreDnsFlags("edge", "", own=False, beside=(FileSource("Secret", "s"),))
+    one_file[0]["subPath"] = "edge"
+    secret = CoreDnsFlags.of(
+        "edge",
+        {"volumes": [{"name": "c", "secret": {"secretName": "s"}}]},
+        {**folder, "volumeMounts": one_file},
+    )
+    assert secret == CoreDnsFlags("edge", "", "edge", own=False, beside=(FileSource("Secret", "s"),))
     bare = CoreDnsFlags.of("kube-system", {}, {"image": "coredns/coredns"})
     assert bare == CoreDnsFlags(own=False, bare="/etc/coredns")

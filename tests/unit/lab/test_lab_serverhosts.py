@@ -23,9 +23,10 @@ from patience import TooLate, patiently, soon, until
 from server_processes import Processes
 
 from emulab.kernel import sockets
-from emulab.lab.hosts import pulse, serverhosts
+from emulab.lab.hosts import pulse, recordings, serverhosts
 from emulab.lab.hosts.logs import Logs
-from emulab.lab.hosts.serverhosts import RecordListener, ServerHosts
+from emulab.lab.hosts.recordings import RecordListener
+from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.plan.state import PlannedServer
 from emulab.servers.told import told_bytes
 
@@ -71,7 +72,7 @@ class Lab:
         writer.close()
 
     async def heard(self, recording: RecordListener) -> list[tuple[str, str]]:
-        records = await self.hosts.records(recording)
+        records = await self.hosts.recordings.records(recording)
         assert [record["time"] for record in records] == sorted(record["time"] for record in records)
         return [(record["server"], record["path"].partition("?")[2]) for record in records]
 
@@ -80,7 +81,7 @@ class Lab:
 async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
     monkeypatch.setattr(sockets, "open_listeners", open_listeners)
     for limit in ("_RECORD_ANSWER", "_RECORDS_ANSWER"):
-        monkeypatch.setattr(serverhosts, limit, 20)  # who is only kept waiting by the machine doesn't hang
+        monkeypatch.setattr(recordings, limit, 20)  # who is only kept waiting by the machine doesn't hang
     monkeypatch.setattr(pulse, "PATIENCE", 600)  # who is stopped here, is so for other reasons
     lab = Lab(tmp_path)
     await lab.apply("a", "b")
@@ -94,60 +95,60 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 async def test_records_of_all_servers_in_the_order_of_time(lab: Lab) -> None:
     await lab.get("a", "before")
     before = time.time_ns()
-    recording = await lab.hosts.record()
+    recording = await lab.hosts.recordings.record()
     begun = time.time_ns()
     for name, path in (("a", "1"), ("b", "2"), ("a", "3")):
         await lab.get(name, path)
     assert await lab.heard(recording) == [("a", "1"), ("b", "2"), ("a", "3")]
     assert recording.lost == {"a": 0, "b": 0} and recording.silent == set()
     assert all(before <= recording.began[name] <= begun for name in "ab")
-    await lab.hosts.stop_recording(recording)
+    await lab.hosts.recordings.stop_recording(recording)
     await lab.get("a", "after")
     assert await lab.heard(recording) == []
-    await lab.hosts.stop_recording(recording)  # once more does no harm
+    await lab.hosts.recordings.stop_recording(recording)  # once more does no harm
     assert lab.told == []
 
 
 async def test_recordings_overlap(lab: Lab) -> None:
-    first = await lab.hosts.record(["a"])
+    first = await lab.hosts.recordings.record(["a"])
     await lab.get("a", "1")
-    second = await lab.hosts.record(["a", "b", "nobody"])
+    second = await lab.hosts.recordings.record(["a", "b", "nobody"])
     await lab.get("b", "2")
     await lab.get("a", "3")
     assert await lab.heard(first) == [("a", "1"), ("a", "3")]
-    await lab.hosts.stop_recording(first)
+    await lab.hosts.recordings.stop_recording(first)
     await lab.get("a", "4")
     assert await lab.heard(second) == [("b", "2"), ("a", "3"), ("a", "4")]
-    await lab.hosts.stop_recording(second)
+    await lab.hosts.recordings.stop_recording(second)
 
 
 async def test_more_than_a_datagram(lab: Lab) -> None:
-    recording = await lab.hosts.record()
+    recording = await lab.hosts.recordings.record()
     for number in range(60):
         await lab.get("a", f"{number}&{'x' * 3000}")
     assert [path.partition("&")[0] for _, path in await lab.heard(recording)] == [str(n) for n in range(60)]
-    await lab.hosts.stop_recording(recording)
+    await lab.hosts.recordings.stop_recording(recording)
 
 
 async def test_a_server_that_was_restarted_goes_on_recording(lab: Lab) -> None:
-    recording = await lab.hosts.record()
+    recording = await lab.hosts.recordings.record()
     await lab.get("a", "1")
     await lab.get("b", "2")
     lab.processes.started[0].signal(signal.SIGKILL)
     await until(lambda: lab.hosts.restarts.get("a") == 1 and lab.hosts.running("a"))
     await lab.get("a", "3")
     assert await lab.heard(recording) == [("b", "2"), ("a", "3")]
-    await lab.hosts.stop_recording(recording)
+    await lab.hosts.recordings.stop_recording(recording)
 
 
 async def test_servers_that_come_and_go_meanwhile(lab: Lab) -> None:
-    recording, named = await lab.hosts.record(), await lab.hosts.record(["c"])
+    recording, named = await lab.hosts.recordings.record(), await lab.hosts.recordings.record(["c"])
     await lab.get("a", "1")
     await lab.apply("b", "c")
     await lab.get("c", "2")
     assert await lab.heard(recording) == [("c", "2")] == await lab.heard(named)
-    await lab.hosts.stop_recording(recording)
-    await lab.hosts.stop_recording(named)
+    await lab.hosts.recordings.stop_recording(recording)
+    await lab.hosts.recordings.stop_recording(named)
 
 
 @patiently(0.3, 3, 10)
@@ -155,16 +156,16 @@ async def test_a_server_that_hangs_holds_nobody_up_and_is_switched_off(
     limit: float, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_RECORD_ANSWER", "_RECORDS_ANSWER"):
-        monkeypatch.setattr(serverhosts, name, limit)
-    early = await lab.hosts.record(["a"])
+        monkeypatch.setattr(recordings, name, limit)
+    early = await lab.hosts.recordings.record(["a"])
     await lab.get("a", "1")
     lab.processes.started[0].signal(signal.SIGSTOP)
-    late = await lab.hosts.record()
+    late = await lab.hosts.recordings.record()
     await lab.get("b", "2")
     heard = await lab.heard(late)
     assert late.silent == {"a"} and not early.silent, "who has more to tell is known"
-    await lab.hosts.stop_recording(early)
-    await lab.hosts.stop_recording(late)
+    await lab.hosts.recordings.stop_recording(early)
+    await lab.hosts.recordings.stop_recording(late)
     lab.processes.started[0].signal(signal.SIGCONT)
     await lab.hosts.status("a")  # it has caught up
     if not heard:  # the limit is that of the other server, too
@@ -176,21 +177,21 @@ async def test_a_server_that_hangs_holds_nobody_up_and_is_switched_off(
 
 async def test_whoever_is_cancelled_has_stopped_recording(lab: Lab) -> None:
     lab.processes.started[0].signal(signal.SIGSTOP)
-    beginning = asyncio.ensure_future(lab.hosts.record())
+    beginning = asyncio.ensure_future(lab.hosts.recordings.record())
     await asyncio.sleep(0.05)
     beginning.cancel()
     with pytest.raises(asyncio.CancelledError):
         await beginning
     lab.processes.started[0].signal(signal.SIGCONT)
-    recording = await lab.hosts.record()
+    recording = await lab.hosts.recordings.record()
     await lab.get("a", "1")
     lab.processes.started[0].signal(signal.SIGSTOP)
-    ending = asyncio.ensure_future(lab.hosts.stop_recording(recording))
+    ending = asyncio.ensure_future(lab.hosts.recordings.stop_recording(recording))
     await asyncio.sleep(0.05)
     ending.cancel()
     lab.processes.started[0].signal(signal.SIGCONT)
     await lab.hosts.status("a")
-    assert lab.hosts._recordings == {}
+    assert lab.hosts.recordings._recordings == {}
     assert await lab.heard(recording) == []
 
 
@@ -198,12 +199,12 @@ async def test_many_recordings_leave_nothing_behind(lab: Lab) -> None:
     gc.collect()  # what others left is not to be closed in between
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(50):
-        recording = await lab.hosts.record()
+        recording = await lab.hosts.recordings.record()
         await lab.get("a", "x")
         assert await lab.heard(recording) == [("a", "x")]
-        await lab.hosts.stop_recording(recording)
+        await lab.hosts.recordings.stop_recording(recording)
     assert len(os.listdir("/proc/self/fd")) == before
-    assert lab.hosts._recordings == {} and all(not h._answers for h in lab.hosts._hosts.values())
+    assert lab.hosts.recordings._recordings == {} and all(not h._answers for h in lab.hosts._hosts.values())
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -96,3 +98,21 @@ async def test_what_the_system_refuses_is_told_with_its_file(folder: Path, some:
     names.ETC_NETNS.write_text("in the way")
     with pytest.raises(KernelError, match=rf"^write {names.ETC_NETNS}\S*: ENOTDIR"):
         await made.publish(pods(some), handles(some))
+    assert not [*names.NETNS.iterdir()]
+    names.ETC_NETNS.unlink()
+    await made.publish(pods(some), handles(some))  # what wasn't made is, once it can be
+    assert len([*names.NETNS.iterdir()]) == len([*names.ETC_NETNS.iterdir()]) == len(some)
+
+
+async def test_namespaces_that_the_next_pass_takes_away_are_named_all_the_same(folder: Path) -> None:
+    made, _ = publishing(folder, "serves")
+    there, may = handles(PLACES[:3]), threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    busy = loop.run_in_executor(None, may.wait)
+    naming = asyncio.ensure_future(made.publish(pods(PLACES[:3]), there))
+    await asyncio.sleep(0)
+    there.clear()
+    may.set()
+    await asyncio.gather(busy, naming)
+    assert len([*names.NETNS.iterdir()]) == 3

@@ -407,6 +407,10 @@ def test_a_corefile_and_what_it_imports_may_be_of_several_objects() -> None:
     assert ["kubernetes: no server block" in line for line in found[0]] == [True]
     unread, dnssec = found[1]
     assert "b.txt]: isn't read: no import" in unread and "line 1 of a.conf: dnssec is not" in dnssec
+    alike = of_edge("Secret", "dns", {"hosts.txt": hosts, "more.txt": hosts})
+    flags = flags._replace(beside=(beside[0], FileSource("Secret", "dns")))
+    told = [f.line() for f in unheeded(objects[0], {**there, alike.key: alike}.get, [flags])]
+    assert len(told) == 1 and "data.Corefile: line 1: kubernetes: no server" in told[0], told
 
 
 def kube_dns(**data: str) -> Object:

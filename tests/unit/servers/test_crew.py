@@ -12,12 +12,15 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from loopback import closed_port
 from patience import LONG
 from test_records import Hosted
+
+from emulab.servers.base import Server
+from emulab.servers.crew.leader import Leader
 
 CODE = "import socket; from emulab.servers import host; host.serve('l4', socket.socket(fileno={}))"
 FIRST_OF_WORKER = 10**12  # the numbers of its connections are greater
@@ -111,6 +114,27 @@ def crew() -> Iterator[Crew]:
     for worker in made.workers:
         worker.wait(LONG)
     made.upstream.close()
+
+
+async def test_a_worker_that_takes_no_more_questions_has_not_answered() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        leader = Leader(cast(Server, None), lambda _, __: None)
+        number = leader.take(ours)
+        for _ in range(2000):
+            leader.tell({"word": "w" * 1000})  # until there is no room
+        assert leader.answers(number)  # it hasn't been asked before
+        assert not leader.answers(number)
+        theirs.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while theirs.recv(1 << 16):
+                pass
+        assert not leader.answers(number)
+        asked = json.loads(theirs.recv(1 << 16))
+        theirs.send(json.dumps({"id": asked["id"], "result": None}).encode())
+        leader.workers[0]._readable()
+        assert leader.answers(number)
+        leader.workers[0].close()
 
 
 def test_all_serve_and_are_counted_together(crew: Crew) -> None:

@@ -13,7 +13,7 @@ from patience import LONG
 from emulab.errors import PeerError
 from emulab.servers.dns import client, names, rdata, wire
 from emulab.servers.dns.cache import Cache, CacheKey
-from emulab.servers.dns.forwarder import Forwarder
+from emulab.servers.dns.forwarder import _MOST_FAILED, Forwarder
 from emulab.servers.dns.referrals import MOST_EXCHANGES
 from emulab.servers.dns.upstreams import Upstreams, parse_server_address
 from emulab.servers.dns.wire import ResourceRecord, Response
@@ -63,6 +63,14 @@ async def test_a_server_that_failed_is_asked_last_for_a_while():
     await fetch(forwarder, ONE, TWO)
     await fetch(forwarder, ONE, TWO)
     assert script.asked == [ONE, TWO, TWO]
+
+
+async def test_of_many_servers_that_failed_not_all_are_remembered():
+    """Referrals may name ever other ones."""
+    servers = [("192.0.2.1", port) for port in range(1, 2 * _MOST_FAILED)]
+    forwarder = Forwarder(Script(dict.fromkeys(servers, TimeoutError())))
+    assert await fetch(forwarder, *servers) is None
+    assert 0 < len(forwarder._failed) <= _MOST_FAILED
 
 
 async def test_nobody_answers():

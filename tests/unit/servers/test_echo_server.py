@@ -393,6 +393,11 @@ async def test_connections_of_a_pod_that_goes_are_ended_and_those_of_others_stay
         await made.server.configure(made.config, {})  # it goes from the configuration later
         other.get("/")
         assert (await other.answer())[0] == 200
+        other.get("/delay/3600")
+        await until(lambda: made.server.status()["requests"] == 4)
+        await made.open("127.0.0.3")
+        assert made.server.order({"pod": ("default", "pod-127.0.0.3"), "now": False}) == {"requests": 0}
+        assert made.server.order({"pod": ("default", "pod-127.0.0.2"), "now": True}) == {"requests": 1}
 
 
 @on_uvloop

@@ -56,9 +56,11 @@ def test_options_that_the_files_say(
 def test_what_else_the_files_say() -> None:
     """The last of `search` and `domain` counts, and three name servers do (MAXNS)."""
     servers = "".join(f"nameserver 10.0.0.{n}  # {n}\n" for n in range(1, 6))
-    found = ResolverConfig.parse(f"search a b\ndomain c\n{servers}options no-aaaa\n", "", [SIX, FOUR])
+    hosts = "fd00::1 six.test\n"
+    found = ResolverConfig.parse(f"search a b\ndomain c\n{servers}options no-aaaa\n", hosts, [SIX, FOUR])
     assert (found.search, found.servers) == (("c",), ("10.0.0.1", "10.0.0.2", "10.0.0.3"))
-    assert found.families == (FOUR,)
+    # It is of questions alone (resolv.conf(5)).
+    assert found.families == (FOUR,) and found.hosts == {"six.test": ("fd00::1",)}
 
 
 @pytest.mark.parametrize(

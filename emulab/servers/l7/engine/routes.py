@@ -44,10 +44,11 @@ from emulab.servers.l7.messages.targets import normalise_host, normalise_path, w
 
 VERSIONS = frozenset({"1.0", "1.1"})
 MEMO_MAX, ASKED_MAX = 16384, 512
-_POLICIES_MAX = 4096
-_policies: dict[Policy, Policy] = {}
 """Answers that a table remembers; then it forgets all of them, which is simple and rare. Hosts and targets come from
 strangers: those that are longer together aren't remembered."""
+_POLICIES_MAX = 4096
+_policies: dict[Policy, Policy] = {}
+"""Policies of routes, each by itself (`_shared`); of so many all are forgotten."""
 
 
 DEFAULT_BACKEND = "default backend"
