@@ -29,9 +29,8 @@ from emulab.plan.links import Address
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.dns.config import NODE_CACHE_METRICS, DnsConfig
 
-_METRICS = 9253
 _UPSTREAMS = "/etc/resolv.conf"
-_VARIABLE = re.compile(r"__PILLAR_(_[A-Z]+)+__")
+_VARIABLE = re.compile(r"__PILLAR__(?:[A-Z]+__)+")
 
 
 def told(pod: Object, _spec: PodSpec, container: Container) -> NodeCacheFlags:
@@ -55,6 +54,7 @@ def configurer(
             blocks=made.blocks,
             recursion=any(block.forward for block in made.blocks),
             cache=made.limits,
+            pages=made.pages,
         )
     return lambda _: config
 
@@ -119,17 +119,18 @@ def node_cache_servers(
         return []
     if not config.begins:
         return [PlannedServer(name, "dns", place.namespace, config, {}, fails=True)]
-    health = tuple(f"tcp/{address}/{flags.health_port}" for address in own)
+    health = [port for port, what in config.pages.items() if what != "metrics"]
+    numbers = [port for port, what in config.pages.items() if what == "metrics"]
     families = {family_of(address) for address in own}
     everywhere = [a for a in place.addresses if family_of(a) in families]
-    metrics = [f"tcp/{address}/{_METRICS}" for address in everywhere]
+    told = [f"tcp/{address}/{port}" for address in own for port in health]
+    told += [f"tcp/{address}/{port}" for address in everywhere for port in numbers]
     setup = [
         f"tcp/{host}/{flags.metrics_port}"
         for host in ([flags.metrics_host] if flags.metrics_host else everywhere)
     ]
-    listen = tuple(dict.fromkeys((*listeners(own), *health, *metrics, *setup)))
+    listen = tuple(dict.fromkeys((*(listeners(own) if config.blocks else ()), *told, *setup)))
     # Either shows all that the process counts, as its metrics are in one registry.
-    numbers = (_METRICS, flags.metrics_port)
-    pages = {str(flags.health_port): "health", **dict.fromkeys(map(str, numbers), NODE_CACHE_METRICS)}
+    pages = {**config.pages, **dict.fromkeys((*numbers, str(flags.metrics_port)), NODE_CACHE_METRICS)}
     told_all = replace(config, listen=listen, pages=pages)
     return [PlannedServer(name, "dns", place.namespace, told_all, dict.fromkeys(listen, place.namespace))]
