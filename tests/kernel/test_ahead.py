@@ -13,7 +13,7 @@ from test_network import NODE, POD, network
 from emulab.errors import KernelError
 from emulab.kernel import ahead, netns
 from emulab.kernel.network import KernelNetwork
-from emulab.kernel.processes.memory import memory_file
+from emulab.memoryfile import memory_file
 from emulab.plan.state import Namespace
 
 PORTS = "net/ipv4/ip_unprivileged_port_start"

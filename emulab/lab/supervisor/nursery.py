@@ -13,7 +13,7 @@ from emulab.errors import KernelError
 from emulab.kernel import ahead
 from emulab.kernel.netns import Handle
 from emulab.lab.client.waiting import readable
-from emulab.lab.hosts import beside
+from emulab.lab.hosts import helpers
 from emulab.lab.hosts.processes import Processes
 from emulab.plan.state import Namespace
 
@@ -48,7 +48,7 @@ class Nursery:
     async def _made(self, namespaces: Sequence[Namespace]) -> dict[Namespace, Handle]:
         made: dict[Namespace, Handle] = {}
         try:
-            with await beside.begin(self._processes, "namespaces", ahead.told(namespaces)) as process:
+            with await helpers.begin(self._processes, "namespaces", ahead.told(namespaces)) as process:
                 while len(made) < len(namespaces):
                     await readable(process.fileno())
                     expected = namespaces[len(made) : len(made) + ahead.LOT]

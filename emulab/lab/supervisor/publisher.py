@@ -16,7 +16,7 @@ from emulab.kernel import names
 from emulab.kernel.names import NetnsName
 from emulab.kernel.netns import Handle
 from emulab.lab.folders.disk import writing
-from emulab.lab.hosts import beside
+from emulab.lab.hosts import helpers
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder, write_place_files
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place
@@ -65,7 +65,7 @@ class Publisher:
     async def _made_elsewhere(self, new: Sequence[NetnsName]) -> bool:
         """Whether a process made them; without one, or if it ends without an answer, they are to be made here."""
         try:
-            with await beside.begin(self._around.processes, "names", json.dumps(new).encode()) as process:
+            with await helpers.begin(self._around.processes, "names", json.dumps(new).encode()) as process:
                 answer = await asyncio.get_running_loop().sock_recv(process, _ANSWER)
         except (KernelError, ConnectionError):
             return False

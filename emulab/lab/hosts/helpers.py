@@ -1,12 +1,12 @@
-"""Work of the supervisor's that a process of its own does beside it, once: a kind of `servers.host.HELPERS`."""
+"""Helpers: processes that do something once for the supervisor, of the kinds in `servers.host.HELPERS`."""
 
 from __future__ import annotations
 
 import os
 import socket
 
-from emulab.kernel.processes.memory import memory_file
 from emulab.lab.hosts.processes import Processes
+from emulab.memoryfile import memory_file
 
 
 async def begin(processes: Processes, kind: str, told: bytes) -> socket.socket:
