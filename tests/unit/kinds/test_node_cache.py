@@ -46,7 +46,7 @@ def test_flags_are_read_as_go_reads_them(words: tuple[str, ...]) -> None:
 
 def test_what_is_not_said_is_as_the_manifest_has_it() -> None:
     told = flags("-localip", "nonsense", "-health-port", "x", volumes=[])
-    assert told == NodeCacheFlags((), "kube-dns", "ns", "node-local-dns", "Corefile", 8080)
+    assert told == NodeCacheFlags((), "kube-dns", "ns", "node-local-dns", "Corefile")
 
 
 @pytest.mark.parametrize(
