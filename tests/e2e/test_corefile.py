@@ -103,8 +103,8 @@ def test_a_corefile_is_followed(user: User) -> None:
             return [" ".join(line.split()) for line in told.stdout.splitlines()]
 
         assert answer("shop.short.test") == ["shop.short.test. 30 IN A 10.96.0.50"]
-        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.9"]
-        assert answer("7.ip.test") == ["7.ip.test. 60 IN A 10.0.0.7"]
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.9"]
+        assert answer("7.ip.test") == ["7.ip.test. 30 IN A 10.0.0.7"]
         assert answer("www.stub.test") == ["www.stub.test. 300 IN A 203.0.113.77"]  # its block has no cache
         assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
         assert answer("10-0-0-1.default.pod.cluster.local") == []  # no Pod has it
@@ -156,12 +156,12 @@ def test_a_corefile_is_followed(user: User) -> None:
         changed = WORLD.replace("10.9.9.9", "10.9.9.10")
         Path(file.name).write_text(changed)
         assert user.run("apply", "-f", file.name).returncode == 0
-        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.10"]
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.10"]
 
         Path(file.name).write_text(WORLD.replace("cache 30\n    }", "cache 30"))
         broken = user.run("apply", "-f", file.name)
         assert "one that runs goes on by the last Corefile that was right" in broken.stderr
-        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.10"]
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.10"]
         assert "ReloadFailed" in user.run("events", "-n", "kube-system").stdout
         end = time.monotonic() + 20
         while "Corefile changed but reload failed: line 30: " not in (written := user.run(*logs).stdout):

@@ -177,6 +177,23 @@ def _negative(record: ResourceRecord, limits: CacheLimits) -> ResourceRecord:
     return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), limits.negative_ttl))
 
 
+Sections = tuple[tuple[ResourceRecord, ...], ...]
+
+
+def capped(sections: Sections, limits: CacheLimits, *, denial: bool) -> Sections:
+    """An answer as CoreDNS' cache passes it on: all of it with the shortest TTL, within the cache's bounds, as it will
+    be given once more (plugin/cache, `WriteMsg`)."""
+    lives = [
+        min(r.ttl, rdata.minimum(r.data)) if denial and r.rtype == rdata.SOA else r.ttl
+        for section in sections
+        for r in section
+    ]
+    if not lives:
+        return sections
+    ttl = min(max(min(lives), limits.min_ttl), limits.negative_ttl if denial else limits.max_ttl)
+    return tuple(tuple(r._replace(ttl=ttl) for r in section) for section in sections)
+
+
 def answers_question(record: ResourceRecord, rtype: int) -> bool:
     """Whether a record is of the type asked for."""
     return rtype in (record.rtype, rdata.ANY)
