@@ -192,13 +192,14 @@ class _ServerPods:
         known, self._known = self._known, {}
         used: dict[tuple[_Serving, FollowedCorefile], Kept[Any]] = {}
         lives: set[Life] = set()
+        texts: dict[_Serving, Texts | None] = {}  # asked for once, however many pods there are
         for pod, containers in source.facts(POD, _served).values():
             place = places.get(place_name(pod))
             if place is None:
                 continue
             for container, told in containers:
                 kind, said = _SERVER_PODS[told[0]], told[1]
-                followed = self._followed(source, told, life := _life(pod, container))
+                followed = self._followed(source, told, life := _life(pod, container), texts)
                 lives.add(life)
                 if (told, followed) not in used:
                     made = self._configs.get((told, followed))
@@ -213,15 +214,18 @@ class _ServerPods:
         self._corefiles.keep(lives)
         return [server for _, _, servers in self._known.values() for server in servers]
 
-    def _followed(self, source: PlanSource, told: _Serving, life: Life) -> FollowedCorefile:
+    def _followed(
+        self, source: PlanSource, told: _Serving, life: Life, texts: dict[_Serving, Texts | None]
+    ) -> FollowedCorefile:
         """The Corefile by which a server goes."""
         if (reading := _SERVER_PODS[told[0]].reading) is None:
             return STOCK_ONE
         if told not in self._texts:
             self._texts[told] = Kept(lambda source: reading.texts(source, self._cluster, told[1]))
-        texts = self._texts[told].now(source)
+        if told not in texts:
+            texts[told] = self._texts[told].now(source)
         return self._corefiles.followed(
-            life, texts, lambda texts: reading.corefile_of(self._cluster, told[1], texts)
+            life, texts[told], lambda one: reading.corefile_of(self._cluster, told[1], one)
         )
 
 
