@@ -130,6 +130,7 @@ class ServedContainers:
 
     def _begin(self, container: Container, served: Served) -> None:
         served.begun = asyncio.get_running_loop().time()
+        served.state.waiting = served.state.message = ""
         if ends_at_once(self._pod.pod, container):
             served.complete(timestamp())
         elif container.post_start is None:
