@@ -97,6 +97,12 @@ WORLD = (
     + ingress("dates", {"old.test": ALL, "young.test": ALL}, [section("old"), section("young")])
     + ingress("lost", {"lost.test": ALL}, [section("lost", "lost.test")])
     + ingress("plain", {"plain.test": ALL, "far.test": [("/", "far", 80), ("/n", "farther", 8080)]})
+    + ingress("short", {"short.test": [("/far(/|$)(.*)", "far", 80)]})
+    .replace(
+        '"name": "short"',
+        '"name": "short", "annotations": {"nginx.ingress.kubernetes.io/rewrite-target": "/$2"}',
+    )
+    .replace("Prefix", "ImplementationSpecific")
     + ingress("going", {"going.test": [("/", "going", 80)]})
     + ingress("i1-a", {"i1.test": [("/a", "web", 80)]}, defaultBackend=backend("web", 80))
     + ingress("i1-b", {"i1.test": [("/", "other", 80)]})
@@ -330,6 +336,11 @@ async def test_the_port_of_an_external_name(lab: Lab) -> None:
     for path in ("/", "/n"):
         answer = await lab.request(f"http://far.test{path}")
         assert answer.status == 200 and answer.json()["pod"] == "web" and answer.json()["port"] == 8080
+
+
+async def test_an_external_name_is_asked_for_a_path_that_was_rewritten(lab: Lab) -> None:
+    answer = await lab.request("http://short.test/far/a/b?c=d")
+    assert answer.status == 200 and answer.json()["path"] == "/a/b?c=d"
 
 
 async def test_who_is_going_gets_nothing_any_more(lab: Lab) -> None:
