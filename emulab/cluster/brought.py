@@ -13,7 +13,14 @@ from collections.abc import Iterable, Iterator
 
 from emulab.cluster.store import Store
 from emulab.kinds.images import INGRESS_IMAGE
-from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME, INGRESS_NAME, INGRESS_NAMESPACE
+from emulab.kinds.installed import (
+    CONTROLLER,
+    INGRESS_CLASS_NAME,
+    INGRESS_NAME,
+    INGRESS_NAMESPACE,
+    INGRESS_SETTINGS,
+    KEPT_SETTINGS,
+)
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.ingresscontrollers import controller_of
 from emulab.kinds.registry import CLUSTER, CONFIG_MAP, DEPLOYMENT, INGRESS_CLASS, KINDS, POD, SERVICE
@@ -23,13 +30,10 @@ from emulab.model.keys import Key
 from emulab.model.objects import NOWHERE, Object
 
 _OWN = DEPLOYMENT.key(INGRESS_NAMESPACE, INGRESS_NAME)
+_SETTINGS = CONFIG_MAP.key(INGRESS_NAMESPACE, INGRESS_NAME)
 OWN_INGRESS = frozenset(
     (
-        *(
-            _OWN,
-            SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME),
-            CONFIG_MAP.key(INGRESS_NAMESPACE, INGRESS_NAME),
-        ),
+        *(_OWN, SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME), _SETTINGS),
         INGRESS_CLASS.key("", INGRESS_CLASS_NAME),
     )
 )
@@ -58,6 +62,34 @@ def stand_aside(store: Store) -> None:
         o = store.get(key)
         if o is not None and o.position == NOWHERE:
             store.delete(key)
+    settings = store.get(_SETTINGS)
+    if settings is not None and KEPT_SETTINGS in settings.annotations:
+        store.put(_as_the_user_has_it(settings))
+
+
+def with_kept_settings(store: Store, o: Object) -> Object:
+    """A ConfigMap of the lab's own ingress controller with those settings of the lab's that it says nothing of.
+
+    As `kubectl apply` would leave them, which removes of an object that somebody else has made no key that it didn't
+    write. Else clients' addresses would go with the first other key that is set.
+    """
+    own = store.get(_OWN) if o.key == _SETTINGS else None
+    if own is None or own.position != NOWHERE:
+        return o
+    data = o.raw.get("data") or {}
+    kept = {key: value for key, value in INGRESS_SETTINGS.items() if key not in data}
+    if not kept:
+        return o
+    annotations = {**o.annotations, KEPT_SETTINGS: ",".join(kept)}
+    return o.replace(data={**data, **kept}, metadata={**o.metadata, "annotations": annotations})
+
+
+def _as_the_user_has_it(o: Object) -> Object:
+    """It without what was kept for the lab's own controller."""
+    kept = o.annotations[KEPT_SETTINGS].split(",")
+    data = {key: value for key, value in (o.raw.get("data") or {}).items() if key not in kept}
+    annotations = {key: value for key, value in o.annotations.items() if key != KEPT_SETTINGS}
+    return o.replace(data=data, metadata={**o.metadata, "annotations": annotations})
 
 
 def notes(given: Iterable[Object]) -> list[str]:

@@ -21,6 +21,7 @@ from emulab.kinds.installed import (
     INGRESS_CLASS_NAME,
     INGRESS_NAME,
     INGRESS_NAMESPACE,
+    INGRESS_SETTINGS,
     NODE_CACHE_NAME,
     NODE_CACHE_UPSTREAM,
     SERVED_BY,
@@ -301,9 +302,8 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
             {"name": "https", "protocol": "TCP", "port": 443, "targetPort": "https"},
         ],
     }
-    # The balancers in front of it tell it who clients are.
     settings = {**_object(CONFIG_MAP, INGRESS_NAME, INGRESS_NAMESPACE, labels=labels).raw}
-    settings["data"] = {"use-proxy-protocol": "true"}
+    settings["data"] = dict(INGRESS_SETTINGS)
     return [
         Object(settings),
         _object(INGRESS_CLASS, INGRESS_CLASS_NAME, spec={"controller": CONTROLLER}),

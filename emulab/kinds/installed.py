@@ -17,6 +17,10 @@ NODE_CACHE_NAME, NODE_CACHE_UPSTREAM = "node-local-dns", "kube-dns-upstream"
 NODE_CACHE_ADDRESSES: Mapping[Family, str] = {IPV4: "169.254.20.10", IPV6: "fd00:20::10"}
 """The usual one in IPv4; in IPv6 the documentation wants a unique local one (RFC 4193), as links' are a link's own."""
 SERVED_BY = {"emulab.dev/served-by": "load-balancers"}
+INGRESS_SETTINGS: Mapping[str, str] = {"use-proxy-protocol": "true"}
+"""What the ConfigMap of the ingress controller says: the balancers in front of it tell it who clients are."""
+KEPT_SETTINGS = "emulab.dev/kept-settings"
+"""The annotation of a user's ConfigMap in that one's place, with the keys that it has of the lab's own."""
 
 
 def cluster_dns_address(cluster: Cluster) -> str:

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 
 from emulab.errors import UserError
 from emulab.kernel.processes.installed import installed
 from emulab.kernel.processes.programs import run_program
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.emulab.resolver import Resolver
+from emulab.kinds.networking.destinations import DestinationRule
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import controllers
-from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS, RESOLVER
+from emulab.kinds.registry import CLUSTER, CONFIG_MAP, DESTINATION_RULE, INGRESS, RESOLVER
 from emulab.lab import nameserverengines
 from emulab.lab.balancerengines import refuse_missing_programs
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
+from emulab.model.paths import FieldPath
 from emulab.plan.cni import mode_of
 from emulab.plan.kept import PlanSource
 from emulab.plan.l7.annotations.lacking import lacks_of_annotations, lacks_of_keys
 from emulab.plan.l7.ingress import ingress_config
+from emulab.plan.l7.spreading import spread
+from emulab.plan.l7.wishes import NOTHING_WISHED
 from emulab.servers.engines.haproxy import unable as haproxy
 from emulab.servers.engines.nginx import unable as nginx
 from emulab.servers.l7.config import RequestRoute, Upstream
 
 _OWN = "builtin"
-_UNABLE: Mapping[str, tuple[Callable[[RequestRoute], Iterator[str]], Callable[[Upstream], Iterator[str]]]] = {
+_UNABLE: Mapping[
+    str, tuple[Callable[[RequestRoute], Iterator[str]], Callable[[Upstream], Iterator[tuple[str, str]]]]
+] = {
     "nginx": (nginx.unable, nginx.balance),
     "haproxy": (haproxy.unable, haproxy.balance),
 }
@@ -98,7 +103,8 @@ def unfollowed(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
 
 
 def _of_ingresses(given: Sequence[Object], objects: Objects) -> Iterator[Finding]:
-    """What of Ingresses the engine can't do: of those that are `given`, and of all with a new Cluster."""
+    """What of Ingresses, and of what else decides of them, the engine can't do: of what is `given`, and of all with a
+    new Cluster."""
     cluster = cluster_of(objects)
     engine = cluster.ingress_engine
     if engine not in _UNABLE:
@@ -112,20 +118,34 @@ def _of_ingresses(given: Sequence[Object], objects: Objects) -> Iterator[Finding
         config_map = objects.get(CONFIG_MAP.key(namespace, name)) if name else None
         if config_map is not None and config_map.key in maps:
             yield from lacks_of_keys(config_map, engine)
+    for o in objects.kind(DESTINATION_RULE) if is_all else given:
+        if o.type == DESTINATION_RULE:
+            yield from _of_rule(o, engine)
     if ingresses:
         yield from _of_configuration(ingresses, objects, cluster)
 
 
 def _of_configuration(ingresses: Sequence[Object], objects: Objects, cluster: Cluster) -> Iterator[Finding]:
     """What is no annotation's matter."""
-    of_route, of_upstream = _UNABLE[cluster.ingress_engine]
+    of_route, _ = _UNABLE[cluster.ingress_engine]
     there = {f"Ingress {o.namespace}/{o.name}": o for o in ingresses}
     source, told = PlanSource.of(objects), set[tuple[str, str]]()
     for controller in controllers(objects):
-        config = ingress_config(source, cluster, controller.flags)
-        for route in config.routes:
-            upstreams = (config.upstreams.get(one.upstream, Upstream()) for one in route.backends)
-            for what in chain(of_route(route), *map(of_upstream, upstreams)):
+        for route in ingress_config(source, cluster, controller.flags).routes:
+            for what in of_route(route):
                 if route.origin in there and (route.origin, what) not in told:
                     told.add((route.origin, what))
                     yield Finding(there[route.origin], (), f"{what}: requests are served as without it")
+
+
+def _of_rule(o: Object, engine: str) -> Iterator[Finding]:
+    """What of a DestinationRule it can't do."""
+    rule, of_upstream = DestinationRule.of(o), _UNABLE[engine][1]
+    ports = enumerate(rule.ports)
+    policies: list[tuple[FieldPath, DestinationRule]] = [((), rule)]
+    policies += [(("portLevelSettings", at), rule.at(port)) for at, port in ports]
+    for path, one in policies:
+        for field, what in of_upstream(spread(NOTHING_WISHED, NOTHING_WISHED, one)):
+            yield Finding(
+                o, ("spec", "trafficPolicy", *path, field), f"{what}: requests are served as without it"
+            )

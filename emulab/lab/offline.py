@@ -9,7 +9,7 @@ from dataclasses import replace
 from emulab.cluster.admission.loader import load
 from emulab.cluster.admission.merge import merge
 from emulab.cluster.allocation import allocate
-from emulab.cluster.brought import brings_ingress
+from emulab.cluster.brought import brings_ingress, with_kept_settings
 from emulab.cluster.controllers.pods import replicas_asked
 from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
@@ -48,7 +48,7 @@ def thought_of(given: Sequence[Object]) -> tuple[Objects, World]:
         if o.key not in own:
             store.put(_with_uid(o))
     for o in given:
-        store.put(merge(None, _with_uid(_in_time(o))))
+        store.put(with_kept_settings(store, merge(None, _with_uid(_in_time(o)))))
     images = Images(images_folder())
     for _ in range(_PASSES):
         cluster, objects = resolve(store, _EPOCH, missing_program, images.program)

@@ -21,6 +21,7 @@ from emulab.kinds.installed import (
     INGRESS_NAME,
     INGRESS_NAMESPACE,
 )
+from emulab.kinds.networking.ingresscontrollers import controllers
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.listening import listening_addresses
 from emulab.kinds.networking.servernames import is_secured, server_names
@@ -30,6 +31,7 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_labels
 from emulab.twins.asks import Ask, ask
+from emulab.twins.patterns import path_of_pattern
 
 UNUSED_PORT = 4444
 _UNASKED = {SERVICE.key(INGRESS_NAMESPACE, INGRESS_NAME), SERVICE.key(API_NAMESPACE, API_SERVICE)}
@@ -125,15 +127,29 @@ class _Deriving:
         balancers = {o.name: str(o.status.get("vip") or "") for o in self._objects.kind(LOAD_BALANCER)}
         ingresses = [Ingress.of(o) for o in self._objects.kind(INGRESS)]
         names = server_names(ingresses, lambda *_: None)
+        regular = self._regular_hosts(ingresses)
         for ingress in ingresses:
             for rule in ingress.rules if self._client else ():
                 host = rule.host.replace("*", "www", 1) or balancers.get(ingress.load_balancer, "")
                 scheme = "https" if is_secured(names, rule.host) else "http"
                 for path in rule.paths if host else ():
-                    plain = (
-                        path.path if path.path_type != "ImplementationSpecific" else path.path.split("(")[0]
-                    )
-                    yield "ingress", f"{self._client}={scheme}://{url_host(host)}{plain or '/'}"
+                    drawn = path_of_pattern(path.path) if rule.host in regular else None
+                    asked = drawn or path.path or "/"
+                    yield "ingress", f"{self._client}={scheme}://{url_host(host)}{asked}"
+
+    def _regular_hosts(self, ingresses: Sequence[Ingress]) -> set[str]:
+        """The hosts whose paths are regular expressions, all of them if one Ingress asks for it."""
+        asking = {
+            f"{one.flags.annotations_prefix}/{name}"
+            for one in controllers(self._objects)
+            for name in ("use-regex", "rewrite-target")
+        }
+        return {
+            rule.host
+            for ingress in ingresses
+            if any(ingress.annotations.get(name, "false") != "false" for name in asking)
+            for rule in ingress.rules
+        }
 
     def unserved(self) -> Iterator[tuple[str, str]]:
         """A port, and an address, that no Service has."""

@@ -111,7 +111,12 @@ async def lab(
         opaque("authority", ca_crt=(authority / "ca.crt").read_bytes()),
         secret("certs-tls", pair),
         secret("passed-tls", certificate(tmp_path_factory.mktemp("tls"), "passed.test")),
-        settings(limit_req_status_code="429", block_user_agents="~*badbot", relative_redirects="true"),
+        settings(
+            use_proxy_protocol="false",
+            limit_req_status_code="429",
+            block_user_agents="~*badbot",
+            relative_redirects="true",
+        ),
         *(ingress(name, annotations) for name, annotations in LISTS.items()),
     ]
     async with Lab.from_text(served_by(request.param), "\n---\n".join(texts)) as made:
@@ -252,5 +257,5 @@ async def test_a_proxy_header_tells_who_asks(lab: Lab) -> None:
         path = await lab.trace(f"http://{address}/", source="node1")
         assert path.failure is not None and (not tells(lab) or path.failure.reason == "no-proxy-header")
     finally:
-        await lab.apply(settings())
+        await lab.apply(settings(use_proxy_protocol="false"))
     assert " 200 OK" in await curl(lab, "http://allowed.test/")

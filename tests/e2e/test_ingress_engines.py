@@ -81,6 +81,7 @@ WORLD = [
         "ingress-nginx-controller",
         metadata={"namespace": "ingress-nginx"},
         data={
+            "use-proxy-protocol": "false",
             "use-forwarded-headers": "true",
             "compute-full-forwarded-for": "true",
             "proxy-real-ip-cidr": "198.51.100.0/24,10.0.0.0/8",

@@ -97,6 +97,12 @@ WORLD = (
     + ingress("dates", {"old.test": ALL, "young.test": ALL}, [section("old"), section("young")])
     + ingress("lost", {"lost.test": ALL}, [section("lost", "lost.test")])
     + ingress("plain", {"plain.test": ALL, "far.test": [("/", "far", 80), ("/n", "farther", 8080)]})
+    + ingress("short", {"short.test": [("/far(/|$)(.*)", "far", 80)]})
+    .replace(
+        '"name": "short"',
+        '"name": "short", "annotations": {"nginx.ingress.kubernetes.io/rewrite-target": "/$2"}',
+    )
+    .replace("Prefix", "ImplementationSpecific")
     + ingress("going", {"going.test": [("/", "going", 80)]})
     + ingress("i1-a", {"i1.test": [("/a", "web", 80)]}, defaultBackend=backend("web", 80))
     + ingress("i1-b", {"i1.test": [("/", "other", 80)]})
@@ -328,8 +334,22 @@ async def test_who_takes_all_of_a_host_comes_before_anybodys_default_backend(lab
 async def test_the_port_of_an_external_name(lab: Lab) -> None:
     """I3: its targetPort; I4: without ports the number that the Ingress has."""
     for path in ("/", "/n"):
-        answer = await lab.request(f"http://far.test{path}")
-        assert answer.status == 200 and answer.json()["pod"] == "web" and answer.json()["port"] == 8080
+        answer = await served(lab, f"http://far.test{path}")
+        assert answer["pod"] == "web" and answer["port"] == 8080
+
+
+async def served(lab: Lab, url: str) -> Any:
+    """The answer from where a name leads, which nginx and haproxy find out a moment after it is there."""
+
+    async def asked() -> Any:
+        answer = await lab.request(url)
+        return answer.json() if answer.status == 200 else None
+
+    return await eventually(asked)
+
+
+async def test_an_external_name_is_asked_for_a_path_that_was_rewritten(lab: Lab) -> None:
+    assert (await served(lab, "http://short.test/far/a/b?c=d"))["path"] == "/a/b?c=d"
 
 
 async def test_who_is_going_gets_nothing_any_more(lab: Lab) -> None:

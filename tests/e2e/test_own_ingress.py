@@ -183,6 +183,26 @@ async def test_its_node_ports_and_the_public_balancer_lead_there_too(lab: Lab) -
         await eventually(lambda url=url: answered(lab, url, **given))  # type: ignore[misc]
 
 
+async def test_one_that_its_liveness_probe_has_ended_serves_nobody(lab: Lab) -> None:
+    probe = "livenessProbe: {httpGet: {path: /nothing, port: 10254}, periodSeconds: 1, failureThreshold: 1}"
+    image = "image: registry.k8s.io/ingress-nginx/controller:v1.15.1, ports: [{containerPort: 80}]"
+    args = "args: [/nginx-ingress-controller, --controller-class=example.com/ill]"
+    spec = f"terminationGracePeriodSeconds: 1, containers: [{{name: c, {image}, {args}, {probe}}}]"
+    text = f"{{apiVersion: v1, kind: Pod, metadata: {{name: ill}}, spec: {{{spec}}}}}"
+    await lab.apply(text, ready=False)
+
+    async def backing_off() -> dict[str, Any]:
+        (found,) = await lab.get("Pod", "ill", "default")
+        (one,) = found["status"].get("containerStatuses") or [{}]
+        waits = one.get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff"
+        return found if waits and one["restartCount"] else {}
+
+    found = await eventually(backing_off)
+    asked = await lab.exec("pod/web", "curl", "-sm", "5", f"http://{found['status']['podIP']}/")
+    assert asked.status == 7, "it is refused until the next life"
+    await lab.delete("Pod", "ill", "default")
+
+
 async def test_its_pages_and_its_config_maps(lab: Lab) -> None:
     (own,) = await controllers(lab)
     (at,) = await lab.get("Pod", own, "ingress-nginx")

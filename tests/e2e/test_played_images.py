@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -204,6 +205,8 @@ async def test_the_liveness_server_of_the_documents_is_restarted(lab: Lab) -> No
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "liveness-http"}, "spec": spec}
     await lab.apply(json.dumps(pod))
     begun = time.monotonic()
+    kept = f"exec 3<>/dev/tcp/{await address(lab, 'liveness-http')}/8080; timeout 60 cat <&3"
+    connected = asyncio.ensure_future(lab.exec("asker", "bash", "-c", kept))
 
     async def restarted() -> bool:
         (status,) = (await pod_of(lab, "liveness-http"))["status"]["containerStatuses"]
@@ -211,6 +214,7 @@ async def test_the_liveness_server_of_the_documents_is_restarted(lab: Lab) -> No
 
     await eventually(restarted)
     assert time.monotonic() - begun > 8
+    assert (await connected).status == 0, "whoever was connected was cut off"
     assert await ask(lab, "liveness-http", 8080, "/healthz") == "ok"
     await lab.delete("Pod", "liveness-http", "default")
 

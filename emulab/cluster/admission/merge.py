@@ -6,8 +6,8 @@ from emulab.cluster.admission.namespaces import refuse_newcomer
 from emulab.cluster.admission.newcomer import LIMITING, as_admitted, refused_change
 from emulab.cluster.store import Forbidden, Store
 from emulab.errors import UserError
-from emulab.kinds.registry import INGRESS, KINDS, RESOURCE_QUOTA
-from emulab.model.objects import Object
+from emulab.kinds.registry import CONFIG_MAP, INGRESS, KINDS, RESOURCE_QUOTA
+from emulab.model.objects import NOWHERE, Object
 
 _KEPT_METADATA = (
     *("uid", "creationTimestamp", "generation", "resourceVersion", "ownerReferences"),
@@ -25,6 +25,10 @@ def admit(store: Store, o: Object) -> str:
         from emulab.cluster.admission.defaultclass import with_default_class  # of who has Ingresses
 
         o = with_default_class(store.objects(), old, o)
+    elif o.type == CONFIG_MAP and o.position != NOWHERE:
+        from emulab.cluster.brought import with_kept_settings  # of who has ConfigMaps
+
+        o = with_kept_settings(store, o)
     if old is None:
         refuse_newcomer(store, o)
         if any(map(store.has_kind, LIMITING)):

@@ -125,6 +125,19 @@ class ServerHosts:
         with suppress(KernelError):
             await host.ask("close", timeout=grace + _CLOSE_ANSWER, grace=grace)
 
+    async def stop(self, name: str, grace: float) -> None:
+        """Has a server end in good order, as a container that is to live anew; it stays so until `resume`."""
+        host = self._hosts.get(name)
+        await self.drain(name, 0.0, grace)
+        if host is not None and self._hosts.get(name) is host:
+            host.process.signal(signal.SIGKILL)
+            await host.process.wait()
+
+    async def resume(self, name: str) -> None:
+        """Starts a server again that `stop` has ended."""
+        if self._draining.pop(name, self) is not self and name not in self._hosts:
+            await self._start_again(name)
+
     async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Before rules are written: has servers listen to which the rules will lead, and those end that make what the
         rules will be in the place of. Raises KernelError.
@@ -146,7 +159,9 @@ class ServerHosts:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         self._left.clear()
-        for name in [n for n in self._hosts if n not in wanted or self._is_anothers(wanted[n])]:
+        for name in [
+            n for n in self._hosts | self._draining if n not in wanted or self._is_anothers(wanted[n])
+        ]:
             self._end(name)
         told = [
             (self._applied(n), s)
@@ -271,11 +286,11 @@ class ServerHosts:
         host.process.signal(signal.SIGKILL)
 
     def _end(self, name: str) -> None:
-        host = self._hosts.pop(name)
         self._draining.pop(name, None)
         self._logs.of(name).remove()
-        host.close()  # the server ends when its control socket does
-        host.process.signal(signal.SIGKILL)
+        if (host := self._hosts.pop(name, None)) is not None:  # else it has been stopped
+            host.close()  # the server ends when its control socket does
+            host.process.signal(signal.SIGKILL)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
@@ -296,7 +311,10 @@ class ServerHosts:
         self._record(host.name, {"event": "ended", "status": status})
         self.restarts[host.name] = self.restarts.get(host.name, 0) + 1
         self._changed()
-        while not await self._again(host.name):
+        await self._start_again(host.name)
+
+    async def _start_again(self, name: str) -> None:
+        while not await self._again(name):
             pass
         self._changed()
 

@@ -38,10 +38,11 @@ class Endable(Protocol):
     def tell(self, container: Container, said: Said) -> None: ...
 
 
-async def pre_stop(pod: Endable, container: Container, grace: float) -> None:
-    """Runs the hook before the end, for as long as there is time."""
+async def pre_stop(pod: Endable, container: Container, grace: float) -> float:
+    """Runs the hook before the end, for as long as there is time. How long the end itself may take."""
     if container.pre_stop is None or grace <= 0:
-        return
+        return max(grace, LEAST_GRACE)
+    deadline = asyncio.get_running_loop().time() + grace
     try:
         async with asyncio.timeout(grace):
             why = await hooks.run(container.pre_stop, pod.aim(container))
@@ -49,15 +50,15 @@ async def pre_stop(pod: Endable, container: Container, grace: float) -> None:
         why = f"it did not complete in {telling.in_go(grace)}"
     if why:
         pod.tell(container, telling.hook_failed("PreStop", why))
+    return max(deadline - asyncio.get_running_loop().time(), LEAST_GRACE)
 
 
 async def end_program(pod: Endable, container: Container, runner: ContainerRunner, grace: float) -> None:
     """Ends this life of a container's program; returns when it has ended."""
-    loop = asyncio.get_running_loop()
-    id, deadline = runner.id, loop.time() + grace
-    await pre_stop(pod, container, grace)
+    id = runner.id
+    left = await pre_stop(pod, container, grace)
     if runner.id == id:
-        await runner.kill(max(deadline - loop.time(), LEAST_GRACE))
+        await runner.kill(left)
         while runner.state.running and runner.id == id:
             await asyncio.sleep(0.02)
 

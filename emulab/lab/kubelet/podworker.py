@@ -329,8 +329,7 @@ class PodWorker:
             return
         served = self._standing.of(container)
         served.held = True
-        await ending.pre_stop(self, container, grace)
-        await self._standing.again(container, served)
+        await self._standing.again(container, served, grace=await ending.pre_stop(self, container, grace))
 
     # the end
 

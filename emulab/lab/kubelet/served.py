@@ -41,6 +41,8 @@ class Served:
         self.state = state or ContainerState(container.name, container.image)
         self.server = server
         self.held = False
+        self.is_silent = False  # nobody answers for it, as its life has been ended
+        self.shared = shared  # with other containers, of other pods, too
         self.begun = 0.0  # seconds of the loop's clock
         self._container = container
         self._known = None if shared else known  # restarts of the server, as far as they are counted
@@ -60,6 +62,11 @@ class Served:
             self.state.begin(now)
         self.state.ended(exit_status or 0, now)
         return True
+
+    def expect_end(self) -> None:
+        """Its own server is about to be ended, and started again: that is not counted as a restart of the server's."""
+        if self._known is not None:
+            self._known += 1
 
     def begin(self, now: str) -> None:
         """It has begun to stand for the container, or does so anew."""

@@ -20,6 +20,7 @@ from emulab.lab.kubelet.probes import Aim
 from emulab.lab.kubelet.served import ENDED_BY, Served, ends_at_once
 from emulab.lab.kubelet.telling import Said
 from emulab.model.objects import Object
+from emulab.model.shortened import log_name
 from emulab.plan.pods import place_name
 from emulab.plan.standins import STANDINS, is_standin
 from emulab.plan.world import server_name
@@ -90,7 +91,9 @@ class ServedContainers:
         return self._served[container.name]
 
     def forget(self, container: Container) -> None:
-        self._served.pop(container.name, None)
+        served = self._served.pop(container.name, None)
+        if served is not None and served.is_silent:
+            self._pod.keep(self._begin_life(container, served))
 
     def launch(self, container: Container, state: ContainerState | None = None) -> None:
         served = self.of(container, state)
@@ -161,9 +164,12 @@ class ServedContainers:
             served.held = True
             await self.again(container, served, status)
 
-    async def again(self, container: Container, served: Served, status: int = ENDED_BY) -> None:
-        """A stand-in has been ended. It can't be started again, but it can live anew, as its container would."""
+    async def again(
+        self, container: Container, served: Served, status: int = ENDED_BY, grace: float = 0.0
+    ) -> None:
+        """A container is to end, for which a server has `grace` seconds, and to live anew as its policy says."""
         pod = self._pod
+        await self._end_life(container, served, grace)
         lived = asyncio.get_running_loop().time() - served.begun
         seconds = served.end(timestamp(), pod.policy(container), lived, status)
         if seconds is None:
@@ -174,6 +180,8 @@ class ServedContainers:
             pod.report()
             await asyncio.sleep(seconds)
         await self._servers.flush(served.server)
+        if not pod.terminating:
+            await self._begin_life(container, served)
         if self._served.get(container.name) is not served:
             return  # it has begun anew with another image
         served.state.restarts += 1
@@ -184,6 +192,31 @@ class ServedContainers:
         elif not pod.terminating:
             served.held = False  # it begins once it can
         pod.report()
+
+    async def _end_life(self, container: Container, served: Served, grace: float) -> None:
+        """Cuts off whom a container answers, and refuses who comes: a stand-in's process is there for others, too."""
+        served.is_silent = True
+        if served.shared:
+            await self._say(container, lives=False)
+        else:
+            served.expect_end()
+            await self._servers.stop(served.server, grace)
+
+    async def _begin_life(self, container: Container, served: Served) -> None:
+        served.is_silent = False
+        if served.shared:
+            await self._say(container, lives=True)
+        else:
+            await self._servers.resume(served.server)
+
+    async def _say(self, container: Container, lives: bool) -> None:
+        """Has the stand-in begin or end a life of one container."""
+        pod = self._pod.pod
+        log = log_name(pod.namespace, pod.name, container.name)
+        with suppress(KernelError):
+            await self._servers.order(
+                STANDINS, {"pod": (pod.namespace, pod.name), "log": log, "lives": lives}
+            )
 
     def tell_start(self, container: Container) -> None:
         self._pod.tell(container, telling.created(container.name))

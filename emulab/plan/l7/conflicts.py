@@ -21,6 +21,16 @@ _OF_HOSTS: tuple[tuple[Theme, str, str], ...] = (
 """The themes of whole hosts, with the field and the annotation that decide."""
 
 
+_NOT_OF_ALL_HOSTS = (
+    "permanent-redirect",
+    "temporal-redirect",
+    "app-root",
+    "rewrite-target",
+    "force-ssl-redirect",
+)
+"""What an Ingress without rules can't say of what no rule of any takes (`createServers` of ingress-nginx)."""
+
+
 def conflicts(ingresses: Sequence[Ingress], prefix: str) -> Iterator[tuple[Ingress, str, str]]:
     """What isn't heard: of whom, which annotation, and why. `ingresses`: the oldest first."""
     for theme, field, name in _OF_HOSTS:
@@ -30,12 +40,25 @@ def conflicts(ingresses: Sequence[Ingress], prefix: str) -> Iterator[tuple[Ingre
             if heard is not ingress and known != value:
                 yield ingress, name, _heard(heard, host, name)
     yield from _roots(ingresses, prefix)
+    yield from _without_rules(ingresses, prefix)
     sent = list(_said(ingresses, REDIRECTS, "www", prefix, "from-to-www-redirect"))
     hosts = {rule.host for one in ingresses for rule in one.rules} if sent else set()
     for ingress, host, _ in sent:
         if host and www_of(host) in hosts:
             why = f"{www_of(host)} is the host of another rule, which keeps it: nobody is sent to {host}"
             yield ingress, "from-to-www-redirect", why
+
+
+def _without_rules(ingresses: Sequence[Ingress], prefix: str) -> Iterator[tuple[Ingress, str, str]]:
+    """Those who redirect or rewrite what is only theirs as no rule takes it."""
+    for ingress in ingresses:
+        for name in _NOT_OF_ALL_HOSTS if not ingress.rules else ():
+            if ingress.annotations.get(prefix + name, "false") != "false":
+                yield (
+                    ingress,
+                    name,
+                    "isn't heeded for a defaultBackend without rules; a rule without a host has it heeded",
+                )
 
 
 def _said(

@@ -167,9 +167,9 @@ class EchoConnection(asyncio.Protocol):
         if self._served and not self._closing and not self.is_busy():
             self._close()
 
-    def end(self) -> None:
-        """Ends the connection now, whatever is under way."""
-        if self._tunnel is not None and not self._closing:
+    def end(self, farewell: bool = True) -> None:
+        """Ends the connection now, whatever is under way; without `farewell` as that of a process that was killed."""
+        if farewell and self._tunnel is not None and not self._closing:
             self._transport.write(self._tunnel.goodbye())
             self._close()
         else:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key, socket_name
@@ -43,7 +44,7 @@ class Hub:
 class EchoListener:
     """One listening TCP socket and the identity it answers with."""
 
-    __slots__ = ("connections", "draining", "hub", "identity", "idle", "log", "server")
+    __slots__ = ("_silent", "connections", "draining", "hub", "identity", "idle", "log", "server")
 
     def __init__(self, hub: Hub, identity: Identity, draining: bool, log: str = "") -> None:
         self.hub = hub
@@ -52,6 +53,7 @@ class EchoListener:
         self.idle = 0.0  # seconds after which a connection is given up; 0: never
         self.draining = draining
         self.server: asyncio.Server | None = None
+        self._silent: socket.socket | None = None  # bound, while nobody listens
         # None when empty: there may be a thousand listeners, and few of them busy.
         self.connections: set[EchoConnection] | None = None
 
@@ -91,8 +93,30 @@ class EchoListener:
                 connection.close_if_idle()
         self.draining = draining
 
+    def fall_silent(self) -> None:
+        """Ends as a process does that is killed: whoever is connected is cut off, and who comes is refused."""
+        if self.server is None:
+            return
+        server, self.server = self.server, None
+        # It stays bound, so that it can listen again: shutdown(2) ends the listening alone.
+        self._silent = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
+        server.close()
+        self._silent.shutdown(socket.SHUT_RD)
+        for connection in list(self.connections or ()):
+            connection.end(farewell=False)
+
+    async def listen_again(self) -> None:
+        """Ends the silence."""
+        sock, self._silent = self._silent, None
+        if sock is not None:
+            sock.setblocking(False)
+            await self.open(sock)
+
     def close(self) -> None:
         """Stops accepting; connections end with the request under way."""
+        if self._silent is not None:
+            self._silent.close()
+            self._silent = None
         if self.server is not None:
             self.server.close()
             self.server = None
@@ -185,19 +209,33 @@ class EchoServer:
             connection.end()
         await asyncio.sleep(0)  # the loop tells the protocols of their end in its next turn
 
-    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Ends the connections of a `pod` that goes, while there is a network over which to say so: WebSockets at once,
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any] | Awaitable[dict[str, Any]]:
+        """What becomes of those of a `pod`: `lives` says it of one container, whose log is named, else the pod goes."""
+        there = self._listeners(*order["pod"])
+        if "lives" in order:
+            return self._live([one for one in there if one.log in ("", order["log"])], order["lives"])
+        return self._leave(there, order["now"])
+
+    async def _live(self, there: Sequence[EchoListener], lives: bool) -> dict[str, Any]:
+        """Ends a life of a container, or begins one."""
+        for listener in there:
+            if lives:
+                await listener.listen_again()
+            else:
+                listener.fall_silent()
+        return {}
+
+    def _leave(self, there: Sequence[EchoListener], now: bool) -> dict[str, Any]:
+        """Ends the connections of a pod that goes, while there is a network over which to say so: WebSockets at once,
         and `now` all the others. Says how many have requests under way."""
-        namespace, pod = order["pod"]
-        there = self._listeners(namespace, pod)
-        if order["now"]:
+        if now:
             for listener in there:
                 listener.close()
         left = 0
         for connection in [one for listener in there for one in listener.connections or ()]:
             has_request = connection.has_request()
             left += has_request
-            if order["now"] or (connection.is_busy() and not has_request):
+            if now or (connection.is_busy() and not has_request):
                 connection.end()
         return {"requests": left}
 

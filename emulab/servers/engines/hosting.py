@@ -9,10 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from emulab.dataclass import dataclass
-from emulab.errors import EmulabError
+from emulab.errors import EmulabError, UserError
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import Config, Emit, vital
 from emulab.servers.configuration import from_json
@@ -31,8 +32,9 @@ from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.stub import ResolverConfig, families_at, resolve
 
-_ASK_AGAIN = 2.0
-"""Seconds between two attempts to find a name."""
+_HASTE, _ASK_AGAIN = 0.25, 2.0
+"""Seconds for which the first attempt to find a name waits for an answer, and for which it is waited then: the name
+servers of a lab that begins come a moment later. Twice as many from one attempt to the next, up to the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +128,18 @@ class ProgramIngress:
         resolver = ResolverConfig.parse(config.resolv_conf, config.hosts, families_at(config.listen))
         servers = (one for upstream in config.upstreams.values() for one in upstream.servers)
         names = {one.rpartition(":")[0] for one in servers if is_named(one)} - self._names.keys()
+        patience = _HASTE
         while names:
-            found = {name: full for name in names if (full := await _in_full(name, resolver))}
+            hasty = replace(resolver, timeout=patience, attempts=1) if patience < _ASK_AGAIN else None
+            found = {name: full for name in names if (full := await _in_full(name, resolver, hasty))}
             if found:
                 names -= found.keys()
                 async with self._lock:
                     self._names |= found
                     await self._use(self._config, self._runner.sockets)
             else:
-                await asyncio.sleep(_ASK_AGAIN)
+                await asyncio.sleep(patience)
+                patience = min(2 * patience, _ASK_AGAIN)
 
     # --- what is answered and told here -----------------------------------------------------------------------------
 
@@ -197,14 +202,18 @@ class ProgramIngress:
         return {path: text for path, text in self._runner.files.items() if "PRIVATE KEY" not in text}
 
 
-async def _in_full(name: str, resolver: ResolverConfig) -> str:
-    """The first of a name's candidates that has an address; "" where none has."""
+async def _in_full(name: str, resolver: ResolverConfig, hasty: ResolverConfig | None) -> str:
+    """The first of a name's candidates that has an address; "" where none has, or it isn't known in haste."""
     if name in resolver.hosts:
         return resolver.hosts[name][0]
     for candidate in resolver.candidates(name):
         try:
-            await resolve(candidate, resolver, _open_socket)
+            await resolve(candidate, hasty or resolver, _open_socket)
+        except UserError:
+            continue
         except EmulabError:
+            if hasty:
+                return ""  # it may be there: who comes after it would be another one
             continue
         return candidate.removesuffix(".")
     return ""

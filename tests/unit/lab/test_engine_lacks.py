@@ -38,6 +38,12 @@ def settings(**data: str) -> Object:
     return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": named})
 
 
+def rule(**policy: Any) -> Object:
+    spec = {"host": "web", "trafficPolicy": policy}
+    version, metadata = "networking.istio.io/v1", {"name": "web", "namespace": "default"}
+    return Object({"apiVersion": version, "kind": "DestinationRule", "metadata": metadata, "spec": spec})
+
+
 def said(engine: str, given: Object, *others: Object) -> list[str]:
     beside: list[Any] = [cluster(engine), *others]
     system = system_objects(cluster_of(Objects(beside)))
@@ -85,3 +91,17 @@ def test_a_key_of_the_config_map_is_told_when_that_is_given_and_all_with_a_new_c
     assert ["data.gzip-level" in line for line in lines] == [True, False]
     assert "data.proxy-send-timeout" in lines[1] and "one time for both ways" in lines[1]
     assert len(said("haproxy", cluster("haproxy"), config_map, ingress("shop", **ODD))) == 5
+
+
+@pytest.mark.parametrize("engine", ["nginx", "haproxy"])
+def test_what_a_destination_rule_asks_for_is_told_of_that(engine: str) -> None:
+    at_port = {"port": {"number": 80}, "connectionPool": {"tcp": {"maxConnections": 1}}}
+    strict = rule(outlierDetection={"interval": "1s"}, portLevelSettings=[at_port])
+    lines = said(engine, strict, ingress("shop"))
+    assert [line.split(": ")[1] for line in lines] == [
+        "DestinationRule/web spec.trafficPolicy.outlierDetection",
+        "DestinationRule/web spec.trafficPolicy.portLevelSettings[0].connectionPool",
+    ]
+    assert said(engine, cluster(engine), strict, ingress("shop")) == lines
+    assert said(engine, ingress("shop"), strict) == [] and said("builtin", strict) == []
+    assert said(engine, rule(loadBalancer={"simple": "RANDOM"})) == []

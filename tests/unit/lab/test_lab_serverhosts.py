@@ -440,3 +440,20 @@ async def test_a_leader_is_told_one_thing_after_the_other() -> None:
     assert host.applied is server and not host.configuring
     host.close()
     theirs.close()
+
+
+async def test_a_server_that_was_stopped_stays_so_until_it_is_resumed(lab: Lab) -> None:
+    await lab.hosts.stop("a", 5.0)
+    await until(lambda: lab.hosts.restarts.get("a") == 1)
+    await lab.apply("a", "b")
+    assert not lab.hosts.running("a")
+    with pytest.raises(ConnectionRefusedError):
+        await lab.get("a", "")
+    await lab.hosts.resume("a")
+    await lab.get("a", "")
+    await lab.hosts.resume("a")  # nothing is left to be done
+    await lab.hosts.stop("a", 5.0)
+    await lab.apply("b")  # its pod has gone meanwhile
+    assert lab.hosts.restarts.get("a") is None
+    await lab.apply("a", "b")
+    await lab.get("a", "")

@@ -64,6 +64,15 @@ def test_a_name_that_has_rules_of_its_own_is_sent_nowhere() -> None:
     assert told(www) == []
 
 
+def test_who_has_no_rules_redirects_nothing() -> None:
+    named = {PREFIX + "permanent-redirect": "https://x.test", PREFIX + "app-root": "/app"}
+    why = "isn't heeded for a defaultBackend without rules; a rule without a host has it heeded"
+    found = [("all", name, why) for name in ("permanent-redirect", "app-root")]
+    assert told(ingress("all", annotations=named)) == found
+    assert told(asking("all", permanent_redirect="https://x.test", app_root="/app")) == []
+    assert told(ingress("all", annotations={PREFIX + "force-ssl-redirect": "false"})) == []
+
+
 def test_it_is_said_when_one_of_them_is_given() -> None:
     two = asking("one", server_alias="x.test"), asking("two", server_alias="y.test")
     objects = Objects([*system_objects(Cluster()), *WEB, *two])

@@ -12,10 +12,14 @@ from worlds import plan
 
 from emulab.cluster import brought
 from emulab.cluster.admission.loader import load
+from emulab.cluster.admission.merge import admit
+from emulab.cluster.store import Store
+from emulab.cluster.system import system_objects
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.registry import DEPLOYMENT, INGRESS, INGRESS_CLASS, NAMESPACE, POD, SERVICE
+from emulab.kinds.registry import CONFIG_MAP, DEPLOYMENT, INGRESS, INGRESS_CLASS, NAMESPACE, POD, SERVICE
 from emulab.lab.offline import oddities, thought_of
 from emulab.model.collection import Objects
+from emulab.model.objects import Object, Position
 from emulab.model.sources import Source
 from emulab.plan.kept import PlanSource
 from emulab.plan.publishing import published_names
@@ -409,6 +413,37 @@ def test_what_is_said_of_it() -> None:
         " (--watch-ingress-without-class), so nothing serves the Ingress; classes that are served: none",
         aside,
     ]
+
+
+SETTINGS = CONFIG_MAP.key("ingress-nginx", "ingress-nginx-controller")
+
+
+def settings(**data: str) -> Object:
+    metadata = {"name": SETTINGS.name, "namespace": SETTINGS.namespace}
+    raw = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    return Object(raw, Position("settings.yaml", 1))
+
+
+def kept_map(objects: Objects) -> Object:
+    found = objects.get(SETTINGS)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("said", "kept"), [({}, "true"), ({"use-proxy-protocol": "false"}, "false")])
+def test_a_config_map_keeps_what_the_labs_own_says_and_it_does_not(said: dict[str, str], kept: str) -> None:
+    store, given = Store(), settings(**{"proxy-body-size": "8m"}, **said)
+    for o in system_objects(Cluster()):
+        admit(store, o)
+    assert [admit(store, given) for _ in range(2)] == ["configured", "unchanged"]
+    there = {"proxy-body-size": "8m", "use-proxy-protocol": kept}
+    for objects in (store.objects(), thought_of([given])[0]):
+        assert kept_map(objects).raw["data"] == there
+    brought.stand_aside(store)
+    left = kept_map(store.objects())
+    assert left.raw["data"] == given.raw["data"] and not left.annotations, "it is as its user has it"
+    admit(store, given)
+    assert kept_map(store.objects()).raw["data"] == given.raw["data"], "another controller reads it now"
 
 
 def test_a_deployment_of_the_name_that_is_none_is_named() -> None:

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -398,6 +399,32 @@ async def test_connections_of_a_pod_that_goes_are_ended_and_those_of_others_stay
         await made.open("127.0.0.3")
         assert made.server.order({"pod": ("default", "pod-127.0.0.3"), "now": False}) == {"requests": 0}
         assert made.server.order({"pod": ("default", "pod-127.0.0.2"), "now": True}) == {"requests": 1}
+
+
+@on_uvloop
+async def test_who_lives_anew_has_cut_everybody_off_and_refuses_until_then() -> None:
+    async with bench() as made:
+        there = {"pod": ("default", "pod-127.0.0.1"), "log": ""}
+        idle, busy, server = await made.connect(), await made.connect(), made.server
+        busy.get("/delay/3600")
+        await until(lambda: server.status()["requests"] == 1)
+        for _ in range(2):  # a second time nothing is left to be done
+            said = server.order({**there, "lives": False})
+            assert isinstance(said, Awaitable) and await said == {}
+        for one in (idle, busy):
+            with contextlib.suppress(ConnectionResetError):
+                assert await one.ended()
+        with pytest.raises(ConnectionRefusedError):
+            await made.connect()
+        await server.configure(made.config, {})
+        with pytest.raises(ConnectionRefusedError):
+            await made.connect()
+        for _ in range(2):
+            said = server.order({**there, "lives": True})
+            assert isinstance(said, Awaitable) and await said == {}
+        again = await made.connect()
+        again.get("/")
+        assert (await again.answer())[0] == 200
 
 
 @on_uvloop

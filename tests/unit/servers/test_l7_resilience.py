@@ -189,6 +189,35 @@ def test_gateway_errors_count_by_themselves() -> None:
     assert one.told(A, 0, 0.0) and one.available(0.0) == ()
 
 
+def test_each_kind_of_failures_in_a_row_is_counted_by_itself() -> None:
+    wanted = OutlierDetection(consecutive_5xx=4, consecutive_gateway_errors=2, max_ejection_percent=50)
+    one = Outliers(wanted, (A, B))
+    assert not one.told(B, 503, 0.0) and one.told(B, 503, 0.0)
+    assert not any(one.told(A, status, 0.0) for status in (503, 503, 500)), "no other one may be left out"
+    assert one.available(40.0) == (A, B)
+    assert one.told(A, 500, 40.0), "it is the fourth, of which two were a gateway's errors, too"
+
+
+def test_what_comes_from_who_is_left_out_does_not_count() -> None:
+    wanted = OutlierDetection(consecutive_5xx=2, max_ejection_percent=100)
+    one = Outliers(wanted, (A,))
+    assert not one.told(A, 500, 0.0) and one.told(A, 500, 0.0)
+    assert not one.told(A, 500, 1.0), "it was under way"
+    assert one.available(30.0) == (A,) and not one.told(A, 500, 30.0) and one.told(A, 500, 30.0)
+
+
+def test_it_grows_no_further_than_to_the_longest_time() -> None:
+    """However often it went on before, as many looks at a well one as make up that time forget it."""
+    wanted = OutlierDetection(
+        1, base_ejection_time=100, max_ejection_time=200, interval=10, max_ejection_percent=100
+    )
+    one, now = Outliers(wanted, (A,)), 0.0
+    for times in (1, 2, 3, 3, 3):
+        assert one.told(A, 500, now) and one._known[A].times == times
+        now = one._known[A].until
+    assert one.told(A, 500, now + 30) and one._known[A].until == now + 30 + 100
+
+
 def test_by_default_one_of_ten_may_be_left_out() -> None:
     few, ten = Outliers(OutlierDetection(), (A, B, C)), Outliers(OutlierDetection(), tuple("abcdefghij"))
     assert not any(few.told(A, 500, 0.0) for _ in range(20))

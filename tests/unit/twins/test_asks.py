@@ -100,6 +100,36 @@ spec:
 """
 
 
+REGULAR = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: r, annotations: {nginx.ingress.kubernetes.io/use-regex: "true"}}
+spec:
+  rules:
+    - host: r.test
+      http: {paths: [{path: "/v[0-9]+(/|$)(.*)", pathType: ImplementationSpecific, backend: BACKEND}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: beside}
+spec:
+  rules:
+    - host: r.test
+      http: {paths: [{path: "/x+$", pathType: ImplementationSpecific, backend: BACKEND}]}
+    - host: plain.test
+      http: {paths: [{path: "/x+$", pathType: ImplementationSpecific, backend: BACKEND}]}
+""".replace("BACKEND", "{service: {name: web, port: {number: 80}}}")
+
+
+def test_expressions_are_asked_by_what_they_take() -> None:
+    objects = offline_world([Source("world", f"{WORLD}---{REGULAR}")])[0]
+    assert [one for one in asked(objects, "ingress") if "/x" in one or "/v" in one] == [
+        "client=http://r.test/v0/a",
+        "client=http://r.test/x",
+        "client=http://plain.test/x+$",
+    ]
+
+
 @pytest.fixture(scope="module")
 def objects() -> Objects:
     return offline_world([Source("world", WORLD)])[0]

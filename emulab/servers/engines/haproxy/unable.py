@@ -17,9 +17,9 @@ def unable(route: RequestRoute) -> Iterator[str]:
         yield "haproxy's maps are asked for host and path alone"
 
 
-def balance(upstream: Upstream) -> Iterator[str]:
-    """What of an upstream."""
+def balance(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    """What of an upstream, each with the field of a DestinationRule's policy that asks for it."""
     if upstream.limits is not None:
-        yield "its limits of connections and requests aren't heeded by haproxy"
+        yield "connectionPool", "its limits of connections and requests aren't heeded by haproxy"
     if upstream.outliers is not None:
-        yield "haproxy leaves nobody out as outlierDetection asks for it"
+        yield "outlierDetection", "haproxy leaves nobody out as outlierDetection asks for it"

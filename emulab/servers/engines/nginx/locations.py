@@ -135,7 +135,10 @@ def _served(
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
         return [*lines, *_answered(503 if route.backends else 404, route)]
-    return [*lines, *_passed_on(number, route, upstreams, names)]
+    if (named := _named(route, upstreams, names)) is not None:
+        # A rewritten path ends what is set, so that this is the first.
+        return [directive("set", "$target", quoted(named)), *lines, passed_on(route.policy, "$target")]
+    return [*lines, passed_on(route.policy, group(route.policy, target(number, route, upstreams)))]
 
 
 def _answered(status: int, route: RequestRoute) -> ConfLines:
@@ -152,16 +155,14 @@ def _to_https(how: Policy) -> str:
     return directive("return", how.redirect_status, f"https://$redirect_host{port}{target}")
 
 
-def _passed_on(
-    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
-) -> ConfLines:
+def _named(route: RequestRoute, upstreams: Mapping[str, Upstream], names: Mapping[str, str]) -> str | None:
+    """The only server, where it has a name: that is resolved whenever it is asked for, which nginx does for variables
+    alone."""
     servers = upstreams[route.backends[0].upstream].servers
-    if len(route.backends) == 1 and is_named(servers[0]):
-        # A name is resolved whenever it is asked for, which nginx does for variables alone.
-        host, _, port = servers[0].rpartition(":")
-        named = f"{names.get(host, host)}:{port}"
-        return [directive("set", "$target", quoted(named)), passed_on(route.policy, "$target")]
-    return [passed_on(route.policy, group(route.policy, target(number, route, upstreams)))]
+    if len(route.backends) > 1 or not is_named(servers[0]):
+        return None
+    host, _, port = servers[0].rpartition(":")
+    return f"{names.get(host, host)}:{port}"
 
 
 def _next_upstream(one: Policy) -> tuple[str, ...]:

@@ -17,9 +17,9 @@ def unable(route: RequestRoute) -> Iterator[str]:
         yield "nginx's locations ask for the path alone"
 
 
-def balance(upstream: Upstream) -> Iterator[str]:
-    """What of an upstream."""
+def balance(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    """What of an upstream, each with the field of a DestinationRule's policy that asks for it."""
     if upstream.limits is not None:
-        yield "its limits of connections and requests aren't heeded by nginx"
+        yield "connectionPool", "its limits of connections and requests aren't heeded by nginx"
     if upstream.outliers is not None:
-        yield "nginx leaves nobody out as outlierDetection asks for it"
+        yield "outlierDetection", "nginx leaves nobody out as outlierDetection asks for it"

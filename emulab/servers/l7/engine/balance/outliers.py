@@ -1,8 +1,9 @@
 """Who of an upstream's servers is left out for a while: Envoy's outlier detection, as a DestinationRule asks for it.
 
 A server is left out as soon as it has failed so many times in a row, unless too many are already. It is for the base
-time, times the number of times that this happened of late; who may come back does so at the next of the regular looks.
-A count that was reached begins anew, whether the server was left out or not (Envoy's
+time, times the number of times that this happened of late; who may come back does so at the next of the regular looks,
+and is counted anew. A count that was reached begins anew, whether the server was left out or not, but the other one
+goes on; nothing that a server answers while it is left out counts (Envoy's
 source/common/upstream/outlier_detection_impl.cc).
 """
 
@@ -18,12 +19,11 @@ GATEWAY_ERRORS = frozenset({502, 503, 504})
 class FailureCount:
     """What is known of one server."""
 
-    __slots__ = ("errors", "gateway_errors", "returned", "times", "until")
+    __slots__ = ("errors", "gateway_errors", "times", "until")
 
     def __init__(self) -> None:
         self.errors = self.gateway_errors = 0  # in a row
         self.until = 0.0  # when it comes back, or came
-        self.returned = 0.0
         self.times = 0  # that it was left out, of late
 
 
@@ -65,24 +65,32 @@ class Outliers:
         if 0 < status < 500:
             health.errors = health.gateway_errors = 0
             return False
+        if health.until > now:
+            return False
         wanted = self._wanted
         health.errors += 1
         health.gateway_errors = health.gateway_errors + 1 if not status or status in GATEWAY_ERRORS else 0
-        too_many = 0 < wanted.consecutive_5xx <= health.errors
-        if not too_many and not 0 < wanted.consecutive_gateway_errors <= health.gateway_errors:
-            return False
-        health.errors = health.gateway_errors = 0
-        return self._leave_out(server, health, now)
+        left_out = False
+        if 0 < wanted.consecutive_gateway_errors <= health.gateway_errors:
+            health.gateway_errors = 0
+            left_out = self._leave_out(server, health, now)
+        if 0 < wanted.consecutive_5xx <= health.errors:
+            health.errors = 0
+            left_out = left_out or self._leave_out(server, health, now)
+        if left_out:
+            health.errors = health.gateway_errors = 0
+        return left_out
 
     def _leave_out(self, server: str, health: FailureCount, now: float) -> bool:
         wanted = self._wanted
         out = sum(self.is_out(one, now) for one in self._servers)
-        if self.is_out(server, now) or 100 * (out + 1) / len(self._servers) > wanted.max_ejection_percent:
+        if 100 * (out + 1) / len(self._servers) > wanted.max_ejection_percent:
             return False
         if health.times:  # each look at which it was there and well has taken one off
             health.times = max(0, health.times - floor((now - health.until) / wanted.interval))
-        health.times += 1
         longest = max(wanted.base_ejection_time, wanted.max_ejection_time)
+        if health.times * wanted.base_ejection_time < longest + wanted.base_ejection_time:
+            health.times += 1
         due = now + min(wanted.base_ejection_time * health.times, longest)
         health.until = self._look_after(due, now)
         self.next_change = min(self.next_change, health.until)
