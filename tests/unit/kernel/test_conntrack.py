@@ -64,3 +64,14 @@ def test_a_flow_to_somebody_elses_port_keeps_its_translated_source() -> None:
     first = FlowTuple("udp", "10.244.1.9", 40000, "198.51.100.54", 30053)
     second = FlowTuple("udp", "198.51.100.54", 30053, "10.0.0.11", 51234)
     assert not Stale(BEFORE, WANTED)(first, second)
+
+
+def test_an_address_that_another_services_pod_gets_in_the_same_pass() -> None:
+    """Of a node without a free address, say: old flows don't come to that pod, though it serves somebody."""
+    pod, one, other = "10.244.1.2:5353", ("10.96.0.10", 53), ("10.96.0.20", 53)
+    before = UdpBackends({one: frozenset({pod}), other: frozenset()})
+    wanted = UdpBackends({one: frozenset(), other: frozenset({pod})})
+    first = FlowTuple("udp", "10.244.2.9", 40000, *one)
+    second = FlowTuple("udp", "10.244.1.2", 5353, "10.244.2.9", 40000)
+    assert Stale(before, wanted)(first, second)
+    assert not Stale(before, wanted)(first._replace(destination="10.96.0.20"), second)
