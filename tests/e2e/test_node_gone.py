@@ -54,8 +54,9 @@ WORLD = (
 OF_NODE2 = re.compile(r"\b(10\.0\.0\.12|10\.244\.2\.\d+|fd00:10::c|fd00:244:0:2:\S*)\b")
 EVERYTHING = (
     "ip route show table all; ip -6 route show table all; ip neigh show nud permanent; ip -6 neigh show nud permanent;"
-    " bridge fdb; nft list ruleset; command -v ipvsadm >/dev/null && ipvsadm -Ln; true"
+    " bridge fdb; nft list ruleset; command -v ipvsadm >/dev/null && ipvsadm -Ln | awk '$1 != \"->\" || $4 > 0'; true"
 )
+"""Of IPVS without what has weight 0, and is there for connections alone that it had."""
 
 
 def cluster(kind: str, *nodes: str) -> str:
