@@ -44,6 +44,7 @@ from emulab.model.objects import Object
 _MOST = 1 << 16  # addresses of a network that are given out of
 _NO_SANDBOX = "FailedCreatePodSandBox"
 LAST_POD = "emulab.dev/last-pod-address"
+"""Of a Node: the address of each family that it gave last."""
 
 
 def pod_range(
@@ -262,7 +263,7 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
         networks = [ip_network(c) for c in node.spec.get("podCIDRs") or ()]
         hosts = [str(a) for a in underlay_addresses(node)]
         used = taken.setdefault(name if blocks is None else "", set())
-        last = node.annotations.get(LAST_POD, "")
+        last = node.annotations.get(LAST_POD, "").split(",")
         for pod in pods:
             own = [] if pod.spec.get("hostNetwork") else networks
             parts = [
@@ -282,7 +283,7 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
                 continue
             ips = [{"ip": a} for a in found]
             if own:
-                last = ips[0]["ip"]
+                last = found
             used.update(e["ip"] for e in ips)
             status = {
                 **({} if pod.status.get("reason") == _NO_SANDBOX else pod.status),
@@ -292,7 +293,7 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
                 "hostIPs": [{"ip": host} for host in hosts] or [{"ip": ""}],
             }
             changes.append(PutStatus(pod.key, status))
-        told = {LAST_POD: last, **({BLOCKS: blocks.taken(name)} if blocks is not None else {})}
+        told = {LAST_POD: ",".join(last), **({BLOCKS: blocks.taken(name)} if blocks is not None else {})}
         if any(text != node.annotations.get(key, "") for key, text in told.items()):
             noted = {key: text for key, text in told.items() if text}
             metadata = {**node.metadata, "annotations": {**node.annotations, **noted}}
@@ -310,10 +311,14 @@ def _gives_blocks(cluster: Cluster) -> bool:
     return has_blocks(cluster.network_plugin) and not cluster.chain
 
 
-def _next_address(parts: Iterable[tuple[IPNetwork, int, int]], last: str, used: set[str]) -> str | None:
+def _next_address(
+    parts: Iterable[tuple[IPNetwork, int, int]], last: Sequence[str], used: set[str]
+) -> str | None:
+    """`last`: the last one given of each family."""
+    lately = [ip_address(a) for a in last if a]
     for part, low, size in parts:
-        given = ip_address(last) if last else None
-        start = int(given) - int(part.network_address) + 1 - low if given is not None and given in part else 0
+        given = next((a for a in lately if a in part), None)
+        start = int(given) - int(part.network_address) + 1 - low if given is not None else 0
         for step in range(size):
             address = str(part[low + (start + step) % size])
             if address not in used:

@@ -45,6 +45,7 @@ import socket
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
@@ -170,11 +171,12 @@ def _bound_memory() -> None:
 class _Host:
     def __init__(self, kind: str, control: socket.socket) -> None:
         self._control = control
-        self._records = Records(lambda record: self._send({"record": record}))
+        self._records = Records(self._tell)
         self._server: Server = importlib.import_module(SERVERS[kind]).create(self._records)
-        self._leader = Leader(self._server, lambda _, record: self._send({"record": record}))
+        self._leader = Leader(self._server, lambda _, record: self._tell(record))
         self._waiting: dict[str, socket.socket] = {}
         self._commands: asyncio.Queue[tuple[dict[str, Any], list[int]]] = asyncio.Queue()
+        self._unsent: deque[dict[str, Any]] = deque()
         self._reserve = bytearray(_RESERVE)
 
     async def run(self) -> None:
@@ -198,7 +200,7 @@ class _Host:
             return
         command = json.loads(data)
         if command["op"] == "ping":
-            self._send({"id": command["id"], "result": None})
+            self._answer({"id": command["id"], "result": None})
         else:
             self._commands.put_nowait((command, fds))
 
@@ -225,7 +227,7 @@ class _Host:
             command, fds = await self._commands.get()
             try:
                 result = await self._execute(command, fds)
-                self._send({"id": command["id"], "result": result})
+                self._answer({"id": command["id"], "result": result})
             except MemoryError as error:
                 self._give_up(error)
             except WontStart as error:
@@ -233,7 +235,7 @@ class _Host:
                 os._exit(_WONT_START)
             except Exception as error:
                 print(f"{command['op']}: {error!r}", file=sys.stderr, flush=True)
-                self._send({"id": command["id"], "error": str(error) or repr(error)})
+                self._answer({"id": command["id"], "error": str(error) or repr(error)})
 
     async def _execute(self, command: dict[str, Any], fds: list[int]) -> Any:
         match command["op"]:
@@ -356,7 +358,25 @@ class _Host:
             "began": max([began, others_began, *(one["began"] for one in others)]),
         }
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _tell(self, record: dict[str, Any]) -> None:
+        """A supervisor that is busy misses a record rather than stopping the traffic."""
+        self._send({"record": record})
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        """Sends what is waited for, behind answers before it for which there was no room."""
+        if self._unsent or not self._send(message):
+            if not self._unsent:
+                asyncio.get_running_loop().add_writer(self._control.fileno(), self._go_on)
+            self._unsent.append(message)
+
+    def _go_on(self) -> None:
+        while self._unsent and self._send(self._unsent[0]):
+            self._unsent.popleft()
+        if not self._unsent:
+            asyncio.get_running_loop().remove_writer(self._control.fileno())
+
+    def _send(self, message: dict[str, Any]) -> bool:
+        """Whether it was sent, or nobody is there any more."""
         data = json.dumps(message).encode()
         try:
             if len(data) <= _MESSAGE:
@@ -366,8 +386,11 @@ class _Host:
                     file.write(data)
                     file.flush()
                     socket.send_fds(self._control, [b'{"in": "file"}'], [file.fileno()])
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            return  # a supervisor that is busy misses a record rather than stopping the traffic
+        except BlockingIOError:
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        return True
 
 
 def _read_memory_file(fd: int) -> bytes:

@@ -16,11 +16,14 @@ from emulab.kernel import netns
 from emulab.kernel.rules.nft import Nft
 from emulab.kernel.rules.tables import Steps, Tables
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.networking.policyview import EGRESS
 from emulab.kinds.underlay import underlay_of
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
 from emulab.model.objects import Object
 from emulab.plan.cni.podlinks import masquerade_table
+from emulab.plan.policies.compiled import PolicyChain
+from emulab.plan.policies.table import JudgedPod, NodeServices, node_table
 from emulab.plan.proxy.intents import Viewer, intents
 from emulab.plan.proxy.modes import nftables
 from emulab.plan.proxy.ports import candidates
@@ -298,7 +301,10 @@ def test_hundreds_of_services_with_affinity_come_and_go() -> None:
 @isolated
 def test_the_other_tables_load() -> None:
     nft, _ = pair()
-    for rules in (_nat_gateway(underlay_of(IPV4)), masquerade_table(Cluster(), IPV4, ())):
+    judged = JudgedPod("n", ("10.244.1.2",), {EGRESS: PolicyChain("egress-x", ("", "drop"), frozenset())})
+    served = NodeServices(("10.96.0.1 . tcp . 443",), ("tcp . 30080",))
+    policies = node_table([judged], {}, IPV4, served)
+    for rules in (_nat_gateway(underlay_of(IPV4)), masquerade_table(Cluster(), IPV4, ()), policies):
         nft.run(ruleset_script(None, rules))
     found = nft.run("list ruleset")
     assert "snat to 203.0.113.1" in found and "masquerade fully-random" in found

@@ -24,7 +24,8 @@ _PROTOINFO = AttributeTable(
                     "CTA_PROTOINFO_TCP_FLAGS_REPLY": (5, BYTES),
                 }
             ),
-        )
+        ),
+        "CTA_PROTOINFO_SCTP": (3, AttributeTable({"CTA_PROTOINFO_SCTP_STATE": (1, U8)})),
     }
 )
 _NAT = AttributeTable(

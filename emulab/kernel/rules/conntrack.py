@@ -33,6 +33,7 @@ _PROTOCOLS = {
     "tcp": socket.IPPROTO_TCP,
     "udp": socket.IPPROTO_UDP,
     "icmpv6": socket.IPPROTO_ICMPV6,
+    "sctp": socket.IPPROTO_SCTP,
 }
 _PROTOCOL_NAMES = {int(number): name for name, number in _PROTOCOLS.items()}
 _TCP_STATES = {
@@ -47,6 +48,17 @@ _TCP_STATES = {
     9: "SYN_SENT2",
 }
 """Those of a tracked connection (linux/netfilter/nf_conntrack_tcp.h)."""
+_SCTP_STATES = {
+    1: "CLOSED",
+    2: "COOKIE_WAIT",
+    3: "COOKIE_ECHOED",
+    4: "ESTABLISHED",
+    5: "SHUTDOWN_SENT",
+    6: "SHUTDOWN_RECD",
+    7: "SHUTDOWN_ACK_SENT",
+    8: "HEARTBEAT_SENT",
+}
+"""Those of a tracked association (linux/netfilter/nf_conntrack_sctp.h)."""
 _ENDS = {4: ("CTA_IP_V4_SRC", "CTA_IP_V4_DST"), 6: ("CTA_IP_V6_SRC", "CTA_IP_V6_DST")}
 """The attributes of both addresses, by their version."""
 
@@ -54,7 +66,7 @@ _ENDS = {4: ("CTA_IP_V4_SRC", "CTA_IP_V4_DST"), 6: ("CTA_IP_V6_SRC", "CTA_IP_V6_
 class FlowTuple(NamedTuple):
     """One direction of a tracked connection."""
 
-    protocol: str  # tcp | udp | icmp | icmpv6
+    protocol: str  # tcp | udp | sctp | icmp | icmpv6
     source: str
     source_port: int
     destination: str
@@ -66,7 +78,7 @@ class TrackedFlow(NamedTuple):
 
     first: FlowTuple
     second: FlowTuple
-    state: str  # of TCP; with UNREPLIED behind where no answer came; "" for what has none
+    state: str  # of TCP and SCTP; with UNREPLIED behind where no answer came; "" for what has none
     assured: bool
     timeout: int  # seconds until it is forgotten
 
@@ -119,8 +131,10 @@ def _flow(body: bytes) -> TrackedFlow | None:
     first, second = (_direction(found.get(name, {})) for name in ("CTA_TUPLE_ORIG", "CTA_TUPLE_REPLY"))
     if first is None or second is None:
         return None
-    status, tcp = found.get("CTA_STATUS", 0), found.get("CTA_PROTOINFO", {}).get("CTA_PROTOINFO_TCP", {})
+    status, known = found.get("CTA_STATUS", 0), found.get("CTA_PROTOINFO", {})
+    tcp, sctp = known.get("CTA_PROTOINFO_TCP", {}), known.get("CTA_PROTOINFO_SCTP", {})
     state = _TCP_STATES.get(tcp.get("CTA_PROTOINFO_TCP_STATE", 0), "")
+    state = state or _SCTP_STATES.get(sctp.get("CTA_PROTOINFO_SCTP_STATE", 0), "")
     if not status & IPS_SEEN_REPLY:
         state = f"{state} UNREPLIED".strip()
     return TrackedFlow(first, second, state, bool(status & IPS_ASSURED), found.get("CTA_TIMEOUT", 0))

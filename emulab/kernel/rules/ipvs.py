@@ -4,7 +4,8 @@ Rules, which are those of kube-proxy's graceful termination (pkg/proxy/ipvs):
 
 * What is added comes before what goes, so that a service is never without a server meanwhile.
 * A TCP server that is to go stays with weight 0 while it has connections: they live on, new ones go elsewhere. `sweep`
-  removes it afterwards. A UDP server goes at once, and its flows with the next packet (sysctl expire_nodest_conn).
+  removes it afterwards. A UDP or SCTP server goes at once, and its flows with the next packet (sysctl
+  expire_nodest_conn).
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _members(
     commands = [IpvsCommand(NEW_DEST, server, t, weight) for t, weight in wanted.items() if t not in there]
     left = False
     for target, real in there.items():
-        stays = server.protocol != "udp" and real.connections > 0
+        stays = server.protocol == "tcp" and real.connections > 0
         weight = wanted.get(target, 0)
         if target not in wanted and not stays:
             commands.append(IpvsCommand(DEL_DEST, server, target))

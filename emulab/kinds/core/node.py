@@ -22,7 +22,8 @@ def _cells(o: Raw, now: float) -> Cells:
     prefix = "node-role.kubernetes.io/"
     roles = [k.removeprefix(prefix) for k in o["metadata"].get("labels") or {} if k.startswith(prefix)]
     info = cells.status(o).get("nodeInfo") or {}
-    addresses = {a["type"]: a["address"] for a in cells.status(o).get("addresses") or ()}
+    there = cells.status(o).get("addresses") or ()
+    addresses = {a["type"]: a["address"] for a in reversed(there)}  # the first of a type is shown
     narrow = [
         cells.name(o),
         state,

@@ -8,7 +8,7 @@ from operator import attrgetter
 from emulab.kernel import networkneeds, probe
 from emulab.kinds.core.kuberouterservice import DSR
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.kinds.registry import CLUSTER
+from emulab.kinds.registry import CLUSTER, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.families import IPV6
 from emulab.model.objects import Object
@@ -30,5 +30,7 @@ def lack_of(given: Sequence[Object], there: Objects, furnished: bool) -> str:
         lack = probe.lack_of(
             asked.proxy_mode, asked.scheduler, IPV6 in asked.families
         ) or networkneeds.lack_of(f"network mode {asked.network_mode}", mode_of(asked).needs)
-    needs = direct_needs(given, asked if clusters or not furnished else now)
+    # A Cluster may have another proxy, which does for Services that are there what the one before didn't.
+    services = {o.key: o for o in (*(there.kind(SERVICE) if clusters else ()), *given)}
+    needs = direct_needs(services.values(), asked if clusters or not furnished else now)
     return lack or networkneeds.lack_of(DSR, needs)

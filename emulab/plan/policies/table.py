@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as Some
 from typing import NamedTuple
 
@@ -109,9 +109,18 @@ def node_table(
         "output": (_HOOK.format("output", 0), "fib saddr type local accept", *both),
     }
     if services.addresses or services.node_ports:
-        hook = _HOOK.format("input", _BEHIND_IPVS)
-        chains["input-behind-ipvs"] = (hook, _KNOWN, *neighbours, judge[EGRESS])
+        hook, asked_for = _HOOK.format("input", _BEHIND_IPVS), _asked_for(services, ip)
+        chains["input-behind-ipvs"] = (hook, _KNOWN, *(f"{asked} {judge[EGRESS]}" for asked in asked_for))
     return Ruleset(ip, TABLE, chains, collections)
+
+
+def _asked_for(services: NodeServices, ip: str) -> Iterator[str]:
+    """What `input` let pass for IPVS, as it was before that translated it: the rest has been judged there."""
+    protocols, port = "meta l4proto { tcp, udp, sctp }", "meta l4proto . ct original proto-dst"
+    if services.addresses:
+        yield f"{protocols} ct original {ip} daddr . {port} @{_SERVICES}"
+    if services.node_ports:
+        yield f"{protocols} {port} @{_NODE_PORTS}"
 
 
 def _leads(

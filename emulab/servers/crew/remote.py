@@ -37,21 +37,28 @@ class RemoteServer:
         self._record = record
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._next = 0
+        self._asking = asyncio.Lock()
+        self._room = asyncio.Event()
         control.setblocking(False)
         asyncio.get_running_loop().add_reader(control.fileno(), self._readable)
 
     async def ask(self, op: str, fds: tuple[int, ...] = (), timeout: float = ANSWER, **arguments: Any) -> Any:
-        """Sends a command and returns its result.
+        """Sends a command, once there is room for it, and returns its result.
 
         Raises KernelError when the server refuses, doesn't answer in time or is gone.
         """
         try:
-            return await asyncio.wait_for(self.send(op, fds, **arguments), timeout)
+            async with asyncio.timeout(timeout):
+                async with self._asking:
+                    while _is_crowded(answer := self.send(op, fds, **arguments)):
+                        await self._until_room()
+                return await answer
         except OSError as error:
             raise KernelError(f"talk to server {self.name}", errno=error.errno or 0) from None
 
     def send(self, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> asyncio.Future[Any]:
-        """Sends a command at once; the future is its result, and may be left alone."""
+        """Sends a command at once, or not at all where there is no room; the future is its result, and may be left
+        alone."""
         self._next += 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda one: one.cancelled() or one.exception())
@@ -63,6 +70,17 @@ class RemoteServer:
         else:
             self._answers[self._next] = answer
         return answer
+
+    async def _until_room(self) -> None:
+        """Returns when the socket takes messages again, or never will."""
+        loop, fd = asyncio.get_running_loop(), self.control.fileno()
+        self._room.clear()
+        loop.add_writer(fd, self._room.set)
+        try:
+            await self._room.wait()
+        finally:
+            if not self.ended:
+                loop.remove_writer(fd)
 
     async def give(self, config: bytes, opened: Mapping[str, socket.socket]) -> None:
         """Gives it a whole configuration, with the sockets that it lacks. Raises KernelError."""
@@ -86,7 +104,9 @@ class RemoteServer:
         self.ended = True
         with suppress(ValueError, OSError):
             asyncio.get_running_loop().remove_reader(self.control.fileno())
+            asyncio.get_running_loop().remove_writer(self.control.fileno())
         self.control.close()
+        self._room.set()
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(KernelError(f"server {self.name} has ended"))
@@ -114,6 +134,11 @@ class RemoteServer:
                 answer.set_exception(ServerRefused(self.name, message["error"]))
             else:
                 answer.set_result(message["result"])
+
+
+def _is_crowded(answer: asyncio.Future[Any]) -> bool:
+    """Whether a command hasn't been sent for want of room."""
+    return answer.done() and isinstance(answer.exception(), BlockingIOError)
 
 
 def _content(fd: int) -> bytes:

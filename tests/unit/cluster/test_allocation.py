@@ -407,6 +407,20 @@ def test_a_freed_address_is_not_the_next_one_given() -> None:
     assert pod_ips(store.objects()) == {"p0": "10.244.1.2", "p2": "10.244.1.4"}
 
 
+def test_nor_is_one_of_the_second_family() -> None:
+    """host-local keeps the last address of each range, and so does the lab of each family."""
+    store, both = Store(), node()
+    place(store, both.replace(spec={"podCIDRs": ["10.244.1.0/24", "fd00:244:0:1::/64"]}))
+    seen = []
+    for name in ("p0", "p1", "p2"):
+        place(store, pod(name))
+        store.apply(at.allocate(store.objects(), Cluster()))
+        [o] = store.objects().kind(POD)
+        seen.append([entry["ip"] for entry in o.status["podIPs"]])
+        store.remove(o.key)
+    assert seen == [[f"10.244.1.{n}", f"fd00:244:0:1::{n}"] for n in (2, 3, 4)]
+
+
 def test_the_range_is_used_round_and_round_to_its_last_address() -> None:
     small = "10.244.1.0/29"  # .2 to .6: without the network's, the gateway's and the broadcast address
     store = Store()

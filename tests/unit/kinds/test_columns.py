@@ -214,7 +214,7 @@ SELECTOR = {"matchLabels": {"tier": "b", "app": "a"}}
                 {},
                 {
                     "conditions": [{"type": "Ready", "status": "True"}],
-                    "addresses": [{"type": "InternalIP", "address": "10.0.0.11"}],
+                    "addresses": [{"type": "InternalIP", "address": a} for a in ("10.0.0.11", "fd00:10::b")],
                 },
             ),
             ["x", "Ready", "<none>", "5s", "<none>", "10.0.0.11", "<none>"],

@@ -135,10 +135,11 @@ def test_what_a_nodes_own_proxy_goes_on_with_is_let_through_before_it_is_judged(
     assert services == "ip daddr . meta l4proto . th dport @services accept"
     assert ports == "fib daddr type local meta l4proto . th dport @node-ports accept" and "vmap" in judged
     assert dict(asked.collections["services"].elements) == {"10.96.0.1 . tcp . 443": ""}
-    hook, _, behind = asked.chains["input-behind-ipvs"]
-    assert "priority 110" in hook and behind == judged, (
-        "an endpoint of the node itself is judged once it is found"
-    )
+    hook, _, *behind = asked.chains["input-behind-ipvs"]
+    assert "priority 110" in hook, "an endpoint of the node itself is judged once it is found"
+    assert [rule.endswith(judged) for rule in behind] == [True, True]
+    first, second = (rule.removesuffix(judged).split()[-1] for rule in behind)
+    assert (first, second) == ("@services", "@node-ports"), "and nothing else once more"
     portals = PolicyTables(IPV4).follow(told, known, {}, NodeServices(portals=True))["node2"]
     assert "input-behind-ipvs" not in portals.chains
     assert portals.chains["input"][-2:] == ("ct status dnat accept", judged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from patience import LONG
 
+from emulab.errors import KernelError
+from emulab.servers.crew.remote import RemoteServer
 from emulab.servers.records import Records
 
 
@@ -182,6 +185,25 @@ def test_records_may_be_larger_than_a_datagram(hosted: tuple[Hosted, socket.sock
     records = host.records(1)
     assert [record["path"].split("&")[0] for record in records] == [f"/healthz?{n}" for n in range(300)]
     assert len(json.dumps(records)) > 1 << 18
+
+
+async def test_who_asks_much_at_once_gets_every_answer() -> None:
+    """Neither questions nor answers are lost for want of room in the socket: hundreds of pods may end at once."""
+    host = Hosted("echo")
+    server = RemoteServer("echo", host.control, lambda name, record: None)
+    orders = [server.ask("order", order={"pod": ["default", f"web-{n}"], "now": False}) for n in range(2000)]
+    assert await asyncio.gather(*orders) == [{"requests": 0}] * 2000
+    waiting = [
+        asyncio.ensure_future(server.ask("order", order={"pod": ["default", "x"], "now": False}))
+        for _ in orders
+    ]
+    await asyncio.sleep(0)
+    server.close()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(one, KernelError) for one in ended), (
+        "who waits for room hears that the server has ended"
+    )
+    assert host.process.wait(LONG) == 0
 
 
 def test_what_is_always_told_is_told_at_once_and_kept() -> None:
