@@ -1,8 +1,8 @@
 """The only writer to Linux: it applies what a plan says and decides nothing.
 
 * `network`: brings a whole network state about, or back.
-* `netns`: network namespaces that are held by file descriptors alone, and work done inside them; `names`: their names
-  under /run/netns; `sockets`: listening and client sockets in one.
+* `netns`: network namespaces that are held by file descriptors alone, and work done inside them; `ahead`: making
+  many in a process beside; `names`: their names under /run/netns; `sockets`: listening and client sockets in one.
 * `netlink/`: its messages, as tables of attributes; `links/`: what the kernel is told of each kind of item;
   `rules/`: nftables, iptables, IPVS, conntrack.
 * `processes/`: the supervisor's own namespaces, and programs in those of a lab.

@@ -33,7 +33,7 @@ _MANY = 200  # namespaces that are worth a second thread
 _FORWARDING, _FORWARDING6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 
 REMEDIES = {
-    errno.EMFILE: "two files are open for each node and pod, twelve for a node in proxy mode ebpf: "
+    errno.EMFILE: "two files are open for each node and pod, thirteen for a node in proxy mode ebpf: "
     "start the lab from a shell with a higher `ulimit -Hn`",
     errno.ENFILE: "raise sysctl fs.file-max, or make the lab smaller",
     errno.ENOSPC: "raise sysctl user.max_net_namespaces, or make the lab smaller",  # namespaces(7)

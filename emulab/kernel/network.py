@@ -73,6 +73,8 @@ class KernelNetwork:
         self.handles: dict[str, Handle] = {}
         # Descriptors of namespaces that others have made, by what they were handed over as; each until it is planned.
         self.given: dict[str, int] = {}
+        # Namespaces that are there before they are planned. Those that the next network hasn't are closed.
+        self.ahead: dict[Namespace, Handle] = {}
         self._tables = tables.Tables()
         self._ipvs: dict[str, IpvsTable] = {}
         self._namespaces: dict[str, Namespace] = {}
@@ -93,6 +95,13 @@ class KernelNetwork:
 
         Returns whether anything changed. Raises KernelError after the undo.
         """
+        try:
+            return self._applied(wanted)
+        finally:
+            while self.ahead:
+                self.ahead.popitem()[1].close()
+
+    def _applied(self, wanted: Network) -> bool:
         self._sweep()
         before = self.applied
         change = difference(before, wanted)
@@ -198,10 +207,12 @@ class KernelNetwork:
         wanted = list(namespaces)
         if not wanted:
             return
-        ours = [namespace for namespace in wanted if namespace.given not in self.given]
+        ours = [n for n in wanted if n.given not in self.given and n not in self.ahead]
         made = dict(zip(ours, netns.create(ours), strict=True))
         for namespace in wanted:
-            handle = made.get(namespace) or netns.adopt(namespace.name, self.given.pop(namespace.given))
+            handle = made.get(namespace) or self.ahead.pop(namespace, None)
+            if handle is None:
+                handle = netns.adopt(namespace.name, self.given.pop(namespace.given))
             self.handles[namespace.name] = handle
             self._namespaces[namespace.name] = namespace
             self._checked(handle, link_up(handle, "lo"))

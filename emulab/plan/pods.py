@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -11,7 +11,9 @@ from emulab.kinds.core.podschema import MAX_NAMESERVERS, MAX_SEARCH_LETTERS, MAX
 from emulab.kinds.core.podspec import FOREIGN, PodSpec, foreign_interface
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.installed import asked_dns_address
+from emulab.kinds.registry import POD
 from emulab.model.addresses import IPAddress
+from emulab.model.collection import Objects
 from emulab.model.keys import Key
 from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
@@ -23,8 +25,10 @@ from emulab.plan.links.translated import POD as POD_LINK
 from emulab.plan.nodecache import plan_addresses
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import Namespace, Network, Place, World, world_of
+from emulab.plan.sysctls import host
 
 T = TypeVar("T")
+_ENDED = ("Succeeded", "Failed")
 
 
 def place_name(pod: Object) -> str:
@@ -49,14 +53,22 @@ def pod_addresses(pod: Object) -> tuple[IPAddress, ...]:
 
 def has_network(pod: Object) -> bool:
     """Whether the pod's sandbox must exist: it has an address and hasn't ended."""
-    return bool(pod.status.get("podIPs")) and pod.status.get("phase") not in ("Succeeded", "Failed")
+    return bool(pod.status.get("podIPs")) and pod.status.get("phase") not in _ENDED
 
 
 def awaits_network(pod: Object, cluster: Cluster) -> bool:
     """Whether plug-ins are to make the pod's network: its namespace must exist, and has no address yet."""
-    ended = pod.metadata.get("deletionTimestamp") or pod.status.get("phase") in ("Succeeded", "Failed")
+    ended = pod.metadata.get("deletionTimestamp") or pod.status.get("phase") in _ENDED
     own = bool(cluster.chain) and bool(pod.spec.get("nodeName")) and not pod.spec.get("hostNetwork")
     return own and not ended and not pod.status.get("podIPs")
+
+
+def namespaces_to_come(objects: Objects, cluster: Cluster, there: Container[str]) -> list[Namespace]:
+    """The network namespaces that the Pods will have, once planned, and that aren't there yet."""
+    settings = host(cluster.families)
+    own = (p for p in objects.kind(POD) if has_network(p) and not p.spec.get("hostNetwork"))
+    names = (identity(p) for p in own if FOREIGN not in p.annotations)
+    return [Namespace(name, settings) for name in names if name not in there]
 
 
 def pod_place(pod: Object, spec: PodSpec, cluster: Cluster) -> Place:
@@ -113,6 +125,13 @@ def _hosts(pod: Object, spec: PodSpec, addresses: tuple[IPAddress, ...], cluster
     return "\n".join(lines) + "\n"
 
 
+def _changing(pod: Object) -> tuple[object, ...]:
+    """What a Pod's part of the plan depends on, but for its name and its spec."""
+    metadata, status = pod.metadata, pod.status
+    asked = metadata.get("uid"), metadata.get("annotations"), metadata.get("deletionTimestamp")
+    return (*asked, status.get("podIPs"), status.get("phase") in _ENDED)
+
+
 def _exchanged(there: Mapping[str, T], gone: Mapping[str, T], come: Mapping[str, T]) -> dict[str, T]:
     return {**{name: value for name, value in there.items() if name not in gone}, **come}
 
@@ -140,7 +159,7 @@ class PodsPlan:
         """The pods' part of the world when these are the Pods that there are."""
         gone, come = list[World](), list[World]()
         again, self._again = self._again, set()
-        for key in again.union(changed_keys(self._members, members)):
+        for key in again.union(self._changed(members)):
             old = self._parts.get(key)
             new = self._part(members[key]) if key in members else None
             if old == new:
@@ -159,6 +178,14 @@ class PodsPlan:
             )
             self._world = World(network, {}, _exchanged(there.places, left.places, joined.places))
         return self._world
+
+    def _changed(self, members: Members) -> Iterable[Key]:
+        """The Pods of which more has changed than how their containers are."""
+        before = self._members
+        for key in changed_keys(before, members):
+            old, new = before.get(key), members.get(key)
+            if old is None or new is None or old.spec is not new.spec or _changing(old) != _changing(new):
+                yield key
 
     def _part(self, pod: Object) -> World | None:
         if pod.spec.get("nodeName") not in self._nodes:

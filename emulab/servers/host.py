@@ -112,8 +112,12 @@ TOLD_WHOLE = frozenset(
 )
 """Kinds that aren't `base.Patchable` though others with the same configuration are."""
 
-HELPERS = {"logs": "emulab.servers.logs.keeper", "names": "emulab.kernel.names"}
-"""The process of the logs, which has no event loop."""
+HELPERS = {
+    "logs": "emulab.servers.logs.keeper",
+    "names": "emulab.kernel.names",
+    "namespaces": "emulab.kernel.ahead",
+}
+"""Processes of the supervisor's that have no event loop, and no configuration."""
 
 _MESSAGE = 1 << 16
 _MAX_FDS = 250

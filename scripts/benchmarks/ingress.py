@@ -100,10 +100,10 @@ def _rows(figures: dict[str, dict[str, list[float]]]) -> list[FigureRow]:
 def _of_rules(figures: dict[str, dict[str, list[float]]]) -> list[FigureRow]:
     rows = []
     for way in ("hosts", "paths"):
-        if many := figures.get(f"{way} {MANY}"):
-            rows.append(
-                ratio(f"look-up among {MANY} {way}", many[EMULAB], figures[f"{way} 10"][EMULAB], FLAT)
-            )
+        for side, many in figures.get(f"{way} {MANY}", {}).items():
+            goal = FLAT if side == EMULAB else None
+            few = figures[f"{way} 10"][side]
+            rows.append(ratio(f"look-up among {MANY} {way}, {side}", many, few, goal))
     if taken := figures.get("change CPU", {}).get(EMULAB):
         rows.append(FigureRow(f"changed rule of {MANY}, CPU", tuple(1e3 * t for t in taken), "ms", LIVE))
     for side, taken in figures.get("change", {}).items():

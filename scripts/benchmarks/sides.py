@@ -61,10 +61,14 @@ class Side:
 
     name: str
     address: str
-    pid: int  # of the process that serves
+    process: Callable[[], int]  # the one that serves now, by its number
     change: Callable[[dict[str, Any]], Callable[[], None]]
     """Of a configuration, what has the side follow it, or begin to; what is called beforehand a lab does elsewhere."""
     stop: Callable[[], None]
+
+    @property
+    def pid(self) -> int:
+        return self.process()
 
 
 class Complaints:
@@ -142,8 +146,9 @@ class Stage:
                 configure(control, wanted, []) if patch is None else tell(control, "patch", json_bytes(patch))
             )
 
-        assert server.pid is not None
-        return Side(EMULAB, address, server.pid, change, stop)
+        pid = server.pid
+        assert pid is not None
+        return Side(EMULAB, address, lambda: pid, change, stop)
 
     def _beside(self, config: dict[str, Any], address: str) -> Side:
         number = 1
@@ -161,7 +166,7 @@ class Stage:
         write(config)
         master = self._nginx("nginx.conf", 0)
         _wait((OTHER, 80))
-        return Side(NGINX, OTHER, _worker(master.pid), change, lambda: None)
+        return Side(NGINX, OTHER, lambda: _worker(master.pid), change, lambda: None)
 
     def _nginx(self, conf: str, cpu: int) -> subprocess.Popen[bytes]:
         command = ["nginx", "-c", str(self.folder / conf), "-e", "stderr"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from pathlib import Path
 
 import pytest
 from namespaces import isolated
@@ -113,6 +114,73 @@ def test_requests_and_answers_of_both_families_and_protocols() -> None:
                     protocol = "udp" if kind == socket.SOCK_DGRAM else "tcp"
                     flow = translator_of(kernel.handles[NODE]).flow(protocol, source, (vip, 80))
                     assert flow is not None and flow.endpoint == (ip_address(own), 8080)
+
+
+LARGE = bytes(range(256)) * 20  # in four fragments
+
+
+@isolated
+@pytest.mark.parametrize("version", [4, 6])
+def test_datagrams_in_fragments_are_led_both_ways(version: int) -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        with (
+            made(kernel, "b", version, socket.SOCK_DGRAM) as there,
+            made(kernel, "a", version, socket.SOCK_DGRAM) as here,
+        ):
+            there.bind((PODS["b"][version], 8080))
+            here.connect((str(VIPS[version]), 80))
+            for number in range(3):
+                asked, answered = LARGE + bytes([number]), bytes([number]) + LARGE[::-1]
+                here.send(asked)
+                data, client = there.recvfrom(1 << 16)
+                assert data == asked and client[0] == PODS["a"][version]
+                there.sendto(answered, client)
+                assert here.recv(1 << 16) == answered
+            assert not refragmented(kernel, version), "it was put together by who asked for it alone"
+
+
+def refragmented(kernel: KernelNetwork, version: int) -> int:
+    """How many packets the node has put together, and so would show that somebody else had made up for it."""
+    text = netns.inside(
+        kernel.handles[NODE].fd, Path("/proc/net/snmp" if version == 4 else "/proc/net/snmp6").read_text
+    )
+    if version == 6:
+        return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Ip6ReasmOKs"))
+    names, values = (line.split() for line in text.splitlines() if line.startswith("Ip:"))
+    return int(values[names.index("ReasmOKs")])
+
+
+@isolated
+def test_a_fragment_without_a_first_one_passes_as_it_is() -> None:
+    kernel = KernelNetwork()
+    with closing(kernel):
+        kernel.apply(network(services()))
+        there = netns.inside(
+            kernel.handles["b"].fd,
+            lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x800)),
+        )
+        here = netns.inside(
+            kernel.handles["a"].fd, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        )
+        source, to, end = (socket.inet_aton(text) for text in (PODS["a"][4], str(VIPS[4]), PODS["b"][4]))
+
+        def fragment(number: int, place: int, body: bytes, destination: bytes = to) -> bytes:
+            header = struct.pack(
+                "!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), number, place, 64, 17, 0, source, destination
+            )
+            return header + body
+
+        udp = struct.pack("!HHHH", 5000, 80, 8 + 16, 0)
+        with here, there:
+            there.settimeout(5)
+            here.sendto(fragment(7, 1, b"before its time!"), (str(VIPS[4]), 0))
+            here.sendto(fragment(9, 0x2000, udp), (str(VIPS[4]), 0))
+            here.sendto(fragment(9, 1, b"in its own turn."), (str(VIPS[4]), 0))
+            seen = [there.recv(100) for _ in range(2)]
+        assert [one[16:20] for one in seen] == [end, end]
+        assert seen[0][20:24] == struct.pack("!HH", 5000, 8080) and seen[1][20:] == b"in its own turn."
 
 
 @isolated

@@ -111,10 +111,11 @@ class Assembly:
         self.call(LOOKUP)
         self.jump(missing, Code.JUMP_IF_EQUAL, 0)
 
-    def update(self, fd: int, key: str, value: str) -> None:
+    def update(self, fd: int, key: str, value: str, at: int = 0) -> None:
+        """Writes a key's value, which is in a buffer at an offset."""
         self.map(1, fd)
         self.point(2, key)
-        self.point(3, value)
+        self.point(3, value, at)
         self.set(4, 0)
         self.call(UPDATE)
 

@@ -1,7 +1,10 @@
 """Frames as programs see them: what flow one is of, and what it becomes.
 
-Whatever isn't whole TCP, UDP or SCTP in IP passes as it is, but for ICMP errors about these. SCTP keeps its ports, as
-its checksum is one of all that is in the packet, and addresses aren't in it.
+Whatever isn't TCP, UDP or SCTP in IP passes as it is, but for ICMP errors about these. SCTP keeps its ports, as its
+checksum is one of all that is in the packet, and addresses aren't in it.
+
+Of what comes in fragments (RFC 791, RFC 8200) the first alone has ports. They are written down for those that follow,
+which pass as they are when none came before them (Cilium's `bpf/lib/ipv4.h`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from emulab.kernel.ebpf.layouts import MASQUERADE, OF_NODE, PROTOCOLS, network_o
 # Fields of struct __sk_buff (linux/bpf.h), and what is where in a frame.
 _MARK, _PROTOCOL, INPUT = 8, 16, 36
 _ETHERNET, _IPV4_CHECKSUM = 14, 10
-_NOT_WHOLE = 0x3FFF  # more fragments, or an offset
+_NOT_WHOLE, _OFFSET = 0x3FFF, 0x1FFF  # of IPv4: more fragments, or an offset; the offset
+_NOT_WHOLE6, _OFFSET6 = 0xFFF9, 0xFFF8  # of IPv6, likewise
+_FRAGMENT = 44  # the header of IPv6's fragments
 _MASQUERADED = 0x4000  # kube-proxy's mark, as the rules have it
 _PSEUDO_HEADER, _UDP_WITHOUT = 0x10, 0x20  # BPF_F_PSEUDO_HDR, BPF_F_MARK_MANGLED_0
 _LOOPBACK, _INWARDS = 1, 1
@@ -33,6 +38,8 @@ STACK = {
     "answer": -320,
     "kept": -336,
     "error": -352,
+    "fragment": -392,
+    "part": -400,
 }
 # Of `flow` and `becomes` (FLOW_KEY, FLOW).
 TO, PORTS, TO_PORT, KIND, DIRECTION = 16, 32, 34, 36, 37
@@ -43,44 +50,35 @@ INNER, MESSAGE = (
     0,
     8,
 )  # of `error`: where the IP header is that an ICMP error is about, and where that error begins
+_ID, _OF_KIND = 32, 36  # of `fragment` (FRAGMENT_KEY)
+_WHOLE, _FIRST, _LATER = 0, 1, 2  # what `part` says: which fragment it is
 _ICMP, _ICMP6 = 1, 58
 _ERRORS = {_ICMP: (3, 11, 12), _ICMP6: (1, 2, 3, 4)}  # what they are about is behind eight bytes
 _ABOUT = 8
 
 
-def parse(a: Assembly) -> None:
-    """Takes the packet's flow down; whatever isn't whole TCP, UDP or SCTP passes.
+def parse(a: Assembly, fragments: int) -> None:
+    """Takes the packet's flow down; whatever isn't TCP, UDP or SCTP passes. `fragments`: the map of their ports.
 
     Of an ICMP error it is the flow that goes the other way than what the error is about, and so the error's own way.
     """
     a.store_value("error", INNER, 8, 0)
+    a.store_value("part", 0, 8, _WHOLE)
+    a.store_value("fragment", _ID, 8, 0)
     a.move(CONTEXT, 1)
     a.put(Code.LOAD_32, 0, CONTEXT, _PROTOCOL)
     a.jump("ipv4", Code.JUMP_IF_EQUAL, 0, value=network_order(0x0800))
     a.jump("pass", Code.JUMP_IF_NOT_EQUAL, 0, value=network_order(0x86DD))
-    _bytes(a, "header", 0, 40, at=_ETHERNET)
-    a.store_value("kept", IS_IPV6, 8, 1)
-    a.copy("flow", KIND, "header", 6, 1)
-    a.copy("flow", 0, "header", 8, 32)
-    a.set(TRANSPORT, _ETHERNET + 40)
+    _header6(a)
     a.jump("addresses")
     a.label("ipv4")
-    _bytes(a, "header", 0, 20, at=_ETHERNET)
-    a.store_value("kept", IS_IPV6, 8, 0)
-    a.load(0, "header", 6, 2)
-    a.jump("pass", Code.JUMP_IF_ANY_BIT, 0, value=network_order(_NOT_WHOLE))
-    a.load(TRANSPORT, "header", 0, 1)
-    a.put(Code.AND_IMMEDIATE, TRANSPORT, immediate=0x0F)
-    a.put(Code.SHIFT_LEFT_IMMEDIATE, TRANSPORT, immediate=2)
-    a.put(Code.ADD_IMMEDIATE, TRANSPORT, immediate=_ETHERNET)
-    a.copy("flow", KIND, "header", 9, 1)
-    for at, word in ((0, 12), (TO, 16)):
-        a.store_value("flow", at, 8, 0)
-        a.store_value("flow", at + 8, 2, 0)
-        a.store_value("flow", at + 10, 2, 0xFFFF)
-        a.copy("flow", at + 12, "header", word, 4)
+    _header4(a)
     a.label("addresses")
     a.set(TCP_FLAGS, 0)
+    a.load(0, "part", 0, 8)
+    a.jump("has a transport", Code.JUMP_IF_EQUAL, 0)
+    _fragment(a, fragments)
+    a.label("has a transport")
     a.load(0, "flow", KIND, 1)
     for protocol in (PROTOCOLS["udp"], PROTOCOLS["sctp"]):
         a.jump("ports", Code.JUMP_IF_EQUAL, 0, value=protocol)
@@ -92,12 +90,81 @@ def parse(a: Assembly) -> None:
     a.label("ports")
     _bytes(a, "flow", PORTS, 4, at=0, beyond=TRANSPORT)
     a.store_value("flow", 38, 2, 0)
+    a.load(0, "part", 0, 8)
+    a.jump("parsed", Code.JUMP_IF_EQUAL, 0)
+    a.update(fragments, "fragment", "flow", PORTS)
     a.jump("parsed")
     for protocol, kinds in _ERRORS.items():
         a.label(f"icmp {protocol}")
         _is_error(a, kinds)
         _about(a, protocol == _ICMP6)
     a.label("parsed")
+
+
+def _header6(a: Assembly) -> None:
+    _bytes(a, "header", 0, 40, at=_ETHERNET)
+    a.store_value("kept", IS_IPV6, 8, 1)
+    a.copy("flow", KIND, "header", 6, 1)
+    a.copy("flow", 0, "header", 8, 32)
+    a.set(TRANSPORT, _ETHERNET + 40)
+    a.load(0, "flow", KIND, 1)
+    a.jump("addresses", Code.JUMP_IF_NOT_EQUAL, 0, value=_FRAGMENT)
+    _bytes(a, "kept", SPILLED, 8, at=_ETHERNET + 40)
+    a.copy("flow", KIND, "kept", SPILLED, 1)
+    a.copy("fragment", _ID, "kept", SPILLED + 4, 4)
+    a.set(TRANSPORT, _ETHERNET + 48)
+    a.load(0, "kept", SPILLED + 2, 2)
+    _note_part(a, _NOT_WHOLE6, _OFFSET6)
+
+
+def _header4(a: Assembly) -> None:
+    _bytes(a, "header", 0, 20, at=_ETHERNET)
+    a.store_value("kept", IS_IPV6, 8, 0)
+    a.load(TRANSPORT, "header", 0, 1)
+    a.put(Code.AND_IMMEDIATE, TRANSPORT, immediate=0x0F)
+    a.put(Code.SHIFT_LEFT_IMMEDIATE, TRANSPORT, immediate=2)
+    a.put(Code.ADD_IMMEDIATE, TRANSPORT, immediate=_ETHERNET)
+    a.copy("flow", KIND, "header", 9, 1)
+    for at, word in ((0, 12), (TO, 16)):
+        a.store_value("flow", at, 8, 0)
+        a.store_value("flow", at + 8, 2, 0)
+        a.store_value("flow", at + 10, 2, 0xFFFF)
+        a.copy("flow", at + 12, "header", word, 4)
+    a.copy("fragment", _ID, "header", 4, 2)
+    a.load(0, "header", 6, 2)
+    _note_part(a, _NOT_WHOLE, _OFFSET)
+
+
+def _note_part(a: Assembly, not_whole: int, offset: int) -> None:
+    """Notes in `part` what the field in r0 says."""
+    some, later, noted = map(a.fresh, ("some", "later", "noted"))
+    a.jump(some, Code.JUMP_IF_ANY_BIT, 0, value=network_order(not_whole))
+    a.jump(noted)
+    a.label(some)
+    a.store_value("part", 0, 8, _FIRST)
+    a.jump(later, Code.JUMP_IF_ANY_BIT, 0, value=network_order(offset))
+    a.jump(noted)
+    a.label(later)
+    a.store_value("part", 0, 8, _LATER)
+    a.label(noted)
+
+
+def _fragment(a: Assembly, fragments: int) -> None:
+    """Of a fragment: what it is known by, and the ports that the first one had."""
+    a.load(0, "flow", KIND, 1)
+    known = a.fresh("known")
+    for protocol in PROTOCOLS.values():
+        a.jump(known, Code.JUMP_IF_EQUAL, 0, value=protocol)
+    a.jump("pass")
+    a.label(known)
+    a.copy("fragment", 0, "flow", 0, 32)
+    a.copy("fragment", _OF_KIND, "flow", KIND, 1)
+    a.load(0, "part", 0, 8)
+    a.jump("has a transport", Code.JUMP_IF_EQUAL, 0, value=_FIRST)
+    a.lookup(fragments, "fragment", missing="pass")
+    a.take("flow", PORTS, 0, 0, 4)
+    a.store_value("flow", 38, 2, 0)
+    a.jump("parsed")
 
 
 def _is_error(a: Assembly, kinds: Sequence[int]) -> None:
@@ -169,6 +236,8 @@ def apply(a: Assembly) -> None:
     for which in (12, TO + 12):
         _header_checksum(a, which, at=_ETHERNET + _IPV4_CHECKSUM)
     a.label("checksum")
+    a.load(0, "part", 0, 8)
+    a.jump("summed up", Code.JUMP_IF_EQUAL, 0, value=_LATER)
     _transport_checksum(a)
     a.load(0, "kept", IS_IPV6, 8)
     a.jump("of ipv6", Code.JUMP_IF_NOT_EQUAL, 0)
@@ -178,7 +247,10 @@ def apply(a: Assembly) -> None:
     a.label("of ipv6")
     _write(a, 22, "becomes", 0, 32)
     a.label("transport")
+    a.load(0, "part", 0, 8)
+    a.jump("written", Code.JUMP_IF_EQUAL, 0, value=_LATER)
     _write(a, 0, "becomes", PORTS, 4, beyond=TRANSPORT)
+    a.label("written")
     a.load(POINTER, "becomes", FLAGS, 4)
     a.move(1, POINTER)
     a.put(Code.AND_IMMEDIATE, 1, immediate=MASQUERADE)

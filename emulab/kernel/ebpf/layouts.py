@@ -42,6 +42,9 @@ CLIENT = struct.Struct("=QIxxxx")  # when it was seen, backend
 FLOW_KEY = struct.Struct("=16s16sHHBBxx")  # source, destination, their ports, protocol, direction
 FLOW = struct.Struct("=16s16sHHIIIQ")  # what it becomes; flags, backend, Service, when it was seen
 
+FRAGMENT_KEY = struct.Struct("=16s16sIBxxx")  # source, destination, identification, protocol
+FRAGMENT = struct.Struct("=HH")  # the ports of the packet that it is of
+
 
 class MapForm(NamedTuple):
     """What a map is made of."""
@@ -64,8 +67,9 @@ MAPS = {
     "ranges": MapForm(bpf.MAP_LPM_TRIE, RANGE_KEY, RANGE, 1 << 16, bpf.NO_PREALLOC),
     "clients": MapForm(bpf.MAP_LRU_HASH, CLIENT_KEY, CLIENT, CONNECTIONS // 2),
     "flows": MapForm(bpf.MAP_LRU_HASH, FLOW_KEY, FLOW, 2 * CONNECTIONS),
+    "fragments": MapForm(bpf.MAP_LRU_HASH, FRAGMENT_KEY, FRAGMENT, CONNECTIONS // 8),
 }
-"""By name. Those of clients and flows forget what was used least lately when they are full."""
+"""By name. Those of clients, flows and fragments forget what was used least lately when they are full."""
 
 
 def packed(address: IPAddress) -> bytes:

@@ -18,7 +18,7 @@ are led to the uplink by a route to that source, translated, and sent in by the 
 A connection stays with its endpoint for as long as its flow is known, as in Cilium: one of TCP whatever becomes of the
 endpoint, one of UDP until the endpoint is taken away or a minute has passed without a datagram. A SYN on an old
 connection's ports begins a new one when that was closed, or its endpoint is gone. SCTP is as UDP here, and has one
-endpoint for as long as its heartbeats come. Fragments are left alone.
+endpoint for as long as its heartbeats come. Fragments follow the first one of their packet, and have to come after it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ Maps = Mapping[str, int]
 def program(maps: Maps, *does: str, scope: int = INSIDE) -> list[Instruction]:
     """What translates REQUESTS, REPLIES or both (replies first); with OWN the node's own requests alone."""
     a = Assembly(STACK)
-    parse(a)
+    parse(a, maps["fragments"])
     a.load(0, "error", 0, 8)
     a.jump("an error", Code.JUMP_IF_NOT_EQUAL, 0)
     if REPLIES in does:

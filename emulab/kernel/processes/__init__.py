@@ -2,7 +2,7 @@
 
 * `launch`, `isolate`: how a supervisor gets its own user, PID, mount and network namespace.
 * `spawner`: a small process that forks servers, containers and what is `exec`uted into namespaces; `enter` is its core
-  and `exec`'s: from a namespace description to a running program. `memory`: files for what is too long for a message.
+  and `exec`'s: from a namespace description to a running program.
 * `mountpoint`: a place to mount a folder on where this machine has none.
 * `members`: who is in a container, and the end of all of them.
 * `exec`: programs that have the terminal of who calls them; `programs`: programs outside any lab.

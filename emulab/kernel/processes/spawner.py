@@ -38,7 +38,7 @@ from emulab.kernel import libc
 from emulab.kernel.machine import no_more_processes
 from emulab.kernel.processes import enter, pause, terminal
 from emulab.kernel.processes.enter import Program
-from emulab.kernel.processes.memory import memory_file, read_all
+from emulab.memoryfile import memory_file, read_all
 
 Serve = Callable[[str, socket.socket], None]
 FileLimits = tuple[int, int]

@@ -44,7 +44,7 @@ _SYSTEMS = frozenset(
 """Images with a CMD and no ENTRYPOINT: of these `args` are the program and its arguments (OCI image specification)."""
 
 _LANGUAGES = frozenset(("bash", "node", "perl", "php", "python", "ruby"))
-_MOST_VIEWS = 1000  # of containers, that are kept
+_MOST_VIEWS, _MOST_PODS = 1000, 8192  # views of containers and of Pods that are kept
 
 
 def foreign_interface(pod: Object) -> str:
@@ -290,9 +290,17 @@ class PodSpec:
 
     @staticmethod
     def of_pod(pod: Object) -> PodSpec:
-        """The view of a Pod's `spec`, with what has been found out of its programs."""
-        stand_ins = pod.annotations.get(STAND_INS, "").split(",")
-        return PodSpec.of(pod.spec, stand_ins, PodImage.all_of(pod.annotations))
+        """The view of a Pod's `spec`, with what has been found out of its programs. It is kept: a dozen parts of the
+        lab look at each of thousands of Pods."""
+        spec, annotations = pod.spec, pod.annotations
+        found_out = annotations.get(STAND_INS, ""), annotations.get(IMAGES)
+        known = _pods.get(id(spec))
+        if known is None or known[0] is not spec or known[1] != found_out:
+            if len(_pods) >= _MOST_PODS:
+                _pods.clear()
+            view = PodSpec.of(spec, found_out[0].split(","), PodImage.all_of(annotations))
+            known = _pods[id(spec)] = spec, found_out, view
+        return known[2]
 
     @staticmethod
     def of(
@@ -329,3 +337,7 @@ class PodSpec:
             volumes=tuple(Volume.of(v) for v in spec.get("volumes") or ()),
             security=PodSecurity.of(spec),
         )
+
+
+_pods: dict[int, tuple[object, tuple[str, str | None], PodSpec]] = {}
+"""Views of Pods by the identity of their `spec`, which an entry holds: objects are never changed in place."""

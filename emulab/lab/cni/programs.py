@@ -20,12 +20,12 @@ from emulab.kernel.containers.rights import DEFAULT_CAPABILITIES, Rights
 from emulab.kernel.containers.root import Bind, Root
 from emulab.kernel.netns import Handle
 from emulab.kernel.processes.enter import SHOWN, Program
-from emulab.kernel.processes.memory import memory_file
 from emulab.lab.cni.configuration import PluginError, failure
 from emulab.lab.folders import private, rundir
 from emulab.lab.hosts.processes import Process, StartError
 from emulab.lab.kubelet.runtime.sandbox import skeleton_of
 from emulab.lab.supervisor.surroundings import Surroundings
+from emulab.memoryfile import memory_file
 
 PATIENCE = 15.0
 """Seconds for which a plug-in may run: those that we know take some hundredths."""

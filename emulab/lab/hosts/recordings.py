@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Iterable, Mapping
 from itertools import chain, count
 from operator import itemgetter
@@ -17,7 +16,7 @@ from typing import Any
 from emulab.dataclass import dataclass, field
 from emulab.errors import KernelError
 from emulab.lab.hosts.hosted import Hosted
-from emulab.servers.crew.remote import memory_file
+from emulab.memoryfile import memory_file, read_all
 
 _RECORD_ANSWER = 1.0  # a server that hangs is not worth waiting for; it will hear of it all the same
 _RECORDS_ANSWER = 5.0
@@ -102,7 +101,7 @@ class Recordings:
     @staticmethod
     async def _fetch(host: Hosted, recording: RecordListener) -> list[dict[str, Any]]:
         records: list[dict[str, Any]] = []
-        with os.fdopen(memory_file(b"")) as file:
+        with memory_file() as file:
             number = recording.number
             try:
                 told = await host.ask("records", (file.fileno(),), timeout=_RECORDS_ANSWER, recorder=number)
@@ -110,8 +109,7 @@ class Recordings:
                 recording.silent.add(host.name)
                 return []
             recording.lost[host.name], recording.began[host.name] = told["lost"], told["began"]
-            file.seek(0)  # the position is shared with the server, which left it at the end
-            for line in file:
+            for line in read_all(file.fileno()).splitlines():
                 records.append({"server": host.name, **json.loads(line)})
                 if len(records) % _LINES == 0:
                     await asyncio.sleep(0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 
 from emulab.errors import KernelError
@@ -17,10 +16,10 @@ from emulab.kernel import names
 from emulab.kernel.names import NetnsName
 from emulab.kernel.netns import Handle
 from emulab.lab.folders.disk import writing
+from emulab.lab.hosts import helpers
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder, write_place_files
 from emulab.model.shortened import NAME_MAX, shortened
 from emulab.plan.state import Place
-from emulab.servers.crew.remote import memory_file
 
 _MANY = 500  # names that are worth a process
 _ANSWER = 4096  # octets, at most
@@ -65,22 +64,11 @@ class Publisher:
 
     async def _made_elsewhere(self, new: Sequence[NetnsName]) -> bool:
         """Whether a process made them; without one, or if it ends without an answer, they are to be made here."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        file = memory_file(json.dumps(new).encode())
         try:
-            ours.setblocking(False)
-            await self._around.processes.serve("names", "names", (null, 1, 2), theirs, {})
-            theirs.close()
-            socket.send_fds(ours, [b" "], [file])
-            answer = await asyncio.get_running_loop().sock_recv(ours, _ANSWER)
+            with await helpers.begin(self._around.processes, "names", json.dumps(new).encode()) as process:
+                answer = await asyncio.get_running_loop().sock_recv(process, _ANSWER)
         except (KernelError, ConnectionError):
             return False
-        finally:
-            ours.close()
-            theirs.close()
-            os.close(null)
-            os.close(file)
         if answer and (failed := json.loads(answer)):
             number, path = failed
             with writing(names.NETNS):

@@ -19,16 +19,18 @@ from emulab.cluster.resolve import resolve
 from emulab.cluster.store import Store
 from emulab.errors import EmulabError
 from emulab.kernel.network import KernelNetwork
-from emulab.kinds.registry import NODE
+from emulab.kinds.registry import NODE, POD
 from emulab.lab.kubelet.kubelet import Kubelet
 from emulab.lab.kubelet.programs import missing_program
 from emulab.lab.supervisor.balancernews import BalancerNews
 from emulab.lab.supervisor.ingressnews import IngressNews
+from emulab.lab.supervisor.nursery import MANY, Nursery
 from emulab.lab.supervisor.proxysyncs import ProxySyncs
 from emulab.lab.supervisor.publisher import Publisher
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.lab.supervisor.zonenews import ZoneNews
 from emulab.model.collection import WARNING, Tell
+from emulab.plan.pods import namespaces_to_come
 from emulab.plan.state import World
 from emulab.plan.world import Planner
 
@@ -65,6 +67,7 @@ class Reconciler:
         self.balancers = BalancerNews(around, self.poke)
         self.zones = ZoneNews(around)
         self._planner = Planner()
+        self._nursery = Nursery(around.processes, asyncio.get_running_loop())
         self.lock = asyncio.Lock()
         self._closing = False
         self._dirty = asyncio.Event()
@@ -228,6 +231,9 @@ class Reconciler:
         since, self._looked = fork.changes.since, time.time()
         cluster, objects = resolve(fork, self._looked, missing_program, self._around.images.program)
         resolved = time.perf_counter()
+        there = self._network.applied.namespaces
+        if len(objects.members(POD)) >= len(there) + MANY:
+            self._nursery.expect(namespaces_to_come(objects, cluster, there))
         world = self._planner.plan(objects, cluster)
         self.spent["controllers"] += resolved - begun
         self.spent["plan"] += time.perf_counter() - resolved
@@ -235,6 +241,7 @@ class Reconciler:
 
     async def _write(self, world: World, since: float) -> None:
         begun = time.perf_counter()
+        self._network.ahead = dict(await self._nursery.take())
         try:
             done = await _to_its_end(asyncio.to_thread(self._apply, world))
         finally:

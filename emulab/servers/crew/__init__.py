@@ -7,4 +7,5 @@ the new one in.
 
 * `remote` a server's process, seen from who drives it
 * `leader` the other workers of a server, seen from its leader
+* `listening` their sockets
 """

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from emulab.errors import KernelError
+from emulab.memoryfile import memory_file, read_all
 from emulab.servers.base import Config, Crewed, Server
 from emulab.servers.configuration import json_bytes
-from emulab.servers.crew.remote import RemoteServer, TakeRecord, memory_file
+from emulab.servers.crew.listening import beside
+from emulab.servers.crew.remote import RemoteServer, TakeRecord
 
-_BACKLOG = 4096  # the kernel caps it at net.core.somaxconn
 _GRACE = 60.0  # seconds that the connections of a worker have that is wanted no more
 _ANSWER = 2.0  # seconds for numbers; who hangs is missing in them
 
@@ -93,7 +93,7 @@ class Leader:
         for worker in self.workers:
             own = self._server.for_worker(config, worker.number)
             keys = frozenset(own["listen"])
-            opened = {key: _beside(*self._addresses[key]) for key in keys - worker.keys}
+            opened = {key: beside(*self._addresses[key]) for key in keys - worker.keys}
             try:
                 await worker.give(json.dumps(own).encode(), opened)
                 worker.keys = keys
@@ -122,11 +122,10 @@ class Leader:
         """Writes the records of all into a file: how many there were, how many were lost, since when all kept them."""
         count = lost = began = 0
         for worker in self.workers:
-            with os.fdopen(memory_file(b"")) as own:
+            with memory_file() as own:
                 told = await self._asked(worker, "records", (own.fileno(),), recorder=recorder)
                 if told:
-                    own.seek(0)
-                    file.write(own.read())
+                    file.write(read_all(own.fileno()).decode())
                     count, lost = count + told["count"], lost + told["lost"]
                     began = max(began, told["began"])
         return count, lost, began
@@ -155,21 +154,3 @@ class Leader:
         except (KernelError, TimeoutError):
             return {}
         return answer
-
-
-def _beside(family: socket.AddressFamily, kind: int, address: Any) -> socket.socket:
-    """A listening socket at an address where another one listens that has SO_REUSEPORT, too. Raises KernelError."""
-    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(address)
-        if kind == socket.SOCK_STREAM:
-            sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise KernelError(f"listen at {address} once more", errno=error.errno or 0) from None
-    return sock

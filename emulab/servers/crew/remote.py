@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from emulab.errors import KernelError
+from emulab.memoryfile import memory_file, read_all
 
 ANSWER = 60.0
 """Seconds that an answer is waited for: there to end what would never come, on a machine with little time too."""
 _FDS = 200  # a message; the kernel's limit is 253 (SCM_MAX_FD)
 
 TakeRecord = Callable[[str, dict[str, Any]], None]
+
+
+class ServerRefused(KernelError):
+    """A server has refused a command. `said`: its own words."""
+
+    def __init__(self, name: str, said: str) -> None:
+        super().__init__(f"server {name}: {said}")
+        self.said = said
 
 
 class RemoteServer:
@@ -58,19 +66,20 @@ class RemoteServer:
 
     async def give(self, config: bytes, opened: Mapping[str, socket.socket]) -> None:
         """Gives it a whole configuration, with the sockets that it lacks. Raises KernelError."""
+        await self.give_sockets(opened)
+        await self.hand("configure", config)
+
+    async def give_sockets(self, opened: Mapping[str, socket.socket]) -> None:
+        """Gives it listening sockets, by their keys. Raises KernelError."""
         keys = list(opened)
         for start in range(0, len(keys), _FDS):
             part = keys[start : start + _FDS]
             await self.ask("sockets", tuple(opened[k].fileno() for k in part), keys=part)
-        await self.hand("configure", config)
 
     async def hand(self, op: str, content: bytes) -> None:
         """Sends a command with a memory file. Raises KernelError."""
-        fd = memory_file(content)
-        try:
-            await self.ask(op, (fd,))
-        finally:
-            os.close(fd)
+        with memory_file(content) as file:
+            await self.ask(op, (file.fileno(),))
 
     def close(self) -> None:
         """Gives up the control socket, with which the server ends."""
@@ -102,7 +111,7 @@ class RemoteServer:
             if answer is None or answer.done():
                 continue
             if "error" in message:
-                answer.set_exception(KernelError(f"server {self.name}: {message['error']}"))
+                answer.set_exception(ServerRefused(self.name, message["error"]))
             else:
                 answer.set_result(message["result"])
 
@@ -110,13 +119,4 @@ class RemoteServer:
 def _content(fd: int) -> bytes:
     """What a memory file holds, which is closed."""
     with open(fd, "rb") as file:
-        file.seek(0)
-        return file.read()
-
-
-def memory_file(content: bytes) -> int:
-    """A descriptor of a file that is nowhere but in memory."""
-    fd = os.memfd_create("message", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    return fd
+        return read_all(file.fileno())

@@ -51,3 +51,18 @@ def test_views_of_what_has_gone_are_not_taken_for_those_of_what_came_to_its_plac
         spec = {"containers": [{"name": "a", "image": "example/a", "command": [str(number)]}]}
         assert commands(pod("x", spec)) == [(str(number),)]
         del spec
+
+
+def test_a_pods_view_is_kept_until_something_else_is_found_out_of_it() -> None:
+    spec = {**TEMPLATE, "nodeName": "node1"}
+    view = PodSpec.of_pod(pod("x", spec))
+    ready = pod("x", spec).replace(status={"phase": "Running"})
+    assert PodSpec.of_pod(ready) is view
+    assert commands(pod("x", spec, "a")) == [(), ("true",)]
+    assert commands(pod("x", spec)) == [("sleep", "9"), ("true",)]
+
+
+def test_views_of_pods_that_have_gone_are_forgotten() -> None:
+    for number in range(podspec._MOST_PODS + 10):
+        PodSpec.of_pod(pod("x", {"nodeName": str(number), "containers": []}))
+    assert len(podspec._pods) <= podspec._MOST_PODS

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
 from controllers_store import make
 from worlds import plan, world
 
-from emulab.kinds.core.podspec import PodSpec
-from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.core.podspec import FOREIGN, PodSpec
+from emulab.kinds.emulab.clusterview import Cluster, cluster_of
 from emulab.kinds.registry import POD
+from emulab.model.members import Members
 from emulab.model.objects import Object
-from emulab.plan.pods import identity, place_name, pod_place, resolv_conf
+from emulab.plan.cni.plugin import Node
+from emulab.plan.pods import PodsPlan, identity, namespaces_to_come, place_name, pod_place, resolv_conf
 from emulab.plan.standins import STANDINS
 from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import to_json
@@ -105,6 +108,51 @@ def test_a_pods_names() -> None:
 def test_a_pod_of_a_freed_name_is_another_one() -> None:
     one, other = pod(uid="aaaaaaaa-1"), pod(uid="bbbbbbbb-1")
     assert place_name(one) == place_name(other) and identity(one) != identity(other)
+
+
+def alone(*pods: Object) -> Members:
+    return {o.key: o for o in pods}
+
+
+def test_how_containers_are_changes_nothing_of_a_pods_part_and_all_else_does() -> None:
+    planned = PodsPlan(Cluster(), [Node("node1", (ip_address("10.0.0.11"),), (ip_network("10.244.1.0/24"),))])
+    began = pod()
+    there = planned.follow(alone(began))
+    assert identity(began) in there.network.namespaces
+    ready = began.replace(status={**began.status, "conditions": [{"type": "Ready", "status": "True"}]})
+    assert planned.follow(alone(ready)) is there
+    moved = ready.replace(status={"podIPs": [{"ip": "10.244.1.9"}]})
+    assert planned.follow(alone(moved)).places["app.web-0"].addresses == (ip_address("10.244.1.9"),)
+    foreign = make("Pod", "web-0", "app", metadata={**moved.metadata, "annotations": {FOREIGN: "c/eth0"}})
+    foreign = foreign.replace(spec=moved.spec, status=moved.status)
+    assert planned.follow(alone(foreign)).network.namespaces[identity(foreign)].given == "c/eth0"
+    other = make("Pod", "web-0", "app", metadata={"uid": "feedbeef"})
+    other = other.replace(spec=moved.spec, status=moved.status)
+    assert [*planned.follow(alone(other)).network.namespaces] == [identity(other)]
+    aliased = other.replace(
+        spec={**other.spec, "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["a.test"]}]}
+    )
+    assert "a.test" in planned.follow(alone(aliased)).places["app.web-0"].hosts
+    ended = aliased.replace(status={**aliased.status, "phase": "Succeeded"})
+    assert not planned.follow(alone(ended)).places
+
+
+def test_the_namespaces_to_come_are_those_that_are_planned() -> None:
+    objects, planned = plan(
+        manifest("one", "[{name: c, image: i}]"),
+        manifest("two", "[{name: c, image: i}]", more=", hostNetwork: true"),
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: more}\nspec:\n  replicas: 3\n"
+        "  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n"
+        "    spec: {containers: [{name: c, image: i}]}\n",
+    )
+    pods = {o.name: o for o in objects.kind(POD)}
+    own = {identity(o) for o in pods.values() if not o.spec.get("hostNetwork")}
+    assert identity(pods["two"]) not in own and len(own) >= 4
+    expected = {name: planned.network.namespaces[name] for name in own}
+    first, *others = own
+    cluster = cluster_of(objects)
+    assert {n.name: n for n in namespaces_to_come(objects, cluster, ())} == expected
+    assert {n.name for n in namespaces_to_come(objects, cluster, {first})} == {*others}
 
 
 # Stand-ins

@@ -7,7 +7,7 @@ import struct
 from array import array
 from contextlib import suppress
 
-BACKLOG = 4096
+from emulab.servers.crew import listening
 
 # asm-generic/socket.h, linux/filter.h
 _SO_ATTACH_REUSEPORT_CBPF, _SO_DETACH_REUSEPORT_BPF = 51, 68
@@ -17,25 +17,13 @@ _INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter
 
 
 def beside(first: socket.socket) -> socket.socket:
-    """One more, of which the kernel gives each about as many connections. Raises OSError.
-
-    The first one needn't have been opened for that: it shares its address from now on.
-    """
+    """One more. The first one needn't have been opened for that: it shares its address from now on. Raises
+    KernelError."""
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    sock = socket.socket(first.family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        if sock.family == socket.AF_INET6:
-            only = first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(first.getsockname())
-        sock.listen(BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
+    v6only = (
+        first.family == socket.AF_INET6 and first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+    )
+    return listening.beside(first.family, socket.SOCK_STREAM, first.getsockname(), v6only)
 
 
 def lead_to_first(sock: socket.socket, number: int) -> None:

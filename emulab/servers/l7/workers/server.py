@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
+from emulab.errors import KernelError
+from emulab.memoryfile import memory_file, read_all
 from emulab.servers.base import Config, Emit, vital
 from emulab.servers.configuration import BadConfiguration, from_json, json_bytes
+from emulab.servers.crew.remote import ServerRefused
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.personalities.figures import Figures, added
 from emulab.servers.l7.shell.server import L7Server
 from emulab.servers.l7.shell.tls import fake_certificate
 from emulab.servers.l7.workers.gathering import together
 from emulab.servers.l7.workers.listeners import beside, lead_to_all, lead_to_first
-from emulab.servers.l7.workers.process import WorkerFailed, WorkerProcess
+from emulab.servers.l7.workers.process import WorkerProcess
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … start in a row
 _LASTING = 10.0  # seconds after which a worker has lasted
@@ -119,9 +121,9 @@ class IngressServer:
                 new = {key: beside(first[key]) if index else first[key] for key in lacking}
                 await self._configure_worker(seat, new, content)
                 seat.keep(new, traffic)
-        except WorkerFailed as error:  # the first one refuses what is wrong
+        except KernelError as error:  # the first one refuses what is wrong
             self._dismiss(fresh)
-            raise BadConfiguration(str(error)) from None
+            raise BadConfiguration(error.said if isinstance(error, ServerRefused) else str(error)) from None
         await self._own.take(
             _for_pages(wanted), {key: one for key, one in sockets.items() if key in wanted.pages}
         )
@@ -136,22 +138,22 @@ class IngressServer:
         await self._own.take(wanted, {**{key: theirs[key].dup() for key in kept}, **sockets})
         if self._seats and (worker := self._seats[0].worker) is not None:
             deaf = replace(_for_worker(wanted), listen=(), tls_listen=())
-            with suppress(WorkerFailed, TimeoutError):
+            with suppress(KernelError, TimeoutError):
                 await worker.hand("configure", json_bytes(deaf))
 
     async def _configure_worker(self, seat: _Seat, sockets: WorkerSockets, content: bytes) -> None:
-        """Has a worker serve, too, at these sockets; one that isn't there is started. Raises WorkerFailed."""
+        """Has a worker serve, too, at these sockets; one that isn't there is started. Raises KernelError."""
         worker = seat.worker
         if worker is None:
-            worker = seat.process = WorkerProcess(self._emit)
+            worker = seat.process = WorkerProcess(lambda _, record: self._emit(record))
             worker.send("record", recorders=self._recorders)
             sockets = {**seat.sockets, **sockets}
         try:
-            await worker.give(sockets)
+            await worker.give_sockets(sockets)
             await worker.hand("configure", content)
         except TimeoutError:
             worker.kill()
-            raise WorkerFailed(f"worker {worker.pid} doesn't answer") from None
+            raise KernelError(f"{worker.name} doesn't answer") from None
 
     async def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`. Raises BadConfiguration, with nothing changed."""
@@ -186,7 +188,7 @@ class IngressServer:
         while (process := seat.process) is not None:
             begun = loop.time()
             pulse = asyncio.ensure_future(_kill_when_hanging(process))
-            status = await asyncio.shield(process.ended)
+            status = await asyncio.shield(process.exited)
             pulse.cancel()
             self._forget(seat)
             self._emit({"event": "error", "error": f"worker {process.pid} has ended with status {status}"})
@@ -194,7 +196,7 @@ class IngressServer:
             await asyncio.sleep(_RESTART[min(max(failures - 1, 0), len(_RESTART) - 1)])
             async with self._lock:
                 if seat.worker is None:
-                    with suppress(WorkerFailed):  # of whose end the next turn hears
+                    with suppress(KernelError):  # of whose end the next turn hears
                         await self._configure_worker(seat, {}, json_bytes(_for_worker(self._wanted)))
 
     def _lead_to_all(self) -> None:
@@ -221,12 +223,12 @@ class IngressServer:
                 await asyncio.sleep(before)
                 seat.close()
                 self._closing.discard(seat)
-            with suppress(WorkerFailed, TimeoutError):
+            with suppress(KernelError, TimeoutError):
                 await asyncio.wait_for(worker.send("close", grace=grace), grace + 5.0)
                 seat.figures = Figures.from_json(await worker.ask("figures"))
-            worker.leave()
+            worker.close()
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(worker.ended), 5.0)
+                await asyncio.wait_for(asyncio.shield(worker.exited), 5.0)
             worker.kill()
         self._forget(seat)
         seat.close()
@@ -246,7 +248,7 @@ class IngressServer:
         found: list[Figures] = []
         for seat in (*self._seats, *self._leaving.values()):
             if (worker := seat.worker) is not None:
-                with suppress(WorkerFailed, TimeoutError):
+                with suppress(KernelError, TimeoutError):
                     seat.figures = Figures.from_json(await worker.ask("figures"))
             if seat.figures is not None:
                 found.append(seat.figures)
@@ -277,13 +279,12 @@ class IngressServer:
         """See `base.Manifold`."""
         told = []
         for worker in self._workers():
-            with os.fdopen(os.memfd_create("records", os.MFD_CLOEXEC)) as written:
+            with memory_file() as written:
                 try:
                     told.append(await worker.ask("records", (written.fileno(),), recorder=recorder))
-                except (WorkerFailed, TimeoutError):
+                except (KernelError, TimeoutError):
                     continue  # who has ended has taken its records along
-                written.seek(0)  # the position is shared with the worker, which left it at the end
-                file.writelines(written)
+                file.write(read_all(written.fileno()).decode())
         return told
 
 

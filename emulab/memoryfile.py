@@ -6,7 +6,7 @@ import os
 from io import BufferedRandom
 
 
-def memory_file(content: bytes) -> BufferedRandom:
+def memory_file(content: bytes = b"") -> BufferedRandom:
     """A file of no name with this content, which ends with its last descriptor."""
     file = os.fdopen(os.memfd_create("emulab"), "w+b")
     file.write(content)
