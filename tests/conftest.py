@@ -18,16 +18,16 @@ SHARE = pytest.StashKey[shares.Share]()
 LEFT_OUT = pytest.StashKey[int]()
 FAILED = pytest.StashKey[str]()
 LONGEST = (
+    *("test_docs.py", "test_exercises.py", "test_crash.py", "test_full_disk.py", "test_unanswered.py"),
     *(
-        "test_crash.py",
-        "test_full_disk.py",
-        "test_unanswered.py",
         "test_crash_starting.py",
+        "test_runtimes.py",
+        "test_compare.py",
         "test_trace_modes.py",
-        "test_docs.py",
+        "test_benchmarks.py",
     ),
     *("test_trace_evidence.py", "test_proxy_modes.py", "test_trace_wires.py", "test_trace_objects.py"),
-    "test_compare.py",
+    *("test_kubelet.py", "test_cni.py", "test_containers.py"),
 )
 """Files that take a quarter of a minute and more. They are begun with, so that no worker has one left at the end."""
 
