@@ -6,7 +6,7 @@ another one has waits until that is free, unless both say that they share it (`s
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 
 from emulab.cluster.freeaddresses import first_free, service_families, underlay_taken, unplaced
@@ -14,7 +14,7 @@ from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.servicebalancing import (
-    asked_virtual_address,
+    asked_virtual_addresses,
     ip_mode,
     is_of_known_class,
     may_share,
@@ -47,13 +47,15 @@ def balancer_addresses(objects: Objects, cluster: Cluster) -> list[Change]:
         own, virtual = zip(*pairs, strict=True)
         status = {**o.status, **with_addresses(own), **with_virtual(virtual)}
         changes.append(PutStatus(o.key, status))
-    wanted = {a for o in objects.kind(SERVICE) if (a := asked_address(o, cluster)) is not None}
+    wanted = {address for o in objects.kind(SERVICE) for address in asked_addresses(o, cluster)}
     for o in services.values():
-        asked = asked_address(o, cluster)
-        if asked is not None and asked in vips and str(asked) not in ingress_ips(o):
-            if (shared := sharing(o, asked, objects)) is None:
+        asked = asked_addresses(o, cluster)
+        taken_one = next((a for a in asked if a in vips and str(a) not in ingress_ips(o)), None)
+        if taken_one is not None:
+            shared = sharing(o, taken_one, objects)
+            if shared is None or not {*map(str, asked)} <= {*ingress_ips(shared)}:
                 continue  # it waits until the address is free: `balancerevents` tells of it
-            entries = [{"ip": str(asked), "ipMode": ip_mode(o)}]
+            entries = [{"ip": str(address), "ipMode": ip_mode(o)} for address in asked]
             given = {
                 field: shared.status[field] for field in ("address", "addresses") if field in shared.status
             }
@@ -107,24 +109,22 @@ def _service_balancer(
     used: set[IPAddress],
     vips: set[IPAddress],
     wanted: Collection[IPAddress],
-    asked: IPAddress | None,
+    asked: Sequence[IPAddress],
 ) -> tuple[IPAddress, IPAddress]:
     """Address and virtual address of a Service's balancer; `wanted` are the virtual addresses that Services ask for,
-    `asked` is its own."""
+    `asked` are its own."""
     address = first_free(u.vpc, u.first_balancer, used, str(o.key))
-    if asked is not None and family_of(asked) is u.family:
-        vip = asked
-    else:
-        vip = first_free(u.public, u.first_vip, vips | {*wanted}, str(o.key))
+    own = first(asked, u.family)
+    vip = own if own is not None else first_free(u.public, u.first_vip, vips | {*wanted}, str(o.key))
     used.add(address)
     vips.add(vip)
     return address, vip
 
 
-def asked_address(o: Object, cluster: Cluster) -> IPAddress | None:
-    """The virtual address that a Service asks for, where a balancer can have it."""
-    asked = asked_virtual_address(o)
-    return None if asked is None or any(asked in network for network in cluster.own_networks) else asked
+def asked_addresses(o: Object, cluster: Cluster) -> tuple[IPAddress, ...]:
+    """The virtual addresses that a Service asks for, where a balancer can have them."""
+    asked = asked_virtual_addresses(o)
+    return tuple(a for a in asked if not any(a in network for network in cluster.own_networks))
 
 
 def sharing(o: Object, asked: IPAddress, objects: Objects) -> Object | None:

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.cluster.balanceraddresses import asked_address, sharing
+from emulab.cluster.balanceraddresses import asked_addresses, sharing
 from emulab.kinds.core.serviceview import ingress_ips, is_internal
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.servicebalancing import is_of_known_class
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE
+from emulab.model.addresses import IPAddress
 from emulab.model.collection import NORMAL, WARNING, Objects, Tell
 from emulab.model.keys import Key
 from emulab.model.objects import Object
@@ -63,9 +64,13 @@ def _of_somebody(o: Object) -> Object | None:
 
 
 def _why_pending(o: Object, objects: Objects, cluster: Cluster) -> str:
-    asked = asked_address(o, cluster)
-    if asked is None:
-        return ""
+    asked = asked_addresses(o, cluster)
+    known = next(filter(None, (_who_has(o, one, objects) for one in asked)), "")
+    return known or (f"{asked[0]} is in use by the lab itself" if asked else "")
+
+
+def _who_has(o: Object, asked: IPAddress, objects: Objects) -> str:
+    """Who has an address for which a Service waits, where an object has it."""
     for other in objects.kind(SERVICE):
         if other.key != o.key and str(asked) in ingress_ips(other):
             how = (
@@ -75,7 +80,7 @@ def _why_pending(o: Object, objects: Objects, cluster: Cluster) -> str:
     holder = next(
         (b for b in objects.kind(LOAD_BALANCER) if str(asked) in (b.status.get("vips") or ())), None
     )
-    return f"{asked} is in use by {holder.key if holder else 'the lab itself'}"
+    return f"{asked} is in use by {holder.key}" if holder else ""
 
 
 def with_health(status: Status, record: Mapping[str, Any]) -> Status:

@@ -17,7 +17,8 @@ DEFAULT_TTL = 30
 _MOST_SECONDS = (1 << 31) - 1
 _DURATION = re.compile(r"(\d{1,10}(?:\.\d{1,9})?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
-_OF_SERVICES = ("hostname", "internal-hostname", "ttl", "target", "access", "controller")
+NODE_EXTERNAL, HOST = "NodeExternalIP", "HostIP"
+_OF_SERVICES = ("hostname", "internal-hostname", "ttl", "target", "access", "controller", "endpoints-type")
 _OF_INGRESSES = ("hostname", "ttl", "target", "ingress-hostname-source", "controller")
 
 
@@ -75,6 +76,8 @@ def _problem(word: str, text: str, spec: Mapping[str, object]) -> str:
         return f"{show(text)} is not {CONTROLLER}, so nothing of it is published"
     if word == "access" and text.lower() not in ACCESSES:
         return f"{show(text)} is not one of {', '.join(ACCESSES)}"
+    if word == "endpoints-type" and text not in (NODE_EXTERNAL, HOST):
+        return f"{show(text)} is not one of {NODE_EXTERNAL}, {HOST}, so the endpoints' own addresses are published"
     if word == "ingress-hostname-source" and text.lower() not in (DEFINED, ANNOTATED):
         return f"{show(text)} is not one of {DEFINED}, {ANNOTATED}, so nothing of it is published"
     if word in ("hostname", "internal-hostname"):

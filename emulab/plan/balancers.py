@@ -270,16 +270,19 @@ def _checked(o: Object) -> tuple[Ingress, dict[str, Any]] | None:
     return (Ingress.of(o), said) if said else None
 
 
-def expected_frontends(objects: Objects, servers: Mapping[str, PlannedServer]) -> dict[str, set[str]]:
-    """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
+def expected_frontends(
+    objects: Objects, servers: Mapping[str, PlannedServer]
+) -> dict[str, Mapping[str, bool]]:
+    """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints. With each
+    is told whether it checks its targets."""
     configs = {name: s.config for name, s in servers.items() if isinstance(s.config, L4Config)}
     balancers = {name: {**config.frontends, **config.watched} for name, config in configs.items()}
     ports = {t.port for frontends in balancers.values() for f in frontends.values() for t in f.targets}
     served = _served(objects, ports) if ports else set()
-    found: dict[str, set[str]] = {}
+    found: dict[str, Mapping[str, bool]] = {}
     for name, frontends in balancers.items():
         expected = {
-            key
+            key: f.health is not None and (f.health.port is not None or key.startswith("tcp/"))
             for key, f in frontends.items()
             if not _asks_the_application(f) and any(t.port in served and t.weight for t in f.targets)
         }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Generic, TypeVar
 
 from emulab.kinds.core.coredns import CoreDnsFlags
@@ -21,7 +20,7 @@ from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
 from emulab.plan.coredns.corefile import Corefile, Texts, read, texts_of
-from emulab.plan.coredns.lastgood import FollowedCorefile, LastGood
+from emulab.plan.coredns.lastgood import STOCK_ONE, FollowedCorefile
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, PlannedServer
@@ -39,36 +38,31 @@ from emulab.servers.dns.config import (
 T = TypeVar("T")
 
 _PAGES = {"9153": "metrics", "8080": "health", "8181": "ready"}
-"""Where CoreDNS has its pages, by the stock Corefile."""
+"""Where CoreDNS has its pages by the stock Corefile; another one has those that it asks for."""
 _PORT = 53
 
 
 class ClusterDns:
-    """Plans the configuration of the cluster DNS, one after the other, without its listeners."""
+    """Plans the configuration of the cluster DNS that goes by one Corefile, one after the other, without listeners."""
 
     def __init__(
-        self, cluster: Cluster, flags: CoreDnsFlags | None = None, corefiles: LastGood | None = None
+        self, cluster: Cluster, flags: CoreDnsFlags | None = None, followed: FollowedCorefile = STOCK_ONE
     ) -> None:
-        self._cluster, self._flags = cluster, flags or CoreDnsFlags()
-        self._corefiles = corefiles or LastGood()
-        self._services, self._slices, self._pods = _Told(_service), _Told(_slice), _Told(_pod)
+        self._cluster, self._flags, self._followed = cluster, flags or CoreDnsFlags(), followed
+        texts = followed.texts
+        self._corefile = corefile_of(cluster, self._flags, texts) if texts is not None else None
+        by_pods = self._corefile is not None and self._corefile.pod_names
+        self._services, self._pods = _Told(_service), _Told(_pod)
+        self._slices = _Told(_slice_with_pods if by_pods else _slice)
+        self._known: Kubernetes | None = None
         self._made: DnsConfig | None = None
-        self._followed = FollowedCorefile(None)
-        self._namespaces: tuple[str, ...] = ()
-        self._by_pods = False
 
     def __call__(self, source: PlanSource) -> DnsConfig:
         """The configuration for these objects: the very same where nothing of it changed."""
-        resolver = socket_name(self._cluster.underlays[0].resolver_vpc, 53)
-        followed = self._corefiles.followed(
-            self._flags,
-            texts_of(source.get, self._flags, self._cluster.cluster_domain.rstrip(".")),
-            partial(_read, flags=self._flags, resolver=resolver),
-        )
-        corefile = followed.corefile
-        by_pods = corefile is not None and corefile.pod_names
-        if by_pods != self._by_pods:
-            self._by_pods, self._slices = by_pods, _Told(_slice_with_pods if by_pods else _slice)
+        if not self._followed.begins:
+            self._made = self._made or DnsConfig(listen=(), refused=self._followed.refused, begins=False)
+            return self._made
+        corefile = self._corefile
         told = Kubernetes(
             domain=self._cluster.cluster_domain.rstrip(".") + ".",
             namespaces=tuple(source.facts(NAMESPACE, _name).values()),
@@ -76,25 +70,41 @@ class ClusterDns:
             slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
             verified=self._pods.follow(source.members(POD)) if corefile and corefile.verified else None,
         )
-        known = self._made.kubernetes if self._made else None
+        known = self._known
         same = known is not None and told.services is known.services and told.slices is known.slices
-        same &= known is not None and told.verified is known.verified
-        same &= corefile is self._followed.corefile and followed.refused == self._followed.refused
-        if self._made is None or known is None or not same or told.namespaces != self._namespaces:
-            self._followed, self._namespaces = followed, told.namespaces
-            self._made = (
-                _by_corefile(told, corefile, followed.refused)
-                if corefile
-                else DnsConfig(
-                    listen=(),
-                    kubernetes=told,
-                    forward=(resolver,),
-                    recursion=True,
-                    cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
-                    refused=followed.refused,
-                )
-            )
+        same &= known is not None and told.verified is known.verified and told.namespaces == known.namespaces
+        if self._made is None or not same:
+            self._known, self._made = told, self._configured(told)
         return self._made
+
+    def _configured(self, told: Kubernetes) -> DnsConfig:
+        if self._corefile:
+            made = _by_corefile(told, self._corefile)
+        else:
+            made = DnsConfig(
+                listen=(str(_PORT),),
+                kubernetes=told,
+                forward=(_resolver(self._cluster),),
+                recursion=True,
+                cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+                pages=_PAGES,
+            )
+        return replace(made, refused=self._followed.refused, unread=self._followed.unread)
+
+
+def texts(source: PlanSource, cluster: Cluster, flags: CoreDnsFlags) -> Texts | None:
+    """What a server reads; None where there is nothing of one's own."""
+    return texts_of(source.get, flags, cluster.cluster_domain.rstrip("."))
+
+
+def corefile_of(cluster: Cluster, flags: CoreDnsFlags, texts: Texts) -> Corefile:
+    """What these texts ask for."""
+    return read(texts, _resolver(cluster), 0 if not flags.own else flags.port, flags.port, flags.env)
+
+
+def _resolver(cluster: Cluster) -> str:
+    """The server that the pods' resolv.conf names."""
+    return socket_name(cluster.underlays[0].resolver_vpc, 53)
 
 
 def told(pod: Object, _spec: PodSpec, container: Container) -> CoreDnsFlags:
@@ -103,22 +113,17 @@ def told(pod: Object, _spec: PodSpec, container: Container) -> CoreDnsFlags:
     return CoreDnsFlags.of(pod.namespace, pod.spec, given)
 
 
-def _read(texts: Texts, flags: CoreDnsFlags, resolver: str) -> Corefile:
-    return read(texts, resolver, 0 if not flags.own else flags.port, flags.port, flags.env)
-
-
-def _by_corefile(told: Kubernetes, corefile: Corefile, refused: str) -> DnsConfig:
+def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
     """The configuration that a user's Corefile asks for."""
     named = any(block.cluster for block in corefile.blocks)
     return DnsConfig(
-        listen=(f"{corefile.port}",),  # the port alone, as long as it isn't known where
+        # The port alone, as long as it isn't known where.
+        listen=(f"{corefile.port}",) if corefile.blocks else (),
         kubernetes=replace(told, **corefile.cluster) if named else None,
         blocks=corefile.blocks,
         recursion=any(block.forward for block in corefile.blocks),
         cache=corefile.limits,
-        pages={port: what for port, what in _PAGES.items() if what not in corefile.pages.values()}
-        | {**corefile.pages},
-        refused=refused,
+        pages=corefile.pages,
     )
 
 
@@ -202,9 +207,10 @@ def _pod(o: Object) -> tuple[str, PodNames] | None:
 def cluster_dns_server(name: str, place: Place, config: DnsConfig) -> PlannedServer:
     """The server in one of the cluster DNS's pods."""
     namespace = place.namespace
-    told_pages = config.pages or _PAGES
-    own = int(config.listen[0]) if config.listen else _PORT
-    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in told_pages)
-    listen = (*listeners(place.addresses, own), *pages)
-    told = replace(config, listen=listen, pages=told_pages)
-    return PlannedServer(name, "dns", namespace, told, dict.fromkeys(listen, namespace))
+    own = tuple(key for port in config.listen for key in listeners(place.addresses, int(port)))
+    pages = (f"tcp/{address}/{port}" for address in place.addresses for port in config.pages)
+    listen = (*own, *pages)
+    told = replace(config, listen=listen)
+    return PlannedServer(
+        *(name, "dns", namespace, told, dict.fromkeys(listen, namespace)), fails=not config.begins
+    )

@@ -20,8 +20,8 @@ from emulab.model.addresses import socket_name
 from emulab.model.families import family_of
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
-from emulab.plan.coredns.corefile import COREFILE, STAYS, Texts, read
-from emulab.plan.coredns.lastgood import LastGood
+from emulab.plan.coredns.corefile import COREFILE, STAYS, Corefile, Texts, read
+from emulab.plan.coredns.lastgood import FollowedCorefile
 from emulab.plan.dns import listeners
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
@@ -29,9 +29,8 @@ from emulab.plan.links import Address
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.dns.config import NODE_CACHE_METRICS, DnsConfig
 
-_METRICS = 9253
 _UPSTREAMS = "/etc/resolv.conf"
-_VARIABLE = re.compile(r"__PILLAR_(_[A-Z]+)+__")
+_VARIABLE = re.compile(r"__PILLAR__(?:[A-Z]+__)+")
 
 
 def told(pod: Object, _spec: PodSpec, container: Container) -> NodeCacheFlags:
@@ -41,27 +40,33 @@ def told(pod: Object, _spec: PodSpec, container: Container) -> NodeCacheFlags:
 
 
 def configurer(
-    cluster: Cluster, flags: NodeCacheFlags, corefiles: LastGood
+    cluster: Cluster, _flags: NodeCacheFlags, followed: FollowedCorefile
 ) -> Callable[[PlanSource], DnsConfig]:
     """Who plans what all caches that are told the same do, but for their listeners."""
-    resolver = socket_name(cluster.underlays[0].resolver_vpc, 53)
-
-    def config(source: PlanSource) -> DnsConfig:
-        text = filled(corefile_text(source, flags), source, flags)
-        made, refused = corefiles.followed(
-            flags, Texts(((COREFILE, text),)), lambda texts: read(texts, resolver)
-        )
-        if made is None:
-            return DnsConfig(listen=(), refused=refused)
-        return DnsConfig(
+    if not followed.begins or followed.texts is None:
+        config = DnsConfig(listen=(), refused=followed.refused, begins=False)
+    else:
+        made = corefile_of(cluster, _flags, followed.texts)
+        config = DnsConfig(
             listen=(),
-            refused=refused,
+            refused=followed.refused,
+            unread=followed.unread,
             blocks=made.blocks,
             recursion=any(block.forward for block in made.blocks),
             cache=made.limits,
+            pages=made.pages,
         )
+    return lambda _: config
 
-    return config
+
+def texts(source: PlanSource, _cluster: Cluster, flags: NodeCacheFlags) -> Texts:
+    """What a cache reads."""
+    return Texts(((COREFILE, filled(corefile_text(source, flags), source, flags)),))
+
+
+def corefile_of(cluster: Cluster, _flags: NodeCacheFlags, texts: Texts) -> Corefile:
+    """What these texts ask for."""
+    return read(texts, socket_name(cluster.underlays[0].resolver_vpc, 53))
 
 
 def corefile_text(source: PlanSource, flags: NodeCacheFlags) -> str:
@@ -77,7 +82,7 @@ def unheeded(o: Object) -> Iterator[Finding]:
         return
     made, path = read(Texts(((COREFILE, _VARIABLE.sub("192.0.2.1", text)),)), ""), ("data", COREFILE)
     if made.error:
-        yield Finding(o, path, f"{made.error}; {STAYS}, or nothing to answer where there was none")
+        yield Finding(o, path, f"{made.error}; {STAYS}")
     for line, what in made.warnings:
         if not what.startswith("kubernetes:"):
             yield Finding(o, path, f"line {line}: {what}")
@@ -112,17 +117,20 @@ def node_cache_servers(
     own = own_addresses(flags, cluster.service_cidrs)
     if not own:
         return []
-    health = tuple(f"tcp/{address}/{flags.health_port}" for address in own)
+    if not config.begins:
+        return [PlannedServer(name, "dns", place.namespace, config, {}, fails=True)]
+    health = [port for port, what in config.pages.items() if what != "metrics"]
+    numbers = [port for port, what in config.pages.items() if what == "metrics"]
     families = {family_of(address) for address in own}
     everywhere = [a for a in place.addresses if family_of(a) in families]
-    metrics = [f"tcp/{address}/{_METRICS}" for address in everywhere]
+    told = [f"tcp/{address}/{port}" for address in own for port in health]
+    told += [f"tcp/{address}/{port}" for address in everywhere for port in numbers]
     setup = [
         f"tcp/{host}/{flags.metrics_port}"
         for host in ([flags.metrics_host] if flags.metrics_host else everywhere)
     ]
-    listen = tuple(dict.fromkeys((*listeners(own), *health, *metrics, *setup)))
+    listen = tuple(dict.fromkeys((*(listeners(own) if config.blocks else ()), *told, *setup)))
     # Either shows all that the process counts, as its metrics are in one registry.
-    numbers = (_METRICS, flags.metrics_port)
-    pages = {str(flags.health_port): "health", **dict.fromkeys(map(str, numbers), NODE_CACHE_METRICS)}
+    pages = {**config.pages, **dict.fromkeys((*numbers, str(flags.metrics_port)), NODE_CACHE_METRICS)}
     told_all = replace(config, listen=listen, pages=pages)
     return [PlannedServer(name, "dns", place.namespace, told_all, dict.fromkeys(listen, place.namespace))]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from emulab.kinds.core.serviceview import Service, ingress_ips, is_internal
-from emulab.kinds.discovery.endpointsliceview import EndpointSlice
+from emulab.kinds.discovery.endpointsliceview import Endpoint, EndpointSlice
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.externaldns import (
     ANNOTATED,
     DEFAULT_TTL,
     DEFINED,
+    HOST,
+    NODE_EXTERNAL,
     is_left_to_others,
     listed,
     one_said,
@@ -148,10 +150,25 @@ def _endpoints(source: PlanSource, o: Object, name: str) -> Iterator[tuple[str, 
     for entry in source.slices((o.namespace, o.name)):
         for endpoint in EndpointSlice.of(entry).endpoints:
             if endpoint.target_pod and (endpoint.ready or tolerant):
-                yield f"{name}.", endpoint.addresses
                 pod = source.get(POD.key(o.namespace, endpoint.target_pod))
+                targets = endpoint.addresses if pod is None else _of_endpoint(source, o, pod, endpoint)
+                yield f"{name}.", targets
                 if pod is not None and (host := pod.spec.get("hostname")):
-                    yield f"{host}.{name}.", endpoint.addresses
+                    yield f"{host}.{name}.", targets
+
+
+def _of_endpoint(source: PlanSource, o: Object, pod: Object, endpoint: Endpoint) -> Sequence[str]:
+    """What an endpoint of a headless Service is published as: its own address, or what the Pod or the Service says."""
+    if told := listed(pod, "target"):
+        return told
+    kind = next(iter(said(o, "endpoints-type")), "").strip()
+    if kind == HOST:
+        return [str(pod.status["hostIP"])] if pod.status.get("hostIP") else []
+    if kind != NODE_EXTERNAL:
+        return endpoint.addresses
+    node = source.get(NODE.key("", str(pod.spec.get("nodeName"))))
+    given = (node.status.get("addresses") or ()) if node is not None else ()
+    return [entry["address"] for entry in given if entry["type"] == "ExternalIP"]
 
 
 def _nodes(source: PlanSource, o: Object, service: Service) -> list[str]:

@@ -245,7 +245,8 @@ class PlannedServer:
     address) and the namespace in which it is opened. Those of `everywhere` are bound to all addresses there,
     loopback included; the one in their name says whose they are. Rules lead to one that is `ahead`: it listens before
     these are written, and goes on at the sockets of the rules before until they are. Where there may be
-    several `workers`, each has sockets of its own there; 0: it never has company.
+    several `workers`, each has sockets of its own there; 0: it never has company. One that `fails` ends as soon as it
+    is told its configuration, as its program would.
     """
 
     name: str
@@ -256,6 +257,7 @@ class PlannedServer:
     everywhere: frozenset[str] = frozenset()
     ahead: bool = False
     workers: int = 0
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True)

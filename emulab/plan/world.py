@@ -27,7 +27,8 @@ from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
 from emulab.plan.cni.hostports import plan_host_ports
 from emulab.plan.cni.plugin import Node
 from emulab.plan.cni.receivers import plan_receivers
-from emulab.plan.coredns.lastgood import LastGood
+from emulab.plan.coredns.corefile import Corefile, Texts
+from emulab.plan.coredns.lastgood import STOCK_ONE, FollowedCorefile, LastGood, Life, Lives
 from emulab.plan.dns import plan_public_dns
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import SlicesByService
@@ -54,6 +55,15 @@ class Planner:
         # These outlive a sum: what a proxy wrote last stays, and by which Corefile a name server goes.
         self._stuck = Stuck(), Stuck("udp-backends")
         self._corefiles = LastGood()
+
+    @property
+    def lives(self) -> Lives:
+        """By which Corefiles name servers go, for who may have to take a change back."""
+        return self._corefiles.lives
+
+    def go_back(self, lives: Lives) -> None:
+        """What has been planned since then was taken back."""
+        self._corefiles.go_back(lives)
 
     def plan(self, objects: Objects, cluster: Cluster) -> World:
         """Everything that must exist for these objects, which have been through controllers and allocation."""
@@ -173,41 +183,77 @@ class _ServerPods:
     def __init__(self, cluster: Cluster, corefiles: LastGood) -> None:
         self._cluster, self._corefiles = cluster, corefiles
         # One configuration for all pods that are told the same.
-        self._configs: dict[_Serving, Kept[Any]] = {}
+        self._texts: dict[_Serving, Kept[Texts | None]] = {}
+        self._configs: dict[tuple[_Serving, FollowedCorefile], Kept[Any]] = {}
         self._known: dict[str, tuple[Place, Any, list[PlannedServer]]] = {}
 
     def follow(self, source: PlanSource, places: Mapping[str, Place]) -> list[PlannedServer]:
         """The servers of such pods, the very same value where nothing changed."""
         known, self._known = self._known, {}
-        used: dict[_Serving, Kept[Any]] = {}
+        used: dict[tuple[_Serving, FollowedCorefile], Kept[Any]] = {}
+        lives: set[Life] = set()
+        texts: dict[_Serving, Texts | None] = {}  # asked for once, however many pods there are
         for pod, containers in source.facts(POD, _served).values():
             place = places.get(place_name(pod))
             if place is None:
                 continue
             for container, told in containers:
                 kind, said = _SERVER_PODS[told[0]], told[1]
-                if told not in used:
-                    made = self._configs.get(told)
-                    used[told] = made or Kept(kind.configurer(self._cluster, said, self._corefiles))
-                name, config = server_name(place.name, container), used[told].now(source)
+                followed = self._followed(source, told, life := _life(pod, container), texts)
+                lives.add(life)
+                if (told, followed) not in used:
+                    made = self._configs.get((told, followed))
+                    used[told, followed] = made or Kept(kind.configurer(self._cluster, said, followed))
+                name, config = server_name(place.name, container), used[told, followed].now(source)
                 old = known.get(name)
                 if old is None or old[0] is not place or old[1] is not config:
                     old = place, config, kind.servers(name, place, config, said, self._cluster)
                 self._known[name] = old
         self._configs = used
+        self._texts = {told: self._texts[told] for told, _ in used if told in self._texts}
+        self._corefiles.keep(lives)
         return [server for _, _, servers in self._known.values() for server in servers]
+
+    def _followed(
+        self, source: PlanSource, told: _Serving, life: Life, texts: dict[_Serving, Texts | None]
+    ) -> FollowedCorefile:
+        """The Corefile by which a server goes."""
+        if (reading := _SERVER_PODS[told[0]].reading) is None:
+            return STOCK_ONE
+        if told not in self._texts:
+            self._texts[told] = Kept(lambda source: reading.texts(source, self._cluster, told[1]))
+        if told not in texts:
+            texts[told] = self._texts[told].now(source)
+        return self._corefiles.followed(
+            life, texts[told], lambda one: reading.corefile_of(self._cluster, told[1], one)
+        )
+
+
+def _life(pod: Object, container: str) -> Life:
+    told = (c for c in pod.status.get("containerStatuses") or () if c["name"] == container)
+    restarts = next((int(c.get("restartCount") or 0) for c in told), 0)
+    return Life(f"{pod.namespace}/{pod.name}/{pod.metadata.get('uid')}", container, restarts)
+
+
+class _Reading(NamedTuple):
+    """How a server's Corefile is read: its texts, and what they ask for."""
+
+    texts: Callable[[PlanSource, Cluster, Any], Texts | None]
+    corefile_of: Callable[[Cluster, Any, Texts], Corefile]
 
 
 class _ServerKind(NamedTuple):
     """How a server that stands for an image is planned: what its container tells it, who plans its configuration, and
     the servers: one of the container's name, and maybe more.
 
-    Of two containers that tell the same the configuration is the same, so what is told is hashable.
+    Of two containers that tell the same, and go by the same Corefile, the configuration is the same, so both are
+    hashable.
     """
 
     told: Callable[[Object, PodSpec, Container], Any]
-    configurer: Callable[[Cluster, Any, LastGood], Callable[[PlanSource], Any]]
+    configurer: Callable[[Cluster, Any, FollowedCorefile], Callable[[PlanSource], Any]]
     servers: Callable[[str, Place, Any, Any, Cluster], list[PlannedServer]]
+    reading: _Reading | None = None
 
 
 _SERVER_PODS = {
@@ -215,11 +261,13 @@ _SERVER_PODS = {
         clusterdns.told,
         ClusterDns,
         lambda name, place, config, told, cluster: [cluster_dns_server(name, place, config)],
+        _Reading(clusterdns.texts, clusterdns.corefile_of),
     ),
     NODE_CACHE: _ServerKind(
         nodecache.told,
         nodecache.configurer,
         nodecache.node_cache_servers,
+        _Reading(nodecache.texts, nodecache.corefile_of),
     ),
     INGRESS: _ServerKind(
         flags_of,

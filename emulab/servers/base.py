@@ -57,6 +57,10 @@ class ProgramEnded(Exception):
         self.status = status
 
 
+class WontStart(Exception):
+    """The program for which a server stands doesn't start with what it is told: these are its last words."""
+
+
 def vital(task: asyncio.Task[Result]) -> asyncio.Task[Result]:
     """A task that its server lives by: an exception that ends the task is one that the server can't go on after."""
 

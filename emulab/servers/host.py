@@ -63,6 +63,7 @@ from emulab.servers.base import (
     ProgramEnded,
     Refreshed,
     Server,
+    WontStart,
     vital,
 )
 from emulab.servers.crew.leader import Leader
@@ -129,6 +130,7 @@ _OOM_SCORE = "300"
 _RESERVE = 1 << 20  # given back to say why, when there is no other memory left
 _LARGE = 1 << 20  # octets of a configuration
 _CAN_NOT_GO_ON = 70  # EX_SOFTWARE of sysexits.h
+_WONT_START = 1  # as programs in Go have it (log.Fatal)
 
 
 def preload() -> None:
@@ -226,6 +228,9 @@ class _Host:
                 self._send({"id": command["id"], "result": result})
             except MemoryError as error:
                 self._give_up(error)
+            except WontStart as error:
+                print(error, flush=True)
+                os._exit(_WONT_START)
             except Exception as error:
                 print(f"{command['op']}: {error!r}", file=sys.stderr, flush=True)
                 self._send({"id": command["id"], "error": str(error) or repr(error)})

@@ -164,6 +164,26 @@ spec:
   loadBalancerIP: 203.0.113.36
   selector: {{app: mirror}}
   ports: [{{port: 9100}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: single, labels: {{app: single}}}}
+spec: {{containers: [{{name: c, image: example/single, ports: [{{containerPort: 8080}}]}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: seldom
+  annotations:
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-interval: "30"
+    service.beta.kubernetes.io/aws-load-balancer-healthcheck-unhealthy-threshold: "10"
+spec:
+  type: LoadBalancer
+  loadBalancerClass: service.k8s.aws/nlb
+  loadBalancerIP: 203.0.113.39
+  externalTrafficPolicy: Local
+  selector: {{app: single}}
+  ports: [{{port: 80, targetPort: 8080}}]
 """
 
 
@@ -184,6 +204,11 @@ async def asked(lab: Lab, address: str, source: str = "client") -> dict[str, str
     assert answer.status == 200
     found: dict[str, str] = answer.json()
     return found
+
+
+async def test_a_lab_is_up_when_its_balancers_know_their_targets(lab: Lab, at: At) -> None:
+    """One of the two nodes has no endpoint, and would be found not to be well only after minutes."""
+    assert len({(await asked(lab, "203.0.113.39"))["node"] for _ in range(4)}) == 1
 
 
 async def test_a_pod_sees_the_clients_own_address(lab: Lab, at: At) -> None:

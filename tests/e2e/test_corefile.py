@@ -19,6 +19,10 @@ data:
   Corefile: |
     .:53 {
         errors
+        health
+        ready
+        prometheus :9153
+        reload
         log . {
             class denial error
         }
@@ -91,7 +95,7 @@ def test_a_corefile_is_followed(user: User) -> None:
         up = user.run("up", file.name)
         user.note()
         assert up.returncode == 0, up.stderr
-        assert "ConfigMap/coredns data.Corefile: line 6: dnssec is not followed" in up.stderr
+        assert "ConfigMap/coredns data.Corefile: line 10: dnssec is not followed" in up.stderr
         assert up.stderr.count("is not followed") == 1
 
         def answer(name: str) -> list[str]:
@@ -99,8 +103,8 @@ def test_a_corefile_is_followed(user: User) -> None:
             return [" ".join(line.split()) for line in told.stdout.splitlines()]
 
         assert answer("shop.short.test") == ["shop.short.test. 30 IN A 10.96.0.50"]
-        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.9"]
-        assert answer("7.ip.test") == ["7.ip.test. 60 IN A 10.0.0.7"]
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.9"]
+        assert answer("7.ip.test") == ["7.ip.test. 30 IN A 10.0.0.7"]
         assert answer("www.stub.test") == ["www.stub.test. 300 IN A 203.0.113.77"]  # its block has no cache
         assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
         assert answer("10-0-0-1.default.pod.cluster.local") == []  # no Pod has it
@@ -152,14 +156,27 @@ def test_a_corefile_is_followed(user: User) -> None:
         changed = WORLD.replace("10.9.9.9", "10.9.9.10")
         Path(file.name).write_text(changed)
         assert user.run("apply", "-f", file.name).returncode == 0
-        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.10"]
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.10"]
 
         Path(file.name).write_text(WORLD.replace("cache 30\n    }", "cache 30"))
         broken = user.run("apply", "-f", file.name)
-        assert "it goes on by the last Corefile that was right, or the stock one" in broken.stderr
-        assert answer("legacy.corp.test") == ["legacy.corp.test. 3600 IN A 10.9.9.10"]
+        assert "one that runs goes on by the last Corefile that was right" in broken.stderr
+        assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.10"]
         assert "ReloadFailed" in user.run("events", "-n", "kube-system").stdout
         end = time.monotonic() + 20
-        while "Corefile changed but reload failed: line 26: " not in (written := user.run(*logs).stdout):
+        while "Corefile changed but reload failed: line 30: " not in (written := user.run(*logs).stdout):
             assert time.monotonic() < end, written
         assert "[INFO] Reloading complete" in written
+
+        # One that begins with it ends, and is tried again by and by; that it serves was never true.
+        assert user.run("delete", "pod", "edge", "--now").returncode == 0
+        written = WORLD.replace("hosts {\\n 10.1.1.1", "hostss {\\n 10.1.1.1")
+        Path(file.name).write_text(written)
+        assert user.run("apply", "-f", file.name).returncode == 0
+        end = time.monotonic() + 30
+        while "CrashLoopBackOff" not in (shown := user.run("get", "pod", "edge").stdout):
+            assert time.monotonic() < end, shown
+        assert "Error during parsing: line 2: unknown directive 'hostss'" in user.run("logs", "edge").stdout
+        Path(file.name).write_text(WORLD)
+        assert user.run("apply", "-f", file.name).returncode == 0
+        assert user.run("wait", "--for=condition=Ready", "pod/edge", "--timeout=30s").returncode == 0

@@ -118,7 +118,8 @@ def _left(one: Mapping[str, Any]) -> str:
 
 def _said(one: Mapping[str, Any]) -> str:
     said = ", ".join(one["answers"]) or (one["rcode"] if one["rcode"] != "NOERROR" else "NODATA")
-    return f"{said} (poisoned)" if one["poisoned"] else said
+    kind = "poisoned" if one["poisoned"] else "delegation" if one["delegation"] else ""
+    return f"{said} ({kind})" if kind else said
 
 
 def _poison(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from emulab.kinds.core.serviceview import Service, is_proxied
 from emulab.kinds.custom import would_make
 from emulab.kinds.definition import ASIDE, CUSTOM, no_notes
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of
-from emulab.kinds.emulab.servicebalancing import asked_virtual_address
+from emulab.kinds.emulab.servicebalancing import asked_virtual_addresses
 from emulab.kinds.kind import WORKLOAD, Kind
 from emulab.kinds.lookup import IngressPlace, Pods
 from emulab.kinds.networking.ingressclasses import IngressClasses
@@ -192,7 +192,7 @@ class _World:
             if asked := o.spec.get("address"):
                 found.setdefault(parse_address(asked), o)
         for o in self.objects.kind(SERVICE):
-            if wanted := asked_virtual_address(o):
+            for wanted in asked_virtual_addresses(o):
                 found.setdefault(wanted, o)
         return found
 

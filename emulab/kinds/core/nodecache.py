@@ -19,6 +19,7 @@ _FLAGS = frozenset(
         "metrics-listen-address",
     }
 )
+"""Those with a value. The health page is where the Corefile has it; `-health-port` lets packets to it through."""
 _BASE = "/etc/coredns/Corefile.base"
 
 
@@ -30,7 +31,6 @@ class NodeCacheFlags(NamedTuple):
     namespace: str
     config_map: str
     key: str
-    health_port: int = 8080
     metrics_host: str = ""  # "" for all of the node's addresses
     metrics_port: int = 9353
 
@@ -40,7 +40,6 @@ class NodeCacheFlags(NamedTuple):
         words = (*(container.get("command") or ()), *(container.get("args") or ()))
         flags = dict(_flags(words))
         local = [a for a in flags.get("localip", "").split(",") if is_address(a)]
-        port = flags.get("health-port", "")
         host, _, metrics = flags.get("metrics-listen-address", "").rpartition(":")
         name, key = _configured(spec, container, flags.get("basecorefile", _BASE))
         return NodeCacheFlags(
@@ -49,7 +48,6 @@ class NodeCacheFlags(NamedTuple):
             namespace,
             name,
             key,
-            _port(port, 8080),
             host if is_address(host) and not parse_address(host).is_unspecified else "",
             _port(metrics, 9353),
         )

@@ -10,7 +10,7 @@ from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.kinds.core.nodecache import NodeCacheFlags, own_addresses
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
 from emulab.kinds.core.resourceoddities import of_resources
-from emulab.kinds.images import AGENTS, DNS, INGRESS, NODE_CACHE, entry_of, server_of
+from emulab.kinds.images import AGENTS, DNS, INGRESS, NODE_CACHE, entry_of, repository, server_of
 from emulab.kinds.standins import is_played, sockets_of, unread
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -39,6 +39,7 @@ def oddities(
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     yield from _of_node_caches(o, (*base, "spec"), spec, world)
     yield from _of_corednses(o, (*base, "spec", "containers"), spec)
+    yield from _of_publishers(o, (*base, "spec", "containers"), spec)
     yield from _of_agents(o, (*base, "spec", "containers"), spec, world)
     program = annotations.get(PROGRAM, REQUIRED)
     if program not in (REQUIRED, STANDIN, ECHO):
@@ -134,6 +135,17 @@ def _of_corednses(o: Object, base: FieldPath, spec: Mapping[str, Any]) -> Iterat
                 where = f"ConfigMap {flags.namespace}/{flags.config_map}, or by the stock one"
                 what = f"no ConfigMap is mounted at {flags.bare}: it answers by the Corefile of {where}"
                 yield Finding(o, (*base, index, "volumeMounts"), what)
+
+
+def _of_publishers(o: Object, base: FieldPath, spec: Mapping[str, Any]) -> Iterator[Finding]:
+    """Containers of external-dns, whose work is the lab's."""
+    for index, container in enumerate(spec.get("containers") or ()):
+        if repository(container.get("image") or "").rpartition("/")[2] == "external-dns":
+            words = (*(container.get("command") or ()), *(container.get("args") or ()))
+            flags = dict.fromkeys(word.partition("=")[0] for word in words if word.startswith("--"))
+            followed = f"; of its flags none is followed: {', '.join(flags)}" if flags else ""
+            what = f"the lab publishes Ingresses and Services by itself, as their annotations say{followed}"
+            yield Finding(o, (*base, index, "image"), what)
 
 
 _INSTEAD = "an address of no Service and no network, such as 169.254.20.10, is one of each node with hostNetwork: true"

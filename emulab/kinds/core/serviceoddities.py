@@ -13,12 +13,12 @@ from emulab.kinds.core.serviceschema import needs_node_ports
 from emulab.kinds.core.serviceview import Service, ServicePort, is_proxied, unproxied_label
 from emulab.kinds.emulab.cloudannotations import ADDRESSES
 from emulab.kinds.emulab.proxymodes import EBPF, USERSPACE
-from emulab.kinds.emulab.servicebalancing import asked_virtual_address, may_share
+from emulab.kinds.emulab.servicebalancing import asked_virtual_addresses, may_share
 from emulab.kinds.images import server_of
 from emulab.kinds.lookup import TOO_LONG, Pods
 from emulab.kinds.registry import SERVICE
 from emulab.kinds.standins import is_played, sockets_of
-from emulab.model.addresses import is_address, parse_address
+from emulab.model.addresses import IPAddress, is_address, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.families import families_of, family_of
 from emulab.model.findings import Finding
@@ -77,10 +77,12 @@ def _without_proxy(o: Object) -> Iterator[Finding]:
 
 
 def _given_another(o: Object, world: Lookup) -> Iterator[Finding]:
-    """An address that a balancer can't have."""
-    asked = asked_virtual_address(o)
-    if asked is None:
-        return
+    """Addresses that a balancer can't have."""
+    for asked in asked_virtual_addresses(o):
+        yield from _not_given(o, asked, world)
+
+
+def _not_given(o: Object, asked: IPAddress, world: Lookup) -> Iterator[Finding]:
     where: FieldPath = ("spec", "loadBalancerIP")
     if not o.spec.get("loadBalancerIP"):
         where = ("metadata", "annotations", next(name for name in ADDRESSES if name in o.annotations))

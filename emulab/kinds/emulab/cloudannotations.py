@@ -282,16 +282,16 @@ def addresses_asked(annotations: Mapping[str, str]) -> list[IPAddress]:
 
 
 def unheard_addresses(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Of the addresses that annotations ask for those that can't be had: a Service asks for one, the other family's is
-    chosen for it."""
-    heard = ""
+    """Of the addresses that annotations ask for those that can't be had: a Service asks for one of each family."""
+    heard: dict[int, IPAddress] = {}
     for name, word in _addresses(annotations):
         if not _can_be_asked(word):
             yield name, f'"{word}" is no address to ask for'
-        elif heard not in ("", word):
-            yield name, f"{word} isn't followed: of addresses the first is asked for, {heard}"
-        else:
-            heard = word
+            continue
+        address = parse_address(word)
+        first = heard.setdefault(address.version, address)
+        if first != address:
+            yield name, f"{word} isn't followed: of addresses of a family the first is asked for, {first}"
 
 
 def unheard_beside(annotations: Mapping[str, str], asked: str) -> Iterator[tuple[str, str]]:

@@ -22,13 +22,17 @@ def service_balancing(o: Object) -> Balancing:
     return Balancing.of({**own, **annotated(o.annotations)})
 
 
-def asked_virtual_address(o: Object) -> IPAddress | None:
-    """The address that a Service of type LoadBalancer asks for: by its spec, or by an annotation as of MetalLB."""
+def asked_virtual_addresses(o: Object) -> tuple[IPAddress, ...]:
+    """The addresses that a Service of type LoadBalancer asks for: one by its spec, or one of each family by an
+    annotation as of MetalLB."""
     if o.spec.get("type") != "LoadBalancer":
-        return None
+        return ()
     if o.spec.get("loadBalancerIP"):
-        return parse_address(o.spec["loadBalancerIP"])
-    return next(iter(addresses_asked(o.annotations)), None)
+        return (parse_address(o.spec["loadBalancerIP"]),)
+    found: dict[int, IPAddress] = {}
+    for address in addresses_asked(o.annotations):
+        found.setdefault(address.version, address)
+    return tuple(found.values())
 
 
 def is_of_known_class(o: Object) -> bool:

@@ -16,7 +16,6 @@ from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.plan.state import PlannedServer
 from emulab.servers.crew.remote import ANSWER
-from emulab.servers.told import told_bytes
 
 _AGAIN = 0.5  # seconds until a worker that has ended is started again
 
@@ -101,7 +100,7 @@ class Crews:
             leader.workers.remove(process)
             try:
                 await self.man(leader, server, handles)
-                await leader.hand("configure", await asyncio.to_thread(told_bytes, server.config))
+                await leader.repeat()
             except KernelError:
                 if not leader.ended:
                     leader.workers.append(process)

@@ -11,6 +11,7 @@ from emulab.lab.hosts import pulse
 from emulab.lab.hosts.processes import Process
 from emulab.plan.state import PlannedServer
 from emulab.servers.crew.remote import ANSWER, RemoteServer, TakeRecord
+from emulab.servers.told import told_bytes
 
 
 class Hosted(RemoteServer):
@@ -22,22 +23,37 @@ class Hosted(RemoteServer):
         self.workers: list[Process] = []
         self.applied: PlannedServer | None = None
         self.configuring = False
+        # One at a time tells it what it shall be, or what it is tells that once more.
+        self._telling = asyncio.Lock()
 
     async def configure(
         self, server: PlannedServer, config: bytes, opened: Mapping[str, socket.socket]
     ) -> None:
         """Makes it `server`, whose whole configuration is `config`, with the sockets that it lacks."""
-        self.configuring = True
-        try:
-            await self.give(config, opened)
-        finally:
-            self.configuring = False
-        self.applied = server
+        async with self._telling:
+            self.configuring = True
+            try:
+                await self.give(config, opened)
+            finally:
+                self.configuring = False
+            self.applied = server
+
+    async def repeat(self) -> None:
+        """Tells it once more what it is, for the workers that don't know. Raises KernelError."""
+        async with self._telling:
+            if self.applied is None:
+                return
+            self.configuring = True
+            try:
+                await self.hand("configure", await asyncio.to_thread(told_bytes, self.applied.config))
+            finally:
+                self.configuring = False
 
     async def patch(self, server: PlannedServer, changes: bytes) -> None:
         """Makes it `server`, which takes no more than these changes of its configuration."""
-        await self.hand("patch", changes)
-        self.applied = server
+        async with self._telling:
+            await self.hand("patch", changes)
+            self.applied = server
 
     async def until_hanging(self) -> None:
         """Returns when the server hangs; doesn't while it lives or once it has ended.

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 from emulab.errors import EmulabError, KernelError
 from emulab.kernel.netns import Handle
@@ -28,6 +29,7 @@ from emulab.servers.host import HOUSED, JOURNALING, LEAVING_FIRST
 from emulab.servers.told import told_bytes
 
 _RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
+_PUT_OFF = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)  # of one that `fails`, as the kubelet has it
 _CLOSE_ANSWER = 5.0  # seconds that a server may take to end, beyond those that what it has begun has
 
 
@@ -45,8 +47,8 @@ class ServerHosts:
         self._hosts: dict[str, Hosted] = {}
         self._crews = Crews(processes, logs)
         self._failures: dict[str, int] = {}
-        # One at a time brings a server up: a plan, or its own restart.
-        self._locks: dict[str, asyncio.Lock] = {}
+        # One at a time brings a server up: a plan, or its own restart. Whoever has a lock, or waits for it, keeps it.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._left: set[str] = set()  # servers that have ended first, until `apply` misses them
         self._tasks: set[asyncio.Task[None]] = set()
         self.recordings = Recordings(self._hosts)
@@ -60,6 +62,11 @@ class ServerHosts:
         """Whether the server is up with a configuration."""
         host = self._hosts.get(name)
         return host is not None and host.process.running and host.applied is not None
+
+    def put_off(self, name: str) -> float:
+        """After how many seconds in all a server is begun again that has ended as it fails; 0 for others."""
+        wanted = self._wanted.get(name)
+        return _pause(wanted, self._failures.get(name, 0) - 1) if wanted is not None and wanted.fails else 0.0
 
     def process(self, name: str) -> Process | None:
         host = self._hosts.get(name)
@@ -141,7 +148,11 @@ class ServerHosts:
         self._left.clear()
         for name in [n for n in self._hosts if n not in wanted or self._is_anothers(wanted[n])]:
             self._end(name)
-        told = [(self._applied(n), s) for n, s in wanted.items() if n not in self._draining]
+        told = [
+            (self._applied(n), s)
+            for n, s in wanted.items()
+            if n not in self._draining and not (s.fails and n in self._failures and self._applied(n) is None)
+        ]
         await self._bring_all([(old, s) for old, s in told if old is not s])
 
     def _leaving(self, wanted: Mapping[str, PlannedServer]) -> list[str]:
@@ -225,6 +236,13 @@ class ServerHosts:
         opened = await listeners(wanted, server.everywhere, again, several)
         try:
             await host.configure(server, news.content, opened)
+        except KernelError:
+            if not server.fails:
+                raise
+            if not host.ended:
+                host.process.signal(signal.SIGKILL)
+            await host.process.wait()
+            return
         finally:
             for sock in opened.values():
                 sock.close()
@@ -258,9 +276,12 @@ class ServerHosts:
         self._logs.of(name).remove()
         host.close()  # the server ends when its control socket does
         host.process.signal(signal.SIGKILL)
-        self.restarts.pop(name, None)
-        self.exits.pop(name, None)
-        self._locks.pop(name, None)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """A server is wanted no more: one of that name would be another one."""
+        for counted in (self.restarts, self.exits, self._failures):
+            counted.pop(name, None)
 
     async def _watch(self, host: Hosted) -> None:
         """Starts a server again that ended of its own accord, or hung."""
@@ -286,7 +307,7 @@ class ServerHosts:
         """
         failures = self._failures.get(name, 0)
         self._failures[name] = failures + 1
-        await asyncio.sleep(_RESTART[min(failures, len(_RESTART) - 1)])
+        await asyncio.sleep(_pause(self._wanted.get(name), failures))
         # What is wanted is asked with the lock: who changes it meanwhile brings the server up behind this, not before.
         async with self._locks.setdefault(name, asyncio.Lock()):
             server = self._wanted.get(name)
@@ -296,6 +317,8 @@ class ServerHosts:
                 or name in self._left
                 or name in self._draining
             ):
+                if server is None:
+                    self._forget(name)
                 return True
             try:
                 await self._bring_alone(News(server, await asyncio.to_thread(told_bytes, server.config)))
@@ -311,3 +334,9 @@ class ServerHosts:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _pause(server: PlannedServer | None, failures: int) -> float:
+    """Seconds before a server is begun again that ended after so many others of its lives."""
+    pauses = _PUT_OFF if server is not None and server.fails else _RESTART
+    return pauses[min(max(failures, 0), len(pauses) - 1)]

@@ -56,6 +56,8 @@ class Served:
         if self.state.done:
             return False
         self.state.restarts += more
+        if not self.state.running:  # it ended as soon as it had begun
+            self.state.begin(now)
         self.state.ended(exit_status or 0, now)
         return True
 

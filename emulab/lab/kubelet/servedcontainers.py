@@ -117,11 +117,20 @@ class ServedContainers:
             self.tell_start(container)
         if not up:
             state.running = state.ready = False
+            if counted and (seconds := servers.put_off(served.server)):
+                self._put_off(container, state, seconds)
         elif begins and not state.running:
             self._begin(container, served)
 
+    def _put_off(self, container: Container, state: ContainerState, seconds: float) -> None:
+        """A container that ended is begun again only after a while."""
+        state.waiting = "CrashLoopBackOff"
+        state.message = telling.why_waiting(seconds, container.name, self._pod.name)
+        self._pod.tell(container, telling.backing_off(container.name, self._pod.name))
+
     def _begin(self, container: Container, served: Served) -> None:
         served.begun = asyncio.get_running_loop().time()
+        served.state.waiting = served.state.message = ""
         if ends_at_once(self._pod.pod, container):
             served.complete(timestamp())
         elif container.post_start is None:
@@ -161,9 +170,7 @@ class ServedContainers:
             pod.container_changed()
             return
         if seconds:
-            served.state.waiting = "CrashLoopBackOff"
-            served.state.message = telling.why_waiting(seconds, container.name, pod.name)
-            pod.tell(container, telling.backing_off(container.name, pod.name))
+            self._put_off(container, served.state, seconds)
             pod.report()
             await asyncio.sleep(seconds)
         await self._servers.flush(served.server)

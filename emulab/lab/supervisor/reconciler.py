@@ -150,12 +150,13 @@ class Reconciler:
         then can't be built is undone by writing all objects anew as they were, which watchers see like any change.
         """
         async with self.lock:
-            saved = self._around.store.objects()
+            saved, lives = self._around.store.objects(), self._planner.lives
             try:
                 await self._settle(progress, work)
             except BaseException:
                 if not self._closing:
                     self._around.store.revert(saved)
+                    self._planner.go_back(lives)
                     await self._settle()
                 raise
 

@@ -28,7 +28,11 @@ class Waiting:
         self._around = around
         self._reconciler = reconciler
         self._steady_at = steady_at
-        self._expected: tuple[Objects | None, World | None, Mapping[str, set[str]]] = (None, None, {})
+        self._expected: tuple[Objects | None, World | None, Mapping[str, Mapping[str, bool]]] = (
+            None,
+            None,
+            {},
+        )
 
     @takes(objects=IDENTITIES, timeout=optional(SECONDS))
     async def gone(self, arguments: Arguments, progress: Progress) -> Any:
@@ -98,7 +102,8 @@ class Waiting:
         return None
 
     async def _unhealthy_balancers(self) -> list[str]:
-        """Balancers that have found none of the targets that are there, one line each."""
+        """Balancers that have found none of the targets that are there, or don't know yet of each what it is like, one
+        line each."""
         reasons = []
         for name, expected in (await self._expected_frontends()).items():
             frontends = (await self._around.servers.status(name)).get("frontends", {})
@@ -106,6 +111,8 @@ class Waiting:
                 targets = frontends.get(key, {}).get("targets", {}).values()
                 if not any(t["healthy"] for t in targets):
                     reasons.append(f"balancer {name} has no healthy target for {key}")
+                elif expected[key] and not all(t["check"] for t in targets):
+                    reasons.append(f"balancer {name} has not asked all targets of {key} yet")
         return [*self._without_active(), *reasons]
 
     def _without_active(self) -> list[str]:
@@ -118,7 +125,7 @@ class Waiting:
             if (names := node_names(o)) and not any(is_active(o, name) for name in names)
         ]
 
-    async def _expected_frontends(self) -> Mapping[str, set[str]]:
+    async def _expected_frontends(self) -> Mapping[str, Mapping[str, bool]]:
         """Worked out once for each state of the lab, however often it is looked whether they are healthy by now."""
         objects, world = self._around.store.objects(), self._around.world
         of_objects, of_world, expected = self._expected

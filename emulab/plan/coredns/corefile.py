@@ -22,7 +22,7 @@ from emulab.plan.coredns.drafting import BlockDraft, zones_from
 from emulab.plan.coredns.imports import CUSTOM, taken_in
 from emulab.plan.coredns.kubedns import as_corefile, problems
 from emulab.plan.coredns.lines import CorefileError, is_number
-from emulab.plan.coredns.plugins import PLUGINS
+from emulab.plan.coredns.plugins import PAGES, PLUGINS
 from emulab.plan.coredns.searching import check_verified
 from emulab.plan.coredns.syntax import ServerBlock, parse
 from emulab.servers.dns.config import BlockConfig, CacheLimits
@@ -60,9 +60,14 @@ import custom/*.server
 
 @dataclass(frozen=True, slots=True)
 class Corefile:
-    """What is followed: server blocks, how the cluster's names are answered, and the cache. With `error` nothing is."""
+    """What is followed: server blocks, how the cluster's names are answered, and the cache. With `error` nothing is.
+
+    Nobody listens for queries where blocks were `told`, but none that is followed.
+    """
 
     blocks: tuple[BlockConfig, ...] = ()
+    told: bool = False
+    reloads: bool = False  # whether a running server looks for changes
     cluster: Mapping[str, Any] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
     pages: Mapping[str, str] = field(default_factory=dict)  # by their ports
@@ -93,7 +98,11 @@ class Texts(NamedTuple):
 
 
 FindObject = Callable[[Key], Object | None]
-STAYS = "CoreDNS wouldn't start with it, so it goes on by the last Corefile that was right"
+STAYS = "CoreDNS doesn't start with it; one that runs goes on by the last Corefile that was right"
+_UNREAD = (
+    "no server block has reload: a CoreDNS that runs reads a change of this only when it is restarted,"
+    " as by emulab rollout restart"
+)
 
 
 def given_files(get: FindObject, flags: CoreDnsFlags) -> Mapping[str, str] | None:
@@ -171,7 +180,10 @@ def read(
     pages = {port: what for draft in drafts for port, what in draft.pages.items()}
     kept = limits[0] if limits else CacheLimits(size=0)
     by_pods = any(draft.pod_names for draft in drafts)
-    return Corefile(blocks, cluster, kept, pages, verified, by_pods, tuple(warnings), port=port)
+    reloads = any(told.name == "reload" for block in parsed for told in block.plugins)
+    return Corefile(
+        *(blocks, bool(parsed), reloads, cluster, kept, pages, verified, by_pods, tuple(warnings)), port=port
+    )
 
 
 def _key(key: str, usual: int) -> tuple[str, str, int]:
@@ -224,7 +236,7 @@ def _block(block: ServerBlock, files: Mapping[str, str], default: str, port: int
         seen.add(told.name)
         if plugin is None:
             draft.warn(told.line, f"{told.name} is not followed; what is: {', '.join(PLUGINS)}")
-        elif zones:
+        elif zones or told.name in PAGES:
             plugin(draft, told)
     check_verified(draft)
     check_uncached(draft)
@@ -270,8 +282,7 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
         return
     if own is not None and not text:
         if o is not custom:
-            what = f"has no {flags.key}, so CoreDNS goes on by the last one, or the stock one where there was none"
-            yield Finding(o, ("data",), what)
+            yield Finding(o, ("data",), f"has no {flags.key}: {STAYS}")
         return
     port = flags.port if flags.own else 0
     texts = Texts.of(own, custom, key=flags.key)
@@ -280,7 +291,9 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
     if beside and not made.error:
         yield from _not_taken_in(o, dict(texts.pairs), dict(flags.env), others)
     if made.error:
-        yield Finding(o, path, f"{made.error}; {STAYS}, or the stock one where there was none")
+        yield Finding(o, path, f"{made.error}; {STAYS}")
+    elif not made.reloads and not beside:
+        yield Finding(o, path, _UNREAD)
     for line, what in made.warnings:
         file = getattr(line, "file", "")
         elsewhere = any(file in (_paths(source, look, flags) or ()) for source in theirs)

@@ -197,3 +197,5 @@ PLUGINS: Mapping[str, Followed] = {
     "bind": bind,
 }
 """Plug-in → what is made of it. Others are warned of."""
+PAGES = ("health", "ready", "prometheus")
+"""Plug-ins of the whole process, whichever of its server blocks has them."""

@@ -13,6 +13,9 @@ from emulab.servers.dns.config import LogRule
 
 _BUFFER = 1232  # what no link of 1280 octets must fragment
 
+_RELOAD = (30.0, 15.0)
+_LEAST_INTERVAL, _LEAST_JITTER = 2.0, 1.0
+
 Followed = Callable[[BlockDraft, Directive], None]
 
 
@@ -47,8 +50,11 @@ def reload(_draft: BlockDraft, told: Directive) -> None:
     """Changes are seen at once."""
     arguments.count(0, 2)(told)
     within(told, {})
-    for word in told.words:
-        duration(told, word)
+    interval, jitter = (*(duration(told, word) for word in told.words), *_RELOAD[len(told.words) :])
+    if interval < _LEAST_INTERVAL:
+        raise arguments.wrong(told, f"an interval is {_LEAST_INTERVAL:g} seconds at least")
+    if 0 < jitter < _LEAST_JITTER:
+        raise arguments.wrong(told, f"a jitter is 0, or {_LEAST_JITTER:g} second at least")
 
 
 def loop(_draft: BlockDraft, told: Directive) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from emulab.dataclass import dataclass
 from emulab.servers.dns import rdata
 from emulab.servers.dns.config import CacheLimits
+from emulab.servers.dns.delegations import Delegations
 from emulab.servers.dns.names import Name
 from emulab.servers.dns.wire import NOERROR, NXDOMAIN, ResourceRecord, Response
 from emulab.servers.dns.zone import Rotor, rotated
@@ -76,6 +77,7 @@ class Cache:
 
     def __init__(self, limits: CacheLimits | None = None) -> None:
         self.limits = limits or CacheLimits()
+        self.delegations = Delegations(self.limits.min_ttl, self.limits.max_ttl, self.limits.size)
         self._entries: OrderedDict[CacheKey, CachedAnswer] = OrderedDict()
 
     def __len__(self) -> int:
@@ -115,9 +117,11 @@ class Cache:
                 yield key, entry
 
     def flush(self, name: Name | None, now: float) -> int:
-        """Forgets what is kept of a name and of those below it, or everything. Returns how many answers that were."""
+        """Forgets what is kept of a name and of those below it, or everything. Returns how many answers and delegations
+        that were."""
         gone = [k for k in self._entries if name is None or k.name[max(0, len(k.name) - len(name)) :] == name]
-        return sum(now < self._entries.pop(key).expires for key in gone)
+        delegations = self.delegations.flush(name, now)
+        return delegations + sum(now < self._entries.pop(key).expires for key in gone)
 
     def poison(self, key: CacheKey, records: tuple[ResourceRecord, ...], now: float) -> CachedAnswer:
         """Keeps what nobody said, as if an answer had been forged; the bounds of TTLs are for it, too."""
@@ -171,6 +175,23 @@ def _negative(record: ResourceRecord, limits: CacheLimits) -> ResourceRecord:
     if record.rtype != rdata.SOA:
         return record
     return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), limits.negative_ttl))
+
+
+Sections = tuple[tuple[ResourceRecord, ...], ...]
+
+
+def capped(sections: Sections, limits: CacheLimits, *, denial: bool) -> Sections:
+    """An answer as CoreDNS' cache passes it on: all of it with the shortest TTL, within the cache's bounds, as it will
+    be given once more (plugin/cache, `WriteMsg`)."""
+    lives = [
+        min(r.ttl, rdata.minimum(r.data)) if denial and r.rtype == rdata.SOA else r.ttl
+        for section in sections
+        for r in section
+    ]
+    if not lives:
+        return sections
+    ttl = min(max(min(lives), limits.min_ttl), limits.negative_ttl if denial else limits.max_ttl)
+    return tuple(tuple(r._replace(ttl=ttl) for r in section) for section in sections)
 
 
 def answers_question(record: ResourceRecord, rtype: int) -> bool:

@@ -324,7 +324,8 @@ NODE_CACHE_METRICS = "node-cache-metrics"
 class DnsConfig(Configuration):
     """The configuration of a server in any of the three roles.
 
-    `refused` is why it doesn't go by the Corefile that is written. `pages` are the TCP ports of what is told over HTTP:
+    `refused` is why it doesn't go by the Corefile that is written, with which it would not even `begin`; `unread`: it
+    goes by another one, as nobody has it look for changes. `pages` are the TCP ports of what is told over HTTP:
     by their numbers `metrics`, NODE_CACHE_METRICS, `health` or `ready`.
 
     With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
@@ -347,6 +348,8 @@ class DnsConfig(Configuration):
     kubernetes: Kubernetes | None = None
     blocks: tuple[BlockConfig, ...] = ()
     refused: str = ""
+    begins: bool = True
+    unread: bool = False
     pages: Mapping[str, str] = field(default_factory=dict)
 
     @property

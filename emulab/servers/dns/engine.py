@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from emulab.dataclass import dataclass, field
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers_question
+from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers_question, capped
 from emulab.servers.dns.config import CacheLimits
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.plugins.blocks import Block, Blocks, renamed
@@ -277,6 +277,10 @@ class Engine:
             walk.until = -math.inf
             answer = _found_along(walk.first, answer)
         more = (*self._addresses(walk, hosts), *additional)
+        limits = walk.block.limits if walk.block and walk.block.caches(walk.name) else None
+        if limits is not None and not walk.cache:  # what others said has been within them since it was kept
+            denial = rcode == wire.NXDOMAIN or not answer
+            answer, authority, more = capped((answer, authority, more), limits, denial=denial)
         if walk.rewriting:
             answer, authority, more = (renamed(one, walk.rewriting) for one in (answer, authority, more))
         reply = Reply(rcode, walk.authoritative, answer, authority, more)

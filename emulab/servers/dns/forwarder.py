@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from emulab.errors import PeerError
 from emulab.servers.dns import wire
-from emulab.servers.dns.cache import CachedAnswer, CacheKey
+from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey
 from emulab.servers.dns.names import Name
 from emulab.servers.dns.referrals import (
     ADDRESSES,
@@ -62,6 +62,7 @@ class Forwarder:
     def __init__(self, ask: AskServer, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._clock = clock
+        self.cache = Cache()  # of delegations, and of the addresses of servers
         self._failed: dict[ServerAddress, float] = {}
         self._in_flight: dict[
             tuple[Upstreams, CacheKey], tuple[asyncio.Task[CachedAnswer | None], list[str]]
@@ -104,14 +105,29 @@ class Forwarder:
         return learn(key, response, self._clock()) if response else None
 
     async def _led(self, work: _Work, key: CacheKey, sought: Sequence[Name]) -> Response | None:
-        """What the servers say to which referrals lead. `sought`: the servers that can be found once this is known."""
+        """What the servers say to which referrals lead, from the lowest delegation on that is known. `sought`: the
+        servers that can be found once this is known."""
+        kept, failed = self.cache.delegations.above(key.name, key.rtype, self._clock()), None
+        if kept is not None:
+            failed = await self._down(work, key, sought, kept)
+            if failed is not None and failed.rcode in _TELLING:
+                return failed
+            self.cache.delegations.forget(kept.zone)  # its servers may be others by now
         response = await self._said(work, work.upstream, key, ())
-        zone: Name = ()
+        led = referral(response, key.name, ()) if response else None
+        if led is None:
+            return within(response, key.name, ()) if response else None
+        self.cache.delegations.put(led, self._clock())
+        if kept is not None and kept[:3] == led[:3]:
+            return failed
+        return await self._down(work, key, sought, led)
+
+    async def _down(
+        self, work: _Work, key: CacheKey, sought: Sequence[Name], led: Referral
+    ) -> Response | None:
+        """What the servers say to which a delegation leads, and those below it."""
         for _ in range(MOST_REFERRALS):
-            led = referral(response, key.name, zone) if response else None
-            if led is None:
-                return within(response, key.name, zone) if response else None
-            response = None
+            response: Response | None = None
             async with aclosing(self._servers(work, led, sought)) as groups:
                 async for servers in groups:
                     asked = replace(work.upstream, servers=servers, shuffled=False)
@@ -119,7 +135,11 @@ class Forwarder:
                     response = said or response
                     if said is not None and said.rcode in _TELLING:
                         break
-            zone = led.zone
+            below = referral(response, key.name, led.zone) if response else None
+            if below is None:
+                return within(response, key.name, led.zone) if response else None
+            led = below
+            self.cache.delegations.put(led, self._clock())
         return None
 
     async def _servers(
@@ -133,10 +153,19 @@ class Forwarder:
             if host[-len(led.zone) :] == led.zone or host in sought or len(sought) >= MOST_DEEP:
                 continue
             for rtype in ADDRESSES:
-                response = await self._led(work, CacheKey(host, rtype, do=False), (*sought, host))
-                if response is not None and (found := addresses(response)):
+                if found := await self._addresses(work, CacheKey(host, rtype, do=False), (*sought, host)):
                     yield tuple(found[:MOST_SERVERS])
                     break
+
+    async def _addresses(self, work: _Work, key: CacheKey, sought: Sequence[Name]) -> list[ServerAddress]:
+        """The addresses of a server that is told by name, which are kept as every answer is."""
+        entry = self.cache.get(key, self._clock())
+        if entry is None:
+            response = await self._led(work, key, sought)
+            if response is None:
+                return []
+            entry = self.cache.put(key, response, self._clock())
+        return addresses(entry.answer(self._clock(), 0))
 
     async def _said(
         self, work: _Work, upstream: Upstreams, key: CacheKey, zone: Name | None = None

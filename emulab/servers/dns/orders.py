@@ -5,7 +5,7 @@
     {"do": "poison", "name", "address", ["ttl"]}  → {"ttl": seconds for which it is kept}
 
 An entry is name, type, rcode, ttl (seconds for which it still holds; 0 for one that is kept beyond that), answers, as
-the records tell them, and poisoned.
+the records tell them, poisoned, and delegation: of one it is whose servers are asked for names below it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from emulab.errors import UserError
 from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey
+from emulab.servers.dns.delegations import KeptDelegation
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.wire import ResourceRecord
 
@@ -31,6 +32,7 @@ def carry_out(order: Mapping[str, Any], cache: Cache, now: float) -> dict[str, A
     match order["do"]:
         case "dump":
             found = [_told(key, entry, now) for key, entry in cache.entries(name, now)]
+            found += [_delegation(kept, now) for kept in cache.delegations.entries(name, now)]
             return {"entries": sorted(found, key=lambda one: (one["name"], one["type"]))[:_MOST]}
         case "flush":
             return {"flushed": cache.flush(name, now)}
@@ -70,4 +72,18 @@ def _told(key: CacheKey, entry: CachedAnswer, now: float) -> dict[str, Any]:
         "answers": [f"{rdata.type_name(r.rtype)} {rdata.to_text(r.data)}" for r in records],
         "signed": key.do,
         "poisoned": entry.poisoned,
+        "delegation": False,
+    }
+
+
+def _delegation(kept: KeptDelegation, now: float) -> dict[str, Any]:
+    return {
+        "name": names.to_text(kept.referral.zone),
+        "type": "NS",
+        "rcode": wire.rcode_name(wire.NOERROR),
+        "ttl": math.ceil(kept.expires - now),
+        "answers": [*kept.referral.told],
+        "signed": False,
+        "poisoned": False,
+        "delegation": True,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from emulab.servers.dns import rdata, wire
@@ -21,11 +22,14 @@ _PORT = 53
 
 
 class Referral(NamedTuple):
-    """The zone that a name belongs to, the addresses of its servers that were told, and the names of the others."""
+    """The zone that a name belongs to, the addresses of its servers that were told, and the names of the others.
+    `ttl`: that of the shortest of these records, which are `told` as zone files have them."""
 
     zone: Name
     servers: tuple[ServerAddress, ...]
     unknown: tuple[Name, ...]
+    ttl: int
+    told: tuple[str, ...]
 
 
 def referral(response: Response, name: Name, above: Name) -> Referral | None:
@@ -35,16 +39,24 @@ def referral(response: Response, name: Name, above: Name) -> Referral | None:
     zone = lower(cuts[0].owner) if cuts else ()
     if zone not in set(suffixes(name)) or len(zone) <= len(above):
         return None
-    hosts = list(dict.fromkeys(rdata.target(record.data) for record in cuts if lower(record.owner) == zone))
+    own = [record for record in cuts if lower(record.owner) == zone]
+    hosts = list(dict.fromkeys(rdata.target(record.data) for record in own))
     known: dict[Name, list[str]] = {}
     for record in response.additional:
         owner = lower(record.owner)
         # Of hosts outside their zone servers know no more than anybody (RFC 2181 section 5.4.1).
         if record.rtype in ADDRESSES and owner[len(owner) - len(above) :] == above:
             known.setdefault(owner, []).append(rdata.to_text(record.data))
+            if owner in hosts:
+                own.append(record)
     servers = [(address, _PORT) for host in hosts for address in known.get(host, ())]
     unknown = tuple(host for host in hosts if host not in known)
-    return Referral(zone, tuple(servers[:MOST_SERVERS]), unknown[:MOST_SERVERS])
+    told = tuple(f"{rdata.type_name(record.rtype)} {rdata.to_text(record.data)}" for record in own)
+    return Referral(
+        *(zone, tuple(servers[:MOST_SERVERS]), unknown[:MOST_SERVERS]),
+        ttl=min(record.ttl for record in own),
+        told=told[: 2 * MOST_SERVERS],
+    )
 
 
 def leads_nowhere(response: Response, name: Name, above: Name) -> bool:
@@ -70,9 +82,9 @@ def within(response: Response, name: Name, zone: Name) -> Response:
     return response
 
 
-def addresses(response: Response) -> list[ServerAddress]:
+def addresses(answer: Iterable[ResourceRecord]) -> list[ServerAddress]:
     """The servers that an answer with addresses tells."""
-    return [(rdata.to_text(record.data), _PORT) for record in response.answer if record.rtype in ADDRESSES]
+    return [(rdata.to_text(record.data), _PORT) for record in answer if record.rtype in ADDRESSES]
 
 
 def _cuts(response: Response) -> list[ResourceRecord]:

@@ -77,6 +77,7 @@ class Responder:
         # Queries that wait for upstream end with the engine and the table that they began with: nothing
         # of the old configuration gets into the new tables.
         self._settings = settings
+        self._forwarder.cache = self._cache
         self._zones = settings.zones
         forwards = bool(settings.upstream.servers)
         self._engine = Engine(

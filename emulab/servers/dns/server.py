@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from emulab.servers.base import Config, Emit, Server, parse_socket_key
+from emulab.servers.base import Config, Emit, Server, WontStart, parse_socket_key
 from emulab.servers.configuration import BadConfiguration, from_json
 from emulab.servers.dns.checks import RecordChecks
 from emulab.servers.dns.config import NODE_CACHE_METRICS, DnsConfig, PodNames, ServiceNames, SliceNames
@@ -50,7 +50,10 @@ class DnsServer:
         Raises BadConfiguration for a wrong configuration or a listed socket that isn't there; nothing has changed
         then, and `sockets` stay the caller's.
         """
-        settings = self._settings.changed(from_json(DnsConfig, config))
+        told = from_json(DnsConfig, config)
+        if not told.begins:
+            raise WontStart(f"/etc/coredns/Corefile - Error during parsing: {told.refused}")
+        settings = self._settings.changed(told)
         missing = [key for key in settings.listen if key not in sockets and key not in self._ports]
         if missing:
             raise BadConfiguration(f"DNS: no socket for {', '.join(missing)}")
@@ -59,7 +62,7 @@ class DnsServer:
         self._responder.configure(settings)
         if reloaded is not None:
             self._responder.note_reload(reloaded)
-            if reloaded.refused:
+            if reloaded.refused or reloaded.unread:
                 self._emit({"event": "corefile", "refused": reloaded.refused})
         self._checks.follow(settings.zones.zones)
         for key in [key for key in self._ports if key not in settings.listen or key in sockets]:

@@ -40,6 +40,7 @@ class DnsSettings:
     blocks: Blocks = field(default_factory=Blocks)
     given: tuple[BlockConfig, ...] = ()
     refused: str = ""
+    unread: bool = False
     pages: Mapping[str, str] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
     recursion: bool = False
@@ -71,6 +72,7 @@ class DnsSettings:
             blocks=blocks,
             given=config.blocks,
             refused=config.refused,
+            unread=config.unread,
             pages=dict(config.pages),
             limits=config.cache,
             recursion=bool(upstream.servers) if config.recursion is None else config.recursion,

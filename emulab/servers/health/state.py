@@ -8,11 +8,16 @@ from emulab.servers.health.config import HealthPolicy
 
 
 class Health:
-    """The health of one target. It is healthy until checks say otherwise, as HAProxy's servers start UP."""
+    """The health of one target. It is healthy until checks say otherwise, as HAProxy's servers start UP.
 
-    __slots__ = ("_begun", "_fell", "_streak", "due", "healthy")
+    Where it is `unproven`, its first check alone decides: of one that was never well nobody waits for `fall` failures
+    (HAProxy: "up, but will fall down at first failure"; a target of AWS' gets nothing until it has passed).
+    """
 
-    def __init__(self, now: float = 0.0) -> None:
+    __slots__ = ("_begun", "_fell", "_streak", "_unproven", "due", "healthy")
+
+    def __init__(self, now: float = 0.0, *, unproven: bool = False) -> None:
+        self._unproven = unproven
         self.healthy = True
         self.due = now  # when the next check is to begin; the first one at once
         self._streak = 0  # results in a row that contradict `healthy`
@@ -28,11 +33,12 @@ class Health:
 
     def record(self, policy: HealthPolicy, passed: bool) -> bool:
         """Takes a check's result; True if the target's health has flipped by it."""
+        unproven, self._unproven = self._unproven, False
         if passed is self.healthy:
             self._streak = 0
             return False
         self._streak += 1
-        if self._streak < (policy.rise if passed else policy.fall):
+        if not unproven and self._streak < (policy.rise if passed else policy.fall):
             return False
         self.healthy, self._streak = passed, 0
         if not passed:

@@ -50,7 +50,7 @@ class BalancedTarget:
         self.address = address
         self.port = port
         self.weight = weight  # 0: nothing new goes there
-        self.health = Health()
+        self.health = Health(unproven=True)
         self.checked = CheckCounts()
         self.forced = False  # is used although it isn't healthy, as nobody is
         self.errors = 0  # connections that it didn't take

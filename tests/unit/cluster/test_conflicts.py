@@ -467,6 +467,16 @@ def test_targets_of_one_label_are_told_to_stand_at_the_root() -> None:
     assert found.endswith('spec.records[0].value: "mail" stands for mail. at the root, not for mail.x.test.')
 
 
+def test_flags_of_external_dns_are_told_of() -> None:
+    args = ["--source=service", "--domain-filter=x.test", "--source=ingress"]
+    container = {"name": "c", "image": "registry.k8s.io/external-dns/external-dns:v0.15.0", "args": args}
+    (found,) = warned(described("Pod", {"containers": [container]}, "d"))
+    assert found.startswith(
+        "Pod/d spec.containers[0].image: the lab publishes Ingresses and Services by itself"
+    )
+    assert found.endswith("of its flags none is followed: --source, --domain-filter")
+
+
 def test_a_coredns_without_a_corefile_is_told() -> None:
     pod = described("Pod", {"containers": [{"name": "c", "image": "coredns/coredns:1.9.4"}]}, "d")
     assert warned(pod) == [

@@ -14,7 +14,7 @@ from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.balancingview import Balancing, annotated, annotation_problems, health_annotated
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.servicebalancing import (
-    asked_virtual_address,
+    asked_virtual_addresses,
     ip_mode,
     is_of_known_class,
     may_share,
@@ -219,7 +219,8 @@ def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, A
             '"lb_cookie" is not one of source_ip',
         ),
         ({"metallb.io/loadBalancerIPs": "203.0.113.9"}, ""),
-        ({"metallb.io/loadBalancerIPs": "2001:db8::9, 203.0.113.9"}, "203.0.113.9 isn't followed"),
+        ({"metallb.io/loadBalancerIPs": "2001:db8::9, 203.0.113.9"}, ""),
+        ({"metallb.io/loadBalancerIPs": "203.0.113.8, 203.0.113.9"}, "203.0.113.9 isn't followed"),
         ({"metallb.io/loadBalancerIPs": "public"}, '"public" is no address'),
         ({"kube-vip.io/loadbalancerIPs": "0.0.0.0"}, '"0.0.0.0" is no address to ask for'),
         ({"prometheus.io/scrape": "true"}, ""),
@@ -297,10 +298,11 @@ def test_who_may_come_in_by_the_annotation_of_old() -> None:
 
 def test_an_address_may_be_asked_for_by_annotations_of_others() -> None:
     asked = {"metallb.universe.tf/loadBalancerIPs": "203.0.113.9,2001:db8::9"}
-    assert str(asked_virtual_address(service(asked))) == "203.0.113.9"
-    assert str(asked_virtual_address(service(asked, loadBalancerIP="203.0.113.8"))) == "203.0.113.8"
-    assert asked_virtual_address(service(asked, type="NodePort")) is None
-    assert asked_virtual_address(service({"kube-vip.io/loadbalancerIPs": "0.0.0.0"})) is None
+    assert [*map(str, asked_virtual_addresses(service(asked)))] == ["203.0.113.9", "2001:db8::9"]
+    (alone,) = asked_virtual_addresses(service(asked, loadBalancerIP="203.0.113.8"))
+    assert str(alone) == "203.0.113.8"
+    assert not asked_virtual_addresses(service(asked, type="NodePort"))
+    assert not asked_virtual_addresses(service({"kube-vip.io/loadbalancerIPs": "0.0.0.0"}))
 
 
 def test_classes() -> None:

@@ -42,7 +42,9 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         store=store,
         changed=lambda: None,
         world=None,
-        servers=SimpleNamespace(running=lambda _: True, restarts={}, exits={}, flush=nothing, order=nothing),
+        servers=SimpleNamespace(
+            running=lambda _: True, restarts={}, exits={}, flush=nothing, order=nothing, put_off=lambda _: 0.0
+        ),
         events=Recorder(store),
         processes=None,
         folder=Path("/nowhere"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import resource
 import signal
@@ -24,7 +25,9 @@ from server_processes import Processes
 
 from emulab.kernel import sockets
 from emulab.lab.hosts import pulse, recordings, serverhosts
+from emulab.lab.hosts.hosted import Hosted
 from emulab.lab.hosts.logs import Logs
+from emulab.lab.hosts.processes import Process
 from emulab.lab.hosts.recordings import RecordListener
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.plan.state import PlannedServer
@@ -367,3 +370,73 @@ async def test_a_server_that_ends_in_good_order_is_told_nothing_more(lab: Lab) -
     await lab.get("c", "to the next")
     assert not lab.processes.started[2].running or await soon(first.wait()) is not None
     assert len(lab.processes.started) == 4
+
+
+async def test_a_server_that_fails_ends_and_is_tried_again_by_and_by(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a program that doesn't start with what it is told: neither a plan's fault, nor tried with every plan."""
+    monkeypatch.setattr(serverhosts, "_PUT_OFF", (0.0, 4.0))
+
+    async def apply(fails: bool) -> None:
+        config: dict[str, Any] = {"begins": False, "refused": "line 1: bad"} if fails else {}
+        server = PlannedServer("dns", "dns", "", {"listen": [], **config}, {}, fails=fails)  # type: ignore[arg-type]
+        await lab.hosts.apply({**lab.wanted("a", "b"), "dns": server}, {"here": SimpleNamespace(fd=-1)})  # type: ignore[dict-item]
+
+    async def begun(times: int) -> None:
+        await until(lambda: lab.hosts.restarts.get("dns") == times)
+
+    await apply(True)
+    await begun(2)  # the second time at once, the third after a while
+    assert not lab.hosts.running("dns") and lab.hosts.exits["dns"] == 1
+    assert lab.hosts.put_off("dns") == 4.0 and lab.hosts.put_off("a") == 0.0
+    for _ in range(3):
+        await apply(True)
+    assert lab.hosts.restarts["dns"] == 2
+    await apply(False)
+    assert lab.hosts.running("dns") and lab.hosts.put_off("dns") == 0.0
+
+
+async def test_a_lock_lives_as_long_as_somebody_has_it(lab: Lab) -> None:
+    """One who brings a server up goes on with it while a plan ends that server, and the next one brings it up anew."""
+    locks = lab.hosts._locks
+    lock = locks.setdefault("a", asyncio.Lock())
+    async with lock:
+        await lab.apply("b")
+        assert locks["a"] is lock
+        again = asyncio.ensure_future(lab.apply("a", "b"))
+        await asyncio.sleep(0)
+        assert not lab.hosts.running("a")
+    await again
+    assert lab.hosts.running("a")
+    del lock
+    assert "a" not in locks
+
+
+async def test_a_leader_is_told_one_thing_after_the_other() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    host = Hosted("s", Process(1, 1), ours, lambda server, record: None)
+
+    async def told() -> int:
+        command = json.loads(await loop.sock_recv(theirs, 1 << 16))
+        assert command["op"] == "configure" and host.configuring
+        return int(command["id"])
+
+    async def answer(number: int) -> None:
+        await loop.sock_sendall(theirs, json.dumps({"id": number, "result": None}).encode())
+
+    server = PlannedServer("s", "echo", "", {"listen": []}, {})  # type: ignore[arg-type]
+    first = asyncio.ensure_future(host.configure(server, b"{}", {}))
+    number = await told()
+    again = asyncio.ensure_future(host.repeat())  # for a worker that has begun again
+    await asyncio.sleep(0)
+    assert host.applied is None
+    await answer(number)
+    await first
+    await answer(await told())
+    await again
+    assert host.applied is server and not host.configuring
+    host.close()
+    theirs.close()

@@ -11,6 +11,7 @@ from worlds import plan, raw_service, world
 from emulab.cluster.brought import OWN_INGRESS
 from emulab.cluster.statuses import balancer_statuses
 from emulab.cluster.system import system_objects
+from emulab.kinds.core.serviceview import ingress_ips
 from emulab.kinds.emulab.balancerplaces import service_place
 from emulab.kinds.emulab.balancingview import HealthCheck
 from emulab.kinds.emulab.clusterview import Cluster
@@ -179,3 +180,26 @@ def test_of_many_targets_each_is_asked_less_often_unless_told() -> None:
     assert all(targets / paced(HEALTH, targets).interval <= 100 for targets in range(1, 1001))
     own = asked_policy(paced(HEALTH, 1000), HealthCheck(interval=3.0))
     assert own.interval == 3.0 and own.down_interval == HEALTH.down_interval
+
+
+def test_an_address_of_each_family_may_be_asked_for() -> None:
+    """As of MetalLB, which takes a pair of them for a Service of both families."""
+
+    def service(name: str, asked: str) -> str:
+        return f"""---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, annotations: {{metallb.io/loadBalancerIPs: "{asked}"}}}}
+spec: {{type: LoadBalancer, ports: [{{port: 80}}], ipFamilyPolicy: RequireDualStack}}
+"""
+
+    cluster = """
+apiVersion: emulab.dev/v1
+kind: Cluster
+metadata: {name: c}
+spec: {network: {families: [IPv4, IPv6]}}
+"""
+    pair = "203.0.113.77,2001:db8:2::77"
+    objects, _ = plan(cluster + service("a", pair) + service("b", "203.0.113.78,2001:db8:2::77"))
+    found = {o.name: ingress_ips(o) for o in objects.kind(SERVICE) if o.name in ("a", "b")}
+    assert found == {"a": pair.split(","), "b": []}  # which waits, as one of its addresses is another's

@@ -18,7 +18,8 @@ from emulab.model.collection import Objects
 from emulab.model.members import changed_keys
 from emulab.model.objects import Object
 from emulab.plan.clusterdns import ClusterDns, cluster_dns_server
-from emulab.plan.coredns.lastgood import LastGood
+from emulab.plan.coredns.corefile import Texts, read
+from emulab.plan.coredns.lastgood import FollowedCorefile, LastGood, Life
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place
 from emulab.servers.configuration import from_json, to_json
@@ -155,29 +156,62 @@ def test_what_changes_nothing_of_a_name_is_no_other_configuration() -> None:
     assert planned(service, ended(True, hints={"forZones": [{"name": "a"}]}), pod) == first
 
 
-def corefile(text: str) -> Object:
-    return make("ConfigMap", "coredns", "kube-system", data={"Corefile": text})
-
-
-def test_a_corefile_that_coredns_would_not_take_leaves_the_last_one() -> None:
+def test_a_running_server_keeps_the_last_good_corefile_and_one_that_begins_does_not() -> None:
+    """plugin/reload; coremain ends with what it can't start with."""
     corefiles = LastGood()
-    cluster_dns = ClusterDns(Cluster(), None, corefiles)
 
-    def ports(*objects: Object, by: ClusterDns = cluster_dns) -> tuple[tuple[str, ...], str]:
-        made = by(PlanSource.of(Objects(objects)))
-        return tuple(zone for block in made.blocks for zone in block.zones), made.refused
+    def of(text: str | None, restarts: int = 0, pod: str = "a") -> FollowedCorefile:
+        texts = None if text is None else Texts((("Corefile", text),))
+        return corefiles.followed(Life(pod, "coredns", restarts), texts, lambda one: read(one, "10.0.0.2:53"))
 
-    stock = ()
-    bad = "line 2: unknown directive 'kubernets'; did you mean kubernetes?"
-    assert ports(corefile("a.test {\n kubernets\n}")) == (stock, bad)  # it never had another one
-    assert ports(corefile("a.test {\n kubernetes c.test\n}")) == (("a.test.",), "")
-    assert ports(corefile("b.test {\n kubernets\n}")) == (("a.test.",), bad)
-    assert ports(corefile("")) == (("a.test.",), "it has no server block")
-    another = ClusterDns(Cluster(), None, corefiles)  # a node more, say
-    assert ports(corefile("b.test {\n kubernets\n}"), by=another) == (("a.test.",), bad)
-    assert ports(corefile("b.test {\n kubernetes c.test\n}")) == (("b.test.",), "")
-    assert ports() == (stock, "")
-    assert ports(corefile("b.test {\n kubernets\n}")) == (stock, bad)
+    def took(text: str | None) -> FollowedCorefile:
+        return FollowedCorefile(None if text is None else Texts((("Corefile", text),)))
+
+    bad, why = "b.test {\n kubernets\n}", "line 2: unknown directive 'kubernets'; did you mean kubernetes?"
+    one, other, still = (f"{zone}.test {{\n errors\n reload\n}}" for zone in "abc")
+    crashed = FollowedCorefile(None, why, begins=False)
+    assert of(bad) == of(bad) == crashed  # it never had another one
+    assert of(one) == took(one)
+    assert of(bad) == took(one)._replace(refused=why)
+    assert of("") == took(one)._replace(refused="it has no server block")
+    assert of(bad, pod="b") == crashed  # a replica that begins
+    assert of(bad, restarts=1) == crashed and of(other, restarts=1) == took(other)
+    assert of(None, restarts=1) == took(None) and of(bad, restarts=1) == took(None)._replace(refused=why)
+
+    before = corefiles.lives
+    assert of(still) == took(still)
+    corefiles.go_back(before)  # as that change was taken back
+    assert of(bad) == took(one)._replace(refused=why)
+
+    alone = "d.test {\n errors\n}"
+    assert of(alone) == of(alone) == took(alone)
+    assert of(one) == of(bad) == of(None) == took(alone)._replace(unread=True)  # as nobody looks any more
+    corefiles.keep({Life("b", "coredns", 0)})
+    assert of(one) == took(one)
+
+
+def test_a_server_listens_where_its_corefile_says() -> None:
+    addresses = (ip_address("10.244.1.2"), ip_address("fd00::2"))
+    place = Place("kube-system.coredns", "ns", "coredns", "", "", addresses, "pod")
+
+    def ports(text: str | None) -> set[str]:
+        texts = None if text is None else Texts((("Corefile", text),))
+        config = ClusterDns(Cluster(), None, FollowedCorefile(texts))(PlanSource.of(Objects([])))
+        return {key for key in cluster_dns_server("dns", place, config).listen if "10.244.1.2" in key}
+
+    def at(*ports: str) -> set[str]:
+        return {f"{one.partition('/')[0]}/10.244.1.2/{one.partition('/')[2]}" for one in ports}
+
+    assert ports(None) == at("udp/53", "tcp/53", "tcp/9153", "tcp/8080", "tcp/8181")
+    assert ports(". {\n errors\n}") == at("udp/53", "tcp/53")
+    assert ports(". {\n health :9090\n ready\n}") == at("udp/53", "tcp/53", "tcp/9090", "tcp/8181")
+    # DNS over TLS isn't followed, but it is a server block all the same.
+    assert ports("tls://. {\n health\n}") == at("tcp/8080")
+    crashed = ClusterDns(Cluster(), None, FollowedCorefile(None, "bad", begins=False))(
+        PlanSource.of(Objects([]))
+    )
+    server = cluster_dns_server("dns", place, crashed)
+    assert server.fails and not server.listen
 
 
 def test_what_a_server_says_of_a_changed_corefile() -> None:
@@ -193,9 +227,8 @@ def test_what_a_server_says_of_a_changed_corefile() -> None:
     [line] = (reload(one, bad) or Reload()).lines
     assert line == "[ERROR] plugin/reload: Corefile changed but reload failed: line 1: bad"
     assert (reload(bad, worse) or Reload()).refused == "line 2: worse"
-    assert (reload(None, bad) or Reload()).lines == (
-        "[ERROR] plugin/reload: the Corefile is not followed: line 1: bad",
-    )
+    unread = replace(one, unread=True)
+    assert reload(one, unread) == Reload(unread=True) and reload(unread, unread) is None
 
 
 NAMES = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(("10.96.0.1", "10.96.0.2")))

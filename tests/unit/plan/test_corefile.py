@@ -366,7 +366,7 @@ def test_a_server_of_ones_own_listens_where_its_corefile_says() -> None:
 
 def test_a_corefile_that_nobody_reads_is_told() -> None:
     def config_map(name: str) -> Object:
-        data = {"Corefile": ".:1053 {\n dnssec\n}\n"}
+        data = {"Corefile": ".:1053 {\n dnssec\n reload\n}\n"}
         names = {"name": name, "namespace": "kube-system"}
         return Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": data})
 
@@ -374,9 +374,22 @@ def test_a_corefile_that_nobody_reads_is_told() -> None:
     (unread,) = unheeded(config_map("rke2-coredns"), {}.get, [mine, CoreDnsFlags()])
     assert "isn't read: no container of CoreDNS has it mounted" in unread.line()
     (nothing,) = unheeded(config_map("mine"), {}.get, [mine._replace(key="other")])
-    assert "data: has no other, so CoreDNS goes on by the last one" in nothing.line()
+    assert "data: has no other: CoreDNS doesn't start with it" in nothing.line()
     found = [finding.line() for finding in unheeded(config_map("mine"), {}.get, [mine, mine])]
     assert "dnssec is not followed" in found[0] and len(found) == 2
+
+
+def test_changes_that_nobody_would_read_are_told_of() -> None:
+    def told(text: str) -> list[str]:
+        names = {"name": "coredns", "namespace": "kube-system"}
+        o = Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": {"Corefile": text}})
+        return [finding.line() for finding in unheeded(o, {}.get, [CoreDnsFlags()])]
+
+    (unread,) = told(". {\n kubernetes c.test\n}\n")
+    assert "data.Corefile: no server block has reload: " in unread
+    assert not told(". {\n kubernetes c.test\n}\na.test {\n reload 30s 0s\n}\n")
+    assert corefile(". {\n reload 1s\n}\n").error == "line 2: reload: an interval is 2 seconds at least"
+    assert "a jitter is 0, or" in corefile(". {\n reload 4s 500ms\n}\n").error
 
 
 def test_a_corefile_and_what_it_imports_may_be_of_several_objects() -> None:
@@ -388,7 +401,11 @@ def test_a_corefile_and_what_it_imports_may_be_of_several_objects() -> None:
 
     hosts = b64encode(b"10.1.1.1 nas.test\n").decode()
     objects = [
-        of_edge("ConfigMap", "dns", {"Corefile": ". {\n import *.conf\n hosts /etc/coredns/hosts.txt\n}\n"}),
+        of_edge(
+            "ConfigMap",
+            "dns",
+            {"Corefile": ". {\n import *.conf\n hosts /etc/coredns/hosts.txt\n reload\n}\n"},
+        ),
         of_edge("ConfigMap", "more", {"a.conf": "dnssec\n", "b.txt": ""}),
         of_edge("Secret", "s", {"hosts": hosts}),
     ]

@@ -225,6 +225,38 @@ spec: {{hostname: {name}, containers: [{{name: c, image: x, ports: [{{containerP
     ]
 
 
+def test_endpoints_of_a_headless_service_may_be_published_otherwise() -> None:
+    """By the nodes that they are on, or by what their Pods say."""
+    service = annotated(
+        "Service",
+        "db",
+        "{clusterIP: None, selector: {app: db}, ports: [{port: 80}]}",
+        hostname="d.test",
+        endpoints_type="HostIP",
+    )
+
+    def pod(name: str, address: str, said: str = "{}") -> str:
+        return f"""---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{app: db}}, annotations: {said}}}
+spec: {{nodeName: node1, containers: [{{name: c, image: x, ports: [{{containerPort: 80}}]}}]}}
+status: {{hostIP: {address}}}
+"""
+
+    def published(text: str) -> list[str]:
+        return sorted(f"{record[1]} {record[2]}" for record in records(world(text), "dns", "."))
+
+    own = '{"external-dns.alpha.kubernetes.io/target": "192.0.2.9"}'
+    pods = pod("a", "10.0.0.11") + pod("b", "10.0.0.12", own)
+    assert published(service + pods)[0] == "A 10.0.0.11"
+    assert published(service + pods)[1:] == ["A 192.0.2.9"]
+    outside = service.replace("HostIP", "NodeExternalIP")  # which no node has here
+    assert published(outside + pods) == ["A 192.0.2.9"]
+    (problem,) = (p for o in plan(service.replace("HostIP", "Nodes"))[0].kind(SERVICE) for p in oddities(o))
+    assert "is not one of NodeExternalIP, HostIP" in problem[1]
+
+
 @pytest.mark.parametrize(
     ("kind", "annotations", "problem"),
     [

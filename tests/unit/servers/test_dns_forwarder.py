@@ -13,8 +13,9 @@ from patience import LONG
 from emulab.errors import PeerError
 from emulab.servers.dns import client, names, rdata, wire
 from emulab.servers.dns.cache import Cache, CacheKey
+from emulab.servers.dns.delegations import Delegations
 from emulab.servers.dns.forwarder import _MOST_FAILED, Forwarder
-from emulab.servers.dns.referrals import MOST_EXCHANGES
+from emulab.servers.dns.referrals import MOST_EXCHANGES, Referral
 from emulab.servers.dns.upstreams import Upstreams, parse_server_address
 from emulab.servers.dns.wire import ResourceRecord, Response
 
@@ -262,6 +263,84 @@ HELD = {"example.org.": having(WWW)}
 async def test_where_referrals_lead(internet: Internet, found: list[str] | None, asked: int) -> None:
     assert await internet.ask() == found, internet.asked
     assert len(internet.asked) == asked, internet.asked
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def two_levels() -> Internet:
+    """A server of the root, one of org. and one of example.org., which is told by name."""
+    return Internet(
+        s1={"org.": referring("org. NS ns.org.", glue=("ns.org. A 192.0.2.2",))},
+        s2={
+            "example.org.": referring("example.org. NS ns.other.org."),
+            "other.org.": having("ns.other.org. A 192.0.2.3"),
+            "example.org. DS": having(),
+        },
+        s3={"example.org.": having(WWW), "new.example.org.": having(WWW.replace("www", "new"))},
+    )
+
+
+async def test_delegations_are_kept_for_their_ttl() -> None:
+    """As RFC 1034 section 5.3.3 has it: a question goes to the best servers that are known."""
+    internet, clock = two_levels(), Clock()
+    forwarder = Forwarder(internet, clock)
+    upstream = Upstreams((ONE,), tries=1, follows=True)
+
+    async def asked(name: str, rtype: int = rdata.A) -> list[str]:
+        internet.asked.clear()
+        await forwarder.fetch(upstream, CacheKey(names.from_text(name), rtype, do=False), Cache().put)
+        return [text.split()[0] for text in internet.asked]
+
+    assert await asked("www.example.org.") == ["1", "2", "2", "3"]
+    assert await asked("new.example.org.") == ["3"]
+    assert await asked("other.org.") == ["2"]
+    assert await asked("example.org.", rdata.DS) == ["2"]  # which the parent has
+    assert await asked("www.example.test.") == ["1"]
+    zones = [names.to_text(kept.referral.zone) for kept in forwarder.cache.delegations.entries(None, clock())]
+    assert sorted(zones) == ["example.org.", "org."]
+    clock.now += 59
+    assert await asked("new.example.org.") == ["3"]
+    clock.now += 2  # they have 60 seconds
+    assert await asked("www.example.org.") == ["1", "2", "2", "3"]
+    assert forwarder.cache.flush(names.from_text("example.org."), clock()) == 1
+    assert await asked("www.example.org.") == ["2", "3"]
+    assert forwarder.cache.flush(None, clock()) == 3  # and the address of its server
+    assert await asked("www.example.org.") == ["1", "2", "2", "3"]
+
+
+async def test_a_kept_delegation_that_leads_nowhere_is_asked_for_anew() -> None:
+    internet = two_levels()
+    forwarder = Forwarder(internet)
+    upstream = Upstreams((ONE,), tries=1, follows=True)
+    assert await forwarder.fetch(upstream, KEY, Cache().put)
+    moved = internet.servers.pop("192.0.2.3")
+    internet.servers["192.0.2.5"] = moved
+    internet.asked.clear()
+    assert await forwarder.fetch(upstream, KEY, Cache().put) is None  # it is delegated as before
+    assert [text.split()[0] for text in internet.asked] == ["3", "1", "2", "3"]
+    internet.servers["192.0.2.2"]["example.org."] = referring(
+        "example.org. NS ns.example.org.", glue=("ns.example.org. A 192.0.2.5",)
+    )
+    assert await forwarder.fetch(upstream, KEY, Cache().put)
+
+
+def test_delegations_have_the_bounds_of_the_cache() -> None:
+    def led(zone: str, ttl: int) -> Referral:
+        return Referral(names.from_text(zone), (ONE,), (), ttl, ())
+
+    bounded = Delegations(min_ttl=5, max_ttl=100, size=2)
+    for zone, ttl in (("a.test.", 1), ("b.test.", 50), ("c.test.", 1000)):
+        bounded.put(led(zone, ttl), 0.0)
+    left = {names.to_text(kept.referral.zone): kept.expires for kept in bounded.entries(None, 0.0)}
+    assert left == {"b.test.": 50.0, "c.test.": 100.0}
+    assert bounded.above(names.from_text("x.b.test."), rdata.A, 50.0) is None
+    Delegations(0, 0, 10).put(led("a.test.", 60), 0.0)
 
 
 async def test_a_question_makes_no_more_work_than_it_may() -> None:

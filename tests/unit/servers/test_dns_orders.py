@@ -84,6 +84,7 @@ async def test_what_is_kept_is_shown_and_forgotten() -> None:
             "answers": ["A 203.0.113.10"],
             "signed": False,
             "poisoned": False,
+            "delegation": False,
         }
         assert resolver.order({"do": "dump", "name": "other.example.com"})["entries"] == []
         assert resolver.order({"do": "flush", "name": "other.example.com"}) == {"flushed": 0}

@@ -14,6 +14,7 @@ from emulab.servers.dns.config import (
     ASKED_TYPES,
     AutopathConfig,
     BlockConfig,
+    CacheLimits,
     DnsConfig,
     ForwardConfig,
     HostNames,
@@ -254,6 +255,22 @@ def test_hosts() -> None:
     assert isinstance(made.resolve(ask("other.test."), 0, 0.0), Forward)
     # No SOA to deny with, and nobody else to ask.
     assert solved(made, "example.org.").reply.rcode == wire.SERVFAIL
+
+
+def test_a_cache_bounds_what_plugins_below_it_say() -> None:
+    """Of an answer all records have the shortest TTL, as they have when it is given again (plugin/cache)."""
+
+    def ttls(limits: CacheLimits, name: str, **more: Any) -> list[int]:
+        block = BlockConfig((".",), hosts=HOSTS, cluster=True, caches=True, limits=limits, **more)
+        reply = solved(engine(block), name).reply
+        return [r.ttl for r in (*reply.answer, *reply.authority)]
+
+    coredns = CacheLimits(30, 5, 20)  # `cache 30`, and 20 for denials
+    assert ttls(coredns, "one.test.") == [30, 30]
+    assert ttls(coredns, "web.app.svc.c.test.") == [5]
+    assert ttls(CacheLimits(3600, 8, 20), "web.app.svc.c.test.") == [8]
+    assert ttls(CacheLimits(3600, 1, 2), "none.app.svc.c.test.") == [2]
+    assert ttls(coredns, "one.test.", cached=("kept.test.",)) == [60, 60]
 
 
 IP = TemplateConfig(

@@ -143,6 +143,14 @@ def test_affinity_of_a_frontend() -> None:
     assert len({take("x", 119.0) for _ in range(2)}) == 2
 
 
+def test_the_first_check_of_a_target_decides() -> None:
+    policy = HealthPolicy(30.0, 1.0, rise=3, fall=3)
+    never, once = Health(unproven=True), Health(unproven=True)
+    assert never.record(policy, passed=False) and not never.healthy
+    assert not any(once.record(policy, passed) for passed in (True, False, False)) and once.healthy
+    assert once.record(policy, passed=False) and not once.healthy
+
+
 def test_health_flips_by_rise_and_fall() -> None:
     policy, health = HealthPolicy(1.0, 1.0, rise=2, fall=3), Health()
     seen = [

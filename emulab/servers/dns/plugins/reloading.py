@@ -8,17 +8,20 @@ from emulab.servers.dns.settings import DnsSettings
 
 
 class Reload(NamedTuple):
-    """What became of a Corefile: lines for the log, and why it isn't followed."""
+    """What became of a Corefile: lines for the log, and why it isn't followed; it may be that nobody looked."""
 
     lines: tuple[str, ...] = ()
     refused: str = ""
+    unread: bool = False
 
 
 def reload(before: DnsSettings | None, now: DnsSettings) -> Reload | None:
     """None where nothing of it changed; `before` there was nothing when the server has just begun."""
     if now.refused and (before is None or now.refused != before.refused):
-        told = "Corefile changed but reload failed" if before else "the Corefile is not followed"
-        return Reload((f"[ERROR] plugin/reload: {told}: {now.refused}",), now.refused)
+        line = f"[ERROR] plugin/reload: Corefile changed but reload failed: {now.refused}"
+        return Reload((line,), now.refused)
+    if now.unread and not (before and before.unread):
+        return Reload(unread=True)
     if before is not None and now.given and not now.refused and now.given != before.given:
         return Reload(("[INFO] Reloading", "[INFO] Reloading complete"))
     return None

@@ -85,4 +85,5 @@ def entries(dump: str, name: str = "") -> Iterator[dict[str, Any]]:
                 "answers": answers,
                 "signed": False,
                 "poisoned": False,
+                "delegation": False,
             }
