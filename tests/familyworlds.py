@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -126,7 +127,11 @@ def built(
     if only is not None:
         alone = {"type": "LoadBalancer", "ipFamilies": [only.name]}
         services.append(service("alone", alone, "SingleStack", (only,)))
-    texts = [cluster(families, mode, network), WORKLOADS, *services, *([more] if more else ())]
+    return _planned((cluster(families, mode, network), WORKLOADS, *services, *([more] if more else ())))
+
+
+@cache  # neither can be changed, and many tests look at the same ones
+def _planned(texts: tuple[str, ...]) -> tuple[Objects, World]:
     return offline_world([Source(f"text{i}", text) for i, text in enumerate(texts)])
 
 

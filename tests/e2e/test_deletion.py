@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from .tools import emulab, eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LAB = f"e2e-{os.getpid()}-deletion"
 

@@ -16,7 +16,7 @@ from emulab import Lab
 from .engine_differences import served_by
 from .tools import VIP, emulab, eventually, output
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WORLD = """
 apiVersion: apps/v1

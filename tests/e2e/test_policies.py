@@ -20,7 +20,7 @@ from emulab.toolbox.probing import ProbedFlow, probe
 from .families import At, at_of, lab_in, translated, worlds_of
 from .tools import connect, emulab, eventually, output
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PODS = {
     ("red", "web"): {"app": "web"},
@@ -332,6 +332,7 @@ async def test_names_need_the_way_to_them(lab: Lab, at: At) -> None:
     assert await resolves()
 
 
+@pytest.mark.privilege  # who isn't root sees no reasons of the kernel's
 async def test_a_trace_names_the_policy(lab: Lab) -> None:
     await lab.apply(policy("web", {"podSelector": {"matchLabels": {"app": "web"}}}))
     asked = await emulab(
@@ -362,6 +363,7 @@ async def test_a_service_that_leads_back_is_judged_by_the_cluster_alone(lab: Lab
     assert (await emulab(*check, "web")).status == 0
 
 
+@pytest.mark.privilege
 async def test_a_trace_names_the_rule_of_the_cluster(lab: Lab) -> None:
     deny = [{"action": "Deny", "name": "no-clients", "from": [{"namespaces": {}}]}]
     await lab.apply(cluster_policy("tenants", tier="Admin", subject={"namespaces": {}}, ingress=deny[:0]))
@@ -377,6 +379,7 @@ async def test_a_trace_names_the_rule_of_the_cluster(lab: Lab) -> None:
     )
 
 
+@pytest.mark.privilege  # its probes are sent by processes of the lab's
 async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
     await lab.apply(policy("web", {"podSelector": {"matchLabels": {"app": "web"}}}))
     check = ("-l", lab.name, "policy", "-n", "red", "check")

@@ -60,6 +60,7 @@ class Walker:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._known: dict[tuple[type[Item], str], list[Any]] = {}
         self._peer: dict[tuple[str, str], tuple[str, str]] = {}
         for v in items(network, Veth):
             self._peer[v.namespace, v.name] = (v.peer_namespace, v.peer)
@@ -80,16 +81,22 @@ class Walker:
             path.append(self._across(path[-1], link, hop))
         return path
 
+    def _items(self, kind: type[T], namespace: str = "") -> list[T]:
+        """A namespace's items, found once: each step of a walk asks for them."""
+        if (kind, namespace) not in self._known:
+            self._known[kind, namespace] = items(self._network, kind, namespace)
+        return self._known[kind, namespace]
+
     def _route(self, namespace: str, target: Any) -> tuple[str, Any]:
         best: tuple[int, str, Any] | None = None
-        for r in items(self._network, Route, namespace):
+        for r in self._items(Route, namespace):
             if (
                 r.type == "unicast"
                 and target in r.destination
                 and (best is None or r.destination.prefixlen > best[0])
             ):
                 best = (r.destination.prefixlen, r.link, r.gateway or target)
-        for a in items(self._network, Address, namespace):
+        for a in self._items(Address, namespace):
             net = ip_interface(a.address).network
             if net.num_addresses > 1 and target in net and (best is None or net.prefixlen > best[0]):
                 best = (net.prefixlen, a.link, target)
@@ -109,21 +116,18 @@ class Walker:
 
     def _on_bridge(self, bridge: tuple[str, str], hop: Any, namespace: str) -> str:
         """Who has an address among those on a bridge: its own namespace, or one at a port of it."""
-        if any(a.link == bridge[1] and a.address.ip == hop for a in items(self._network, Address, bridge[0])):
+        if any(a.link == bridge[1] and a.address.ip == hop for a in self._items(Address, bridge[0])):
             return bridge[0]
         ports = [p for p, master in self._bridged.items() if (p[0], master) == bridge]
         ends = [self._peer[p] for p in ports]
         found = [
-            n
-            for n, name in ends
-            for a in items(self._network, Address, n)
-            if a.link == name and a.address.ip == hop
+            n for n, name in ends for a in self._items(Address, n) if a.link == name and a.address.ip == hop
         ]
         assert len(found) == 1, f"{hop} is asked for on {bridge} by {namespace}; it is at {found}"
         return found[0]
 
     def _tunnel(self, namespace: str, link: str, hop: Any) -> str:
-        if any((i.namespace, i.name) == (namespace, link) for i in items(self._network, Wireguard)):
+        if any((i.namespace, i.name) == (namespace, link) for i in self._items(Wireguard)):
             peers = (
                 peer
                 for (owner, _), rules in self._network.rulesets.items()
@@ -132,24 +136,20 @@ class Walker:
             )
             (peer,) = (one for one in peers if hop in one.network)
             return self.walk(namespace, str(peer.address))[-1]
-        if any((i.namespace, i.name) == (namespace, link) for i in items(self._network, Ipip)):
+        if any((i.namespace, i.name) == (namespace, link) for i in self._items(Ipip)):
             return self.walk(namespace, str(hop))[-1]  # the next hop is the node
         tunnels = {
             r.tunnel.end
-            for r in items(self._network, Route, namespace)
+            for r in self._items(Route, namespace)
             if (r.link, r.gateway) == (link, hop) and r.tunnel
         }
         for end in tunnels:
             return self.walk(namespace, str(end))[-1]
-        (mac,) = [
-            n.mac for n in items(self._network, Neighbour, namespace) if (n.link, n.address) == (link, hop)
-        ]
+        (mac,) = [n.mac for n in self._items(Neighbour, namespace) if (n.link, n.address) == (link, hop)]
         (remote,) = [
-            e.destination
-            for e in items(self._network, ForwardingEntry, namespace)
-            if (e.link, e.mac) == (link, mac)
+            e.destination for e in self._items(ForwardingEntry, namespace) if (e.link, e.mac) == (link, mac)
         ]
-        (far,) = [v for v in items(self._network, Vxlan) if v.local == remote]
+        (far,) = [v for v in self._items(Vxlan) if v.local == remote]
         assert far.mac == mac
         assert self.walk(namespace, str(remote))[-1] == far.namespace
         return far.namespace
