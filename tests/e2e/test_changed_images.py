@@ -14,6 +14,8 @@ from imagearchives import Image, file, layer, programs
 
 from .imagelabs import container, emulab, eventually, loaded
 
+pytestmark = pytest.mark.privilege
+
 SCRIPT = "trap 'echo ended; exit 0' TERM; echo I am $NAME; while :; do sleep 0.1; done"
 TOOLS = layer(file("tmp/x", ""), *programs("sh", "sleep", "echo", "cat"))
 CLUSTER = """
