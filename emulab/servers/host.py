@@ -68,7 +68,7 @@ from emulab.servers.base import (
     vital,
 )
 from emulab.servers.crew.leader import Leader
-from emulab.servers.records import Records
+from emulab.servers.records import ROOM, Records
 from emulab.servers.told import read_told
 
 SERVERS = {
@@ -359,11 +359,12 @@ class _Host:
         }
 
     def _tell(self, record: dict[str, Any]) -> None:
-        """A supervisor that is busy misses a record rather than stopping the traffic."""
-        self._send({"record": record})
+        """Sends what statuses and rules would be wrong without; who listens no more misses what comes beyond ROOM."""
+        if len(self._unsent) < ROOM:
+            self._answer({"record": record})
 
     def _answer(self, message: dict[str, Any]) -> None:
-        """Sends what is waited for, behind answers before it for which there was no room."""
+        """Sends a message behind those for which there was no room."""
         if self._unsent or not self._send(message):
             if not self._unsent:
                 asyncio.get_running_loop().add_writer(self._control.fileno(), self._go_on)
@@ -386,10 +387,8 @@ class _Host:
                     file.write(data)
                     file.flush()
                     socket.send_fds(self._control, [b'{"in": "file"}'], [file.fileno()])
-        except BlockingIOError:
-            return False
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError) as error:
+            return not isinstance(error, BlockingIOError)
         return True
 
 

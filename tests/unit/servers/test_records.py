@@ -97,8 +97,11 @@ def test_the_oldest_make_room_and_are_counted() -> None:
 class Hosted:
     """A server's process and its control socket."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, room: int = 0) -> None:
+        """`room`: octets that the process may send before they are read."""
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if room:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
         self.control.settimeout(LONG)
         code = "import socket; from emulab.servers import host; host.serve({!r}, socket.socket(fileno={}))"
         command = [sys.executable, "-c", code.format(kind, theirs.fileno())]
@@ -203,6 +206,25 @@ async def test_who_asks_much_at_once_gets_every_answer() -> None:
     assert all(isinstance(one, KernelError) for one in ended), (
         "who waits for room hears that the server has ended"
     )
+    assert host.process.wait(LONG) == 0
+
+
+def test_what_is_always_told_waits_for_room() -> None:
+    """Rules and statuses would be wrong for good without it: hundreds of targets may fall with their first check."""
+    host = Hosted("l4", room=20_000)
+    with socket.socket() as closed, socket.create_server(("127.0.0.1", 0)) as listener:
+        closed.bind(("127.0.0.1", 0))
+        key, port = f"tcp/127.0.0.1/{listener.getsockname()[1]}", closed.getsockname()[1]
+        targets = [{"name": f"node{n}", "address": "127.0.0.1", "port": port} for n in range(100)]
+        health = {"interval": 60, "timeout": LONG, "rise": 1, "fall": 2}
+        frontend = {"balance": "roundrobin", "targets": targets, "health": health}
+        host.configure({"listen": [key], "frontends": {key: frontend}}, {key: listener})
+        deadline = time.monotonic() + LONG
+        while any(one["healthy"] for one in host.ask("status")["frontends"][key]["targets"].values()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert {one["target"] for one in host.told} == {one["name"] for one in targets}
+    host.control.close()
     assert host.process.wait(LONG) == 0
 
 
