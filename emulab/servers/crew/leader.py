@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +15,7 @@ from emulab.memoryfile import memory_file, read_all
 from emulab.servers.base import Config, Crewed, Server
 from emulab.servers.configuration import json_bytes
 from emulab.servers.crew.listening import beside
-from emulab.servers.crew.remote import RemoteServer, TakeRecord
+from emulab.servers.crew.remote import RemoteServer, TakeRecord, is_crowded
 
 _GRACE = 60.0  # seconds that the connections of a worker have that is wanted no more
 _ANSWER = 2.0  # seconds for numbers; who hangs is missing in them
@@ -26,6 +27,7 @@ class _Worker(RemoteServer):
         self.number = number
         self.keys: frozenset[str] = frozenset()
         self.asked: asyncio.Future[Any] | None = None  # whether it lives
+        self.untold: deque[Mapping[str, Any]] = deque()  # messages for which there was no room
 
 
 class Leader:
@@ -38,7 +40,7 @@ class Leader:
         self._numbers = 0
         self._addresses: dict[str, tuple[socket.AddressFamily, int, Any]] = {}
         self._recorders: list[int] = []
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         if isinstance(server, Crewed):
             server.lead(self)
 
@@ -71,9 +73,12 @@ class Leader:
         """Has so many end: they accept nobody new any more, and what they serve has some time to end."""
         for worker in self.workers[len(self.workers) - number :]:
             self._workers.remove(worker)
-            leaving = asyncio.ensure_future(self._leave(worker))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
+            self._keep(self._leave(worker))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @staticmethod
     async def _leave(worker: _Worker) -> None:
@@ -91,11 +96,13 @@ class Leader:
         if not isinstance(self._server, Crewed):
             return
         for worker in self.workers:
-            own = self._server.for_worker(config, worker.number)
-            keys = frozenset(own["listen"])
+            keys = frozenset(self._server.for_worker(config, worker.number)["listen"])
             opened = {key: beside(*self._addresses[key]) for key in keys - worker.keys}
             try:
-                await worker.give(json.dumps(own).encode(), opened)
+                await worker.give_sockets(opened)
+                # What was found out meanwhile it couldn't be told yet.
+                own = self._server.for_worker(config, worker.number)
+                await worker.hand("configure", json.dumps(own).encode())
                 worker.keys = keys
             except KernelError as error:  # who has ended is started anew
                 self._record(worker.name, {"event": "error", "error": str(error)})
@@ -109,9 +116,20 @@ class Leader:
         await self._all(worker.hand("patch", content) for worker in self.workers)
 
     def tell(self, message: Mapping[str, Any]) -> None:
-        """Tells all."""
+        """Tells all, each behind what it is still to be told: who missed that a target fell would send there on."""
         for worker in self.workers:
-            worker.send("tell", message=message)
+            if worker.untold or is_crowded(worker.send("tell", message=message)):
+                worker.untold.append(message)
+                if len(worker.untold) == 1:
+                    self._keep(self._catch_up(worker))
+
+    @staticmethod
+    async def _catch_up(worker: _Worker) -> None:
+        with suppress(KernelError):
+            while worker.untold:
+                await worker.ask("tell", message=worker.untold[0])
+                worker.untold.popleft()
+        worker.untold.clear()  # who has ended, or hangs and is ended, begins anew
 
     async def record(self, recorders: list[int]) -> None:
         """Has all know who records."""

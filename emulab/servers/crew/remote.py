@@ -50,7 +50,7 @@ class RemoteServer:
         try:
             async with asyncio.timeout(timeout):
                 async with self._asking:
-                    while _is_crowded(answer := self.send(op, fds, **arguments)):
+                    while is_crowded(answer := self.send(op, fds, **arguments)):
                         await self._until_room()
                 return await answer
         except OSError as error:
@@ -136,7 +136,7 @@ class RemoteServer:
                 answer.set_result(message["result"])
 
 
-def _is_crowded(answer: asyncio.Future[Any]) -> bool:
+def is_crowded(answer: asyncio.Future[Any]) -> bool:
     """Whether a command hasn't been sent for want of room."""
     return answer.done() and isinstance(answer.exception(), BlockingIOError)
 

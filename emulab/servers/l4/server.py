@@ -268,7 +268,10 @@ class L4Server:
     def tell(self, message: Mapping[str, Any]) -> None:
         """See `base.Informed`: the leader tells what came of checks."""
         if self._worker and (told := message.get("health")):
-            for target in self._listeners[told["frontend"]].frontend.targets:
+            one = self._listeners.get(
+                told["frontend"]
+            )  # None: its configuration is still to come, and says it
+            for target in one.frontend.targets if one else ():
                 if target.name == told["target"]:
                     target.health.healthy = told["healthy"]
 

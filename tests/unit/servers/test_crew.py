@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ from test_records import Hosted
 
 from emulab.servers.base import Server
 from emulab.servers.crew.leader import Leader
+from emulab.servers.l4.server import L4Server
 
 CODE = "import socket; from emulab.servers import host; host.serve('l4', socket.socket(fileno={}))"
 FIRST_OF_WORKER = 10**12  # the numbers of its connections are greater
@@ -135,6 +137,88 @@ async def test_a_worker_that_takes_no_more_questions_has_not_answered() -> None:
         leader.workers[0]._readable()
         assert leader.answers(number)
         leader.workers[0].close()
+
+
+class Judging:
+    """A server that several make up, and that finds out who is sick."""
+
+    def __init__(self) -> None:
+        self.sick: list[str] = []
+
+    def lead(self, _others: object) -> None:
+        pass
+
+    def for_worker(self, config: dict[str, Any], number: int) -> dict[str, Any]:
+        return {**config, "worker": number, "unhealthy": [*self.sick]}
+
+    def together(self, _others: object) -> dict[str, Any]:
+        return {}
+
+
+class Led:
+    """A worker's end of its control socket."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        control.setblocking(False)
+
+    async def next(self) -> dict[str, Any]:
+        """The next command, which is answered; of a configuration with what it says."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(self._control, ready.set)
+        await ready.wait()
+        loop.remove_reader(self._control)
+        data, fds, *_ = socket.recv_fds(self._control, 1 << 16, 10)
+        command: dict[str, Any] = json.loads(data)
+        if command["op"] == "configure":
+            command["config"] = json.loads(os.pread(fds[0], 1 << 16, 0))
+        for fd in fds:
+            os.close(fd)
+        self._control.send(json.dumps({"id": command["id"], "result": None}).encode())
+        return command
+
+
+async def test_a_worker_knows_what_was_found_out_while_it_was_given_sockets() -> None:
+    """It could make nothing of that then, and nobody tells it once more."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server = Judging()
+    leader = Leader(cast(Server, server), lambda _, __: None)
+    leader.take(ours)
+    with theirs, listening(several=True) as listener:
+        worker, key = Led(theirs), f"tcp/127.0.0.1/{listener.getsockname()[1]}"
+        leader.remember({key: listener})
+        assert (await worker.next())["op"] == "record"
+        configuring = asyncio.ensure_future(leader.configure({"listen": [key]}))
+        await asyncio.sleep(0)  # its sockets are on their way
+        server.sick.append("node2")
+        leader.tell({"health": "of node2"})
+        said = [await worker.next() for _ in range(3)]
+        await configuring
+        leader.workers[0].close()
+    assert [one["op"] for one in said] == ["sockets", "tell", "configure"]
+    assert said[-1]["config"]["unhealthy"] == ["node2"]
+
+
+async def test_workers_hear_everything_in_its_order() -> None:
+    """However many targets fall at once: who missed one would go on sending to it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    leader = Leader(cast(Server, Judging()), lambda _, __: None)
+    leader.take(ours)
+    with theirs:
+        worker = Led(theirs)
+        await worker.next()
+        for number in range(1000):
+            leader.tell({"number": number, "word": "w" * 1000})
+        heard = [(await worker.next())["message"]["number"] for _ in range(1000)]
+        leader.workers[0].close()
+    assert heard == [*range(1000)]
+
+
+def test_a_worker_is_told_of_frontends_that_are_still_to_come() -> None:
+    server = L4Server(lambda _: None)  # type: ignore[arg-type]
+    server._worker = 1
+    server.tell({"health": {"frontend": "tcp/192.0.2.1/80", "target": "node1", "healthy": False}})
 
 
 def test_all_serve_and_are_counted_together(crew: Crew) -> None:
