@@ -19,6 +19,9 @@ from emulab.model.keys import Key
 from emulab.plan.balancers import balanced, expected_frontends
 from emulab.plan.state import World
 
+_FIRST_CHECKS = 15.0
+"""Seconds for which first checks are waited for: one of a silent target may take minutes, where a user says so."""
+
 
 class Waiting:
     """The operations of one lab that end when something is as they want it."""
@@ -88,8 +91,8 @@ class Waiting:
                         await asyncio.sleep(left)
                     elif not not_ready(store.objects()):  # one may have ended since
                         break
-                begun = loop.time()
-                while unhealthy := await self._unhealthy_balancers():
+                first = begun = loop.time()
+                while unhealthy := await self._unhealthy_balancers(begun - first < _FIRST_CHECKS):
                     progress(f"waiting for {unhealthy[0]}")
                     # A look takes no more than a third of the time, which others need to get healthy.
                     await asyncio.sleep(max(0.02, 2 * (loop.time() - begun)))
@@ -101,9 +104,9 @@ class Waiting:
             raise NotReady(_lines("not ready in time", reasons)) from None
         return None
 
-    async def _unhealthy_balancers(self) -> list[str]:
-        """Balancers that have found none of the targets that are there, or don't know yet of each what it is like, one
-        line each."""
+    async def _unhealthy_balancers(self, of_each: bool = True) -> list[str]:
+        """Balancers that have found none of the targets that are there, or don't know yet `of_each` what it is like,
+        one line each."""
         reasons = []
         for name, expected in (await self._expected_frontends()).items():
             frontends = (await self._around.servers.status(name)).get("frontends", {})
@@ -111,8 +114,8 @@ class Waiting:
                 targets = frontends.get(key, {}).get("targets", {}).values()
                 if not any(t["healthy"] for t in targets):
                     reasons.append(f"balancer {name} has no healthy target for {key}")
-                elif expected[key] and not all(t["check"] for t in targets):
-                    reasons.append(f"balancer {name} has not asked all targets of {key} yet")
+                elif of_each and expected[key] and not all(t["check"] for t in targets):
+                    reasons.append(f"balancer {name} has not heard of all targets of {key} yet")
         return [*self._without_active(), *reasons]
 
     def _without_active(self) -> list[str]:

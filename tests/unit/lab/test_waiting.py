@@ -54,5 +54,28 @@ async def test_who_was_ended_well_by_its_deadline_has_failed_all_the_same() -> N
         await waiting(World(late)).ready({"timeout": 5}, lambda _: None)
 
 
+class Balancers:
+    """Servers of which one is a balancer, with a target that is well and one of which nobody has heard yet."""
+
+    async def status(self, _name: str) -> Any:
+        targets = {"a": {"healthy": True, "check": {"word": "L4OK"}}, "b": {"healthy": True, "check": None}}
+        return {"frontends": {"tcp/192.0.2.1/80": {"targets": targets}}}
+
+
+async def test_first_checks_are_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloud's check of a silent target may take two minutes."""
+    made = waiting(World(RUNS, RUNS))
+    made._around.servers = Balancers()  # type: ignore[assignment]
+
+    async def expected() -> Any:
+        return {"lb": {"tcp/192.0.2.1/80": True}}
+
+    monkeypatch.setattr(made, "_expected_frontends", expected)
+    with pytest.raises(NotReady, match=r"balancer lb has not heard of all targets of tcp/192.0.2.1/80 yet"):
+        await made.ready({"timeout": 0.1}, lambda _: None)
+    monkeypatch.setattr("emulab.lab.supervisor.waiting._FIRST_CHECKS", 0.1)
+    assert await made.ready({"timeout": 60}, lambda _: None) is None
+
+
 async def test_who_stays_is_ready() -> None:
     assert await waiting(World(RUNS, RUNS)).ready({"timeout": 5}, lambda _: None) is None

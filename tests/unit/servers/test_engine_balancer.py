@@ -57,6 +57,9 @@ def test_a_plain_balancer() -> None:
     assert f"server node1 10.0.0.11:30080 weight 3 {checks}" in found
     assert "tcp-request connection reject if { nbsrv(tcp:203.0.113.10:80) eq 0 } !{ stopping }" in found
     assert not [line for line in found if line.startswith(("stick on", "option httpchk"))]
+    assert "max-spread-checks 1s" in found, (
+        "or the last target is asked after a whole interval, and `up` waits"
+    )
 
 
 def test_all_that_can_be_asked_for() -> None:

@@ -28,6 +28,7 @@ STATES = f"{PLACES.state}/servers.state"
 
 _FOR_EVER = "24d"  # HAProxy's timers end there
 _CONNECT = 1.0
+_SPREAD = "1s"  # within which each target is asked first, where HAProxy would take a whole interval for it
 _REFUSED = proxy_name(REFUSED)
 _BALANCES: Mapping[str, CfgLines] = {
     "roundrobin": ["balance roundrobin"],
@@ -72,6 +73,7 @@ def _global() -> CfgLines:
         f"log {PLACES.log} len 8192 format raw local0",
         f"stats socket {ADMIN} mode 600 level admin",
         f"server-state-file {STATES}",
+        f"max-spread-checks {_SPREAD}",
     ]
 
 
