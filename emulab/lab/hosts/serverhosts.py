@@ -47,6 +47,7 @@ class ServerHosts:
         self._hosts: dict[str, Hosted] = {}
         self._crews = Crews(processes, logs)
         self._failures: dict[str, int] = {}
+        self._beginning: dict[str, object] = {}  # whoever begins a server again: the last one alone goes on
         # One at a time brings a server up: a plan, or its own restart. Whoever has a lock, or waits for it, keeps it.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._left: set[str] = set()  # servers that have ended first, until `apply` misses them
@@ -135,7 +136,8 @@ class ServerHosts:
 
     async def resume(self, name: str) -> None:
         """Starts a server again that `stop` has ended."""
-        if self._draining.pop(name, self) is not self and name not in self._hosts:
+        stopped = self._draining.pop(name, self) is not self and name not in self._hosts
+        if stopped and name not in self._beginning:  # else whoever begins it again finds that it may
             await self._start_again(name)
 
     async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
@@ -159,9 +161,12 @@ class ServerHosts:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         self._left.clear()
-        for name in [
-            n for n in self._hosts | self._draining if n not in wanted or self._is_anothers(wanted[n])
-        ]:
+        known = {
+            **self._hosts,
+            **self._draining,
+            **self._failures,
+        }  # of the last some may be down for minutes
+        for name in [n for n in known if n not in wanted or self._is_anothers(wanted[n])]:
             self._end(name)
         told = [
             (self._applied(n), s)
@@ -295,7 +300,7 @@ class ServerHosts:
 
     def _forget(self, name: str) -> None:
         """A server is wanted no more: one of that name would be another one."""
-        for counted in (self.restarts, self.exits, self._failures):
+        for counted in (self.restarts, self.exits, self._failures, self._beginning):
             counted.pop(name, None)
 
     async def _watch(self, host: Hosted) -> None:
@@ -314,11 +319,16 @@ class ServerHosts:
         await self._start_again(host.name)
 
     async def _start_again(self, name: str) -> None:
-        while not await self._again(name):
-            pass
+        mine = self._beginning[name] = object()
+        try:
+            while not await self._again(name, mine):
+                pass
+        finally:
+            if self._beginning.get(name) is mine:
+                del self._beginning[name]
         self._changed()
 
-    async def _again(self, name: str) -> bool:
+    async def _again(self, name: str, mine: object) -> bool:
         """Starts a server after a while that is longer each time; whether nothing is left to be done.
 
         What a program of a server's that was killed has open may be there a moment longer than the server.
@@ -326,6 +336,8 @@ class ServerHosts:
         failures = self._failures.get(name, 0)
         self._failures[name] = failures + 1
         await asyncio.sleep(_pause(self._wanted.get(name), failures))
+        if self._beginning.get(name) is not mine:
+            return True  # meanwhile it has lived and ended once more, or is another one of that name
         # What is wanted is asked with the lock: who changes it meanwhile brings the server up behind this, not before.
         async with self._locks.setdefault(name, asyncio.Lock()):
             server = self._wanted.get(name)
@@ -342,8 +354,7 @@ class ServerHosts:
                 await self._bring_alone(News(server, await asyncio.to_thread(told_bytes, server.config)))
             except EmulabError as error:
                 self._record(name, {"event": "error", "error": str(error)})
-                host = self._hosts.get(name)
-                return host is None or not host.process.running  # whoever watches that one begins again
+                return self._beginning.get(name) is not mine  # whoever watched one that ended begins again
         if name not in self._wanted and name in self._hosts:
             self._end(name)  # it was missed while there was nothing to end
         return True

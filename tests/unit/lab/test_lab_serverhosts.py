@@ -397,6 +397,29 @@ async def test_a_server_that_fails_ends_and_is_tried_again_by_and_by(
     assert lab.hosts.running("dns") and lab.hosts.put_off("dns") == 0.0
 
 
+async def test_one_alone_begins_a_server_again_however_often_it_has_failed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited to begin it when it was mended, or taken away, doesn't go on when it fails once more."""
+    monkeypatch.setattr(serverhosts, "_PUT_OFF", (0.0, 0.3))
+
+    async def apply(fails: bool | None) -> None:
+        config: dict[str, Any] = {"begins": False, "refused": "line 1: bad"} if fails else {}
+        server = PlannedServer("dns", "dns", "", {"listen": [], **config}, {}, fails=bool(fails))  # type: ignore[arg-type]
+        wanted = {} if fails is None else {"dns": server}
+        await lab.hosts.apply({**lab.wanted("a", "b"), **wanted}, {"here": SimpleNamespace(fd=-1)})  # type: ignore[dict-item]
+
+    for between in (False, None, False):
+        before = lab.hosts.restarts.get("dns", 0)
+        await apply(True)
+        await until(lambda: lab.hosts.restarts.get("dns", 0) >= before + 2)  # noqa: B023
+        await apply(between)
+        if between is None:
+            assert "dns" not in lab.hosts.restarts
+    await apply(True)
+    await until(lambda: len(lab.hosts._tasks) == 3)  # one for each server, and none is left over
+
+
 async def test_a_lock_lives_as_long_as_somebody_has_it(lab: Lab) -> None:
     """One who brings a server up goes on with it while a plan ends that server, and the next one brings it up anew."""
     locks = lab.hosts._locks
