@@ -63,6 +63,10 @@ class Served:
         self.state.ended(exit_status or 0, now)
         return True
 
+    def overlook(self, restarts: int) -> None:
+        """The container hasn't begun yet, so none of these is one of its own."""
+        self._known = restarts
+
     def expect_end(self) -> None:
         """Its own server is about to be ended, and started again: that is not counted as a restart of the server's."""
         if self._known is not None:

@@ -112,6 +112,8 @@ class ServedContainers:
         servers, state = self._servers, served.state
         up = self._pod.may_begin(container) and servers.running(served.server)
         number, status = servers.restarts.get(served.server, 0), servers.exits.get(served.server)
+        if not self._pod.may_begin(container):  # it waits for volumes, or for init containers
+            served.overlook(number)
         counted = served.count(number, status, timestamp())
         begins = up and not served.held and not self._pod.terminating  # what a Pod's end has ended stays so
         if begins and not state.running and not self._pod.preparation.begins(container, state):

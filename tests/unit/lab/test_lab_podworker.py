@@ -138,6 +138,24 @@ async def test_a_pod_that_has_ended_and_is_held_by_finalizers_has_ended(
     assert {c["type"]: c["status"] for c in ended.status["conditions"]}["Ready"] == "False"
 
 
+async def test_what_ends_before_its_container_may_begin_is_no_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a server that doesn't start before the ConfigMap is there for which its Pod waits, say."""
+    store = Store()
+    made = worker(store, {}, monkeypatch, initContainers=[{"name": "one", "image": "i"}])
+    servers = made._around.servers
+    monkeypatch.setattr(servers, "running", lambda _: False)
+    monkeypatch.setattr(servers, "put_off", lambda _: 10.0)
+    (container,) = made.spec.containers
+    made._launch(container)
+    for number in (1, 2):
+        servers.restarts["stand-ins"] = number
+        made.refresh()
+    state = made.state(container)
+    assert (state.restarts, state.waiting, state.exit_status) == (0, "", None)
+
+
 def told(store: Store) -> list[tuple[str, str, str, int]]:
     """Reason, field, message and count of each Event, in order."""
     return [
