@@ -230,7 +230,8 @@ class _ServerPods:
 
 
 def _life(pod: Object, container: str) -> Life:
-    told = (c for c in pod.status.get("containerStatuses") or () if c["name"] == container)
+    fields = ("containerStatuses", "initContainerStatuses")  # the latter of sidecars
+    told = (c for field in fields for c in pod.status.get(field) or () if c["name"] == container)
     restarts = next((int(c.get("restartCount") or 0) for c in told), 0)
     return Life(f"{pod.namespace}/{pod.name}/{pod.metadata.get('uid')}", container, restarts)
 

@@ -22,6 +22,7 @@ from emulab.plan.coredns.corefile import Texts, read
 from emulab.plan.coredns.lastgood import FollowedCorefile, LastGood, Life
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place
+from emulab.plan.world import _life
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import BlockConfig, DnsConfig
 from emulab.servers.dns.plugins.reloading import Reload, reload
@@ -188,6 +189,15 @@ def test_a_running_server_keeps_the_last_good_corefile_and_one_that_begins_does_
     assert of(one) == of(bad) == of(None) == took(alone)._replace(unread=True)  # as nobody looks any more
     corefiles.keep({Life("b", "coredns", 0)})
     assert of(one) == took(one)
+
+
+def test_a_sidecar_that_is_restarted_reads_its_corefile_anew_too() -> None:
+    told = {
+        "initContainerStatuses": [{"name": "dns", "restartCount": 2}],
+        "containerStatuses": [{"name": "c"}],
+    }
+    pod = make("Pod", "p", "app", status=told)
+    assert [_life(pod, name).restarts for name in ("dns", "c", "other")] == [2, 0, 0]
 
 
 def test_a_server_listens_where_its_corefile_says() -> None:
