@@ -118,15 +118,20 @@ class Forwarder:
         if led is None:
             return within(response, key.name, ()) if response else None
         self.cache.delegations.put(led, self._clock())
-        if kept is not None and kept[:3] == led[:3]:
-            return failed
-        return await self._down(work, key, sought, led)
+        return await self._down(work, key, sought, led, kept) or failed
 
     async def _down(
-        self, work: _Work, key: CacheKey, sought: Sequence[Name], led: Referral
+        self,
+        work: _Work,
+        key: CacheKey,
+        sought: Sequence[Name],
+        led: Referral,
+        tried: Referral | None = None,
     ) -> Response | None:
-        """What the servers say to which a delegation leads, and those below it."""
+        """What the servers say to which a delegation leads, and those below it; nobody asks those `tried` again."""
         for _ in range(MOST_REFERRALS):
+            if tried is not None and led[:3] == tried[:3]:
+                return None
             response: Response | None = None
             async with aclosing(self._servers(work, led, sought)) as groups:
                 async for servers in groups:
