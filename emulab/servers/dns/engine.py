@@ -278,7 +278,8 @@ class Engine:
             answer = _found_along(walk.first, answer)
         more = (*self._addresses(walk, hosts), *additional)
         limits = walk.block.limits if walk.block and walk.block.caches(walk.name) else None
-        if limits is not None and not walk.cache:  # what others said has been within them since it was kept
+        # What others said has been within them since it was kept, but not an alias of ours that leads there.
+        if limits is not None and (not walk.cache or walk.authoritative):
             denial = rcode == wire.NXDOMAIN or not answer
             answer, authority, more = capped((answer, authority, more), limits, denial=denial)
         if walk.rewriting:

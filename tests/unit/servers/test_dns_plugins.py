@@ -273,6 +273,20 @@ def test_a_cache_bounds_what_plugins_below_it_say() -> None:
     assert ttls(coredns, "one.test.", cached=("kept.test.",)) == [60, 60]
 
 
+def test_behind_an_alias_of_the_clusters_nothing_holds_for_longer() -> None:
+    """CoreDNS' cache sees the answer to an ExternalName as one, whoever said which record of it."""
+    services = {**CLUSTER.services, "app/far": ServiceNames("app", "far", (), alias="www.far.test.")}
+    limits = CacheLimits(30, 5, 20)
+    made = engine(
+        BlockConfig((".",), cluster=True, forward=(FORWARD,), caches=True, limits=limits), services=services
+    )
+    step = made.resolve(ask("far.app.svc.c.test."), 0, 0.0)
+    assert isinstance(step, Forward)
+    said = Response(1, wire.QR, 0, None, (record("www.far.test.", "A", "192.0.2.1", 300),))
+    answer = made.resume(step, made.cache.put(step.key, said, 0.0, step.limits), 0.0)
+    assert isinstance(answer, Solved) and [r.ttl for r in answer.reply.answer] == [5, 5]
+
+
 IP = TemplateConfig(
     ("ip.test.",),
     "A",
