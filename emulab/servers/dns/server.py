@@ -67,9 +67,11 @@ class DnsServer:
         self._checks.follow(settings.zones.zones)
         for key in [key for key in self._ports if key not in settings.listen or key in sockets]:
             self._ports.pop(key).close()
-        for port in self._ports.values():
+        for key, port in self._ports.items():
             if isinstance(port, TcpPort):
                 port.idle = settings.tcp_idle
+            elif isinstance(port, PagesPort):
+                port.pages = self._pages(settings.pages.get(str(parse_socket_key(key)[2]), ""))
         for key, sock in sockets.items():
             if key not in settings.listen:
                 sock.close()

@@ -378,3 +378,25 @@ async def test_close_waits_for_queries_under_way():
             await asyncio.sleep(0)
         await resolver.server.close(grace=LONG)
         assert await asking == ["203.0.113.10"]
+
+
+async def test_a_page_may_become_another_one() -> None:
+    """As a changed Corefile may have it."""
+    server = create(Told())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        key, port = f"tcp/127.0.0.1/{address[1]}", str(address[1])
+
+        async def status(path: str) -> bytes:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+            answer = await reader.read()
+            writer.close()
+            return answer.split()[1]
+
+        sockets_ = {key: listener.dup()}
+        for one, other in (("health", "ready"), ("ready", "health")):
+            await server.configure({"listen": [key], "pages": {port: one}}, sockets_)
+            assert (await status(f"/{one}"), await status(f"/{other}")) == (b"200", b"404")
+            sockets_ = {}
+    await server.close()
