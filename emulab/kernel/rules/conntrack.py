@@ -57,6 +57,7 @@ _SCTP_STATES = {
     6: "SHUTDOWN_RECD",
     7: "SHUTDOWN_ACK_SENT",
     8: "HEARTBEAT_SENT",
+    9: "HEARTBEAT_ACKED",  # before Linux 6.2
 }
 """Those of a tracked association (linux/netfilter/nf_conntrack_sctp.h)."""
 _ENDS = {4: ("CTA_IP_V4_SRC", "CTA_IP_V4_DST"), 6: ("CTA_IP_V6_SRC", "CTA_IP_V6_DST")}
