@@ -47,6 +47,7 @@ class Served:
         self._container = container
         self._known = None if shared else known  # restarts of the server, as far as they are counted
         self._backoff = Backoff()
+        self._put_off = 0  # a restart that is still to come
 
     def count(self, restarts: int, exit_status: int | None, now: str) -> bool:
         """Counts the restarts of the server since the pod began: whether there were any, by which a life has ended."""
@@ -57,11 +58,20 @@ class Served:
         more, self._known = restarts - self._known, restarts
         if self.state.done:
             return False
+        self.resume()  # it did begin since, and has ended again
         self.state.restarts += more
         if not self.state.running:  # it ended as soon as it had begun
             self.state.begin(now)
         self.state.ended(exit_status or 0, now)
         return True
+
+    def put_off(self) -> None:
+        """It is begun again only after a while: until then that is no restart (kubelet's `restartCount`)."""
+        self.state.restarts, self._put_off = self.state.restarts - 1, 1
+
+    def resume(self) -> None:
+        """It begins again, if it was put off."""
+        self.state.restarts, self._put_off = self.state.restarts + self._put_off, 0
 
     def overlook(self, restarts: int) -> None:
         """The container hasn't begun yet, so none of these is one of its own."""

@@ -123,6 +123,7 @@ class ServedContainers:
         if not up:
             state.running = state.ready = False
             if counted and (seconds := servers.put_off(served.server)):
+                served.put_off()
                 self._put_off(container, state, seconds)
         elif begins and not state.running:
             self._begin(container, served)
@@ -136,6 +137,7 @@ class ServedContainers:
     def _begin(self, container: Container, served: Served) -> None:
         served.begun = asyncio.get_running_loop().time()
         served.state.waiting = served.state.message = ""
+        served.resume()
         if ends_at_once(self._pod.pod, container):
             served.complete(timestamp())
         elif container.post_start is None:

@@ -156,6 +156,28 @@ async def test_what_ends_before_its_container_may_begin_is_no_restart(
     assert (state.restarts, state.waiting, state.exit_status) == (0, "", None)
 
 
+async def test_a_restart_is_counted_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of programs: kubectl's RESTARTS of a container in CrashLoopBackOff are those that it had."""
+    store = Store()
+    made = worker(store, {}, monkeypatch)
+    servers, running, pause = made._around.servers, False, 0.0
+    monkeypatch.setattr(servers, "running", lambda _: running)
+    monkeypatch.setattr(servers, "put_off", lambda _: pause)
+    made.start()
+    await asyncio.gather(*made._tasks)
+    (container,) = made.spec.containers
+    made.refresh()
+    state, seen = made.state(container), []
+    for number, pause in ((1, 0.0), (2, 10.0), (3, 20.0)):  # noqa: B007
+        servers.restarts["stand-ins"] = number
+        made.refresh()
+        seen.append((state.restarts, state.waiting))
+    running = True
+    made.refresh()
+    assert seen == [(1, ""), (1, "CrashLoopBackOff"), (2, "CrashLoopBackOff")]
+    assert (state.restarts, state.waiting, state.running) == (3, "", True)
+
+
 def told(store: Store) -> list[tuple[str, str, str, int]]:
     """Reason, field, message and count of each Event, in order."""
     return [
