@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
@@ -67,6 +67,10 @@ class ServerHosts:
         """After how many seconds in all a server is begun again that has ended as it fails; 0 for others."""
         wanted = self._wanted.get(name)
         return _pause(wanted, self._failures.get(name, 0) - 1) if wanted is not None and wanted.fails else 0.0
+
+    def has(self, name: str) -> bool:
+        """Whether there is a process of the server, or one whose end is yet to be noticed."""
+        return name in self._hosts
 
     def process(self, name: str) -> Process | None:
         host = self._hosts.get(name)
@@ -128,15 +132,18 @@ class ServerHosts:
     async def stop(self, name: str, grace: float) -> None:
         """Has a server end in good order, as a container that is to live anew; it stays so until `resume`."""
         host = self._hosts.get(name)
-        await self.drain(name, 0.0, grace)
-        if host is not None and self._hosts.get(name) is host:
-            host.process.signal(signal.SIGKILL)
+        try:
+            await self.drain(name, 0.0, grace)
+        finally:  # also where nobody waits any more: who has closed would never serve again
+            if host is not None and self._hosts.get(name) is host:
+                host.process.signal(signal.SIGKILL)
+        if host is not None:
             await host.process.wait()
 
     async def resume(self, name: str) -> None:
-        """Starts a server again that `stop` has ended."""
+        """Starts a server again that `stop` has ended, whether anybody waits for it or not."""
         if self._draining.pop(name, self) is not self and name not in self._hosts:
-            await self._start_again(name)
+            await asyncio.shield(self._spawn_task(self._start_again(name)))
 
     async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Before rules are written: has servers listen to which the rules will lead, and those end that make what the
@@ -348,10 +355,11 @@ class ServerHosts:
             self._end(name)  # it was missed while there was nothing to end
         return True
 
-    def _spawn_task(self, work: Any) -> None:
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _pause(server: PlannedServer | None, failures: int) -> float:

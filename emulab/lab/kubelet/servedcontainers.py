@@ -199,7 +199,8 @@ class ServedContainers:
         if served.shared:
             await self._say(container, lives=False)
         else:
-            served.expect_end()
+            if self._servers.has(served.server):
+                served.expect_end()
             await self._servers.stop(served.server, grace)
 
     async def _begin_life(self, container: Container, served: Served) -> None:
