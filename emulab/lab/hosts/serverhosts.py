@@ -118,7 +118,8 @@ class ServerHosts:
         """Has a server end in good order; returns when it has, or time is up.
 
         For `before` seconds it serves whoever doesn't know yet, then nobody new, and what it has begun by then has
-        `grace` seconds. It is told nothing more until `apply` misses it, or finds it wanted in another namespace.
+        `grace` seconds. It is told nothing more until `apply` misses it, or finds it wanted in another namespace, or
+        `let_go`.
         """
         host = self._hosts.get(name)
         if host is None or not host.process.running:
@@ -144,6 +145,13 @@ class ServerHosts:
         """Starts a server again that `stop` has ended, whether anybody waits for it or not."""
         if self._draining.pop(name, self) is not self and name not in self._hosts:
             await asyncio.shield(self._spawn_task(self._start_again(name)))
+
+    def let_go(self, name: str) -> None:
+        """The pod has gone with which a server was to end, or for which it was stopped: who is wanted under its name
+        from now on is another one, even in the same namespace, as pods at a node's address are."""
+        if name in self._draining:
+            self._draining[name] = None
+            self._changed()
 
     async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Before rules are written: has servers listen to which the rules will lead, and those end that make what the

@@ -95,6 +95,12 @@ class ServedContainers:
         if served is not None and served.is_silent:
             self._pod.keep(self._begin_life(container, served))
 
+    def abandon(self) -> None:
+        """The pod has gone."""
+        for served in self._served.values():
+            if not served.shared:
+                self._servers.let_go(served.server)
+
     def launch(self, container: Container, state: ContainerState | None = None) -> None:
         served = self.of(container, state)
         if ends_at_once(self._pod.pod, container) and self._pod.preparation.begins(container, served.state):

@@ -493,3 +493,19 @@ async def test_a_server_is_begun_though_who_resumes_it_has_gone(lab: Lab) -> Non
     resuming.cancel()
     await until(lambda: lab.hosts.running("a"))
     await lab.get("a", "")
+
+
+async def test_who_is_wanted_under_the_name_of_a_pod_that_has_gone_is_another_one(lab: Lab) -> None:
+    """A StatefulSet's at a node's address, whose namespace is the same before and after."""
+    handles: Any = {"here": SimpleNamespace(fd=-1)}
+    wanted = {n: replace(s, namespace="here") for n, s in lab.wanted("a", "b").items()}
+    await lab.hosts.apply(wanted, handles)
+    await lab.hosts.drain("a", 0.0, 5.0)
+    await lab.hosts.apply(wanted, handles)
+    with pytest.raises(ConnectionRefusedError):
+        await lab.get("a", "")
+    lab.hosts.let_go("a")
+    lab.hosts.let_go("b")  # which serves on
+    await lab.hosts.apply(wanted, handles)
+    await lab.get("a", "")
+    assert len(lab.processes.started) == 3
