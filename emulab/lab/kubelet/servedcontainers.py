@@ -186,7 +186,7 @@ class ServedContainers:
             pod.report()
             await asyncio.sleep(seconds)
         await self._servers.flush(served.server)
-        if not pod.terminating:
+        if not pod.terminating and self._served.get(container.name) is served:
             await self._begin_life(container, served)
         if self._served.get(container.name) is not served:
             return  # it has begun anew with another image
