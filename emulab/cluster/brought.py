@@ -9,7 +9,7 @@ when a Cluster is applied while there is no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from emulab.cluster.store import Store
 from emulab.kinds.images import INGRESS_IMAGE
@@ -71,17 +71,32 @@ def with_kept_settings(store: Store, o: Object) -> Object:
     """A ConfigMap of the lab's own ingress controller with those settings of the lab's that it says nothing of.
 
     As `kubectl apply` would leave them, which removes of an object that somebody else has made no key that it didn't
-    write. Else clients' addresses would go with the first other key that is set.
+    write. Else clients' addresses would go with the first other key that is set. Of a map that was read, changed and
+    given back, the annotation tells what was kept, so a key that it hasn't any more has been taken out.
     """
     own = store.get(_OWN) if o.key == _SETTINGS else None
     if own is None or own.position != NOWHERE:
         return o
-    data = o.raw.get("data") or {}
-    kept = {key: value for key, value in INGRESS_SETTINGS.items() if key not in data}
-    if not kept:
-        return o
+    data, before = o.raw.get("data") or {}, o.annotations.get(KEPT_SETTINGS)
+    if before is None:
+        kept = {key: value for key, value in INGRESS_SETTINGS.items() if key not in data}
+        if not kept:
+            return o
+    else:
+        kept = {key: INGRESS_SETTINGS[key] for key in before.split(",") if _is_the_labs(key, data)}
     annotations = {**o.annotations, KEPT_SETTINGS: ",".join(kept)}
     return o.replace(data={**data, **kept}, metadata={**o.metadata, "annotations": annotations})
+
+
+def _is_the_labs(key: str, data: Mapping[str, str]) -> bool:
+    return key in INGRESS_SETTINGS and data.get(key) == INGRESS_SETTINGS[key]
+
+
+def keep_settings(store: Store) -> None:
+    """Has a ConfigMap that a user has brought keep what the lab's own controller, which may be back, has said."""
+    settings = store.get(_SETTINGS)
+    if settings is not None and settings.position != NOWHERE:
+        store.put(with_kept_settings(store, settings))
 
 
 def _as_the_user_has_it(o: Object) -> Object:

@@ -232,7 +232,7 @@ class StandIns:
             listen=dict.fromkeys((*keys, *local), place.namespace),
             everywhere=() if shared else keys,
             identities=dict.fromkeys((*keys, *local) if shared else addresses, identity),
-            draining=keys if pod.metadata.get("deletionTimestamp") else (),
+            draining=(*keys, *local) if pod.metadata.get("deletionTimestamp") else (),
             logs=_logs(pod, ports, addresses, shared),
         )
 

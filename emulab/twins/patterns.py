@@ -27,7 +27,7 @@ def path_of_pattern(text: str) -> str | None:
     try:
         compiled = re.compile(f"^{expression}", re.IGNORECASE)
         drawn = _Drawing().of(parser.parse(expression))
-    except (re.error, RecursionError):
+    except (re.error, OverflowError, RecursionError):
         return None
     for path in (text, drawn if drawn.startswith("/") else f"/{drawn}"):
         if path and set(path) <= set(_PLAIN) and compiled.search(path):
@@ -60,8 +60,9 @@ class _Drawing:
             return self.of(argument)
         if code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
             least, most, repeated = argument
-            times: int = min(max(least, 1), most, _DRAWN_AT_MOST)
-            return self.of(repeated) * times
+            times: int = min(max(least, 1), most)
+            one = self.of(repeated)
+            return one * min(times, _DRAWN_AT_MOST // max(len(one), 1) + 1)  # what repeats may repeat others
         return next(filter(_taking(code, argument), _PLAIN), "")
 
 

@@ -153,12 +153,20 @@ def _walk(top: str) -> Iterator[os.DirEntry[str]]:
         try:
             with os.scandir(folders.pop()) as entries:
                 for entry in entries:
-                    if not entry.is_dir():
+                    if not _is_folder(entry):
                         yield entry
                     elif not entry.is_symlink() and not OTHERS.match(entry.name):
                         folders.append(entry.path)
         except OSError:
             continue  # it has gone, or is not ours to read
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or leads to one. What leads to itself, or to where we may not look, doesn't."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 async def test_a_pod_that_spoils_all_it_can_spoils_nothing_of_the_host() -> None:

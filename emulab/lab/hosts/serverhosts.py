@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
@@ -69,6 +69,10 @@ class ServerHosts:
         wanted = self._wanted.get(name)
         return _pause(wanted, self._failures.get(name, 0) - 1) if wanted is not None and wanted.fails else 0.0
 
+    def has(self, name: str) -> bool:
+        """Whether there is a process of the server, or one whose end is yet to be noticed."""
+        return name in self._hosts
+
     def process(self, name: str) -> Process | None:
         host = self._hosts.get(name)
         return host.process if host and host.process.running else None
@@ -115,7 +119,8 @@ class ServerHosts:
         """Has a server end in good order; returns when it has, or time is up.
 
         For `before` seconds it serves whoever doesn't know yet, then nobody new, and what it has begun by then has
-        `grace` seconds. It is told nothing more until `apply` misses it, or finds it wanted in another namespace.
+        `grace` seconds. It is told nothing more until `apply` misses it, or finds it wanted in another namespace, or
+        `let_go`.
         """
         host = self._hosts.get(name)
         if host is None or not host.process.running:
@@ -129,16 +134,26 @@ class ServerHosts:
     async def stop(self, name: str, grace: float) -> None:
         """Has a server end in good order, as a container that is to live anew; it stays so until `resume`."""
         host = self._hosts.get(name)
-        await self.drain(name, 0.0, grace)
-        if host is not None and self._hosts.get(name) is host:
-            host.process.signal(signal.SIGKILL)
+        try:
+            await self.drain(name, 0.0, grace)
+        finally:  # also where nobody waits any more: who has closed would never serve again
+            if host is not None and self._hosts.get(name) is host:
+                host.process.signal(signal.SIGKILL)
+        if host is not None:
             await host.process.wait()
 
     async def resume(self, name: str) -> None:
-        """Starts a server again that `stop` has ended."""
+        """Starts a server again that `stop` has ended, whether anybody waits for it or not."""
         stopped = self._draining.pop(name, self) is not self and name not in self._hosts
         if stopped and name not in self._beginning:  # else whoever begins it again finds that it may
-            await self._start_again(name)
+            await asyncio.shield(self._spawn_task(self._start_again(name)))
+
+    def let_go(self, name: str) -> None:
+        """The pod has gone with which a server was to end, or for which it was stopped: who is wanted under its name
+        from now on is another one, even in the same namespace, as pods at a node's address are."""
+        if name in self._draining:
+            self._draining[name] = None
+            self._changed()
 
     async def prepare(self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle]) -> None:
         """Before rules are written: has servers listen to which the rules will lead, and those end that make what the
@@ -359,10 +374,11 @@ class ServerHosts:
             self._end(name)  # it was missed while there was nothing to end
         return True
 
-    def _spawn_task(self, work: Any) -> None:
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _pause(server: PlannedServer | None, failures: int) -> float:

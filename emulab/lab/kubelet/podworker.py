@@ -388,6 +388,7 @@ class PodWorker:
         self._deadline.cancel()
         for task in self._tasks:
             task.cancel()
+        self._standing.abandon()
         for container in (*self.spec.init_containers, *self.spec.containers):
             if not server_of(container.image):
                 self.log(container).remove()

@@ -95,6 +95,12 @@ class ServedContainers:
         if served is not None and served.is_silent:
             self._pod.keep(self._begin_life(container, served))
 
+    def abandon(self) -> None:
+        """The pod has gone."""
+        for served in self._served.values():
+            if not served.shared:
+                self._servers.let_go(served.server)
+
     def launch(self, container: Container, state: ContainerState | None = None) -> None:
         served = self.of(container, state)
         if ends_at_once(self._pod.pod, container) and self._pod.preparation.begins(container, served.state):
@@ -184,7 +190,7 @@ class ServedContainers:
             pod.report()
             await asyncio.sleep(seconds)
         await self._servers.flush(served.server)
-        if not pod.terminating:
+        if not pod.terminating and self._served.get(container.name) is served:
             await self._begin_life(container, served)
         if self._served.get(container.name) is not served:
             return  # it has begun anew with another image
@@ -203,7 +209,8 @@ class ServedContainers:
         if served.shared:
             await self._say(container, lives=False)
         else:
-            served.expect_end()
+            if self._servers.has(served.server):
+                served.expect_end()
             await self._servers.stop(served.server, grace)
 
     async def _begin_life(self, container: Container, served: Served) -> None:

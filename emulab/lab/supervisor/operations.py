@@ -234,6 +234,7 @@ class Operations:
             old = store.get(o.key)
             if o.key not in own and (old is None or old.position == NOWHERE):
                 admit(store, o)
+        brought.keep_settings(store)
 
     @takes(
         keys=optional(KEYS),

@@ -93,8 +93,8 @@ class EchoListener:
                 connection.close_if_idle()
         self.draining = draining
 
-    def fall_silent(self) -> None:
-        """Ends as a process does that is killed: whoever is connected is cut off, and who comes is refused."""
+    def refuse(self) -> None:
+        """Stops accepting, until it is to listen again; what is connected stays so."""
         if self.server is None:
             return
         server, self.server = self.server, None
@@ -102,8 +102,16 @@ class EchoListener:
         self._silent = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
         server.close()
         self._silent.shutdown(socket.SHUT_RD)
+
+    def fall_silent(self) -> None:
+        """Ends as a process does that is killed: whoever is connected is cut off, and who comes is refused."""
+        self.refuse()
         for connection in list(self.connections or ()):
             connection.end(farewell=False)
+
+    def is_of(self, identity: Identity) -> bool:
+        """Whether it is for the pod of this identity."""
+        return (self.identity.namespace, self.identity.pod) == (identity.namespace, identity.pod)
 
     async def listen_again(self) -> None:
         """Ends the silence."""
@@ -173,6 +181,8 @@ class EchoServer:
             listener = self._tcp.get(key)
             if listener is not None:
                 listener.log, listener.idle = log, told.idle.get(address, 0.0)
+                if (listener.draining and key not in draining) or not listener.is_of(identity):
+                    await listener.listen_again()  # another pod has the node's address and this port now
                 if listener.identity != identity:
                     listener.identity = identity
                     self._of_pods.clear()
@@ -230,7 +240,7 @@ class EchoServer:
         and `now` all the others. Says how many have requests under way."""
         if now:
             for listener in there:
-                listener.close()
+                listener.refuse()  # the next pod at a node's address may have its socket
         left = 0
         for connection in [one for listener in there for one in listener.connections or ()]:
             has_request = connection.has_request()

@@ -480,3 +480,55 @@ async def test_a_server_that_was_stopped_stays_so_until_it_is_resumed(lab: Lab) 
     assert lab.hosts.restarts.get("a") is None
     await lab.apply("a", "b")
     await lab.get("a", "")
+
+
+async def test_a_server_serves_again_though_who_stopped_it_has_gone(lab: Lab) -> None:
+    """As whoever asks for its life does once its container is to be another one."""
+    first = lab.hosts.process("a")
+    assert first is not None
+
+    def refuses() -> bool:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", lab.ports["a"])).close()
+            return False
+        return True
+
+    _, writer = await asyncio.open_connection("127.0.0.1", lab.ports["a"])
+    writer.write(b"GET /delay/3600 HTTP/1.1\r\nHost: h\r\n\r\n")  # for whose end it waits
+    while not (await lab.hosts.status("a"))["requests"]:
+        await asyncio.sleep(0.01)
+    stopping = asyncio.ensure_future(lab.hosts.stop("a", 600.0))
+    await until(refuses)
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    await soon(first.wait())
+    await lab.hosts.resume("a")
+    await until(lambda: lab.hosts.running("a"))
+    await lab.get("a", "")
+    writer.close()
+
+
+async def test_a_server_is_begun_though_who_resumes_it_has_gone(lab: Lab) -> None:
+    await lab.hosts.stop("a", 5.0)
+    await until(lambda: lab.hosts.restarts.get("a") == 1)
+    resuming = asyncio.ensure_future(lab.hosts.resume("a"))
+    await asyncio.sleep(0)
+    resuming.cancel()
+    await until(lambda: lab.hosts.running("a"))
+    await lab.get("a", "")
+
+
+async def test_who_is_wanted_under_the_name_of_a_pod_that_has_gone_is_another_one(lab: Lab) -> None:
+    """A StatefulSet's at a node's address, whose namespace is the same before and after."""
+    handles: Any = {"here": SimpleNamespace(fd=-1)}
+    wanted = {n: replace(s, namespace="here") for n, s in lab.wanted("a", "b").items()}
+    await lab.hosts.apply(wanted, handles)
+    await lab.hosts.drain("a", 0.0, 5.0)
+    await lab.hosts.apply(wanted, handles)
+    with pytest.raises(ConnectionRefusedError):
+        await lab.get("a", "")
+    lab.hosts.let_go("a")
+    lab.hosts.let_go("b")  # which serves on
+    await lab.hosts.apply(wanted, handles)
+    await lab.get("a", "")
+    assert len(lab.processes.started) == 3

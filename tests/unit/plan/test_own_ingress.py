@@ -16,6 +16,7 @@ from emulab.cluster.admission.merge import admit
 from emulab.cluster.store import Store
 from emulab.cluster.system import system_objects
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.installed import KEPT_SETTINGS
 from emulab.kinds.registry import CONFIG_MAP, DEPLOYMENT, INGRESS, INGRESS_CLASS, NAMESPACE, POD, SERVICE
 from emulab.lab.offline import oddities, thought_of
 from emulab.model.collection import Objects
@@ -418,8 +419,8 @@ def test_what_is_said_of_it() -> None:
 SETTINGS = CONFIG_MAP.key("ingress-nginx", "ingress-nginx-controller")
 
 
-def settings(**data: str) -> Object:
-    metadata = {"name": SETTINGS.name, "namespace": SETTINGS.namespace}
+def settings(data: dict[str, str], **annotations: str) -> Object:
+    metadata = {"name": SETTINGS.name, "namespace": SETTINGS.namespace, "annotations": annotations}
     raw = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
     return Object(raw, Position("settings.yaml", 1))
 
@@ -432,7 +433,7 @@ def kept_map(objects: Objects) -> Object:
 
 @pytest.mark.parametrize(("said", "kept"), [({}, "true"), ({"use-proxy-protocol": "false"}, "false")])
 def test_a_config_map_keeps_what_the_labs_own_says_and_it_does_not(said: dict[str, str], kept: str) -> None:
-    store, given = Store(), settings(**{"proxy-body-size": "8m"}, **said)
+    store, given = Store(), settings({"proxy-body-size": "8m", **said})
     for o in system_objects(Cluster()):
         admit(store, o)
     assert [admit(store, given) for _ in range(2)] == ["configured", "unchanged"]
@@ -444,6 +445,29 @@ def test_a_config_map_keeps_what_the_labs_own_says_and_it_does_not(said: dict[st
     assert left.raw["data"] == given.raw["data"] and not left.annotations, "it is as its user has it"
     admit(store, given)
     assert kept_map(store.objects()).raw["data"] == given.raw["data"], "another controller reads it now"
+    for o in system_objects(Cluster()):
+        if o.key != SETTINGS:
+            admit(store, o)
+    brought.keep_settings(store)
+    assert kept_map(store.objects()).raw["data"] == there, "the lab's own is back"
+
+
+@pytest.mark.parametrize("data", [{}, {"use-proxy-protocol": "false"}], ids=["taken out", "changed"])
+def test_what_is_done_to_a_kept_setting_is_followed(data: dict[str, str]) -> None:
+    """By whoever reads the map, changes it, and gives it back."""
+    store = Store()
+    for o in system_objects(Cluster()):
+        admit(store, o)
+    admit(store, settings({"proxy-body-size": "8m"}))
+    read = kept_map(store.objects())
+    assert admit(store, read) == "unchanged", "given back as it is"
+    kept = read.annotations[KEPT_SETTINGS]
+    given = settings(data, **{KEPT_SETTINGS: kept})
+    admit(store, given)
+    for _ in range(2):
+        found = kept_map(store.objects())
+        assert (found.raw["data"], found.annotations[KEPT_SETTINGS]) == (data, "")
+        admit(store, found)
 
 
 def test_a_deployment_of_the_name_that_is_none_is_named() -> None:

@@ -427,6 +427,35 @@ async def test_who_lives_anew_has_cut_everybody_off_and_refuses_until_then() -> 
         assert (await again.answer())[0] == 200
 
 
+@pytest.mark.parametrize("ended", [{"now": True}, {"log": "", "lives": False}], ids=["gone", "silent"])
+@on_uvloop
+async def test_the_next_pod_at_a_nodes_address_and_port_is_there(ended: dict[str, Any]) -> None:
+    """As of a DaemonSet with `hostNetwork`: one configuration has the one, and the next one the other."""
+    async with bench() as made:
+        said = made.server.order({"pod": ("default", "pod-127.0.0.1"), **ended})
+        if isinstance(said, Awaitable):
+            await said
+        with pytest.raises(ConnectionRefusedError):
+            await made.connect()
+        made.config["identities"]["127.0.0.1"]["pod"] = "next"
+        await made.server.configure(made.config, {})
+        client = await made.connect()
+        client.get("/")
+        assert json.loads((await client.answer())[2])["pod"] == "next"
+
+
+@on_uvloop
+async def test_a_pod_that_is_back_under_its_name_is_there() -> None:
+    """As of a StatefulSet with `hostNetwork`."""
+    async with bench() as made:
+        await made.server.configure({**made.config, "draining": [made.key]}, {})
+        made.server.order({"pod": ("default", "pod-127.0.0.1"), "now": True})
+        await made.server.configure(made.config, {})
+        client = await made.connect()
+        client.get("/")
+        assert (await client.answer())[0] == 200
+
+
 @on_uvloop
 async def test_datagrams_are_told() -> None:
     async with bench() as made:

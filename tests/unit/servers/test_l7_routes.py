@@ -98,6 +98,10 @@ def route(**match: Any) -> dict[str, Any]:
             "config.routes: the path of Ingress d/i: '^/a(' is no regular expression: missing )",
         ),
         (
+            {"routes": [route(path_type="RegularExpression", path="/a{99999999999}")]},
+            "'^/a{99999999999}' is no regular expression: the repetition number is too large",
+        ),
+        (
             {"routes": [route(), route(headers=[{"name": "a", "value": "[", "type": "RegularExpression"}])]},
             "config.routes[1].match.headers[0].value: '[' is no regular expression: unterminated character set",
         ),

@@ -26,6 +26,9 @@ from emulab.twins.patterns import path_of_pattern
         ("/foo/(?=bar)(.*)", None),
         ("/a b", None),
         ("/(", None),
+        ("/a{99999999999}", None),
+        ("/(((((a{99}){99}){99}){99}){99}){99}", None),
+        ("/(" * 3000, None),
         ("", "/"),
     ],
 )

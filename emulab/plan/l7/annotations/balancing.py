@@ -201,7 +201,7 @@ def wrong_pattern(text: str) -> str:
     """Why a text is no regular expression; "" where it is one."""
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         return f"is no regular expression: {error}"
     return ""
 

@@ -31,7 +31,7 @@ def wrong_expression(path: str) -> str:
     """Why a path is no regular expression; "" where it is one."""
     try:
         re.compile(as_python(path.encode()))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         return f"the path {path!r} is no regular expression: {error}"
     return ""
 

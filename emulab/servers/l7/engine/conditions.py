@@ -21,7 +21,7 @@ def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
     """A regular expression. Raises `BadConfiguration`, without the place."""
     try:
         return re.compile(text, flags)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         shown = text if isinstance(text, str) else text.decode(errors="replace")
         raise BadConfiguration(f"{shown!r} is no regular expression: {error}") from None
 

@@ -138,7 +138,7 @@ class IngressServer:
         await self._own.take(wanted, {**{key: theirs[key].dup() for key in kept}, **sockets})
         if self._seats and (worker := self._seats[0].worker) is not None:
             deaf = replace(_for_worker(wanted), listen=(), tls_listen=())
-            with suppress(KernelError, TimeoutError):
+            with suppress(KernelError):
                 await worker.hand("configure", json_bytes(deaf))
 
     async def _configure_worker(self, seat: _Seat, sockets: WorkerSockets, content: bytes) -> None:
@@ -151,9 +151,10 @@ class IngressServer:
         try:
             await worker.give_sockets(sockets)
             await worker.hand("configure", content)
-        except TimeoutError:
-            worker.kill()
-            raise KernelError(f"{worker.name} doesn't answer") from None
+        except KernelError as error:
+            if not isinstance(error, ServerRefused):  # it has ended, or doesn't answer
+                worker.kill()
+            raise
 
     async def patch(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
         """See `base.Patchable`. Raises BadConfiguration, with nothing changed."""
@@ -223,8 +224,8 @@ class IngressServer:
                 await asyncio.sleep(before)
                 seat.close()
                 self._closing.discard(seat)
-            with suppress(KernelError, TimeoutError):
-                await asyncio.wait_for(worker.send("close", grace=grace), grace + 5.0)
+            with suppress(KernelError):
+                await worker.ask("close", timeout=grace + 5.0, grace=grace)
                 seat.figures = Figures.from_json(await worker.ask("figures"))
             worker.close()
             with suppress(TimeoutError):
@@ -248,7 +249,7 @@ class IngressServer:
         found: list[Figures] = []
         for seat in (*self._seats, *self._leaving.values()):
             if (worker := seat.worker) is not None:
-                with suppress(KernelError, TimeoutError):
+                with suppress(KernelError):
                     seat.figures = Figures.from_json(await worker.ask("figures"))
             if seat.figures is not None:
                 found.append(seat.figures)
@@ -282,7 +283,7 @@ class IngressServer:
             with memory_file() as written:
                 try:
                     told.append(await worker.ask("records", (written.fileno(),), recorder=recorder))
-                except (KernelError, TimeoutError):
+                except KernelError:
                     continue  # who has ended has taken its records along
                 file.write(read_all(written.fileno()).decode())
         return told
@@ -305,8 +306,9 @@ async def _kill_when_hanging(process: WorkerProcess) -> None:
     answer, silent = process.send("ping"), 0
     while True:
         await asyncio.sleep(_TICK)
-        silent = silent + 1 if not answer.done() else 0
-        if not silent:
+        # Who takes no more questions, as there is no room for them, hasn't answered.
+        silent = 0 if answer.done() and answer.exception() is None else silent + 1
+        if answer.done():
             answer = process.send("ping")
-        elif silent > _PATIENCE:
+        if silent > _PATIENCE:
             process.kill()

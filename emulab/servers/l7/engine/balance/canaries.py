@@ -29,7 +29,7 @@ class CanaryChoice:
         self._header = canary.header.lower().replace("_", "-")
         try:
             self._pattern = re.compile(canary.header_pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             what = f"{canary.header_pattern!r} is no regular expression: {error}"
             raise BadConfiguration(f"canary.header_pattern: {what}") from None
         self.group = group
