@@ -238,9 +238,11 @@ async def ask(
     monkeypatch: pytest.MonkeyPatch, reply: Any, *records: str, patience: float = 20, manner: Any = None
 ) -> tuple[list[str], list[tuple[str, int]]]:
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(lambda: Server(reply), ("127.0.0.1", 0))
-    port = transport.get_extra_info("sockname")[1]
-    connect = loop.sock_connect
+    server, connect = Server(reply), loop.sock_connect
+    # The stream's port first: of these, thousands may be others' while all tests run.
+    tcp = await asyncio.start_server(server.connected, "127.0.0.1", 0)
+    port = tcp.sockets[0].getsockname()[1]
+    transport, _ = await loop.create_datagram_endpoint(lambda: server, ("127.0.0.1", port))
 
     async def redirected(sock: socket.socket, address: Any) -> None:
         assert address == ("192.0.2.1", 53)
@@ -252,7 +254,6 @@ async def ask(
         return sock
 
     with monkeypatch.context() as patched:
-        tcp = await asyncio.start_server(server.connected, "127.0.0.1", port)
         patched.setattr(loop, "sock_connect", redirected)
         asked = AskedServer("192.0.2.1", patience)
         try:
