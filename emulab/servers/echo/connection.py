@@ -82,7 +82,7 @@ class EchoConnection(asyncio.Protocol):
         self._client = socket_name(transport.get_extra_info("peername"))
         self._listener.opened(self)
         greeting = self._listener.identity.greeting
-        if greeting is not None:
+        if greeting is not None and not self._closing:
             self._transport.write(greeting)
             self._close()
 

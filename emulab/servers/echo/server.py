@@ -74,7 +74,9 @@ class EchoListener:
             self.connections = set()
         self.connections.add(connection)
         self.hub.connections.add(connection)
-        if self.server is None:
+        if self._silent is not None:
+            connection.end(farewell=False)  # accepted in the very moment of silence
+        elif self.server is None:
             connection.retire()  # accepted in the very moment of removal
 
     def closed(self, connection: EchoConnection) -> None:

@@ -725,3 +725,19 @@ async def test_curl_as_the_client(tmp_path: Any) -> None:
         assert json.loads(await curl("--http2", f"{url}/x"))["proto"] == "HTTP/1.1"
         assert json.loads(await curl("--http1.0", f"{url}/x"))["proto"] == "HTTP/1.0"
         assert json.loads(await curl("--http2", "-d", "abc", f"{url}/x"))["bodyBytes"] == 3
+
+
+async def test_who_was_taken_in_the_very_moment_of_silence_is_cut_off() -> None:
+    """Its pod's network may go at once, and with it everybody who could tell it."""
+    loop = asyncio.get_running_loop()
+    listener = EchoListener(Hub(lambda record: None), Identity("default", "web", ""), False)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        bound.setblocking(False)
+        await listener.open(bound.dup())
+        listener.refuse()
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.settimeout(5)
+            await loop.connect_accepted_socket(lambda: EchoConnection(listener), theirs)
+            assert await asyncio.to_thread(ours.recv, 1) == b""
+        listener.close()
