@@ -89,15 +89,11 @@ class _Forwarding:
         print(f"Handling connection for {local}", flush=True)
         try:
             there = await self._connect(remote)
-        except EmulabError as error:
-            print(f"an error occurred forwarding {local} -> {remote}: {error}", file=sys.stderr)
-            writer.transport.abort()
-            self._lost.set()
-            return
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else error
+        except (EmulabError, OSError) as error:
+            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
             print(f"an error occurred forwarding {local} -> {remote}: {why}", file=sys.stderr)
             writer.transport.abort()
+            self._lost.set()  # with a Pod that refuses, too, as kubectl since 1.23
             return
         pod_reader, pod_writer = await asyncio.open_connection(sock=there, limit=CHUNK)
         await asyncio.gather(_relay(reader, pod_writer), _relay(pod_reader, writer))
