@@ -98,6 +98,11 @@ class Texts(NamedTuple):
 
 
 FindObject = Callable[[Key], Object | None]
+_PROBED = (
+    ("ready", "8181", "their readiness probes fail, and after half a minute kube-dns has no endpoint"),
+    ("health", "8080", "their liveness probes fail, and they are started anew again and again"),
+)
+"""What the probes of the cluster's DNS ask for, on which port, and what becomes of its pods where nobody answers."""
 STAYS = "CoreDNS doesn't start with it; one that runs goes on by the last Corefile that was right"
 _UNREAD = (
     "no server block has reload: a CoreDNS that runs reads a change of this only when it is restarted,"
@@ -294,6 +299,12 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
         yield Finding(o, path, f"{made.error}; {STAYS}")
     elif not made.reloads and not beside:
         yield Finding(o, path, _UNREAD)
+    if flags.own and not made.error and not beside:
+        for name, at, fate in _PROBED:
+            if made.pages.get(at) != name:
+                yield Finding(
+                    o, path, f"no server block has {name} on port {at}, where the pods are asked: {fate}"
+                )
     for line, what in made.warnings:
         file = getattr(line, "file", "")
         elsewhere = any(file in (_paths(source, look, flags) or ()) for source in theirs)

@@ -385,9 +385,13 @@ def test_changes_that_nobody_would_read_are_told_of() -> None:
         o = Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": {"Corefile": text}})
         return [finding.line() for finding in unheeded(o, {}.get, [CoreDnsFlags()])]
 
-    (unread,) = told(". {\n kubernetes c.test\n}\n")
+    probed = "health\n ready\n"
+    (unread,) = told(f". {{\n kubernetes c.test\n {probed}}}\n")
     assert "data.Corefile: no server block has reload: " in unread
-    assert not told(". {\n kubernetes c.test\n}\na.test {\n reload 30s 0s\n}\n")
+    assert not told(f". {{\n kubernetes c.test\n}}\na.test {{\n reload 30s 0s\n {probed}}}\n")
+    unready, dead = told(". {\n kubernetes c.test\n reload\n health :8081\n}\n")
+    assert "data.Corefile: no server block has ready on port 8181, where the pods are asked" in unready
+    assert "data.Corefile: no server block has health on port 8080, where the pods are asked" in dead
     assert corefile(". {\n reload 1s\n}\n").error == "line 2: reload: an interval is 2 seconds at least"
     assert "a jitter is 0, or" in corefile(". {\n reload 4s 500ms\n}\n").error
 
