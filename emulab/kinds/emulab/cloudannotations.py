@@ -189,6 +189,11 @@ _OF_CLOUDS = (
     *("loadbalancer.openstack.org/", "oci.oraclecloud.com/", "oci-network-load-balancer.oraclecloud.com/"),
     *("kubernetes.digitalocean.com/", "lbipam.cilium.io/", "io.cilium/", "kube-vip.io/", "purelb.io/"),
     *("service.cloud.tencent.com/", "service.kubernetes.io/ibm-", "k8s.cloudscale.ch/", "vultr.com/"),
+    *("service.kubernetes.io/qcloud-", "service.kubernetes.io/tke-", "service.kubernetes.io/local-svc-"),
+    *("kubernetes.civo.com/", "loadbalancer.ovhcloud.com/", "lb.stackit.cloud/", "kubernetes.io/elb."),
+    *("cloud.ionos.com/", "metal.equinix.com/", "tailscale.com/", "service.cilium.io/", "lb.kubesphere.io/"),
+    *("eip.openelb.kubesphere.io/", "protocol.openelb.kubesphere.io/", "beta.cloud.google.com/"),
+    *("projectcalico.org/loadBalancerIPs", "projectcalico.org/ipv4pools", "projectcalico.org/ipv6pools"),
 )
 """What annotations of clouds for Services' balancers begin with."""
 _OF_OTHERS = (

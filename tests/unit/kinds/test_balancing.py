@@ -223,6 +223,9 @@ def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, A
         ({"metallb.io/loadBalancerIPs": "203.0.113.8, 203.0.113.9"}, "203.0.113.9 isn't followed"),
         ({"metallb.io/loadBalancerIPs": "public"}, '"public" is no address'),
         ({"kube-vip.io/loadbalancerIPs": "0.0.0.0"}, '"0.0.0.0" is no address to ask for'),
+        ({"kubernetes.io/elb.class": "union"}, "isn't followed here"),
+        ({"service.cilium.io/forwarding-mode": "dsr"}, "isn't followed here"),
+        ({"projectcalico.org/loadBalancerIPs": '["203.0.113.9"]'}, "isn't followed here"),
         ({"prometheus.io/scrape": "true"}, ""),
     ],
 )
