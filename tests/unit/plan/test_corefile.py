@@ -155,7 +155,7 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
         ("autopath @kubernetes", "line 2: autopath: @kubernetes does nothing without pods verified"),
         ("autopath /etc/none", "line 2: autopath: there are no search domains in /etc/none"),
         ("forward . 10.0.0.1 {\ntls\n}", "line 3: forward: tls is not followed"),
-        ("kubernetes {\nlabels a=b\n}", "line 3: kubernetes: labels is not followed"),
+        ("kubernetes {\nzonal\n}", "line 3: kubernetes: zonal is not followed"),
         ("hosts /etc/hosts2", "line 2: hosts: there is no /etc/hosts2"),
     ],
 )
@@ -177,6 +177,11 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
     [
         (". {\n errors\n", "line 2: a } is missing"),
         ("errors }\n", "line 1"),
+        (". {\n kubernetes {\n labels a in b\n}\n}", "line 3: labels: "),
+        (
+            ". {\n kubernetes a.test {\n namespaces x\n namespace_labels a=b\n}\n}",
+            "line 2: kubernetes: namespaces and namespace_labels cannot both be set",
+        ),
         (". {\n}\nb", "line 3: no { after b"),
         ('. {\n template IN A {\n answer "x\n}\n}', "line 3: a quotation that doesn't end"),
         (". {\n cache {\n serve_stale soon\n}\n}", "line 3: serve_stale: 'soon' is no duration"),
