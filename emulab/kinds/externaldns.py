@@ -31,7 +31,7 @@ _OF_SERVICES = (
 _OF_INGRESSES = ("hostname", "ttl", "target", "ingress-hostname-source", "controller", *_OF_ROUTES)
 
 
-class Route(NamedTuple):
+class RecordRoute(NamedTuple):
     """Of which set records are where a name has several of which one is answered at a time, as Route 53 has it: by
     `weight`, by `failover` (primary or secondary), or, without either, beside others that are healthy."""
 
@@ -61,15 +61,15 @@ def is_left_to_others(o: Object) -> bool:
     return any(text != CONTROLLER for text in said(o, "controller"))
 
 
-def route_of(o: Object) -> Route | None:
+def route_of(o: Object) -> RecordRoute | None:
     """By its annotations for Route 53; None where its records are answered beside all others."""
     identifier = next(iter(said(o, IDENTIFIER)), "").strip()
     if not identifier or not any(said(o, way) for way in _WAYS):
         return None
     if weights := said(o, _WEIGHT):
-        return Route(identifier, _weight(weights[0]) or 0)
+        return RecordRoute(identifier, _weight(weights[0]) or 0)
     failover = one_said(o, _FAILOVER)
-    return Route(identifier, failover=failover if failover in _FAILOVERS else "")
+    return RecordRoute(identifier, failover=failover if failover in _FAILOVERS else "")
 
 
 _FAILOVERS = ("primary", "secondary")

@@ -15,7 +15,7 @@ from emulab.kinds.externaldns import (
     HEALTH,
     HOST,
     NODE_EXTERNAL,
-    Route,
+    RecordRoute,
     is_left_to_others,
     listed,
     one_said,
@@ -44,7 +44,7 @@ class RoutedRecord(NamedTuple):
     """A record of one set of several of a name and type, and the Service by whose balancer it is as well as that."""
 
     record: ZoneRecord
-    route: Route
+    route: RecordRoute
     service: Key | None = None
 
 

@@ -18,7 +18,7 @@ from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.coredns.arguments import DIRECTIVES, ONCE
 from emulab.plan.coredns.caching import check_uncached
-from emulab.plan.coredns.drafting import BlockDraft, Chosen, zones_from
+from emulab.plan.coredns.drafting import BlockDraft, ChosenNames, zones_from
 from emulab.plan.coredns.imports import CUSTOM, taken_in
 from emulab.plan.coredns.kubedns import as_corefile, problems
 from emulab.plan.coredns.lines import CorefileError, is_number
@@ -73,7 +73,7 @@ class Corefile:
     pages: Mapping[str, str] = field(default_factory=dict)  # by their ports
     verified: bool = False  # whether it is to be known which Pods there are
     pod_names: bool = False  # whether an endpoint without a hostname has its Pod's name
-    chosen: Chosen = Chosen()
+    chosen: ChosenNames = ChosenNames()
     warnings: tuple[tuple[int, str], ...] = ()
     error: str = ""
     port: int = _PORT
@@ -186,7 +186,7 @@ def read(
     pages = {port: what for draft in drafts for port, what in draft.pages.items()}
     kept = limits[0] if limits else CacheLimits(size=0)
     by_pods = any(draft.pod_names for draft in drafts)
-    chosen = next((draft.chosen for draft in drafts if draft.chosen != Chosen()), Chosen())
+    chosen = next((draft.chosen for draft in drafts if draft.chosen != ChosenNames()), ChosenNames())
     reloads = any(told.name == "reload" for block in parsed for told in block.plugins)
     return Corefile(
         *(blocks, bool(parsed), reloads, cluster, kept, pages, verified, by_pods),

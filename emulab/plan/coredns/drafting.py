@@ -20,7 +20,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h)")
 
 
-class Chosen(NamedTuple):
+class ChosenNames(NamedTuple):
     """Of which objects there are names: Services and EndpointSlices with these `labels`, in `namespaces` with those, or
     no endpoints at all."""
 
@@ -43,7 +43,7 @@ class BlockDraft:
     limits: CacheLimits | None = None
     verified: bool = False
     pod_names: bool = False
-    chosen: Chosen = Chosen()
+    chosen: ChosenNames = ChosenNames()
     autopath: int = 0  # the line of one that goes by Pods
     own_names: tuple[str, ...] = ()  # the zones of kubernetes
     pages: dict[str, str] = field(default_factory=dict)
@@ -120,7 +120,7 @@ def number(told: Directive, text: str) -> int:
     return int(text)
 
 
-def chosen(before: Chosen, option: Directive) -> Chosen:
+def chosen(before: ChosenNames, option: Directive) -> ChosenNames:
     """With what an option of kubernetes leaves out: by a label selector as kubectl takes it. Raises CorefileError."""
     if option.name == "noendpoints":
         return before._replace(endpoints=False)

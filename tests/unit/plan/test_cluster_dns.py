@@ -286,7 +286,9 @@ def test_a_corefile_may_choose_of_what_there_are_names() -> None:
 
     def there(*options: str) -> list[bool]:
         dns = chosen(*options)
-        return [isinstance(answers(dns, name), list) for name in (WEB, f"web.app{WEB[11:]}", DB, f"db-0.{DB}")]
+        return [
+            isinstance(answers(dns, name), list) for name in (WEB, f"web.app{WEB[11:]}", DB, f"db-0.{DB}")
+        ]
 
     assert there() == [True, True, True, True]
     assert there("labels tier in (front, back)") == [True, False, False, False]
