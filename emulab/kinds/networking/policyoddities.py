@@ -1,9 +1,8 @@
-"""What a NetworkPolicy says and nobody will notice: warnings."""
+"""What a policy says and nobody will notice: warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from emulab.kinds.lookup import Lookup, Pods
 from emulab.kinds.networking.policyview import INGRESS, NetworkPolicy, network
@@ -17,7 +16,7 @@ _PEERS = {"ingress": "from", "egress": "to"}
 
 
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
-    """Those of a policy that is enforced."""
+    """Those of a NetworkPolicy that is enforced."""
     counting = NetworkPolicy.of(o).rules
     for direction, peers in _PEERS.items():
         rules = o.spec.get(direction) or ()
@@ -27,20 +26,17 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             continue
         for number, rule in enumerate(rules):
             for index, peer in enumerate(rule.get(peers) or ()):
-                if why := _nobody(peer, world):
+                if "ipBlock" in peer and (why := why_nobody(peer["ipBlock"]["cidr"], world)):
                     yield Finding(o, ("spec", direction, number, peers, index, "ipBlock", "cidr"), why)
     yield from _selection(o, world)
 
 
-def _nobody(peer: Mapping[str, Any], world: Lookup) -> str:
-    """Why a peer's block has nobody in it; "" where it may have."""
-    if "ipBlock" not in peer:
-        return ""
-    block = network(peer["ipBlock"]["cidr"])
+def why_nobody(cidr: str, world: Lookup) -> str:
+    """Why there is nobody in a block of addresses for policies; "" where there may be."""
+    block = network(cidr)
     family = next(one for one in FAMILIES if one.version == block.version)
-    if (
-        family not in world.cluster.families and block.prefixlen
-    ):  # who means everybody says it of both families
+    everybody = not block.prefixlen  # of each family, in a policy for any cluster
+    if family not in world.cluster.families and not everybody:
         return f"means nobody: the lab has no {family.name}"
     services = world.cluster.services_of(family)
     if any(block.subnet_of(net) for net in services):  # type: ignore[arg-type]  # of one family
