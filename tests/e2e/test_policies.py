@@ -389,6 +389,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
     assert "port 80/tcp: denied" in denied.text and "NetworkPolicy red/web" in denied.text
     to_node = await emulab(*check, "web", "node/node1:80")
     assert to_node.status == 0 and f"node node1 ({at.node1}) port 80/tcp: allowed" in to_node.text
+    across = await emulab(*check, "blue/guest", "red/web:80/tcp")
+    assert across.status == 1 and "pod blue/guest" in across.text and "NetworkPolicy red/web" in across.text
     allowed = await emulab(*check, "web", "guest:80")
     assert allowed.status == 0 and "port 80/tcp: allowed" in allowed.text
     matrix = await emulab("-l", lab.name, "policy", "matrix", "--probe")
@@ -415,6 +417,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
         (("guest", "node/nobody:80"), 'nodes "nobody" not found'),
         (("node/node1", "web"), "node/node1: sends from an address of its node's, which the way decides"),
         (("guest", "svc/nobody"), 'services "nobody" not found'),
+        (("guest", "blue/nobody"), 'pods "nobody" not found'),
+        (("guest", "green/web"), "there is no kind 'green'"),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),
         (
             ("guest", "10.96.0.10:53/udp"),
