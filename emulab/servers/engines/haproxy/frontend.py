@@ -93,8 +93,18 @@ def _asked(options: Options) -> CfgLines:
         "http-request set-var(txn.name) var(txn.asked),regsub(:[0-9]+$,),regsub([.]$,),lower",
         "http-request set-var(txn.bare_host) var(txn.host),regsub(:[0-9]+$,)",
         "http-request deny deny_status 405 if METH_TRACE or METH_CONNECT",
-        *([] if options.invalid_names or options.underscores else ["http-request del-header _ -m sub"]),
+        f"{returned(400)} if {{ req.fhdr(host) -m reg {_NO_HOST} }}",
+        *([] if options.invalid_names else [_nameless("" if not options.underscores else "_")]),
     ]
+
+
+_NO_HOST = quoted(r"^(:.*)?$|[\x01-\x20/\x7f]|[.][.]")
+"""A Host that nginx refuses (`ngx_http_validate_host`)."""
+
+
+def _nameless(more: str) -> str:
+    """Drops fields whose names have other characters than nginx takes (`ignore_invalid_headers`)."""
+    return f"http-request del-header {quoted(f'[^A-Za-z0-9{more}-]')} -m reg"
 
 
 def _address(options: Options) -> Iterator[str]:
@@ -130,6 +140,7 @@ def _route(maps: RouteMaps) -> CfgLines:
     lines += [
         f"http-request set-var(txn.number) str(0) if {missing}",
         # The path as nginx compares it; what servers are asked for stays as it came.
+        'http-request set-path "%[path,regsub(%2f,/,gi)]"',
         "http-request normalize-uri percent-decode-unreserved",
         "http-request normalize-uri path-strip-dot",
         "http-request normalize-uri path-strip-dotdot",
