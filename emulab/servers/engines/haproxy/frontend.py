@@ -85,6 +85,11 @@ def _asked(options: Options) -> CfgLines:
             f"http-request set-var(txn.port) req.hdr(x-forwarded-port) if {forwarded % 'port'}",
             f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
         ]
+    lines.append(f"http-request set-var(txn.before) {'src' if options.proxy_protocol else 'fc_src'}")
+    if options.trust_forwarded and options.proxy_protocol:
+        # A list is read where the address of the PROXY header is believed, and from who sent that one on.
+        known = f" if {{ {among(options.trusted)} }}" if options.trusted is not None else ""
+        lines.append(f"http-request set-src fc_src{known}")
     if options.trust_forwarded or (options.real_ip and not options.proxy_protocol):
         lines += [*_address(options), "http-request set-var(txn.client) src"]
     return [
@@ -173,8 +178,8 @@ def _forwarding(options: Options) -> CfgLines:
         chain = "%[var(txn.chain)]"
     return [
         "acl forwarded req.hdr(x-forwarded-for) -m found",
-        "http-request set-var-fmt(txn.chain) %[fc_src]",
-        'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[fc_src]" if forwarded',
+        "http-request set-var-fmt(txn.chain) %[var(txn.before)]",
+        'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[var(txn.before)]" if forwarded',
         "http-request del-header X-Original-Forwarded-For",
         "http-request del-header X-Original-Forwarded-Host",
         "http-request set-header X-Original-Forwarded-For %[req.fhdr(x-forwarded-for)] if forwarded",
