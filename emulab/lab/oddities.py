@@ -24,6 +24,7 @@ from emulab.plan.coredns.corefile import unheeded as unheeded_corefile
 from emulab.plan.l7.annotations.unheeded import unheeded
 from emulab.plan.l7.oddities import oddities as spreading_oddities
 from emulab.plan.l7.unread import unread
+from emulab.plan.l7.unstreamed import unstreamed
 from emulab.plan.nodecache import unheeded as unheeded_of_node_caches
 
 
@@ -35,7 +36,7 @@ def oddities(given: Sequence[Object], objects: Objects, loaded: Loaded) -> list[
     return [
         *warnings(given, objects, missing_program, loaded),
         *unheeded((o for o in given if o.type == INGRESS), classes, objects=objects),
-        *(finding.line() for finding in unread(given, objects)),
+        *(finding.line() for finding in (*unread(given, objects), *unstreamed(given, objects))),
         *(finding.line() for finding in spreading_oddities(asked, objects, classes, cluster)),
         *(finding.line() for finding in _of_corefiles(given, objects)),
         *(finding.line() for finding in (*shortfalls(given, objects), *unfollowed(given, objects))),

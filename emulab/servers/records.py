@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-ALWAYS = frozenset({"bgp", "corefile", "health", "vrrp", "error", "exit"})
+ALWAYS = frozenset({"bgp", "corefile", "health", "outlier", "vrrp", "error", "exit"})
 """Events that are told even when nobody records."""
 ROOM = 50_000
 """Records that are kept; some 40 MB at most."""

@@ -256,6 +256,15 @@ async def test_a_proxy_header_tells_who_asks(lab: Lab) -> None:
         assert " 403 " in await curl(lab, "http://allowed.test/")
         path = await lab.trace(f"http://{address}/", source="node1")
         assert path.failure is not None and (not tells(lab) or path.failure.reason == "no-proxy-header")
+        # With both, it is whom a header's field names, by the word of the client of the PROXY header.
+        both = settings(
+            use_proxy_protocol="true", use_forwarded_headers="true", compute_full_forwarded_for="true"
+        )
+        await lab.apply(both)
+        text = await curl(lab, "http://allowed.test/", "-H", "X-Forwarded-For: 10.9.9.9")
+        fields = json.loads(text.partition("\r\n\r\n")[2])["headers"]
+        assert fields["X-Real-Ip"] == ["10.9.9.9"] and fields["X-Forwarded-For"] == ["10.9.9.9, 198.51.100.2"]
+        assert " 403 " in await curl(lab, "http://allowed.test/", "-H", "X-Forwarded-For: 192.0.2.9")
     finally:
         await lab.apply(settings(use_proxy_protocol="false"))
     assert " 200 OK" in await curl(lab, "http://allowed.test/")

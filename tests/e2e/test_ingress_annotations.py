@@ -93,7 +93,23 @@ WORLD = [
         connection_proxy_header="close",
     ),
     ingress("anywhere.test", enable_cors="true", cors_allow_origin="front.test"),
-    ingress("errors.test", custom_http_errors="404,503", default_backend="other"),
+    ingress(
+        "errors.test",
+        custom_http_errors="404,503",
+        default_backend="other",
+        enable_cors="true",
+        cors_allow_origin="https://front.test",
+        custom_headers="default/fields",
+    ),
+    ingress(
+        "locked.test",
+        ("/open", "web"),
+        ("/", "web"),
+        whitelist_source_range="10.0.0.0/33",
+        enable_cors="true",
+        cors_allow_origin="https://front.test",
+    ),
+    ingress("paths.test", ("/", "web"), ("/inner", "other")),
     ingress("empty.test", ("/", "none"), default_backend="other"),
     ingress("mirror.test", mirror_target="http://other.default.svc.cluster.local$request_uri"),
     ingress("quiet.test", enable_access_log="false", custom_headers="default/fields"),
@@ -229,8 +245,44 @@ async def test_another_service_answers_for_errors(lab: Lab) -> None:
     assert told["X-Ingress-Name"] == ["errors-test"]
     assert (told["X-Service-Name"], told["X-Service-Port"]) == (["web"], ["80"])
     assert (await lab.request("http://errors.test/status/500")).status == 500
+    # What a route says of its answers is of its location alone, which another one takes the place of.
+    own = {"access-control-allow-origin", "access-control-max-age", "x-frame-options"}
+    for code, there in (("404", set[str]()), ("500", own)):
+        url = f"http://errors.test/status/{code}"
+        _, fields, _ = await curl(lab, "-H", "Origin: https://front.test", url)
+        assert own & fields.keys() == there and fields["x-served-by"] == ["the lab"]
     facts = (await lab.request("http://empty.test/x")).json()
     assert (facts["service"], facts["path"]) == ("other", "/x") and facts["headers"]["X-Code"] == ["503"]
+
+
+async def test_of_who_lets_nobody_in_there_is_nothing_else(lab: Lab) -> None:
+    status, fields, _ = await curl(lab, "-H", "Origin: https://front.test", "http://locked.test/")
+    assert status == "503" and "access-control-allow-origin" not in fields
+    assert fields["x-served-by"] == ["the lab"]
+
+
+async def asked_with(lab: Lab, target: str, fields: str) -> tuple[int, bytes]:
+    reader, writer = await connect(lab, "client", VIP, 80)
+    writer.write(f"GET {target} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n".encode())
+    status, _, body = await response(reader)
+    writer.close()
+    return status, body
+
+
+async def test_paths_fields_and_hosts_are_read_as_nginx_reads_them(lab: Lab) -> None:
+    for target, to in (
+        ("/x%2f..%2finner", "other"), ("/%69nner", "other"), ("/inner%2f..", "web"), ("/inner%252f..", "web"),
+        ("//inner", "other"), ("/inner%3f", "web"), ("/inner/%3f", "other"),
+    ):  # fmt: skip
+        status, body = await asked_with(lab, target, "Host: paths.test\r\n")
+        facts = json.loads(body)
+        assert (status, facts["service"], facts["path"]) == (200, to, target)
+    for host in ("", ":80", "paths..test", "paths.test/x", "pa ths.test"):
+        assert (await asked_with(lab, "/", f"Host: {host}\r\n"))[0] == 400, host
+    many = "".join(f"X-{number}: x\r\n" for number in range(300))
+    status, body = await asked_with(lab, "/", f"Host: paths.test\r\nA.B: x\r\nC_D: x\r\n{many}")
+    there = json.loads(body)["headers"]
+    assert status == 200 and "X-299" in there and not {"A.b", "A.B", "C_d", "C_D"} & there.keys()
 
 
 async def test_a_mirror_gets_every_request(lab: Lab) -> None:

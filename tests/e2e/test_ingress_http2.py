@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -72,6 +73,50 @@ while data := sock.recv(65536):
             print("goodbye", int(event.error_code))
             raise SystemExit
     sock.sendall(ours.data_to_send())
+"""
+
+
+STREAMS = """
+import collections, socket, ssl, h2.connection, h2.events as events
+from h2.connection import ConnectionInputs, ConnectionState, H2ConnectionStateMachine
+# The library takes a goodbye for the end of what is under way, too.
+for state in (ConnectionState.IDLE, ConnectionState.CLIENT_OPEN):
+    H2ConnectionStateMachine._transitions[state, ConnectionInputs.RECV_GOAWAY] = (None, state)
+context = ssl._create_unverified_context()
+context.set_alpn_protocols(["h2"])
+fields = {":method": "GET", ":path": "/delay/0.03", ":scheme": "https", ":authority": "plain.test"}
+left, seen = 150, collections.Counter()
+while left > 0:
+    sock = context.wrap_socket(socket.create_connection(("plain.test", 443)), server_hostname="plain.test")
+    ours, under_way, going = h2.connection.H2Connection(), set(), True
+    ours.initiate_connection()
+    while going or under_way:
+        while going and len(under_way) < 3:
+            under_way.add(number := ours.get_next_available_stream_id())
+            ours.send_headers(number, fields.items(), end_stream=True)
+        sock.sendall(ours.data_to_send())
+        data = sock.recv(65536)
+        if not data:
+            seen["lost"] += len(under_way)
+            break
+        for event in ours.receive_data(data):
+            if isinstance(event, events.ResponseReceived):
+                seen[dict(event.headers)[b":status"].decode()] += 1
+            elif isinstance(event, events.DataReceived):
+                ours.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, events.StreamEnded):
+                under_way.discard(event.stream_id)
+                left -= 1
+            elif isinstance(event, events.StreamReset):
+                under_way.discard(event.stream_id)
+                seen["reset"] += 1
+            elif isinstance(event, events.ConnectionTerminated):
+                seen["goodbye" if not event.error_code else "error"] += 1
+                going = False
+                under_way = {number for number in under_way if number <= event.last_stream_id}
+        going = going and left > 0
+    sock.close()
+print(*(f"{name}={number}" for name, number in seen.items()))
 """
 
 
@@ -164,6 +209,20 @@ async def test_fields_after_a_requests_body(lab: Lab) -> None:
     about = "fields after the body of a request over HTTP/2"
     told = (await output(lab, "client", PYTHON, "-c", TRAILERS)).strip()
     assert told.replace("b'200'", "200") == expected(lab.engine, about, "goodbye 1")  # type: ignore[attr-defined]
+
+
+async def test_no_stream_is_lost_over_changes(lab: Lab) -> None:
+    """Rules and endpoints change under streams: a connection that has to end says so, and ends what it has begun."""
+    running = asyncio.ensure_future(output(lab, "client", PYTHON, "-c", STREAMS))
+    changes = 0
+    while not running.done() and changes < 20:
+        changes += 1
+        await lab.apply(INGRESS.format(name=f"more{changes}", annotations=PLAIN))
+        await lab.scale("web", 1 + changes % 2)
+    told = dict(one.split("=") for one in (await running).split())
+    assert int(told.pop("200")) >= 150 and told.keys() <= {"goodbye"}, told
+    if lab.engine != "builtin":  # type: ignore[attr-defined]
+        assert int(told["goodbye"]) > 0, "it reloads"
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

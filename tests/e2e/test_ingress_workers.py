@@ -19,7 +19,7 @@ import pytest_asyncio
 from emulab import KernelError, Lab
 from emulab.lab.folders import rundir
 
-from .tools import VIP, all_healthy, connect, emulab, eventually, output, pods, response
+from .tools import VIP, all_healthy, connect, emulab, eventually, output, pods, program, response
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.privilege]
 
@@ -220,6 +220,58 @@ async def test_the_controllers_own_configuration_outranks_the_cluster(lab: Lab) 
 
     await eventually(two)
     assert await asked(lab) == 200
+
+
+MOST = 40
+FAILING = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: failing, labels: {{app: failing}}}}
+spec:
+  containers:
+    - name: c
+      command: {program("failing_server.py", "8080", "503")}
+      ports: [{{containerPort: 8080}}]
+      readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}
+---
+{WORLD.replace("web", "failing").partition("---")[2]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: failing}}
+spec:
+  host: failing
+  trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: {MOST}, maxEjectionPercent: 100, baseEjectionTime: 1h}}}}
+---
+{rule("failing").replace("name: web", "name: failing")}
+"""
+
+
+async def left_out(lab: Lab) -> bool:
+    """Whether a request on a connection of its own is refused by the ingress itself, as no server is left."""
+    reader, writer = await connect(lab, "client", VIP, 80)
+    try:
+        writer.write(b"GET / HTTP/1.1\r\nHost: failing.test\r\nConnection: close\r\n\r\n")
+        status, _, body = await response(reader)
+    finally:
+        writer.close()
+    assert status == 503
+    return bool(body)  # the server's own answer has none
+
+
+async def test_who_fails_all_of_them_together_is_left_out_by_all(lab: Lab) -> None:
+    """None of them sees as many failures by itself."""
+    await lab.apply(FAILING)
+    failures = 0
+    while not await left_out(lab):
+        failures += 1
+        assert failures < MOST + 10
+    assert failures >= MOST
+
+    async def by_all() -> bool:
+        return all([await left_out(lab) for _ in range(12)])
+
+    assert await eventually(by_all)
 
 
 @pytest.mark.parametrize(

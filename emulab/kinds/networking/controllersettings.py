@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from emulab.kinds.networking.accesssettings import ACCESS
 from emulab.kinds.networking.controllerkeys import AS_IT_IS, COMPOSED, DEFAULTED, UNSEEN
-from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
+from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, Lack, never, partly
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import (
     EachWord,
@@ -45,6 +45,13 @@ def _redirect_status(text: str) -> int:
         raise ValueError("is not one of 301, 302, 307, 308")
     return status
 
+
+_PROXIED = (
+    "with use-proxy-protocol and use-forwarded-headers it reads no list: the address is the PROXY header's"
+)
+_LACKS_OF_ACCESS: Mapping[str, tuple[Lack, ...]] = {
+    "proxy-real-ip-cidr": (partly(NGINX, _PROXIED, lambda networks: "0.0.0.0/0" not in (networks or ())),)
+}
 
 SETTINGS: Mapping[str, Setting] = {
     "allow-backend-server-header": Setting(boolean, "pass_server"),
@@ -82,7 +89,7 @@ SETTINGS: Mapping[str, Setting] = {
     "use-port-in-redirects": Setting(redirect_port, "redirect_port"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
     "use-http2": Setting(boolean, "http2"),
-    **{key: Setting(*line) for key, line in ACCESS.items()},
+    **{key: Setting(*line, _LACKS_OF_ACCESS.get(key, ())) for key, line in ACCESS.items()},
 }
 HSTS_AGE = "hsts-max-age"
 HSTS = {

@@ -26,6 +26,7 @@ from emulab.servers.l7.config import (
     Match,
     Mirror,
     Policy,
+    Refusal,
     RequestRoute,
     RootRedirect,
 )
@@ -93,8 +94,7 @@ def _finished(draft: RouteDraft, every: ForAll, default: str | None) -> RequestR
     """A route with what all routes have."""
     route = draft.route()
     pages = error_pages(draft, default)
-    own = (DirectResponse(503, why=draft.denied),) if draft.denied else (*every.before, *route.filters)
-    filters = (*own, *((pages,) if pages is not None else ()), *every.after)
+    filters = (*every.before, *_own(draft), *((pages,) if pages is not None else ()), *every.after)
     mirrors = any(isinstance(one, Mirror) and one.body for one in filters)
     policy, buffer = draft.policy, request_buffer(draft.policy) if draft.gathers or mirrors else 0
     if buffer != policy.request_buffer:
@@ -105,6 +105,12 @@ def _finished(draft: RouteDraft, every: ForAll, default: str | None) -> RequestR
         # nginx knows no rate for what it doesn't buffer (ngx_http_upstream_send_response).
         policy = replace(policy, limit_rate=0, limit_rate_after=0)
     return replace(route, filters=filters, policy=policy)
+
+
+def _own(draft: RouteDraft) -> Iterable[Filter]:
+    """The filters of a route; where all are denied, nothing else is said (`isLocationAllowed` in nginx.tmpl)."""
+    refusals = [one for one in draft.filters if isinstance(one, Refusal)]
+    return refusals or ((DirectResponse(503, why=draft.denied),) if draft.denied else draft.filters)
 
 
 def _regular(routes: Sequence[RequestRoute], drafts: Sequence[RouteDraft]) -> Iterator[RequestRoute]:

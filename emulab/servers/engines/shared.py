@@ -28,3 +28,10 @@ def is_named(server: str) -> bool:
 def server_mark(server: str) -> str:
     """What a cookie says of a server, so that it stays when others come and go."""
     return f"s{sha256(server.encode()).hexdigest()[:16]}"
+
+
+OLD_BROWSERS = (
+    "Chrome/[456]|CPU iPhone OS 12|iPad; CPU OS 12|"
+    "^(?!.*Chrome)(?=.*Macintosh)(?=.*Intel Mac OS X 10_14)(?=.*Safari)"
+)
+"""An expression for browsers that take `SameSite=None` for `Strict`."""

@@ -225,6 +225,15 @@ class TestBasic:
         assert filters(*beside, **annotations) == (Refusal(f"{name}: {why}", name),)
         assert told(*beside, **annotations) == [f"{name}: {why}; everybody is answered 503"]
 
+    def test_where_nobody_may_in_nothing_else_is_said(self) -> None:
+        wrong = {
+            "allowlist_source_range": "here",
+            "enable_cors": "true",
+            "permanent_redirect": "https://x.test",
+        }
+        (found,) = filters(**wrong)
+        assert isinstance(found, Refusal) and found.source == "allowlist-source-range"
+
     def test_another_namespace_where_it_may_be(self) -> None:
         beside = (
             secret("users", "other", auth="eve:x\n"),

@@ -119,10 +119,18 @@ def check(before: L7Config, after: L7Config, lacks: tuple[Lack, ...], value: obj
         assert (first[engine] != second[engine]) is not isnt, engine
 
 
-@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.parametrize("name", sorted(SAMPLES.keys() - {"affinity-mode"}))
 def test_an_annotation_is_followed_as_its_line_says(name: str) -> None:
     one = known()[name]
     check(*of_annotation(name), one.lacks, one.read(SAMPLES[name][0]))
+
+
+def test_of_the_modes_of_affinity_real_programs_have_one() -> None:
+    one, (before, after) = known()["affinity-mode"], of_annotation("affinity-mode")
+    assert before != after and told(before) == told(after), "it is theirs without being asked for"
+    for engine in (NGINX, HAPROXY):
+        assert not [*lacking(one.lacks, engine, "persistent")]
+        assert len([*lacking(one.lacks, engine, "balanced")]) == 1
 
 
 @pytest.mark.parametrize("key", sorted(KEYS))

@@ -23,6 +23,7 @@ from emulab.model.collection import Objects
 from emulab.model.objects import Object, Position
 from emulab.model.sources import Source
 from emulab.plan.kept import PlanSource
+from emulab.plan.l7.unstreamed import unstreamed
 from emulab.plan.publishing import published_names
 from emulab.plan.state import World
 from emulab.servers.l4.config import L4Config
@@ -381,6 +382,28 @@ def test_ports_that_are_not_opened_as_they_are_meant_are_named() -> None:
     assert found[:2] == [
         f"{own}: --tcp-services-configmap: what ConfigMap default/tcp says of 9001, x isn't followed",
         f"{own}: --udp-services-configmap: there is no ConfigMap default/udp",
+    ]
+
+
+def test_ports_that_lead_nowhere_are_named() -> None:
+    data = {"9000": "default/web:80", "9001": "default/none:80", "9002": "default/web:81", "9003": "x"}
+    tcp, other = (
+        document(apiVersion="v1", kind="ConfigMap", metadata={"name": name}, data=data_of)
+        for name, data_of in (("tcp", data), ("other", {"9000": "default/web:80"}))
+    )
+    manifest = load(
+        [Source("own.yaml", tcp + other + controller("--tcp-services-configmap=default/tcp") + APP)]
+    )
+    objects, _ = thought_of(manifest.objects)
+    lines = [finding.line() for finding in unstreamed(manifest.objects, objects)]
+    assert [line.partition("ConfigMap/")[2].split(":", 1) for line in lines] == [
+        ["tcp data.9001", " the port isn't opened: there is no Service default/none"],
+        ["tcp data.9002", " the port isn't opened: Service default/web has no TCP port 81"],
+        [
+            "other data",
+            " no port is opened: no ingress controller has --tcp-services-configmap or --udp-services-configmap for "
+            "this ConfigMap; the lab's own one, which has neither, stands aside for one of yours",
+        ],
     ]
 
 

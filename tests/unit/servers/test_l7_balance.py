@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
@@ -9,6 +10,7 @@ from random import Random
 
 import pytest
 
+from emulab.servers.engines.shared import OLD_BROWSERS
 from emulab.servers.l7.config import (
     CookieAffinity,
     DrawnServer,
@@ -208,6 +210,7 @@ def test_attributes_of_the_cookie() -> None:
     [
         ("Mozilla/5.0 (X11; Linux x86_64) Chrome/80.0 Safari/537.36", True),
         ("Mozilla/5.0 (X11; Linux x86_64) Chrome/51.0 Safari/537.36", False),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/60.0 Safari/537.36", False),
         ("Mozilla/5.0 (iPhone; CPU iPhone OS 12_0 like Mac OS X) Safari/604", False),
         ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_14_1) Version/12 Safari/605", False),
         ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_14_1) Chrome/90 Safari/605", True),
@@ -216,6 +219,7 @@ def test_attributes_of_the_cookie() -> None:
 )
 def test_same_site_none_is_kept_from_old_browsers(agent: str, takes: bool) -> None:
     assert takes_none(agent) is takes
+    assert (re.search(OLD_BROWSERS, agent) is None) is takes, "real programs go by this expression"
     what = turn(b"User-Agent: " + agent.encode())
     chosen(group(CookieAffinity(same_site="None", unless_incompatible=True), A), what)
     assert ("SameSite=None" in cookie_of(what)[1]) is takes

@@ -206,6 +206,22 @@ def test_what_comes_from_who_is_left_out_does_not_count() -> None:
     assert one.available(30.0) == (A,) and not one.told(A, 500, 30.0) and one.told(A, 500, 30.0)
 
 
+def test_workers_that_hear_of_each_other_leave_out_the_same() -> None:
+    wanted = OutlierDetection(consecutive_5xx=3, max_ejection_percent=100)
+    one, other = (Outliers(wanted, (A,)) for _ in range(2))
+    told = []
+    for worker, status in ((one, 500), (other, 200), (other, 500), (one, 503), (one, 404), (one, 200)):
+        if worker.matters(A, status, 0.0):
+            told.append(status)
+            for each in (one, other):
+                each.told(A, status, 0.0)
+    assert told == [500, 200, 500, 503, 404], "successes are of no matter but for the first one"
+    for worker, status, out in ((one, 500, False), (other, 0, False), (one, 500, True)):
+        assert worker.matters(A, status, 0.0)
+        assert [each.told(A, status, 0.0) for each in (one, other)] == [out, out]
+    assert not one.matters(A, 500, 0.0), "it was under way"
+
+
 def test_it_grows_no_further_than_to_the_longest_time() -> None:
     """However often it went on before, as many looks at a well one as make up that time forget it."""
     wanted = OutlierDetection(

@@ -71,6 +71,10 @@ def _is_ewma(name: str) -> bool:
     return name == "ewma"
 
 
+def _is_balanced(mode: str) -> bool:
+    return mode == "balanced"
+
+
 BALANCING = Theme(
     (
         Annotation(
@@ -125,8 +129,8 @@ AFFINITY = Theme(
             "mode",
             "`balanced`: endpoints that come take over their share of clients; `persistent`: none",
             lacks=(
-                never(NGINX, "a cookie names a server, as with `persistent`"),
-                never(HAPROXY, "a cookie names a server, as with `persistent`"),
+                partly(NGINX, "a cookie names a server, as with `persistent`", _is_balanced),
+                partly(HAPROXY, "a cookie names a server, as with `persistent`", _is_balanced),
             ),
             needs=("affinity",),
             lines=True,

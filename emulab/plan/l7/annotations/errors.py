@@ -81,7 +81,8 @@ ERRORS = Theme(
             "custom-http-errors",
             statuses_from(400),
             "statuses",
-            "statuses that the default backend answers in the place of",
+            "statuses that the default backend answers in the place of, without what the route says of answers: "
+            "CORS and custom-headers",
             lacks=(partly(HAPROXY, "its own answers for servers that can't be reached keep their pages"),),
         ),
         Annotation(

@@ -7,7 +7,7 @@ from typing import Any
 
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
 from emulab.servers.engines.haproxy.variables import noted
-from emulab.servers.engines.shared import server_mark
+from emulab.servers.engines.shared import OLD_BROWSERS, server_mark
 from emulab.servers.l7.config import (
     Balance,
     CookieAffinity,
@@ -72,12 +72,6 @@ def owned(upstream: Upstream) -> str:
     return f"req.cook({one.cookie}) -m str {' '.join(names)}"
 
 
-_OLD_BROWSERS = (
-    "Chrome/[45]|CPU iPhone OS 12|iPad; CPU OS 12|^(?!.*Chrome).*Macintosh.*Intel Mac OS X 10_14.*Safari"
-)
-"""Those that take `SameSite=None` for `Strict`."""
-
-
 def _cookie(one: CookieAffinity, path: str) -> CfgLines:
     """The attributes are in the order of lua-resty-cookie."""
     lines = [f"http-request set-var(txn.stuck) req.cook({one.cookie})"]
@@ -101,7 +95,7 @@ def _cookie(one: CookieAffinity, path: str) -> CfgLines:
     if one.same_site == "None" and one.unless_incompatible:
         lines.append(
             'http-request set-var-fmt(txn.samesite) "; SameSite=None" '
-            f"unless {{ req.fhdr(user-agent) -m reg {quoted(_OLD_BROWSERS)} }}"
+            f"unless {{ req.fhdr(user-agent) -m reg {quoted(OLD_BROWSERS)} }}"
         )
         text += "%[var(txn.samesite)]"
     elif one.same_site:

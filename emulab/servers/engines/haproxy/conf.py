@@ -98,6 +98,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
             f"nbthread {place.threads}",
             "tune.bufsize 32768",
             "tune.maxrewrite 8192",
+            "tune.http.maxhdr 4096",  # how many fields: as many as there is room for, as in nginx
             f"tune.h2.max-concurrent-streams {config.options.http2_streams}",
             "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
             "httpclient.ssl.verify none",

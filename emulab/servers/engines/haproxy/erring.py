@@ -53,20 +53,16 @@ def _before(one: ErrorPages) -> CfgLines:
 
 def _instead(one: ErrorPages, status: int, condition: str, servers: tuple[str, ...], action: str) -> CfgLines:
     """Before an answer of the backend's own."""
+    failed = f"http-request set-var(txn.failed) int({status}){condition}"
     if not servers:
-        return [f"{returned(503 if one.upstream else 404)}{condition}"]
-    return [
-        f"http-request set-var(txn.failed) int({status}){condition}",
-        f"http-request {action} if {{ var(txn.failed) -m found }}",
-    ]
+        return [failed, f"{returned(503 if one.upstream else 404)}{condition}"]
+    return [failed, f"http-request {action} if {{ var(txn.failed) -m found }}"]
 
 
 def _of_answers(one: ErrorPages, servers: tuple[str, ...], action: str) -> CfgLines:
     condition = f"if {{ status {' '.join(map(str, one.statuses))} }}"
+    failed = f"http-response set-var(txn.failed) status {condition}"
     if not one.upstream or not servers:
         page = returned(503 if one.upstream else 404).replace("http-request", "http-response", 1)
-        return [f"{page} {condition}"]
-    return [
-        f"http-response set-var(txn.failed) status {condition}",
-        f"http-response {action} {condition}",
-    ]
+        return [failed, f"{page} {condition}"]
+    return [failed, f"http-response {action} {condition}"]

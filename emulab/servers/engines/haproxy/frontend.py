@@ -85,6 +85,11 @@ def _asked(options: Options) -> CfgLines:
             f"http-request set-var(txn.port) req.hdr(x-forwarded-port) if {forwarded % 'port'}",
             f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
         ]
+    lines.append(f"http-request set-var(txn.before) {'src' if options.proxy_protocol else 'fc_src'}")
+    if options.trust_forwarded and options.proxy_protocol:
+        # A list is read where the address of the PROXY header is believed, and from who sent that one on.
+        known = f" if {{ {among(options.trusted)} }}" if options.trusted is not None else ""
+        lines.append(f"http-request set-src fc_src{known}")
     if options.trust_forwarded or (options.real_ip and not options.proxy_protocol):
         lines += [*_address(options), "http-request set-var(txn.client) src"]
     return [
@@ -93,8 +98,18 @@ def _asked(options: Options) -> CfgLines:
         "http-request set-var(txn.name) var(txn.asked),regsub(:[0-9]+$,),regsub([.]$,),lower",
         "http-request set-var(txn.bare_host) var(txn.host),regsub(:[0-9]+$,)",
         "http-request deny deny_status 405 if METH_TRACE or METH_CONNECT",
-        *([] if options.invalid_names or options.underscores else ["http-request del-header _ -m sub"]),
+        f"{returned(400)} if {{ req.fhdr(host) -m reg {_NO_HOST} }}",
+        *([] if options.invalid_names else [_nameless("" if not options.underscores else "_")]),
     ]
+
+
+_NO_HOST = quoted(r"^(:.*)?$|[\x01-\x20/\x7f]|[.][.]")
+"""A Host that nginx refuses (`ngx_http_validate_host`)."""
+
+
+def _nameless(more: str) -> str:
+    """Drops fields whose names have other characters than nginx takes (`ignore_invalid_headers`)."""
+    return f"http-request del-header {quoted(f'[^A-Za-z0-9{more}-]')} -m reg"
 
 
 def _address(options: Options) -> Iterator[str]:
@@ -130,6 +145,7 @@ def _route(maps: RouteMaps) -> CfgLines:
     lines += [
         f"http-request set-var(txn.number) str(0) if {missing}",
         # The path as nginx compares it; what servers are asked for stays as it came.
+        'http-request set-path "%[path,regsub(%2f,/,gi)]"',
         "http-request normalize-uri percent-decode-unreserved",
         "http-request normalize-uri path-strip-dot",
         "http-request normalize-uri path-strip-dotdot",
@@ -162,8 +178,8 @@ def _forwarding(options: Options) -> CfgLines:
         chain = "%[var(txn.chain)]"
     return [
         "acl forwarded req.hdr(x-forwarded-for) -m found",
-        "http-request set-var-fmt(txn.chain) %[fc_src]",
-        'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[fc_src]" if forwarded',
+        "http-request set-var-fmt(txn.chain) %[var(txn.before)]",
+        'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[var(txn.before)]" if forwarded',
         "http-request del-header X-Original-Forwarded-For",
         "http-request del-header X-Original-Forwarded-Host",
         "http-request set-header X-Original-Forwarded-For %[req.fhdr(x-forwarded-for)] if forwarded",

@@ -210,7 +210,10 @@ def real_ip(options: Options) -> ConfLines:
     if not (options.trust_forwarded or options.real_ip or options.proxy_protocol):
         return []
     trusted = ("0.0.0.0/0",) if options.trusted is None else options.trusted
-    header = options.forwarded_for_header if not options.proxy_protocol else "proxy_protocol"
+    # Of both, ingress-nginx looks at the field where the address of the PROXY header is one that is believed: without
+    # its module nginx can't ask that, but where anybody is.
+    believes = options.trust_forwarded and "0.0.0.0/0" in trusted
+    header = options.forwarded_for_header if believes or not options.proxy_protocol else "proxy_protocol"
     return [
         directive("real_ip_header", header),
         directive("real_ip_recursive", "on"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from emulab.servers.engines.nginx.names import share_name, upstream_name
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern
-from emulab.servers.engines.shared import is_named, server_mark
+from emulab.servers.engines.shared import OLD_BROWSERS, is_named, server_mark
 from emulab.servers.l7.config import Canary, CookieAffinity, RequestRoute, Upstream
 from emulab.servers.l7.engine.balance.canaries import LEAST_TOTAL
 
@@ -154,12 +154,6 @@ def sticky_groups(name: str, upstream: Upstream) -> Iterator[tuple[str, Sequence
         )
 
 
-_OLD_BROWSERS = (
-    "Chrome/[45]|CPU iPhone OS 12|iPad; CPU OS 12|^(?!.*Chrome).*Macintosh.*Intel Mac OS X 10_14.*Safari"
-)
-"""Those that take `SameSite=None` for `Strict`."""
-
-
 def _sticky_lines(number: int, route: RequestRoute, upstreams: KnownUpstreams) -> ConfLines:
     found = _affinities(route, upstreams)
     if not found:
@@ -197,7 +191,7 @@ def _new_cookie(number: int, one: CookieAffinity, path: str) -> ConfLines:
         text += f"${{secure_{number}}}"
     text += "; HttpOnly"
     if one.same_site == "None" and one.unless_incompatible:
-        old = pattern(f"~{_OLD_BROWSERS}")
+        old = pattern(f"~{OLD_BROWSERS}")
         lines += block(
             f"map $http_user_agent $samesite_{number}", [f"{old} '';", "default '; SameSite=None';"]
         )

@@ -169,7 +169,7 @@ def _maps(options: Options) -> ConfLines:
             "map $request_uri $bare_uri",
             ["default $request_uri;", r'"~^(?<without_slash>.*)/$" $without_slash;'],
         ),
-        *_forwarded_for(trusted and options.full_forwarded_for),
+        *_forwarded_for(options),
         *block("map $scheme $own_port", ["default $server_port;", "https 443;"]),
         *block(
             "map $http_x_forwarded_port $pass_port",
@@ -190,9 +190,11 @@ def _maps(options: Options) -> ConfLines:
     return lines
 
 
-def _forwarded_for(full: bool) -> ConfLines:
+def _forwarded_for(options: Options) -> ConfLines:
     """Who asked, as upstreams are told it: the address, or all who were in front."""
-    told = ['default "$http_x_forwarded_for, $realip_remote_addr";', "'' $realip_remote_addr;"]
+    before = "$proxy_protocol_addr" if options.proxy_protocol else "$realip_remote_addr"
+    told = [f'default "$http_x_forwarded_for, {before}";', f"'' {before};"]
+    full = options.trust_forwarded and options.full_forwarded_for
     return block("map $http_x_forwarded_for $told_forwarded_for", told if full else ["default $remote_addr;"])
 
 

@@ -168,7 +168,7 @@ class Answered(Erring):
             return
         length = reader.framing if reader.framing >= 0 else -1
         incoming = Incoming(self._asked, reader.status, lines, self._server, length, reader.bodiless)
-        filters.response(incoming)
+        filters.response(incoming, self._replaced)
         reader.lines, self._encoder = incoming.lines, incoming.encoder
 
     def _complete(self, now: float) -> None:

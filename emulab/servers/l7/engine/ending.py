@@ -14,11 +14,12 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 class Ending(Recorded):
     """A request that can end."""
 
-    __slots__ = ("_asking", "_reader")
+    __slots__ = ("_asking", "_reader", "_replaced")
 
     # Set once there is somebody to ask for it, or a response, to speak of.
     _asking: bool  # whether it waits at a gate for an answer
     _reader: UpstreamResponse
+    _replaced: bool  # whether another upstream is asked in the place of an error; set where there are filters
 
     def _let_go(self) -> None:
         """Lets go of the upstream, or of the way to it."""
@@ -62,7 +63,7 @@ class Ending(Recorded):
         filters, asked = self._rule.filters if self._rule is not None else None, self._asked
         if filters is not None and asked is not None and filters.changes_pages:
             there = [*page.lines, *client.extra.splitlines(keepends=True)]
-            lines = filters.page(Incoming(asked, page.status, there, "", bodiless=True))
+            lines = filters.page(Incoming(asked, page.status, there, "", bodiless=True), self._replaced)
             page = page._replace(lines=tuple(lines), whole=True)
         close, written = client.send_page(page, head)
         self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4

@@ -22,10 +22,9 @@ _NOT_TOLD = frozenset({b"x-forwarded-host", b"x-code"})
 class Erring(Trying):
     """A request whose errors may be answered by another upstream."""
 
-    __slots__ = ("_because", "_replaced")
+    __slots__ = ("_because",)
 
     _because: str  # for records
-    _replaced: bool  # whether it is that upstream that is asked; set where there are filters
 
     def _intercepts(self, now: float) -> bool:
         """Whether another upstream is asked in the place of the answer that has begun."""

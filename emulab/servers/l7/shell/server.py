@@ -38,8 +38,8 @@ MANY = 1000  # routes
 
 
 def create(emit: Emit) -> Server:
-    """A proxy that serves nothing until it is configured; it reports through `emit`."""
-    return L7Server(emit)
+    """A worker that serves nothing until it is configured; it reports through `emit`."""
+    return L7Server(emit, shares=True)
 
 
 @dataclass(slots=True)
@@ -56,7 +56,9 @@ class Listener:
 class L7Server:
     """An HTTP reverse proxy; see the package's docstring for its configuration."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, shares: bool = False) -> None:
+        """`shares`: others serve the same, and are to know which servers fail."""
+        self._shares = shares
         self._told = L7Config(())
         self._context = Context(emit, take(self._told, {}))
         with suppress(OSError):  # without /proc there is no log
@@ -104,6 +106,8 @@ class L7Server:
             self._context.certificates.offer(("h2", "http/1.1") if snapshot.options.http2 else ("http/1.1",))
         self._notices.post(told.notices, told.certificates)
         self._context.surroundings.measure = self._measured.add if snapshot.measured is not None else None
+        for name, group in snapshot.groups.items() if self._shares else ():
+            group.heard = partial(self._share, name)
         self._follow_routes(snapshot)
         self._context.pool.configure(snapshot.options, snapshot.servers, resolver)
         self._context.mirrors.resolver = resolver
@@ -163,9 +167,16 @@ class L7Server:
         return lambda: PageReader(partial(self._page, key), self._fails)
 
     def tell(self, message: Mapping[str, Any]) -> None:
-        """See `base.Informed`: that it will be closed, so that health pages fail and no connection is kept."""
+        """See `base.Informed`: that it will be closed, so that health pages fail and no connection is kept; and what
+        a server has answered to another worker."""
         if message.get("ending"):
             self._context.surroundings.ending = True
+        if (group := self._snapshot.groups.get(message.get("upstream", ""))) is not None:
+            group.learn(message["server"], message["status"], self._context.clock())
+
+    def _share(self, upstream: str, server: str, status: int) -> None:
+        """Has the others learn what a server has answered here."""
+        self._context.emit({"event": "outlier", "upstream": upstream, "server": server, "status": status})
 
     def _fails(self, path: str) -> bool:
         """Whether a page says that it fails: that of the controller's health, once it is to end."""

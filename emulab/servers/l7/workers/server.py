@@ -145,7 +145,7 @@ class IngressServer:
         """Has a worker serve, too, at these sockets; one that isn't there is started. Raises KernelError."""
         worker = seat.worker
         if worker is None:
-            worker = seat.process = WorkerProcess(lambda _, record: self._emit(record))
+            worker = seat.process = WorkerProcess(lambda _, record: self._hear(seat, record))
             worker.send("record", recorders=self._recorders)
             sockets = {**seat.sockets, **sockets}
         try:
@@ -199,6 +199,16 @@ class IngressServer:
                 if seat.worker is None:
                     with suppress(KernelError):  # of whose end the next turn hears
                         await self._configure_worker(seat, {}, json_bytes(_for_worker(self._wanted)))
+
+    def _hear(self, seat: _Seat, record: dict[str, Any]) -> None:
+        """What a worker tells: who fails it is left out by all, as Envoy's workers have that in common."""
+        if record["event"] != "outlier":
+            self._emit(record)
+            return
+        message = {key: record[key] for key in ("upstream", "server", "status")}
+        for other in self._seats:
+            if other is not seat and (worker := other.worker) is not None:
+                worker.send("tell", message=message)
 
     def _lead_to_all(self) -> None:
         """Connections are for all that there are, once none of them is about to be closed."""

@@ -12,6 +12,8 @@ from emulab.servers.l7.config import CORS, DirectResponse, HostRedirect, Match, 
 _REDIRECTS = (301, 302, 303, 307, 308)
 WITH_HOST = "%[ssl_fc,iif(https,http)]://%[var(txn.name)]"
 """What comes before a place without a host, in a format."""
+UNREPLACED = "!{ var(txn.failed) -m found }"
+"""Whether nobody else answers in the place of an error (`erring`), who has none of the route's own fields."""
 
 
 def sent_to(status: int, place: str, condition: str = "") -> str:
@@ -78,7 +80,7 @@ def cors(one: CORS, _match: Match) -> CfgLines:
     lines.append(f"http-request return status 204 if {{ method OPTIONS }} {allowed}")
     there = {"Access-Control-Allow-Origin": "{ var(txn.cors) -m found }"}
     return lines + [
-        f"http-after-response set-header {name} {value} if {there.get(name, allowed)}"
+        f"http-after-response set-header {name} {value} if {there.get(name, allowed)} {UNREPLACED}"
         for name, value in told.items()
         if value
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from emulab.servers.engines.haproxy.filters.answers import WITH_HOST
+from emulab.servers.engines.haproxy.filters.answers import UNREPLACED, WITH_HOST
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
 from emulab.servers.engines.haproxy.variables import spoken
 from emulab.servers.l7.config import (
@@ -29,13 +29,13 @@ def response_headers(one: ResponseHeaderModifier, _match: Match) -> CfgLines:
 
 
 def answer_fields(one: AnswerFields, _match: Match) -> CfgLines:
-    lines = CfgLines()
+    lines, condition = CfgLines(), "" if one.spoken else f" if {UNREPLACED}"
     for field in one.set:
         if not field.value:
-            lines.append(f"http-after-response del-header {quoted(field.name)}")
+            lines.append(f"http-after-response del-header {quoted(field.name)}{condition}")
             continue
         setting, value = spoken(field.value) if one.spoken else ([], in_format(field.value))
-        lines += [*setting, f"http-after-response set-header {quoted(field.name)} {value}"]
+        lines += [*setting, f"http-after-response set-header {quoted(field.name)} {value}{condition}"]
     return lines
 
 

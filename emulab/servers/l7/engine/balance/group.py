@@ -36,6 +36,9 @@ BALANCERS: Mapping[type[Balance], Callable[[Any, str, tuple[str, ...]], Balancer
 
 NO_LIMITS = ConnectionLimits()
 
+Heard = Callable[[str, int], None]
+"""Takes a server, and the status that it has answered, or 0 where it hasn't."""
+
 
 class Group:
     """One upstream. `plain`: nothing is to be known of a request to pick its server, and nothing is to be told."""
@@ -44,6 +47,7 @@ class Group:
         "_limiter",
         "_outliers",
         "balancer",
+        "heard",
         "limits",
         "name",
         "pick",
@@ -64,6 +68,7 @@ class Group:
         self._limiter = Limiter()
         outliers = upstream.outliers
         self._outliers = Outliers(outliers, upstream.servers) if outliers is not None else None
+        self.heard: Heard | None = None  # who else is to know what servers answer
         self.plain = False
         if isinstance(self.balancer, RoundRobinBalancer):
             self.plain = upstream.limits is None and outliers is None
@@ -140,7 +145,16 @@ class Group:
     def told(self, turn: Turn, status: int, now: float) -> bool:
         """The server of a request has answered so, or 0 where it hasn't. Whether it is left out from now on."""
         turn.failed = not status
-        if self._outliers is None or not self._outliers.told(turn.tried[-1], status, now):
+        if self._outliers is None:
+            return False
+        server = turn.tried[-1]
+        if self.heard is not None and self._outliers.matters(server, status, now):
+            self.heard(server, status)
+        return self.learn(server, status, now)
+
+    def learn(self, server: str, status: int, now: float) -> bool:
+        """A server has answered so, whoever asked it. Whether it is left out from now on."""
+        if self._outliers is None or not self._outliers.told(server, status, now):
             return False
         self._look(now)
         return True

@@ -55,6 +55,13 @@ class Outliers:
         health = self._known.get(server)
         return health is not None and health.until > now
 
+    def matters(self, server: str, status: int, now: float) -> bool:
+        """Whether an answer changes what is known of a server: a failure, or the first success after some."""
+        health = self._known.get(server)
+        if not 0 < status < 500:
+            return health is None or health.until <= now
+        return health is not None and bool(health.errors or health.gateway_errors)
+
     def told(self, server: str, status: int, now: float) -> bool:
         """A server has answered so, or 0 where it hasn't. Whether it is left out from now on."""
         health = self._known.get(server)

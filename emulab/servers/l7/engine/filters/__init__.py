@@ -102,7 +102,7 @@ FILTERS: Mapping[type[Filter], Effect] = {
 class Filters:
     """The filters of a route, ready to be used."""
 
-    __slots__ = ("_answers", "_early", "_gates", "_own", "_requests", "_responses")
+    __slots__ = ("_answers", "_early", "_everywhere", "_gates", "_own", "_requests", "_responses")
 
     def __init__(self, filters: tuple[Filter, ...], match: Match) -> None:
         """Raises `BadConfiguration`, which names the filter."""
@@ -113,6 +113,7 @@ class Filters:
         self._requests: list[RequestChange] = []
         self._responses: list[ResponseChange] = []
         self._own: list[ResponseChange] = []
+        self._everywhere: list[ResponseChange] = []  # what pages of errors by another upstream have, too
         self._gates: list[Gate] = []
         for index, one in enumerate(filters):
             try:
@@ -133,6 +134,8 @@ class Filters:
             self._responses.append(response)
             if effect.own:
                 self._own.append(response)
+            if _is_everywhere(one):
+                self._everywhere.append(response)
 
     @property
     def answers(self) -> bool:
@@ -180,13 +183,20 @@ class Filters:
             one(outgoing)
         return b"".join([method, b" ", outgoing.target, b" ", version, *outgoing.lines, end])
 
-    def response(self, incoming: Incoming) -> None:
-        """Has the fields of an upstream's response as the client gets them."""
-        for one in self._responses:
+    def response(self, incoming: Incoming, replaced: bool = False) -> None:
+        """Has the fields of an upstream's response as the client gets them; `replaced`: in the place of an error."""
+        for one in self._everywhere if replaced else self._responses:
             one(incoming)
 
-    def page(self, incoming: Incoming) -> list[bytes]:
+    def page(self, incoming: Incoming, replaced: bool = False) -> list[bytes]:
         """More fields of an answer of our own; there are none but those that it has in `lines`."""
         for one in self._own:
-            one(incoming)
+            if not replaced or one in self._everywhere:
+                one(incoming)
         return incoming.lines
+
+
+def _is_everywhere(one: Filter) -> bool:
+    """Whether a filter is of all locations: who answers in the place of errors is a location of its own to nginx, to
+    which that of the route says nothing, CORS included."""
+    return isinstance(one, HiddenFields | Gzip) or (isinstance(one, AnswerFields) and one.spoken)
