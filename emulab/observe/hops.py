@@ -14,7 +14,7 @@ from emulab.observe.path import Hop
 
 
 @dataclass(slots=True)
-class Draft:
+class HopDraft:
     """A hop before its number and times relative to the others are known. `time` is in nanoseconds."""
 
     time: int

@@ -21,7 +21,7 @@ from typing import Any
 from emulab.observe.events import Recording
 from emulab.observe.explain.case import Diagnosis
 from emulab.observe.explain.failures import explain, oddities, passed_over
-from emulab.observe.hops import Draft, crossing, decided, hop_of
+from emulab.observe.hops import HopDraft, crossing, decided, hop_of
 from emulab.observe.join.decisions import Decision, Evidence, untold
 from emulab.observe.join.dissect import ends
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
@@ -77,7 +77,7 @@ def tell(recording: Recording, every_packet: bool = False, sightings: Sightings 
     )
 
 
-def _numbered(drafts: Sequence[Draft]) -> list[Hop]:
+def _numbered(drafts: Sequence[HopDraft]) -> list[Hop]:
     """Hops with index, time and delta; the deltas add up to the last hop's time."""
     hops: list[Hop] = []
     before = 0.0
@@ -111,16 +111,16 @@ class _Teller:
         for leg in joined.legs:
             number = assign_flights(leg, number, every_packet)
 
-    def drafts(self) -> list[Draft]:
+    def drafts(self) -> list[HopDraft]:
         """All hops in causal order."""
-        drafts: list[Draft] = []
+        drafts: list[HopDraft] = []
         for leg in self._joined.legs:
             drafts += self._connect(leg)
             drafts += self._leg(leg)
             drafts += self._records(leg)
         return sorted(drafts, key=lambda d: d.time)  # stable: what has one time stays in its causal order
 
-    def thrown_away(self, finding: Diagnosis, drafts: Sequence[Draft]) -> list[Draft]:
+    def thrown_away(self, finding: Diagnosis, drafts: Sequence[HopDraft]) -> list[HopDraft]:
         """The end of the packet that a failure is about, if no rule or server told of it."""
         packet, failure = finding.packet, finding.failure
         place = packet.place if packet else failure.place
@@ -133,7 +133,7 @@ class _Teller:
                 return []
             direction = "request" if finding.forward else "response"
             hop = hop_of(finding.connection, direction, place, None, "drop", finding.flow, detail)
-            return [Draft(finding.time, replace(hop, object=failure.object, rule=finding.rule))]
+            return [HopDraft(finding.time, replace(hop, object=failure.object, rule=finding.rule))]
         for leg in self._joined.legs:
             for transit in leg.transits:
                 if packet in transit.packets:
@@ -142,7 +142,7 @@ class _Teller:
                     hop = hop_of(leg.number, direction, *where, detail)
                     hop = replace(hop, object=failure.object, rule=finding.rule)
                     hop = replace(hop, flight=transit.flight, frames=(packet.frame,))
-                    return [Draft(max(finding.time, packet.time), hop)]
+                    return [HopDraft(max(finding.time, packet.time), hop)]
         return []
 
     def connections(self) -> list[Connection]:
@@ -161,8 +161,8 @@ class _Teller:
             found.append(Connection(leg.number, title, source, destination, flow.protocol))
         return found
 
-    def _leg(self, leg: Leg) -> list[Draft]:
-        drafts: list[Draft] = []
+    def _leg(self, leg: Leg) -> list[HopDraft]:
+        drafts: list[HopDraft] = []
         told: set[tuple[str, str]] = set()
         flights: dict[int, list[Transit]] = {}
         for transit in (*leg.transits, *leg.errors):
@@ -173,10 +173,10 @@ class _Teller:
             drafts += self._never_left(leg)
         return drafts
 
-    def _flight(self, leg: Leg, transits: list[Transit], told: set[tuple[str, str]]) -> list[Draft]:
+    def _flight(self, leg: Leg, transits: list[Transit], told: set[tuple[str, str]]) -> list[HopDraft]:
         """The hops of one flight: the way of its first packet, and whatever others did besides."""
         detail = flight_detail(transits)
-        drafts: list[Draft] = []
+        drafts: list[HopDraft] = []
         at: dict[tuple[Any, ...], int] = {}
         for transit in transits:
             events = self._events(transit)
@@ -190,17 +190,19 @@ class _Teller:
                 before = transit.packets[position - 1] if position else None
                 for decision in self._decisions(transit, before, packet, told):
                     time = before.time if before else packet.time
-                    drafts.append(Draft(time, decided(leg, transit, decision, before or packet)))
+                    drafts.append(HopDraft(time, decided(leg, transit, decision, before or packet)))
                 at[key] = len(drafts)
                 text = self._translated_back(transit, before, packet) or detail
-                drafts.append(Draft(packet.time, crossing(self.evidence, leg, transit, packet, event, text)))
+                drafts.append(
+                    HopDraft(packet.time, crossing(self.evidence, leg, transit, packet, event, text))
+                )
             last = transit.last
             for decision in self._decided_at_the_end(transit, told):
-                drafts.append(Draft(last.time, decided(leg, transit, decision, last)))
+                drafts.append(HopDraft(last.time, decided(leg, transit, decision, last)))
             refusal = self._refusal(leg, transit)
             if refusal is not None and ("drop", refusal.place) not in told:
                 told.add(("drop", refusal.place))
-                drafts.append(Draft(last.time, decided(leg, transit, refusal, last)))
+                drafts.append(HopDraft(last.time, decided(leg, transit, refusal, last)))
         return drafts
 
     def _events(self, transit: Transit) -> list[str]:
@@ -279,7 +281,7 @@ class _Teller:
         entry = (f for f, forward in leg.flows.items() if forward)
         return self.evidence.refusal(last.place, entry, sequence)
 
-    def _never_left(self, leg: Leg) -> list[Draft]:
+    def _never_left(self, leg: Leg) -> list[HopDraft]:
         """A connection whose first packet was refused where it was made."""
         sending = self._recording.sending
         flows = [f for f, forward in leg.flows.items() if forward]
@@ -291,9 +293,9 @@ class _Teller:
             leg.number,
             *("request", sending.place, None, "drop", refusal.before, refusal.detail),
         )
-        return [Draft(time, replace(hop, object=refusal.object, rule=refusal.rule))]
+        return [HopDraft(time, replace(hop, object=refusal.object, rule=refusal.rule))]
 
-    def _connect(self, leg: Leg) -> list[Draft]:
+    def _connect(self, leg: Leg) -> list[HopDraft]:
         """How a proxy came to start this connection."""
         record = leg.connect
         if record is None:
@@ -305,9 +307,9 @@ class _Teller:
         rule = proxy_rule(fields)
         hop = hop_of(leg.number, "request", record.place, None, "proxy-connect", flow, pick(fields))
         upstream = self.evidence.text(flow.protocol, flow.destination, flow.destination_port)
-        return [Draft(time, replace(hop, object=upstream, rule=rule))]
+        return [HopDraft(time, replace(hop, object=upstream, rule=rule))]
 
-    def _records(self, leg: Leg) -> list[Draft]:
+    def _records(self, leg: Leg) -> list[HopDraft]:
         """What the server at a leg's far end told about it."""
         drafts = []
         flow = leg.arrived.flow if leg.arrived else next(iter(leg.flows))
@@ -329,5 +331,5 @@ class _Teller:
                 )
             else:
                 continue
-            drafts.append(Draft(record.time, hop))
+            drafts.append(HopDraft(record.time, hop))
         return drafts
