@@ -34,9 +34,10 @@ MODULES = (
     *(f"{_L7}.engine.http2.{name}" for name in ("connection", "exchange", "heads", "stream")),
     *(f"{_L7}.personalities.ingress_nginx.{name}" for name in ("fields", "forwarding", "heads")),
     *(f"{_L7}.shell.{name}" for name in ("outbox", "spread")),
-    *(f"{_L4}.{name}" for name in ("pump", "tcp")),
+    *(f"{_L4}.{name}" for name in ("acceptor", "balance", "frontend", "limits", "pump", "tcp")),
     f"{_L4}.algorithms.roundrobin",
     *(f"emulab.servers.streams.{name}" for name in ("accepting", "epollset")),
+    "emulab.servers.journal",
 )
 """What is worth it.
 

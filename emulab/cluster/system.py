@@ -163,7 +163,18 @@ def _cluster_dns(cluster: Cluster) -> list[Object]:
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
             {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
+            {"name": "liveness-probe", "containerPort": 8080, "protocol": "TCP"},
+            {"name": "readiness-probe", "containerPort": 8181, "protocol": "TCP"},
         ],
+        # As kubeadm has them (cmd/kubeadm/app/phases/addons/dns/manifests.go): a Corefile without the plug-ins that
+        # answer them costs its pods their readiness, and then their lives.
+        "livenessProbe": {
+            "httpGet": {"path": "/health", "port": "liveness-probe", "scheme": "HTTP"},
+            "initialDelaySeconds": 60,
+            "timeoutSeconds": 5,
+            "failureThreshold": 5,
+        },
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": "readiness-probe", "scheme": "HTTP"}},
     }
     service = {
         "type": "ClusterIP",

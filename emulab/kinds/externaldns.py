@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from emulab.model.checks import fits_dns, show
 from emulab.model.objects import Object
@@ -18,8 +19,25 @@ _MOST_SECONDS = (1 << 31) - 1
 _DURATION = re.compile(r"(\d{1,10}(?:\.\d{1,9})?)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
 NODE_EXTERNAL, HOST = "NodeExternalIP", "HostIP"
-_OF_SERVICES = ("hostname", "internal-hostname", "ttl", "target", "access", "controller", "endpoints-type")
-_OF_INGRESSES = ("hostname", "ttl", "target", "ingress-hostname-source", "controller")
+IDENTIFIER, HEALTH = "set-identifier", "aws-evaluate-target-health"
+_WEIGHT, _FAILOVER, _SEVERAL = "aws-weight", "aws-failover", "aws-multi-value-answer"
+_WAYS = (_WEIGHT, _FAILOVER, _SEVERAL)
+_MOST_WEIGHT = 255
+_OF_ROUTES = (IDENTIFIER, *_WAYS, HEALTH)
+_OF_SERVICES = (
+    *("hostname", "internal-hostname", "ttl", "target", "access", "controller", "endpoints-type"),
+    *_OF_ROUTES,
+)
+_OF_INGRESSES = ("hostname", "ttl", "target", "ingress-hostname-source", "controller", *_OF_ROUTES)
+
+
+class RecordRoute(NamedTuple):
+    """Of which set records are where a name has several of which one is answered at a time, as Route 53 has it: by
+    `weight`, by `failover` (primary or secondary), or, without either, beside others that are healthy."""
+
+    identifier: str
+    weight: int | None = None
+    failover: str = ""
 
 
 def said(o: Object, annotation: str) -> list[str]:
@@ -41,6 +59,25 @@ def listed(o: Object, annotation: str) -> list[str]:
 def is_left_to_others(o: Object) -> bool:
     """Whether another controller is to publish it."""
     return any(text != CONTROLLER for text in said(o, "controller"))
+
+
+def route_of(o: Object) -> RecordRoute | None:
+    """By its annotations for Route 53; None where its records are answered beside all others."""
+    identifier = next(iter(said(o, IDENTIFIER)), "").strip()
+    if not identifier or not any(said(o, way) for way in _WAYS):
+        return None
+    if weights := said(o, _WEIGHT):
+        return RecordRoute(identifier, _weight(weights[0]) or 0)
+    failover = one_said(o, _FAILOVER)
+    return RecordRoute(identifier, failover=failover if failover in _FAILOVERS else "")
+
+
+_FAILOVERS = ("primary", "secondary")
+
+
+def _weight(text: str) -> int | None:
+    number = text.strip()
+    return int(number) if number.isascii() and number.isdigit() and int(number[:4]) <= _MOST_WEIGHT else None
 
 
 def ttl_of(text: str) -> int | None:
@@ -65,8 +102,27 @@ def oddities(o: Object) -> Iterator[tuple[str, str]]:
         word = name.removeprefix(prefix)
         if word not in known:
             yield name, f"isn't followed; of external-dns' annotations {', '.join(known)} are"
-        elif problem := _problem(word, text.strip(), {} if listed(o, "target") else o.spec):
+        elif problem := _route_problem(o, word, text) or _problem(
+            word, text.strip(), {} if listed(o, "target") else o.spec
+        ):
             yield name, problem
+
+
+def _route_problem(o: Object, word: str, text: str) -> str:
+    """What is wrong with an annotation of a route."""
+    if word == IDENTIFIER and not any(said(o, way) for way in _WAYS):
+        return f"changes nothing without one of {', '.join(_WAYS)}"
+    if word in _WAYS and not any(map(str.strip, said(o, IDENTIFIER))):
+        return f"isn't followed without {IDENTIFIER}"
+    if word == _WEIGHT and _weight(text) is None:
+        return f"{show(text)} is not a weight from 0 to {_MOST_WEIGHT}, so it is 0"
+    if word == _FAILOVER and said(o, _WEIGHT):
+        return f"isn't followed beside {_WEIGHT}: a record is by weight, or by failover"
+    if word == _FAILOVER and text.strip().lower() not in _FAILOVERS:
+        return f"{show(text)} is not one of {', '.join(map(str.upper, _FAILOVERS))}"
+    if word == HEALTH and text.strip().lower() not in ("true", "false"):
+        return f"{show(text)} is not one of true, false, so it is true"
+    return ""
 
 
 def _problem(word: str, text: str, spec: Mapping[str, object]) -> str:

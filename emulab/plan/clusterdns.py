@@ -20,6 +20,7 @@ from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
 from emulab.plan.coredns.corefile import Corefile, Texts, read, texts_of
+from emulab.plan.coredns.drafting import Requirements
 from emulab.plan.coredns.lastgood import STOCK_ONE, FollowedCorefile
 from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
@@ -51,9 +52,12 @@ class ClusterDns:
         self._cluster, self._flags, self._followed = cluster, flags or CoreDnsFlags(), followed
         texts = followed.texts
         self._corefile = corefile_of(cluster, self._flags, texts) if texts is not None else None
-        by_pods = self._corefile is not None and self._corefile.pod_names
-        self._services, self._pods = _Told(_service), _Told(_pod)
-        self._slices = _Told(_slice_with_pods if by_pods else _slice)
+        asked = self._corefile or Corefile()
+        labels, namespaces, endpoints = asked.chosen
+        self._services, self._pods = _Told(_chosen(_service, labels)), _Told(_pod)
+        slices = _chosen(_slice_with_pods if asked.pod_names else _slice, labels)
+        self._slices = _Told(slices if endpoints else _nothing)
+        self._exposed = _named_by(namespaces) if namespaces else None
         self._known: Kubernetes | None = None
         self._made: DnsConfig | None = None
 
@@ -69,10 +73,12 @@ class ClusterDns:
             services=self._services.follow(source.members(SERVICE)),
             slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
             verified=self._pods.follow(source.members(POD)) if corefile and corefile.verified else None,
+            exposed=tuple(source.facts(NAMESPACE, self._exposed).values()) if self._exposed else None,
         )
         known = self._known
         same = known is not None and told.services is known.services and told.slices is known.slices
         same &= known is not None and told.verified is known.verified and told.namespaces == known.namespaces
+        same &= known is not None and told.exposed == known.exposed
         if self._made is None or not same:
             self._known, self._made = told, self._configured(told)
         return self._made
@@ -161,6 +167,26 @@ class _Told(Generic[T]):
 
 def _name(namespace: Object) -> str:
     return namespace.name
+
+
+def _named_by(labels: Requirements) -> Callable[[Object], str | None]:
+    """The name of a Namespace that has these labels."""
+    return lambda namespace: namespace.name if _has(namespace, labels) else None
+
+
+def _chosen(
+    ask: Callable[[Object], tuple[str, T] | None], labels: Requirements
+) -> Callable[[Object], tuple[str, T] | None]:
+    """What is told of an object that has these labels."""
+    return (lambda o: ask(o) if _has(o, labels) else None) if labels else ask
+
+
+def _has(o: Object, labels: Requirements) -> bool:
+    return all(one.holds(o.labels) for one in labels)
+
+
+def _nothing(_: Object) -> tuple[str, SliceNames] | None:
+    return None
 
 
 def _service(o: Object) -> tuple[str, ServiceNames]:

@@ -18,7 +18,7 @@ from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.publishing import LB_DOMAIN, published_records
 from emulab.plan.state import PlannedServer
-from emulab.plan.zonerecords import zone_parts
+from emulab.plan.zonerecords import routed_sets, zone_parts
 from emulab.servers.dns.config import Asking, CacheLimits, DnsConfig, RoutedRecords, ZoneConfig, ZoneRecord
 
 
@@ -40,9 +40,16 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster, nodes: S
         else:
             zones.setdefault(zone.origin, []).extend(zone.records)
             routed.setdefault(zone.origin, []).extend(zone.routed)
-    for record in filter(_is_sayable, published_records(source, cluster)):
-        origin = max((z for z in zones if _inside(record.name, z)), key=len)
-        zones[origin].append(record)
+    plain, sets = published_records(source, cluster)
+    for record in filter(_is_sayable, plain):
+        zones[_zone_of(record, zones)].append(record)
+    known = {(r.name, r.type) for records in zones.values() for r in records}
+    beside = [one.record for one in sets if (one.record.name, one.record.type) in known]
+    for record in filter(_is_sayable, beside):
+        zones[_zone_of(record, zones)].append(record)
+    alone = [one for one in sets if one.record not in beside and _is_sayable(one.record)]
+    for made in routed_sets(alone, source, nodes):
+        routed.setdefault(_zone_of(made, zones), []).append(made)
     public = tuple(
         ZoneConfig(origin, tuple(records), routed=tuple(routed.get(origin, ())))
         for origin, records in zones.items()
@@ -96,6 +103,11 @@ def _is_sayable(record: ZoneRecord) -> bool:
     """Whether a record's name, and the name that it leads to, can be asked for: objects may have others."""
     leads = record.data.rpartition(" ")[2] if record.type in ("CNAME", "SRV") else "."
     return sayable(record.name) and sayable(leads)
+
+
+def _zone_of(record: ZoneRecord | RoutedRecords, zones: Iterable[str]) -> str:
+    """The zone that a record is in: the one of the longest name."""
+    return max((zone for zone in zones if _inside(record.name, zone)), key=len)
 
 
 def _inside(name: str, origin: str) -> bool:

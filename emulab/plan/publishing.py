@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from emulab.kinds.core.serviceview import Service, ingress_ips, is_internal
 from emulab.kinds.discovery.endpointsliceview import Endpoint, EndpointSlice
@@ -11,11 +12,14 @@ from emulab.kinds.externaldns import (
     ANNOTATED,
     DEFAULT_TTL,
     DEFINED,
+    HEALTH,
     HOST,
     NODE_EXTERNAL,
+    RecordRoute,
     is_left_to_others,
     listed,
     one_said,
+    route_of,
     said,
     ttl_of,
 )
@@ -26,6 +30,7 @@ from emulab.kinds.networking.listening import listening_addresses
 from emulab.kinds.registry import INGRESS, LOAD_BALANCER, NODE, POD, SERVICE
 from emulab.model.addresses import is_address, parse_address
 from emulab.model.families import family_of
+from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.kept import PlanSource
 from emulab.servers.dns.config import ZoneRecord
@@ -35,13 +40,22 @@ _Targets = Iterable[tuple[str, Sequence[str]]]
 """Names, each with what it leads to."""
 
 
+class RoutedRecord(NamedTuple):
+    """A record of one set of several of a name and type, and the Service by whose balancer it is as well as that."""
+
+    record: ZoneRecord
+    route: RecordRoute
+    service: Key | None = None
+
+
 def published_names(source: PlanSource, cluster: Cluster) -> list[tuple[str, str]]:
     """Names, and what they lead to, that the cloud's DNS publishes by itself."""
-    return [(record.name, record.data) for record in published_records(source, cluster)]
+    plain, routed = published_records(source, cluster)
+    return [(record.name, record.data) for record in (*plain, *(one.record for one in routed))]
 
 
-def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
-    """Ingress hosts and Services, by their annotations, too.
+def published_records(source: PlanSource, cluster: Cluster) -> tuple[list[ZoneRecord], list[RoutedRecord]]:
+    """Ingress hosts and Services, by their annotations, too: plain records, and those that are routed.
 
     Of what is said of a name twice the first TTL counts (`MergeEndpoints` of external-dns), and an alias is alone.
     """
@@ -60,22 +74,41 @@ def published_records(source: PlanSource, cluster: Cluster) -> list[ZoneRecord]:
         published.publish(o, _service_names(source, o))
         if not is_left_to_others(o) and o.spec.get("type") == "NodePort" and not listed(o, "target"):
             published.locate(o)
-    return [record for records in published.found.values() for record in records.values()]
+    return published.parts()
 
 
 class _Published:
-    """Records by their names and what they say."""
+    """Records by their names, what they say and their sets."""
 
     def __init__(self) -> None:
-        self.found: dict[str, dict[str, ZoneRecord]] = {}
+        self._found: dict[str, dict[tuple[str, str], RoutedRecord | ZoneRecord]] = {}
+
+    def parts(self) -> tuple[list[ZoneRecord], list[RoutedRecord]]:
+        """The plain records and the others. Where there is a plain one, all of that name and type are."""
+        plain: list[ZoneRecord] = []
+        routed: list[RoutedRecord] = []
+        for records in self._found.values():
+            kinds = {record.type for record in records.values() if isinstance(record, ZoneRecord)}
+            for one in records.values():
+                if isinstance(one, ZoneRecord):
+                    plain.append(one)
+                elif one.record.type in kinds:
+                    plain.append(one.record)
+                else:
+                    routed.append(one)
+        return plain, routed
 
     def publish(self, o: Object, names: _Targets) -> None:
         if is_left_to_others(o):
             return
         ttl, asked = published_ttl(next(iter(said(o, "ttl")), "")), listed(o, "target")
+        route = route_of(o)
+        balanced = o.key if o.kind == "Service" and not asked and one_said(o, HEALTH) != "false" else None
         for name, targets in names:
             for target in asked or targets:
-                self._add(_record(name, target, ttl))
+                record = _record(name, target, ttl)
+                own = route is None or name.endswith(f".{LB_DOMAIN}.")
+                self._add(record if own or route is None else RoutedRecord(record, route, balanced))
 
     def locate(self, o: Object) -> None:
         """The SRV records of a Service's node ports."""
@@ -86,10 +119,19 @@ class _Published:
                     owner = f"_{o.name}._{port.protocol.lower()}.{name}."
                     self._add(ZoneRecord(owner, "SRV", f"0 50 {port.node_port} {name}.", ttl))
 
-    def _add(self, record: ZoneRecord) -> None:
-        known = self.found.setdefault(record.name, {})
-        if not any("CNAME" in (other.type, record.type) for other in known.values()):
-            known.setdefault(record.data, record)
+    def _add(self, one: ZoneRecord | RoutedRecord) -> None:
+        record, which = (one, "") if isinstance(one, ZoneRecord) else (one.record, one.route.identifier)
+        known = self._found.setdefault(record.name, {})
+        if all(_go_together(one, other) for other in known.values()):
+            known.setdefault((record.data, which), one)
+
+
+def _go_together(one: ZoneRecord | RoutedRecord, other: ZoneRecord | RoutedRecord) -> bool:
+    """Whether a name may have both: an alias is alone, but for others of which one is answered at a time."""
+    if isinstance(one, RoutedRecord) and isinstance(other, RoutedRecord):
+        return one.record.type == other.record.type or "CNAME" not in (one.record.type, other.record.type)
+    plain = (r if isinstance(r, ZoneRecord) else r.record for r in (one, other))
+    return all(record.type != "CNAME" for record in plain)
 
 
 def published_ttl(text: str) -> int:

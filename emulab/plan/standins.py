@@ -38,9 +38,6 @@ def is_standin(container: Container) -> bool:
     return not container.command and not server_of(container.image)
 
 
-_LOOPBACK = str(IPV4.loopback)
-
-
 class _Socket(NamedTuple):
     """A socket of a stand-in: whose it is, and what leads to it."""
 
@@ -101,16 +98,20 @@ def _port(one: _Socket) -> PortConfig:
     return replace(leads, says=says, options=options, container=one.container, began=one.began)
 
 
-def _local_sockets(containers: Iterable[Container], node: str) -> tuple[str, ...]:
-    """The sockets on a node's loopback of Pods that share its addresses: those that their probes ask there."""
-    ports = [
-        container.port(probe.port)
-        for container in containers
-        for probe in (container.readiness, container.liveness, container.startup)
-        if probe and probe.port is not None and probe.host in (_LOOPBACK, "localhost")
-    ]
-    kept = (None, METRICS_PORT, HEALTHZ_PORT)
-    return tuple(f"tcp/{_LOOPBACK}/{port}@{node}" for port in dict.fromkeys(ports) if port not in kept)
+def _local_sockets(containers: Iterable[Container], node: str, families: Families) -> Mapping[str, str]:
+    """The sockets on a node's loopback of Pods that share its addresses, those that their probes ask there: the
+    container of each."""
+    found: dict[str, str] = {}
+    for container in containers:
+        for probe in (container.readiness, container.liveness, container.startup):
+            port = container.port(probe.port) if probe and probe.port is not None else None
+            if probe is None or port in (None, METRICS_PORT, HEALTHZ_PORT):
+                continue
+            for family in families:
+                loopback = str(family.loopback)
+                if probe.host in (loopback, "localhost"):
+                    found.setdefault(f"tcp/{loopback}/{port}@{node}", container.name)
+    return found
 
 
 def _logs(
@@ -121,10 +122,10 @@ def _logs(
     if len(containers) == 1 and not shared:
         return dict.fromkeys(addresses, log_name(pod.namespace, pod.name, *containers))
     return {
-        f"tcp/{address}/{port}": log_name(pod.namespace, pod.name, one.container)
+        f"{protocol.lower()}/{address}/{port}": log_name(pod.namespace, pod.name, one.container)
         for address in addresses
         for (protocol, port), one in ports.items()
-        if protocol == "TCP"
+        if protocol in ("TCP", "UDP")
     }
 
 
@@ -227,13 +228,17 @@ class StandIns:
         # Pods that share the node's address have an identity for each of their sockets. Neighbours in a pod of its own
         # reach a container's program at localhost too.
         shared = spec.host_network
-        local = _local_sockets(containers, spec.node_name) if shared else ()
+        loopbacks = tuple(dict.fromkeys((IPV4, *self._families)))  # nodes have IPv4's in every world
+        local = _local_sockets(containers, spec.node_name, loopbacks) if shared else {}
         return _Part(
             listen=dict.fromkeys((*keys, *local), place.namespace),
             everywhere=() if shared else keys,
             identities=dict.fromkeys((*keys, *local) if shared else addresses, identity),
             draining=(*keys, *local) if pod.metadata.get("deletionTimestamp") else (),
-            logs=_logs(pod, ports, addresses, shared),
+            logs={
+                **_logs(pod, ports, addresses, shared),
+                **{key: log_name(pod.namespace, pod.name, name) for key, name in local.items()},
+            },
         )
 
     def _with_files(

@@ -78,11 +78,13 @@ class VirtualServer:
 class Ipvs:
     """The IPVS table of a namespace: for each service the weights of its real servers (address, port).
 
-    `sysctls` are IPVS' own, which are there once its module is loaded.
+    `sysctls` are IPVS' own, which are there once its module is loaded. `graceful`: a real server of TCP that is to go
+    keeps the connections that it has until they end.
     """
 
     servers: Mapping[VirtualServer, Mapping[tuple[IPAddress, int], int]]
     sysctls: tuple[tuple[str, str], ...] = ()
+    graceful: bool = True
 
 
 class BpfFrontend(NamedTuple):

@@ -6,9 +6,10 @@ is told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from emulab.kinds.core.serviceview import ingress_ips
 from emulab.kinds.emulab.balancingview import HealthCheck
 from emulab.kinds.emulab.zone import Record, Zone
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE
@@ -17,6 +18,7 @@ from emulab.model.objects import Object
 from emulab.plan.balancers import asked_policy, is_well
 from emulab.plan.cni.plugin import Node
 from emulab.plan.kept import PlanSource
+from emulab.plan.publishing import RoutedRecord
 from emulab.servers.dns.config import RecordCheck, RoutedRecords, ZoneRecord
 from emulab.servers.health.config import HealthPolicy
 
@@ -44,6 +46,36 @@ def zone_parts(o: Object, source: PlanSource, nodes: Sequence[Node]) -> ZonePart
     well = _Wellness(source, nodes)
     routed = [_routed(zone.name, origin, records, well) for records in groups.values()]
     return plain, routed
+
+
+def routed_sets(
+    published: Iterable[RoutedRecord], source: PlanSource, nodes: Sequence[Node]
+) -> list[RoutedRecords]:
+    """The sets of records that the cloud's DNS publishes by itself: each as well as the balancers of all of it."""
+    groups: dict[tuple[str, str, str], list[RoutedRecord]] = {}
+    for one in published:
+        groups.setdefault((one.record.name, one.record.type, one.route.identifier), []).append(one)
+    return [
+        RoutedRecords(
+            name,
+            rtype,
+            tuple(one.record.data for one in records),
+            min(one.record.ttl for one in records),
+            records[0].route.weight,
+            records[0].route.failover,
+            all(_is_served(one, source, nodes) for one in records),
+        )
+        for (name, rtype, _), records in groups.items()
+    ]
+
+
+def _is_served(one: RoutedRecord, source: PlanSource, nodes: Sequence[Node]) -> bool:
+    """Whether the balancer that a record leads to is well, in its family; what isn't known to be one is."""
+    o = source.get(one.service) if one.service is not None else None
+    family = next((family for family in FAMILIES if family.record == one.record.type), None)
+    if o is None or family is None or one.record.data not in ingress_ips(o):
+        return True
+    return is_well(source, o, nodes, family)
 
 
 def absolute(name: str, origin: str) -> str:

@@ -31,6 +31,29 @@ kind: Service
 metadata: {name: blue}
 spec: {type: LoadBalancer, loadBalancerIP: 203.0.113.50, selector: {app: blue}, ports: [{port: 80, targetPort: 8080}]}
 ---
+apiVersion: v1
+kind: Service
+metadata:
+  name: teal
+  annotations:
+    external-dns.alpha.kubernetes.io/hostname: said.test
+    external-dns.alpha.kubernetes.io/ttl: "1"
+    external-dns.alpha.kubernetes.io/set-identifier: here
+    external-dns.alpha.kubernetes.io/aws-failover: PRIMARY
+spec: {type: LoadBalancer, loadBalancerIP: 203.0.113.51, selector: {app: blue}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: away
+  annotations:
+    external-dns.alpha.kubernetes.io/hostname: said.test
+    external-dns.alpha.kubernetes.io/ttl: "1"
+    external-dns.alpha.kubernetes.io/target: 203.0.113.60
+    external-dns.alpha.kubernetes.io/set-identifier: there
+    external-dns.alpha.kubernetes.io/aws-failover: SECONDARY
+spec: {clusterIP: None, ports: [{port: 80}]}
+---
 apiVersion: emulab.dev/v1
 kind: Zone
 metadata: {name: shop.test}
@@ -63,12 +86,14 @@ def test_answers_follow_health_and_weights(user: User) -> None:
         return result.stdout.split()
 
     assert asked("www.shop.test") == ["203.0.113.50"] and asked("api.shop.test", "CNAME") == ["blue.test."]
+    assert asked("said.test") == ["203.0.113.51"]
     shares = Counter(asked(*["canary.shop.test"] * 400))
     assert shares.total() == 400 and 15 <= shares["203.0.113.60"] <= 80, shares  # 40 is most likely
 
     assert user.run("scale", "deployment/blue", "--replicas", "0").returncode == 0
     assert eventually(lambda: asked("www.shop.test") == ["203.0.113.60"])
     assert eventually(lambda: asked("api.shop.test", "CNAME") == ["green.test."])
+    assert eventually(lambda: asked("said.test") == ["203.0.113.60"])
     zone = json.loads(user.run("get", "zone", "shop.test", "-o", "json").stdout)
     assert [one["record"] for one in zone["status"]["unhealthyRecords"]] == ["www A 203.0.113.50"]
     described = user.run("describe", "zone", "shop.test").stdout

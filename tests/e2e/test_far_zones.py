@@ -64,5 +64,10 @@ async def test_a_rate_is_kept_towards_the_other_zone(lab: Lab) -> None:
 async def test_links_come_and_go_in_a_running_lab(lab: Lab) -> None:
     await lab.apply(CLUSTER.replace("LINK", ""))
     assert await quickest(lab, "node1", NODE2) < 50
+    await lab.apply(CLUSTER.replace("LINK", "{from: zone/b, to: zone/a, loss: 100%}"))
+    for source, target in (("node1", NODE2), ("node2", NODE3)):
+        asked = await lab.exec(source, "ping", "-c", "3", "-i", "0.05", "-W", "1", target)
+        assert asked.status == 1, "nothing arrives"
+    assert await quickest(lab, "node1", NODE3) < 50
     await lab.apply(CLUSTER.replace("LINK", LINK))
     assert await quickest(lab, "node1", NODE2) >= 100

@@ -40,6 +40,7 @@ class Known(NamedTuple):
     itself: str  # what a pod is seen as by itself, by its Service
     node2: str = NODE2  # with what that node masquerades towards a pod of another one
     first: int = 2  # the number of a node's first pod in its range
+    node_sees_pods: bool = False  # whether a pod is seen as itself by another node
 
     def address(self, name: str, six: bool = False) -> str:
         """The address of a pod."""
@@ -164,6 +165,7 @@ KNOWN["cilium-routed"] = KNOWN["cilium-vxlan"]._replace(
     routes6=("fd00:244:0:1::2 dev {web}", "fd00:244:0:2::/64 via fd00:10::c dev eth0"),
     hops=("node2 {far}", "node2 eth0", "node1 eth0", "node1 {web}"),
     node2=NODE2,
+    node_sees_pods=True,
 )
 KNOWN["kube-router-bgp"] = KNOWN["bridge-routed"]._replace(
     routes=(
@@ -182,6 +184,7 @@ KNOWN["kube-router-bgp"] = KNOWN["bridge-routed"]._replace(
         "node1 kube-bridge",
         "node1 {web}",
     ),
+    node_sees_pods=True,
 )
 """By plug-in and mode; flannel's are those of all other tests. kube-router's own proxy is looked at in tests/vm."""
 
@@ -199,11 +202,13 @@ WORLD = (
     pod("web", "node1", ports="{name: http, containerPort: 8080, hostPort: 8888}")
     + pod("near", "node1")
     + pod("far", "node2")
+    + pod("own", "node1", ports="{containerPort: 9090}").replace("spec: {", "spec: {hostNetwork: true, ")
     + service(
         "web",
         "{selector: {app: web}, type: NodePort, ipFamilyPolicy: PreferDualStack,"
         " ports: [{name: http, port: 80, targetPort: http, nodePort: 30080}]}",
     )
+    + service("own", "{selector: {app: own}, ports: [{port: 9090}]}")
 )
 POLICY = """
 apiVersion: networking.k8s.io/v1
@@ -295,6 +300,13 @@ async def test_services_lead_to_pods_and_show_who_asks(lab: Lab, known: Known) -
     assert (await lab.request("http://web.default.svc.cluster.local/", source="pod/far")).json()[
         "pod"
     ] == "web"
+
+
+async def test_programs_of_a_node_see_who_asks(lab: Lab, known: Known) -> None:
+    """The node itself, its own pods, and those of another node, which most networks masquerade."""
+    far = known.address("far") if known.node_sees_pods else NODE2
+    for source, seen in (("node1", NODE1), ("pod/near", known.address("near")), ("pod/far", far)):
+        assert await seen_as(lab, source, f"http://{NODE1}:9090/") == seen
 
 
 async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab, known: Known) -> None:

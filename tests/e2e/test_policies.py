@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -388,6 +389,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
     assert "port 80/tcp: denied" in denied.text and "NetworkPolicy red/web" in denied.text
     to_node = await emulab(*check, "web", "node/node1:80")
     assert to_node.status == 0 and f"node node1 ({at.node1}) port 80/tcp: allowed" in to_node.text
+    across = await emulab(*check, "blue/guest", "red/web:80/tcp")
+    assert across.status == 1 and "pod blue/guest" in across.text and "NetworkPolicy red/web" in across.text
     allowed = await emulab(*check, "web", "guest:80")
     assert allowed.status == 0 and "port 80/tcp: allowed" in allowed.text
     matrix = await emulab("-l", lab.name, "policy", "matrix", "--probe")
@@ -414,6 +417,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
         (("guest", "node/nobody:80"), 'nodes "nobody" not found'),
         (("node/node1", "web"), "node/node1: sends from an address of its node's, which the way decides"),
         (("guest", "svc/nobody"), 'services "nobody" not found'),
+        (("guest", "blue/nobody"), 'pods "nobody" not found'),
+        (("guest", "green/web"), "there is no kind 'green'"),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),
         (
             ("guest", "10.96.0.10:53/udp"),
@@ -451,6 +456,64 @@ async def test_ports_that_overlap_are_allowed_together(lab: Lab) -> None:
     assert False in await agree(lab)
     await lab.apply(policy("ports", {"podSelector": {}, "ingress": [{"ports": [*ports, {}]}]}), ready=False)
     assert all(await agree(lab))
+
+
+SPEAKER = {("TCP", 7000): "speak", ("TCP", 7001): "other", ("UDP", 7000): "tell", ("UDP", 7001): "retell"}
+OPEN: list[tuple[list[dict[str, Any]], str]] = [
+    # What a rule's ports say, and at which of these the pod is then reached: T0 is TCP at 7000.
+    ([{}], "T0 T1"),
+    ([{"protocol": "UDP"}], "U0 U1"),
+    ([{"port": 7000}], "T0"),
+    ([{"protocol": "UDP", "port": 7000}], "U0"),
+    ([{"protocol": "UDP", "port": 6990, "endPort": 7000}], "U0"),
+    ([{"protocol": "SCTP", "port": 7000}], ""),
+    ([{"protocol": "UDP", "port": "retell"}], "U1"),
+    ([{"protocol": "TCP", "port": "retell"}], ""),  # a name of another protocol's
+    ([{"port": "nobody"}, {"port": 7001}], "T1"),
+    ([{"port": 7000}, {"protocol": "UDP", "port": "retell"}], "T0 U1"),
+    ([{"protocol": "UDP"}, {"port": "other"}, {"port": 1, "endPort": 6999}], "U0 U1 T1"),
+]
+"""The kinds of ports that other suites of policies put together."""
+
+
+async def answers(lab: Lab, protocol: str, host: str, port: int, patience: float = PATIENCE) -> bool:
+    """Whether a server of the pod `speaker` answers the pod `asker`."""
+    family, loop = (socket.AF_INET6 if ":" in host else socket.AF_INET), asyncio.get_running_loop()
+    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
+    with await lab.socket("asker", kind, "red", family) as sock:
+        try:
+            async with asyncio.timeout(patience):
+                await loop.sock_connect(sock, (host, port))
+                if protocol == "UDP":
+                    await loop.sock_sendall(sock, b"?")
+                    await loop.sock_recv(sock, 16)
+        except TimeoutError:
+            return False
+    return True
+
+
+async def test_ports_are_those_of_their_protocol(lab: Lab) -> None:
+    """In both directions, and in each family; whoever should answer and doesn't is asked once more."""
+    ports = [{"name": n, "protocol": p, "containerPort": port} for (p, port), n in SPEAKER.items()]
+    await lab.apply(
+        pod("red", "speaker", {"app": "speaker"}, container={"image": "example/speaker", "ports": ports}),
+        pod("red", "asker", {"app": "asker"}),
+    )
+    [speaker] = await lab.get("Pod", "speaker", "red")
+    hosts = [one["ip"] for one in speaker["status"]["podIPs"]]
+    for number, (allowed, reached) in enumerate(OPEN):
+        way, who = (("ingress", "speaker"), ("egress", "asker"))[number % 2]
+        spec = {"podSelector": {"matchLabels": {"app": who}}, "policyTypes": [way.capitalize()]}
+        await lab.apply(policy("ports", {**spec, way: [{"ports": allowed}]}))
+        asked = [(host, *one) for host in hosts for one in SPEAKER]
+        found = await asyncio.gather(*(answers(lab, p, host, port) for host, p, port in asked))
+        for (host, protocol, port), heard in zip(asked, found, strict=True):
+            wanted = f"{protocol[0]}{port - 7000}" in reached.split()
+            if wanted and not heard:
+                heard = await answers(lab, protocol, host, port, MUCH_PATIENCE)
+            assert heard == wanted, (way, allowed, host, protocol, port)
+    for name in ("speaker", "asker"):
+        await lab.delete("Pod", name, "red")
 
 
 async def test_policies_that_go_leave_nothing_behind(lab: Lab) -> None:

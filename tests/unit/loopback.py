@@ -24,7 +24,7 @@ def held(kind: str = "tcp", address: str = "127.0.0.1", port: int = 0) -> socket
     One of TCP doesn't listen, though it may later; one of UDP is connected elsewhere, so what others send is
     refused. One socket more may be `beside` it, and is closed at will.
     """
-    sock = socket.socket(socket.AF_INET, _KINDS[kind])
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, _KINDS[kind])
     _held.append(sock)
     sock.bind((address, port))
     if kind == "udp":

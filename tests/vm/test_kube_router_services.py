@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from e2e.proxyworld import pod, service
 from e2e.test_pod_networks import POLICY, seen_as
-from e2e.tools import CLIENT, NODE1, NODE2, output
+from e2e.tools import CLIENT, NODE1, NODE2, connect, output
 
 from emulab import Lab
 from emulab.kernel import plugins
@@ -25,6 +26,7 @@ WEB, WEB6, ALONE, LOCAL, NOBODY = "10.96.1.7", "fd00:96::17", "10.96.1.8", "10.9
 INNER = "10.96.1.11"
 OUTSIDE, DIRECT, DIRECT6 = "203.0.113.77", "203.0.113.78", "2001:db8:99::78"
 PORTS = "ports: [{port: 80, targetPort: 8080"
+REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 OUT = """
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -203,6 +205,22 @@ async def test_a_trace_shows_the_virtual_server(lab: Lab) -> None:
     assert path.status == 200
     (dnat,) = [hop for hop in path.hops if hop.event == "dnat" and hop.direction == "request"]
     assert dnat.place == "node2" and "Service default/web port 80" in dnat.object
+
+
+async def test_who_is_no_endpoint_any_more_loses_its_connections(lab: Lab) -> None:
+    """As without --ipvs-graceful-termination; kube-proxy's IPVS would let them live on."""
+    reader, writer = await connect(lab, "far", WEB, 80)
+    writer.write(REQUEST)
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)).startswith(b"HTTP/1.1 200")
+    await lab.apply(pod("web", "node1").replace("{app: web}", "{app: other}"))
+    try:
+        writer.write(REQUEST)
+        with pytest.raises(ConnectionResetError):
+            while await asyncio.wait_for(reader.read(65536), 60):
+                pass
+    finally:
+        writer.close()
+        await lab.apply(pod("web", "node1"))
 
 
 async def test_kube_proxy_can_be_instead(lab: Lab) -> None:

@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "ends",
         nargs="*",
         metavar="SOURCE DESTINATION",
-        help="of check: POD, deploy/NAME, svc/NAME, node/NAME or an address; the destination with a port, or else each"
-        " of its own",
+        help="of check: POD, NAMESPACE/POD, deploy/NAME, svc/NAME, node/NAME or an address; the destination with a"
+        " port, or else each of its own",
     )
     add_namespace(parser)
     add(
@@ -73,11 +73,12 @@ def _check(options: argparse.Namespace) -> int:
         shown = f"`emulab exec {sources[0].node} -- ip route get ADDRESS` shows it"
         told = f"{source_text}: sends from an address of its node's, which the way decides"
         raise UsageError(f"{told}: ask for that; {shown}")
-    destinations = _ends(options, there, target, options.to_namespace or options.namespace)
+    namespace = options.to_namespace or _placed(there, source_text, options.namespace)[1]
+    destinations = _ends(options, there, target, namespace)
     if _is_address(target) or target.startswith(_NODES):
         for end in destinations[0][0]:
             _translated(options, end.address, port, protocol)
-    service = _service(options, target) if target.startswith(_SERVICES) else None
+    service = _service(options, target, namespace) if target.startswith(_SERVICES) else None
     translated = service is not None and service["spec"].get("clusterIP") != "None"
     if translated and there.proxied:
         told = f"in proxy mode userspace it is a node that connects to the pods of {target}, so policies judge that"
@@ -177,8 +178,9 @@ def _ends(
         return [([there.end(ip_address(text))], None)]
     if text.startswith(_NODES):
         return [(_ends_of_node(there, text.partition("/")[2]), None)]
+    name, namespace = _placed(there, text, namespace)
     with connect(options.lab) as client:
-        chosen = choose(client, text, namespace)
+        chosen = choose(client, name, namespace)
     raw = chosen.pods if chosen.kind == SERVICE else chosen.pods[:1]
     found: list[tuple[list[PolicyEnd], Raw | None]] = [
         (ends, one) for one in raw if (ends := there.ends_of(one))
@@ -186,6 +188,16 @@ def _ends(
     if not found:
         raise UserError(f"{text}: has no address, as it doesn't run yet or has ended")
     return found
+
+
+def _placed(there: Policies, text: str, namespace: str) -> tuple[str, str]:
+    """A name and its Namespace: NAMESPACE/POD, as the matrix has it, where no kind is called so."""
+    from emulab.kinds.registry import KINDS
+
+    first, _, name = text.partition("/")
+    if name and KINDS.named(first) is None and first in there.scene.namespaces:
+        return name, first
+    return text, namespace
 
 
 def _ends_of_node(there: Policies, name: str) -> list[PolicyEnd]:
@@ -198,7 +210,7 @@ def _ends_of_node(there: Policies, name: str) -> list[PolicyEnd]:
     return [there.end(address) for address in node.addresses]
 
 
-def _service(options: argparse.Namespace, target: str) -> Raw:
+def _service(options: argparse.Namespace, target: str, namespace: str) -> Raw:
     from emulab.cli.kinds import Reference
     from emulab.cli.selection import fetch
     from emulab.kinds.registry import SERVICE
@@ -206,7 +218,7 @@ def _service(options: argparse.Namespace, target: str) -> Raw:
 
     with connect(options.lab) as client:
         reference = Reference(SERVICE, target.partition("/")[2])
-        [service] = fetch(client, reference, options.to_namespace or options.namespace)
+        [service] = fetch(client, reference, namespace)
     return service
 
 

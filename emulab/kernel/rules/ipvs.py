@@ -5,7 +5,7 @@ Rules, which are those of kube-proxy's graceful termination (pkg/proxy/ipvs):
 * What is added comes before what goes, so that a service is never without a server meanwhile.
 * A TCP server that is to go stays with weight 0 while it has connections: they live on, new ones go elsewhere. `sweep`
   removes it afterwards. A UDP or SCTP server goes at once, and its flows with the next packet (sysctl
-  expire_nodest_conn).
+  expire_nodest_conn); where the proxy isn't graceful, so does a TCP server.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def changes(
         elif old.get(name, server) != server:
             commands.append(IpvsCommand(SET_SERVICE, server))
         if fresh or server in there:
-            members, left = _members(server, after.servers[server], there.get(server, {}))
+            members, left = _members(server, after.servers[server], there.get(server, {}), after.graceful)
             commands += members
             if left:
                 draining.add(name)
@@ -120,13 +120,16 @@ def changes(
 
 
 def _members(
-    server: VirtualServer, wanted: Mapping[RealAddress, int], there: Mapping[RealAddress, RealServer]
+    server: VirtualServer,
+    wanted: Mapping[RealAddress, int],
+    there: Mapping[RealAddress, RealServer],
+    graceful: bool,
 ) -> tuple[list[IpvsCommand], bool]:
     """The commands for the real servers of one virtual one, and whether any of them can't go yet."""
     commands = [IpvsCommand(NEW_DEST, server, t, weight) for t, weight in wanted.items() if t not in there]
     left = False
     for target, real in there.items():
-        stays = server.protocol == "tcp" and real.connections > 0
+        stays = graceful and server.protocol == "tcp" and real.connections > 0
         weight = wanted.get(target, 0)
         if target not in wanted and not stays:
             commands.append(IpvsCommand(DEL_DEST, server, target))

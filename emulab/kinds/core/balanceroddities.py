@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulab.kinds.emulab.balancingview import CLASSES, annotation_problems, of_balancers
-from emulab.kinds.emulab.cloudannotations import unfollowed, unheard_beside
+from emulab.kinds.emulab.cloudannotations import unfollowed, unheard_beside, unheard_families
 from emulab.kinds.emulab.servicebalancing import is_of_known_class
 from emulab.model.checks import show
 from emulab.model.findings import Finding
@@ -60,7 +60,8 @@ def oddities(o: Object) -> Iterator[Finding]:
     problems = [one for one in annotation_problems(o.annotations) if one[0] not in _PLACES]
     asked = str(o.spec.get("loadBalancerIP") or "")
     beside = list(unheard_beside(o.annotations, asked) if asked else ())
-    for name, problem in (*problems, *beside, *_elsewhere(o.annotations)):
+    families = unheard_families(o)
+    for name, problem in (*problems, *beside, *families, *_elsewhere(o.annotations)):
         yield Finding(o, ("metadata", "annotations", name), problem)
 
 

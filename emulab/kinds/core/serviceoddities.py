@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from emulab.kinds.lookup import Lookup
 
 
+_BY_TOPOLOGY = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
+_OFF = ("disabled", "")
+
+
 def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _claims(o, world)
     yield from _without_proxy(o)
@@ -36,6 +40,10 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _given_another(o, world)
     yield from balanceroddities.oddities(o)
     yield from kuberouterservice.oddities(o, world)
+    for name in _BY_TOPOLOGY:
+        if o.annotations.get(name, "").lower() not in _OFF:
+            what = "isn't followed: no hints are made by zones' CPUs; trafficDistribution: PreferSameZone makes some"
+            yield Finding(o, ("metadata", "annotations", name), what)
     for name, problem in externaldns.oddities(o):
         yield Finding(o, ("metadata", "annotations", name), problem)
     for index, port in enumerate(o.spec.get("ports") or ()):

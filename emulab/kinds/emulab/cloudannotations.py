@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.model.addresses import IPAddress, is_address, parse_address
 from emulab.model.checks import show
 from emulab.model.yaml_scalars import plain
+
+if TYPE_CHECKING:
+    from emulab.model.objects import Object
 
 ALB = "alb.ingress.kubernetes.io/"
 NLB = "service.beta.kubernetes.io/aws-load-balancer-"
@@ -170,7 +173,7 @@ _ROWS: Mapping[str, tuple[SpecPath, ReadText]] = {
     f"{_DO}algorithm": (("algorithm",), _algorithm),
     f"{_HETZNER}algorithm-type": (("algorithm",), _algorithm),
 }
-_KIND = f"{NLB}type"
+_KIND, _FAMILIES = f"{NLB}type", f"{NLB}ip-address-type"
 _OF_NLB = ("nlb", "nlb-ip", "external")
 _CLASSIC = ("", "clb", "elb", "classic")
 
@@ -186,6 +189,11 @@ _OF_CLOUDS = (
     *("loadbalancer.openstack.org/", "oci.oraclecloud.com/", "oci-network-load-balancer.oraclecloud.com/"),
     *("kubernetes.digitalocean.com/", "lbipam.cilium.io/", "io.cilium/", "kube-vip.io/", "purelb.io/"),
     *("service.cloud.tencent.com/", "service.kubernetes.io/ibm-", "k8s.cloudscale.ch/", "vultr.com/"),
+    *("service.kubernetes.io/qcloud-", "service.kubernetes.io/tke-", "service.kubernetes.io/local-svc-"),
+    *("kubernetes.civo.com/", "loadbalancer.ovhcloud.com/", "lb.stackit.cloud/", "kubernetes.io/elb."),
+    *("cloud.ionos.com/", "metal.equinix.com/", "tailscale.com/", "service.cilium.io/", "lb.kubesphere.io/"),
+    *("eip.openelb.kubesphere.io/", "protocol.openelb.kubesphere.io/", "beta.cloud.google.com/"),
+    *("projectcalico.org/loadBalancerIPs", "projectcalico.org/ipv4pools", "projectcalico.org/ipv6pools"),
 )
 """What annotations of clouds for Services' balancers begin with."""
 _OF_OTHERS = (
@@ -199,7 +207,7 @@ _OF_OTHERS = (
 _HEARD_ELSEWHERE = (
     *("metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip", "lbipam.cilium.io/sharing-key"),
     *("metallb.io/ip-allocated-from-pool", "metallb.universe.tf/ip-allocated-from-pool"),
-    *(SOURCE_RANGES, "cloud.google.com/neg-status"),
+    *(SOURCE_RANGES, "cloud.google.com/neg-status", _FAMILIES),
 )
 """Annotations that others than this table follow, or that controllers write."""
 
@@ -207,7 +215,6 @@ _HEARD_ELSEWHERE = (
 _SO_ANYWAY: Mapping[str, tuple[str, ...]] = {
     f"{NLB}cross-zone-load-balancing-enabled": ("true",),
     f"{NLB}nlb-target-type": ("instance",),
-    f"{NLB}ip-address-type": ("ipv4",),
     f"{NLB}access-log-enabled": ("false",),
     f"{NLB}backend-protocol": ("tcp", "TCP"),
     f"{NLB}connection-draining-enabled": ("true",),
@@ -276,6 +283,21 @@ def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[tup
             )
 
 
+def unheard_families(o: Object) -> Iterator[tuple[str, str]]:
+    """What AWS' annotation says of a balancer's families where it isn't what the Service says of its own."""
+    name, both = _FAMILIES, len(o.spec.get("ipFamilies") or ()) > 1
+    text = o.annotations.get(name)
+    if text is None:
+        return
+    if text not in ("ipv4", "dualstack"):
+        yield name, f"{show(text)} is not one of ipv4, dualstack: a balancer has its Service's families"
+    elif (text == "dualstack") != both:
+        remedy = (
+            "PreferDualStack, in a Cluster of both, gives it both" if not both else "SingleStack gives it one"
+        )
+        yield name, f"isn't followed: a balancer has its Service's families, and ipFamilyPolicy: {remedy}"
+
+
 def addresses_asked(annotations: Mapping[str, str]) -> list[IPAddress]:
     """The addresses that annotations ask for."""
     return [parse_address(word) for _, word in _addresses(annotations) if _can_be_asked(word)]
@@ -303,7 +325,7 @@ def unheard_beside(annotations: Mapping[str, str], asked: str) -> Iterator[tuple
 
 def is_of_balancers(name: str) -> bool:
     """Whether an annotation says something of a balancer that is followed here."""
-    return name in _ROWS or name in ADDRESSES or name == _KIND or _of_attributes(name)
+    return name in _ROWS or name in (*ADDRESSES, _KIND, _FAMILIES) or _of_attributes(name)
 
 
 def _addresses(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:

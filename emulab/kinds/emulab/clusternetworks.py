@@ -37,7 +37,7 @@ _NOBODYS: Mapping[int, Mapping[str, str]] = {
         "ff00::/8": "the multicast addresses",
     },
 }
-"""What no underlay can be of, by the version of IP."""
+"""What no network can be of, by the version of IP."""
 
 
 # Alone
@@ -52,7 +52,7 @@ def cidrs(prefixes: Mapping[int, int]) -> Check:
         for net in _networks(value):
             if net.prefixlen > prefixes[net.version]:
                 return wrong(f"{net} is too small: it must be a /{prefixes[net.version]} or larger")
-        return ()
+        return _somebodys(value)
 
     return check
 
@@ -65,6 +65,12 @@ def nodes_networks(value: Any) -> Problems:
         largest, smallest = _LARGEST_UNDERLAY[net.version], _SMALLEST_UNDERLAY[net.version]
         if not largest <= net.prefixlen <= smallest:
             return wrong(f"{net} must be a /{smallest} or larger, and a /{largest} at most")
+    return _somebodys(value)
+
+
+def _somebodys(value: str) -> Problems:
+    """All of the addresses may be those of somebody."""
+    for net in _networks(value):
         for special, what in _NOBODYS[net.version].items():
             if net.overlaps(ip_network(special)):
                 return wrong(f"{net} overlaps with {special}, {what}")

@@ -19,10 +19,11 @@ class ZoneLink(NamedTuple):
     delay: int
     jitter: int
     rate: int  # bits a second that a node may send there; 0: as many as there are
+    loss: float = 0  # the share of packets, of 1, each way
 
 
 def _checked(what: str) -> Check:
-    """A time or a rate, as options of faults are written."""
+    """A time, a rate or a share, as options of faults are written."""
 
     def check(value: Any) -> Problems:
         try:
@@ -34,11 +35,12 @@ def _checked(what: str) -> Check:
     return check
 
 
-def _number(what: str, value: Any) -> int:
-    """Nanoseconds, or bits a second. Raises ValueError."""
+def _number(what: str, value: Any) -> float:
+    """Nanoseconds, bits a second, or a percentage. Raises ValueError."""
     from emulab.kinds.faults import options  # here: few Clusters have links
 
-    return int(options.time_or_none(value) if what == "time" else options.rate(value))
+    read = {"time": options.time_or_none, "rate": options.rate, "share": options.percent}[what]
+    return float(read(value))
 
 
 def _two(link: dict[str, Any]) -> Problems:
@@ -53,7 +55,9 @@ def _does_something(link: dict[str, Any]) -> Problems:
         return wrong(
             "is how much longer or shorter delay may be, and there is none: say delay, too", "jitter"
         )
-    return () if delay or "rate" in link else wrong("changes nothing without delay or rate: say one of them")
+    if delay or "rate" in link or "loss" in link:
+        return ()
+    return wrong("changes nothing without delay, rate or loss: say one of them")
 
 
 def _each_pair_once(links: list[Any]) -> Problems:
@@ -72,6 +76,7 @@ zone_links = sequence(
             "delay": _checked("time"),
             "jitter": _checked("time"),
             "rate": _checked("rate"),
+            "loss": _checked("share"),
         },
         required=("from", "to"),
         rules=(_two, _does_something),
@@ -99,9 +104,10 @@ def links_of(network: Mapping[str, Any]) -> tuple[ZoneLink, ...]:
         ZoneLink(
             link["from"].removeprefix(_PREFIX),
             link["to"].removeprefix(_PREFIX),
-            _number("time", link.get("delay", "0")),
-            _number("time", link.get("jitter", "0")),
-            _number("rate", link["rate"]) if "rate" in link else 0,
+            int(_number("time", link.get("delay", "0"))),
+            int(_number("time", link.get("jitter", "0"))),
+            int(_number("rate", link["rate"])) if "rate" in link else 0,
+            _number("share", link["loss"]) / 100 if "loss" in link else 0,
         )
         for link in network.get("links") or ()
     )

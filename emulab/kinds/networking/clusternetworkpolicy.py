@@ -144,6 +144,14 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     if world.cluster.chain:
         why = "isn't enforced: the plug-ins of network.cni would have to do it, and these don't"
         yield Finding(o, (), why)
+        return
+    from emulab.kinds.networking.policyoddities import why_nobody  # of who has a policy
+
+    for number, rule in enumerate(o.spec.get("egress") or ()):
+        for index, peer in enumerate(rule["to"]):
+            for place, cidr in enumerate(peer.get("networks") or ()):
+                if why := why_nobody(cidr, world):
+                    yield Finding(o, ("spec", "egress", number, "to", index, "networks", place), why)
     rank = o.spec["tier"], o.spec["priority"]
     same = [
         one.name

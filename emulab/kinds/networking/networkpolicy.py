@@ -115,6 +115,10 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     if world.cluster.chain:
         why = "isn't enforced: the plug-ins of network.cni would have to do it, and these don't"
         yield Finding(o, (), why)
+        return
+    from emulab.kinds.networking.policyoddities import oddities  # of who has a policy
+
+    yield from oddities(o, world)
 
 
 DEFINITION = Definition(

@@ -56,6 +56,9 @@ class ServerHosts:
         self._draining: dict[
             str, Handle | None
         ] = {}  # servers that are to end, with the namespaces of their pods
+        self._kept: dict[
+            str, dict[str, Mapping[str, Any]]
+        ] = {}  # orders for whoever comes in a server's place
         self.restarts: dict[str, int] = {}
         self.exits: dict[str, int] = {}  # how those that were started again had ended
 
@@ -95,6 +98,14 @@ class ServerHosts:
     async def order(self, name: str, order: Mapping[str, Any]) -> dict[str, Any] | None:
         """What came of an operator's order; None when the server isn't up. Raises KernelError if it can't be done."""
         return await self._ask(name, "order", order=dict(order))
+
+    def keep_order(self, name: str, key: str, order: Mapping[str, Any] | None) -> None:
+        """From now on a process that is started in a server's place gets this order before it serves; None: not any
+        more."""
+        kept = self._kept.setdefault(name, {})
+        kept.pop(key, None)
+        if order is not None:
+            kept[key] = order
 
     async def _ask(self, name: str, op: str, **arguments: Any) -> dict[str, Any] | None:
         """What a server says; None where it isn't up, or ends before it has answered."""
@@ -297,6 +308,8 @@ class ServerHosts:
         if recorders := self.recordings.recorders(server.name):
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
+        for order in [*self._kept.get(server.name, {}).values()]:
+            await host.ask("order", order=dict(order))
         return host
 
     def _replace(self, host: Hosted) -> None:

@@ -97,8 +97,10 @@ class ServedContainers:
 
     def abandon(self) -> None:
         """The pod has gone."""
-        for served in self._served.values():
-            if not served.shared:
+        for name, served in self._served.items():
+            if served.shared:
+                self._servers.keep_order(STANDINS, self._log(name), None)
+            else:
                 self._servers.let_go(served.server)
 
     def launch(self, container: Container, state: ContainerState | None = None) -> None:
@@ -118,7 +120,8 @@ class ServedContainers:
         servers, state = self._servers, served.state
         up = self._pod.may_begin(container) and servers.running(served.server)
         number, status = servers.restarts.get(served.server, 0), servers.exits.get(served.server)
-        if not self._pod.may_begin(container):  # it waits for volumes, or for init containers
+        # It waits for volumes or for init containers, or has ended already and waits to live anew.
+        if not self._pod.may_begin(container) or (served.is_silent and served.shared):
             served.overlook(number)
         counted = served.count(number, status, timestamp())
         begins = up and not served.held and not self._pod.terminating  # what a Pod's end has ended stays so
@@ -222,12 +225,14 @@ class ServedContainers:
 
     async def _say(self, container: Container, lives: bool) -> None:
         """Has the stand-in begin or end a life of one container."""
-        pod = self._pod.pod
-        log = log_name(pod.namespace, pod.name, container.name)
+        pod, log = self._pod.pod, self._log(container.name)
+        order = {"pod": (pod.namespace, pod.name), "log": log, "lives": lives}
+        self._servers.keep_order(STANDINS, log, None if lives else order)
         with suppress(KernelError):
-            await self._servers.order(
-                STANDINS, {"pod": (pod.namespace, pod.name), "log": log, "lives": lives}
-            )
+            await self._servers.order(STANDINS, order)
+
+    def _log(self, container: str) -> str:
+        return log_name(self._pod.pod.namespace, self._pod.pod.name, container)
 
     def tell_start(self, container: Container) -> None:
         self._pod.tell(container, telling.created(container.name))

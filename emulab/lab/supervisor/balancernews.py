@@ -1,7 +1,7 @@
 """What balancers tell of their backends, written where everybody sees it: their objects' status, and Events.
 
-The rules of mode nat leave out who isn't healthy by that status, and records of Zones may be healthy as a balancer is:
-where there are such, a change of it asks for another pass.
+The rules of mode nat leave out who isn't healthy by that status, and records may be healthy as a balancer is, of Zones
+and of Services themselves: where there are such, a change of it asks for another pass.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from emulab.errors import EmulabError
 from emulab.kinds.emulab.balancerplaces import service_place
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.zone import Zone
+from emulab.kinds.externaldns import route_of
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE, ZONE
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.keys import Key
@@ -77,7 +78,8 @@ class BalancerNews:
         if not ended:
             self._around.events.tell([health_event(o, record)], time.time())
         self._follow(place)
-        if any(Zone.of(zone).asks_of(o) for zone in self._around.store.objects().kind(ZONE)):
+        zones = self._around.store.objects().kind(ZONE)
+        if route_of(o) is not None or any(Zone.of(zone).asks_of(o) for zone in zones):
             self._poke()
 
     def _follow(self, place: str) -> None:

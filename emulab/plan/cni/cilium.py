@@ -7,7 +7,8 @@ As Cilium 1.16 has it where nothing is configured (tunnel routing, VXLAN), with 
 * `cilium_vxlan` has no VXLAN number and no peers of its own: each route to another node's range says both. The real one
   has no address, and Cilium's programs give what the node sends there that of `cilium_host`; here it has that itself.
 * The node's end of a pod's link is `lxc` and a hash, and has no address.
-* What pods send to others than pods leaves with the node's address.
+* What pods send to others than pods leaves with the node's address; with native routing what they send to nodes keeps
+  theirs (the set of `installMasqueradeRules`, pkg/datapath/iptables), as these know the way back.
 
 Cilium's VXLAN number is the identity of who sends; here it is that of a pod nobody knows more about, 2 (world). Its
 programs send a packet from a pod's link straight to the next one; here the node routes it, so that the node's rules
@@ -17,10 +18,11 @@ see it: policies are the lab's own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.families import Family, family_of
+from emulab.model.families import Family, family_of, of_family
 from emulab.plan.cni.flannel import PORT
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import (
@@ -35,7 +37,7 @@ from emulab.plan.cni.podlinks import (
 )
 from emulab.plan.draft import Draft, interface_name, mac
 from emulab.plan.links import Address, Neighbour, Route, TunnelVxlan, Veth
-from emulab.plan.state import Mesh, Place, Way
+from emulab.plan.state import Collection, Mesh, Place, Ruleset, Way
 
 HOST, PEER, DEVICE = "cilium_host", "cilium_net", "cilium_vxlan"
 WORLD = 2
@@ -95,6 +97,17 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
         )
 
 
+def masquerade(cluster: Cluster, family: Family, nodes: Sequence[Node]) -> Ruleset:
+    """What becomes on a node of what its pods send out of the cluster."""
+    if cluster.network_mode != "routed":
+        return masquerade_table(cluster, family, nodes)
+    name = f"cilium_node_set_v{family.version}"
+    addresses = dict.fromkeys((str(a) for node in nodes for a in of_family(node.addresses, family)), "")
+    known = Collection("set", f"type {family.nft_address} ;", addresses)
+    table = masquerade_table(cluster, family, nodes, f"{family.nft} daddr != @{name} ")
+    return replace(table, collections={name: known})
+
+
 PLUGIN = Plugin(
     name="cilium",
     modes={
@@ -107,6 +120,6 @@ PLUGIN = Plugin(
     pod_interface=alone,
     gateway=gateway,
     way_in=link_name,
-    masquerade=masquerade_table,
+    masquerade=masquerade,
     tables=frozenset({MASQUERADE_TABLE, HOST_PORT_TABLE}),
 )

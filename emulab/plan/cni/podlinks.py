@@ -109,9 +109,10 @@ def has_global_pods(cluster: Cluster, family: Family) -> bool:
     return family is IPV6 and not any(net.overlaps(_UNIQUE_LOCAL) for net in cluster.pods_of(family))
 
 
-def masquerade_table(cluster: Cluster, family: Family, nodes: Sequence[Node]) -> Ruleset:
-    """What pods send out of the cluster leaves with their node's address, as flannel's --ip-masq does it."""
+def masquerade_table(cluster: Cluster, family: Family, nodes: Sequence[Node], which: str = "") -> Ruleset:
+    """What pods send out of the cluster leaves with their node's address, as flannel's --ip-masq does it. `which`: what
+    of it, as a rule's condition."""
     pods, ip = ", ".join(map(str, cluster.pods_of(family))), family.nft
-    rule = f'oifname "eth0" {ip} saddr {{ {pods} }} {ip} daddr != {{ {pods} }} masquerade fully-random'
+    rule = f'oifname "eth0" {ip} saddr {{ {pods} }} {ip} daddr != {{ {pods} }} {which}masquerade fully-random'
     chain = "{ type nat hook postrouting priority 110 ; policy accept ; }"
     return Ruleset(ip, MASQUERADE_TABLE, {"postrouting": (chain, meant(rule, Meaning("CNI plug-in", SNAT)))})

@@ -18,7 +18,7 @@ from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.coredns.arguments import DIRECTIVES, ONCE
 from emulab.plan.coredns.caching import check_uncached
-from emulab.plan.coredns.drafting import BlockDraft, zones_from
+from emulab.plan.coredns.drafting import BlockDraft, ChosenNames, zones_from
 from emulab.plan.coredns.imports import CUSTOM, taken_in
 from emulab.plan.coredns.kubedns import as_corefile, problems
 from emulab.plan.coredns.lines import CorefileError, is_number
@@ -73,6 +73,7 @@ class Corefile:
     pages: Mapping[str, str] = field(default_factory=dict)  # by their ports
     verified: bool = False  # whether it is to be known which Pods there are
     pod_names: bool = False  # whether an endpoint without a hostname has its Pod's name
+    chosen: ChosenNames = ChosenNames()
     warnings: tuple[tuple[int, str], ...] = ()
     error: str = ""
     port: int = _PORT
@@ -98,6 +99,11 @@ class Texts(NamedTuple):
 
 
 FindObject = Callable[[Key], Object | None]
+_PROBED = (
+    ("ready", "8181", "their readiness probes fail, and after half a minute kube-dns has no endpoint"),
+    ("health", "8080", "their liveness probes fail, and they are started anew again and again"),
+)
+"""What the probes of the cluster's DNS ask for, on which port, and what becomes of its pods where nobody answers."""
 STAYS = "CoreDNS doesn't start with it; one that runs goes on by the last Corefile that was right"
 _UNREAD = (
     "no server block has reload: a CoreDNS that runs reads a change of this only when it is restarted,"
@@ -180,9 +186,13 @@ def read(
     pages = {port: what for draft in drafts for port, what in draft.pages.items()}
     kept = limits[0] if limits else CacheLimits(size=0)
     by_pods = any(draft.pod_names for draft in drafts)
+    chosen = next((draft.chosen for draft in drafts if draft.chosen != ChosenNames()), ChosenNames())
     reloads = any(told.name == "reload" for block in parsed for told in block.plugins)
     return Corefile(
-        *(blocks, bool(parsed), reloads, cluster, kept, pages, verified, by_pods, tuple(warnings)), port=port
+        *(blocks, bool(parsed), reloads, cluster, kept, pages, verified, by_pods),
+        warnings=tuple(warnings),
+        port=port,
+        chosen=chosen,
     )
 
 
@@ -294,6 +304,12 @@ def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Findi
         yield Finding(o, path, f"{made.error}; {STAYS}")
     elif not made.reloads and not beside:
         yield Finding(o, path, _UNREAD)
+    if flags.own and not made.error and not beside:
+        for name, at, fate in _PROBED:
+            if made.pages.get(at) != name:
+                yield Finding(
+                    o, path, f"no server block has {name} on port {at}, where the pods are asked: {fate}"
+                )
     for line, what in made.warnings:
         file = getattr(line, "file", "")
         elsewhere = any(file in (_paths(source, look, flags) or ()) for source in theirs)

@@ -5,16 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.dataclass import dataclass, field
+from emulab.errors import UserError
+from emulab.model.selectortext import Requirement, label_requirements
 from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import CacheLimits
 
+Requirements = tuple[Requirement, ...]
 ROOT = (".",)
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h)")
+
+
+class ChosenNames(NamedTuple):
+    """Of which objects there are names: Services and EndpointSlices with these `labels`, in `namespaces` with those, or
+    no endpoints at all."""
+
+    labels: Requirements = ()
+    namespaces: Requirements = ()
+    endpoints: bool = True
 
 
 @dataclass(slots=True)
@@ -31,6 +43,7 @@ class BlockDraft:
     limits: CacheLimits | None = None
     verified: bool = False
     pod_names: bool = False
+    chosen: ChosenNames = ChosenNames()
     autopath: int = 0  # the line of one that goes by Pods
     own_names: tuple[str, ...] = ()  # the zones of kubernetes
     pages: dict[str, str] = field(default_factory=dict)
@@ -105,6 +118,17 @@ def number(told: Directive, text: str) -> int:
     if not is_number(text) or len(text) > 9:
         raise CorefileError(told.line, f"{told.name}: {text!r} is no number")
     return int(text)
+
+
+def chosen(before: ChosenNames, option: Directive) -> ChosenNames:
+    """With what an option of kubernetes leaves out: by a label selector as kubectl takes it. Raises CorefileError."""
+    if option.name == "noendpoints":
+        return before._replace(endpoints=False)
+    try:
+        wanted = label_requirements(" ".join(option.words))
+    except UserError as error:
+        raise CorefileError(option.line, f"{option.name}: {error}") from None
+    return before._replace(labels=wanted) if option.name == "labels" else before._replace(namespaces=wanted)
 
 
 def through(option: Directive) -> tuple[str, ...]:

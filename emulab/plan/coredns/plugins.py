@@ -15,6 +15,7 @@ from emulab.plan.coredns.caching import cache
 from emulab.plan.coredns.drafting import (
     BlockDraft,
     absolute,
+    chosen,
     duration,
     number,
     sayable,
@@ -167,10 +168,14 @@ def kubernetes(draft: BlockDraft, told: Directive) -> None:
                 found["exposed"] = tuple(option.words)
             case "endpoint_pod_names":
                 draft.pod_names = True
+            case "noendpoints" | "labels" | "namespace_labels":
+                draft.chosen = chosen(draft.chosen, option)
             case "upstream" | "resyncperiod" | "startup_timeout" | "transfer":
                 pass  # without bearing, some for years
             case _:
                 unfollowed(draft, "kubernetes", option)
+    if draft.chosen.namespaces and "exposed" in found:
+        raise CorefileError(told.line, "kubernetes: namespaces and namespace_labels cannot both be set")
     found.setdefault("pods", False)
     draft.cluster |= found
     draft.block["cluster"] = True

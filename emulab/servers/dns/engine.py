@@ -47,6 +47,7 @@ class Walk:
     chain: list[ResourceRecord] = field(default_factory=list)
     seen: set[Name] = field(default_factory=set)
     authoritative: bool = False
+    aliased: bool = False  # by an alias that is an answer by itself
     cache: str = ""  # "hit", "miss" or "stale" once upstream data has a part in the answer
     until: float = math.inf
     refresh: list[Forward] = field(default_factory=list)
@@ -147,7 +148,9 @@ class Engine:
                 forward.walk.cache, entry = "stale", old
         walk = forward.walk
         if entry is None:
-            return _reverted(walk, _error(wire.SERVFAIL, "miss"))
+            walk.until = -math.inf
+            failed = self._solved(walk) if walk.aliased else _error(wire.SERVFAIL, "miss")
+            return _reverted(walk, failed)
         return _reverted(
             walk, self._along(walk, self._absorb(walk, entry, now) or self._step(walk, now), now)
         )
@@ -194,7 +197,8 @@ class Engine:
 
     def _inside(self, walk: Walk, zone: Authority, now: float) -> Solved | Forward | None:
         """One look into a zone; None when an alias leads on."""
-        kind, rrset, drawn = zone.lookup(walk.name, walk.query.rtype)
+        kind, rrset, drawn, alone = zone.lookup(walk.name, walk.query.rtype)
+        walk.aliased |= alone
         if drawn:
             walk.until = -math.inf
         if kind is LookupKind.ELSEWHERE:
@@ -268,6 +272,8 @@ class Engine:
         additional: tuple[ResourceRecord, ...] = (),
     ) -> Solved:
         turn, turns, answer = 0, 1, tuple(walk.chain)
+        if walk.aliased:  # of what others say CoreDNS takes the records alone (plugin/backend_lookup.go)
+            rcode, authority = wire.NOERROR, ()
         if rrset:
             if walk.query.rtype in (rdata.A, rdata.AAAA):
                 turn, turns = rrset.next(), len(rrset.records)

@@ -34,6 +34,7 @@ class Hot:
         "expires",
         "given",
         "inet6",
+        "places",
         "query",
         "rcode",
         "served",
@@ -58,6 +59,7 @@ class Hot:
         self.rcode, self.cache = rcode, cache
         self.until, self.expires = until, expires
         self.wires: list[bytes | None] = [None] * turns
+        self.places: list[tuple[int, ...]] = []  # of the TTLs in each of them, once these age
         self.turn = 0
         self.given = 0  # since that was added up last
         self.size = 0
@@ -80,18 +82,22 @@ class Hot:
     def put(self, turn: int, wire: bytes) -> None:
         """Keeps the answer of one rotation; the next one's turn is after it."""
         self.wires[turn] = wire
+        self.places = []
         self.size = len(wire) + 2
         self.turn = (turn + 1) % len(self.wires)
 
     def _age(self, now: float) -> None:
         """Lessens all TTLs by the seconds that have passed."""
         seconds = int(now - self.until) + 1
+        places = self.places
+        if not places:  # where they stand is looked up once: a name that is asked for often ages each second
+            places = self.places = [() if wire is None else tuple(ttl_places(wire)) for wire in self.wires]
         for turn, wire in enumerate(self.wires):
             if wire is not None:
                 aged = bytearray(wire)
-                for place in ttl_places(wire):
+                for place in places[turn]:
                     (ttl,) = _TTL.unpack_from(aged, place)
-                    _TTL.pack_into(aged, place, max(0, ttl - seconds))
+                    _TTL.pack_into(aged, place, ttl - seconds if ttl > seconds else 0)
                 self.wires[turn] = bytes(aged)
         self.until = min(self.until + seconds, self.expires)
 

@@ -15,12 +15,18 @@ for, so that a change costs little, however many names it concerns.
   names of the domain may be, too.
 
 A namespace that isn't there has no names; one that is exists as a name without records.
+
+Of types CoreDNS has its own mind (plugin/kubernetes/handler.go). ANY and what it doesn't know is no data. So is a SOA
+below the zone's own name, whether there is such a name or not. A TXT record is asked for of a name that isn't there
+where that has no addresses. An alias answers for addresses alone: with what it leads to, but within the cluster not
+where that is nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -45,12 +51,18 @@ _OWN_SERVICE = ("kube-system", "kube-dns")
 """The Service behind which the cluster's DNS is: its name is the zone's name server (plugin/kubernetes/ns.go)."""
 _SERVICES, _PODS = "svc", "pod"
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
+_MOST_ALIASES, _LONGEST = 10, 300
 
 
 def cluster_zones(directory: Directory, soa: Soa) -> tuple[Authority, ...]:
     """The zone of the cluster's domain and those of its reverse names."""
     reverse = (ReverseNames(directory, origin, soa) for origin in directory.given.reverse)
     return ClusterNames(directory, soa), *reverse
+
+
+def _with_ttl(soa: Soa, ttl: int) -> Soa:
+    """The SOA of names that are kept for so long (`SOA` of plugin/backend_lookup.go)."""
+    return replace(soa, minimum=ttl, ttl=min(ttl, _LONGEST))
 
 
 class _Led(NamedTuple):
@@ -69,7 +81,7 @@ class ClusterNames:
 
     def __init__(self, directory: Directory, soa: Soa) -> None:
         self.directory = self._directory = directory
-        self._apex = start_of_authority(directory.domain, soa)
+        self._apex = start_of_authority(directory.domain, _with_ttl(soa, directory.ttl))
         self.origin, self.soa = self._apex.owner, negative(self._apex)
         self._answers: dict[tuple[Name, int], Found] = {}  # their records take turns
 
@@ -95,36 +107,51 @@ class ClusterNames:
 
     def _apex_has(self, labels: list[str], rtype: int) -> Found | None:
         """What the zone has of its own: its SOA, its name server, and the version of the specification."""
-        if not labels and rtype in (rdata.SOA, rdata.ANY):
-            return Found(LookupKind.ANSWER, Rotor((self._apex,)))
+        if rtype == rdata.SOA:
+            return Found(LookupKind.NODATA) if labels else Found(LookupKind.ANSWER, Rotor((self._apex,)))
         own = self._directory.service(*_OWN_SERVICE)
         if not labels and rtype == rdata.NS and own is not None and own.addresses:
             record = self._record(self.origin, rdata.NS, self._directory.whole_name(own))
             return Found(LookupKind.ANSWER, Rotor((record,)))
-        if labels == ["ns", "dns"] and own is not None:
+        if labels == ["ns", "dns"] and own is not None and rtype != rdata.TXT:
             name = (b"ns", b"dns", *self.origin)
             records = self._records(name, rtype, [_Led(address, 0, "") for address in own.addresses])
             return Found(LookupKind.ANSWER, Rotor(records)) if records else Found(LookupKind.NODATA)
-        if labels != ["dns-version"]:
+        if labels != ["dns-version"] or rtype != rdata.TXT:
             return None
-        if rtype not in (rdata.TXT, rdata.ANY):
-            return Found(LookupKind.NODATA)
         owner = names.from_text(f"dns-version.{self._directory.domain}")
         data = rdata.from_text(rdata.TXT, VERSION)
         return Found(LookupKind.ANSWER, Rotor((ResourceRecord(lower(owner), rdata.TXT, _VERSION_TTL, data),)))
 
     def _found(self, name: Name, labels: list[str], rtype: int) -> Found:
         led = self._led(labels)
-        if led is None:
+        if led is None or (rtype == rdata.TXT and not led):
             return self._directory.nothing(name)
         if isinstance(led, str):
-            kind = LookupKind.ANSWER if rtype in (rdata.CNAME, rdata.ANY) else LookupKind.ALIAS
-            return Found(kind, Rotor((self._record(name, rdata.CNAME, led),)))
-        types = (*_RECORDS.values(), rdata.SRV) if rtype == rdata.ANY else (rtype,)
-        for one in types:
-            if records := self._records(name, one, led):
-                return Found(LookupKind.ANSWER, Rotor(records))
-        return Found(LookupKind.NODATA)
+            record = self._record(name, rdata.CNAME, led)
+            if rtype == rdata.CNAME:
+                return Found(LookupKind.ANSWER, Rotor((record,)))
+            if rtype not in _RECORDS.values() or self._leads_nowhere(name, rdata.target(record.data), rtype):
+                return Found(LookupKind.NODATA)
+            return Found(LookupKind.ALIAS, Rotor((record,)), alone=True)
+        records = self._records(name, rtype, led)
+        return Found(LookupKind.ANSWER, Rotor(records)) if records else Found(LookupKind.NODATA)
+
+    def _leads_nowhere(self, name: Name, target: Name, rtype: int) -> bool:
+        """Whether an alias comes to an end within the zone where there are no such addresses, or to no end."""
+        seen = {name}
+        while target[-len(self.origin) :] == self.origin:
+            if target in seen or len(seen) > _MOST_ALIASES or target[-len(name) :] == name:
+                return True
+            seen.add(target)
+            labels = [label.decode(errors="replace") for label in target[: len(target) - len(self.origin)]]
+            if (own := self._apex_has(labels, rtype)) is not None:
+                return own.kind is not LookupKind.ANSWER
+            led = self._led(labels)
+            if not isinstance(led, str):
+                return not self._records(target, rtype, led or ())
+            target = rdata.target(rdata.from_text(rdata.CNAME, led))
+        return False
 
     def _record(self, owner: Name, rtype: int, text: str) -> ResourceRecord:
         return ResourceRecord(owner, rtype, self._directory.ttl, rdata.from_text(rtype, text))
@@ -214,19 +241,21 @@ class ReverseNames:
 
     def __init__(self, directory: Directory, origin: str, soa: Soa) -> None:
         self._directory = directory
-        self._apex = start_of_authority(origin, soa)
+        self._apex = start_of_authority(origin, _with_ttl(soa, directory.ttl))
         self.origin, self.soa = self._apex.owner, negative(self._apex)
 
     def lookup(self, name: Name, rtype: int) -> Found:
         """Looks up a lower-case name at or below the origin."""
-        if name == self.origin:
+        if rtype == rdata.SOA:
             return (
                 Found(LookupKind.ANSWER, Rotor((self._apex,)))
-                if rtype == rdata.SOA
+                if name == self.origin
                 else Found(LookupKind.NODATA)
             )
+        if name == self.origin:
+            return self._directory.nothing(name) if rtype == rdata.TXT else Found(LookupKind.NODATA)
         records = []
-        if rtype in (rdata.PTR, rdata.ANY):
+        if rtype == rdata.PTR:
             for pointer in self._directory.pointers(_address(name)):
                 with suppress(ValueError):  # a hostname that is longer than a label may be
                     data = rdata.from_text(rdata.PTR, pointer)

@@ -59,11 +59,12 @@ class LookupKind(Enum):
 
 class Found(NamedTuple):
     """The outcome of a lookup; `rrset` is empty for NODATA and NXDOMAIN. The next one has another outcome where it is
-    `drawn`."""
+    `drawn`. An alias that stands `alone` is an answer, whatever becomes of what it leads to."""
 
     kind: LookupKind
     rrset: Rotor = Rotor()
     drawn: bool = False
+    alone: bool = False
 
 
 class Authority(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any
 
 from emulab.servers.base import Config, Emit, Server, parse_socket_key, socket_name
@@ -90,6 +90,10 @@ class EchoListener:
         if self.hub.quiet is not None and not self.hub.connections:
             self.hub.quiet.set()
 
+    def become(self, identity: Identity) -> None:
+        """Stands in for somebody from now on."""
+        self.identity = identity
+
     def drain(self, draining: bool) -> None:
         """Turns draining on or off; on closes what is idle."""
         if draining and not self.draining:
@@ -139,7 +143,10 @@ class EchoServer:
         self._hub = Hub(emit)
         self._tcp: dict[str, EchoListener] = {}
         self._udp: dict[str, DatagramEcho] = {}
-        self._of_pods: dict[tuple[str, str], list[EchoListener]] = {}  # of `_tcp`, once they are asked for
+        self._of_pods: dict[
+            tuple[str, str], list[EchoListener | DatagramEcho]
+        ] = {}  # once they are asked for
+        self._ended: set[str] = set()  # the logs of containers that don't live
 
     async def configure(self, config: Config, sockets: Mapping[str, socket.socket]) -> None:
         """Makes the server equal to `config`.
@@ -157,6 +164,8 @@ class EchoServer:
                 raise ValueError(f"no socket was given for {key}")
         # A socket that is given anew under an open key replaces it: its pod was born again.
         for key in [key for key in (*self._tcp, *self._udp) if key not in wanted or key in sockets]:
+            if key in sockets:
+                self._ended.discard((self._tcp.get(key) or self._udp[key]).log)
             self._close(key)
         for key, sock in sockets.items():
             if key not in wanted:
@@ -170,29 +179,43 @@ class EchoServer:
                 told.identities.get(key) or told.identities.get(address, _NOBODY),
                 protocol,
             )
+            log = told.logs.get(key) or told.logs.get(address, "")
             if protocol == "udp":
                 if key in sockets:
-                    self._udp[key] = DatagramEcho(
-                        sockets[key], socket_name((address, port)), identity, hub.emit
-                    )
-                self._udp[key].become(identity)
+                    name = socket_name((address, port))
+                    self._udp[key] = DatagramEcho(sockets[key], name, identity, hub.emit)
+                    self._of_pods.clear()
+                await self._become(self._udp[key], identity, key in draining, log)
+                self._udp[key].draining = key in draining
                 continue
-            log = told.logs.get(key) or told.logs.get(address, "")
             listener = self._tcp.get(key)
             if listener is not None:
-                listener.log, listener.idle = log, told.idle.get(address, 0.0)
-                if (listener.draining and key not in draining) or not listener.is_of(identity):
-                    await listener.listen_again()  # another pod has the node's address and this port now
-                if listener.identity != identity:
-                    listener.identity = identity
-                    self._of_pods.clear()
+                listener.idle = told.idle.get(address, 0.0)
+                await self._become(listener, identity, key in draining, log)
                 listener.drain(key in draining)
                 continue
             listener = EchoListener(hub, identity, key in draining, log)
             listener.idle = told.idle.get(address, 0.0)
             await listener.open(sockets[key])
+            if log in self._ended:
+                listener.fall_silent()
             self._tcp[key] = listener
             self._of_pods.clear()
+        self._ended &= {one.log for one in self._sockets()}
+
+    async def _become(
+        self, one: EchoListener | DatagramEcho, identity: Identity, draining: bool, log: str
+    ) -> None:
+        """Has an open socket stand in for somebody from now on."""
+        if (one.draining and not draining) or not one.is_of(identity):
+            await one.listen_again()  # another pod has the node's address and this port now
+            self._ended.discard(log)
+        one.log = log
+        if one.identity != identity:
+            one.become(identity)
+            self._of_pods.clear()
+        if log in self._ended:
+            one.fall_silent()
 
     def journal(self, pipe: int) -> None:
         """Takes the pipe to which requests are written, each with the name of its log."""
@@ -223,10 +246,14 @@ class EchoServer:
         """What becomes of those of a `pod`: `lives` says it of one container, whose log is named, else the pod goes."""
         there = self._listeners(*order["pod"])
         if "lives" in order:
+            if order["lives"]:
+                self._ended.discard(order["log"])
+            elif order["log"]:
+                self._ended.add(order["log"])
             return self._live([one for one in there if one.log in ("", order["log"])], order["lives"])
         return self._leave(there, order["now"])
 
-    async def _live(self, there: Sequence[EchoListener], lives: bool) -> dict[str, Any]:
+    async def _live(self, there: Sequence[EchoListener | DatagramEcho], lives: bool) -> dict[str, Any]:
         """Ends a life of a container, or begins one."""
         for listener in there:
             if lives:
@@ -235,24 +262,29 @@ class EchoServer:
                 listener.fall_silent()
         return {}
 
-    def _leave(self, there: Sequence[EchoListener], now: bool) -> dict[str, Any]:
+    def _leave(self, there: Sequence[EchoListener | DatagramEcho], now: bool) -> dict[str, Any]:
         """Ends the connections of a pod that goes, while there is a network over which to say so: WebSockets at once,
         and `now` all the others. Says how many have requests under way."""
         if now:
             for listener in there:
                 listener.refuse()  # the next pod at a node's address may have its socket
         left = 0
-        for connection in [one for listener in there for one in listener.connections or ()]:
+        streams = [one for one in there if isinstance(one, EchoListener)]
+        for connection in [one for listener in streams for one in listener.connections or ()]:
             has_request = connection.has_request()
             left += has_request
             if now or (connection.is_busy() and not has_request):
                 connection.end()
         return {"requests": left}
 
-    def _listeners(self, namespace: str, pod: str) -> list[EchoListener]:
+    def _sockets(self) -> Iterator[EchoListener | DatagramEcho]:
+        yield from self._tcp.values()
+        yield from self._udp.values()
+
+    def _listeners(self, namespace: str, pod: str) -> list[EchoListener | DatagramEcho]:
         """Those of a pod. Thousands of pods may go at once, so all listeners aren't looked at for each."""
         if not self._of_pods:
-            for listener in self._tcp.values():
+            for listener in self._sockets():
                 one = listener.identity
                 self._of_pods.setdefault((one.namespace, one.pod), []).append(listener)
         return self._of_pods.get((namespace, pod), [])
@@ -274,4 +306,5 @@ class EchoServer:
             listener.close()
         echo = self._udp.pop(key, None)
         if echo is not None:
+            self._of_pods.clear()
             echo.close()

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -35,6 +35,7 @@ from emulab.servers.stub import ResolverConfig, families_at, resolve
 _HASTE, _ASK_AGAIN = 0.25, 2.0
 """Seconds for which the first attempt to find a name waits for an answer, and for which it is waited then: the name
 servers of a lab that begins come a moment later. Twice as many from one attempt to the next, up to the last."""
+_AT_ONCE = 50  # names that are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class ProgramIngress:
         patience = _HASTE
         while names:
             hasty = replace(resolver, timeout=patience, attempts=1) if patience < _ASK_AGAIN else None
-            found = {name: full for name in names if (full := await _in_full(name, resolver, hasty))}
+            found = await in_full(names, resolver, hasty)
             if found:
                 names -= found.keys()
                 async with self._lock:
@@ -200,6 +201,21 @@ class ProgramIngress:
     def files(self) -> Mapping[str, str]:
         """See `base.Filed`."""
         return {path: text for path, text in self._runner.files.items() if "PRIVATE KEY" not in text}
+
+
+async def in_full(
+    names: Iterable[str], resolver: ResolverConfig, hasty: ResolverConfig | None
+) -> dict[str, str]:
+    """Those of the names that are known, with what they are in full: one that nobody answers for holds up no other."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def one_in_full(name: str) -> str:
+        async with room:
+            return await _in_full(name, resolver, hasty)
+
+    asked = sorted(names)
+    answers = await asyncio.gather(*map(one_in_full, asked))
+    return {name: full for name, full in zip(asked, answers, strict=True) if full}
 
 
 async def _in_full(name: str, resolver: ResolverConfig, hasty: ResolverConfig | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Protocol
 
 from emulab.servers.base import socket_name
@@ -59,6 +58,14 @@ class BalancedTarget:
         self.bytes_in = 0  # from clients to the target
         self.bytes_out = 0
 
+    def copied(self) -> BalancedTarget:
+        """The same with counters of its own."""
+        copy = BalancedTarget(self.name, self.address, self.port, self.weight)
+        copy.health, copy.checked, copy.forced = self.health, self.checked, self.forced
+        copy.errors, copy.open, copy.total = self.errors, self.open, self.total
+        copy.bytes_in, copy.bytes_out = self.bytes_in, self.bytes_out
+        return copy
+
     @property
     def usable(self) -> bool:
         """Whether something new may go there."""
@@ -78,7 +85,7 @@ class BalancedTarget:
 class Strategy(Protocol):
     """Orders the usable targets for one client: the first is tried first, the others if it fails."""
 
-    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
+    def order(self, targets: list[BalancedTarget], client: str) -> list[BalancedTarget]:
         """The usable ones of `targets`, in the order to try them for the client's address."""
 
 

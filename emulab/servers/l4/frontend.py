@@ -1,65 +1,18 @@
-"""One frontend: what was configured (`Spec`) and what has become of it (`Frontend`). Pure."""
+"""One frontend at work: its targets, whose turn it is, and its counters. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from emulab.dataclass import dataclass
 from emulab.servers.base import parse_socket_key, socket_name
-from emulab.servers.health.checks import CHECKS, kind_of
-from emulab.servers.health.checks.http import ranges_of
-from emulab.servers.health.config import HealthPolicy
-from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.algorithms import STRATEGIES
 from emulab.servers.l4.balance import Affinity, BalancedTarget, Strategy
-from emulab.servers.l4.config import UNLIMITED, FrontendConfig, FrontendLimits, TargetConfig
 from emulab.servers.l4.limits import ConnectionCount
+from emulab.servers.l4.spec import Spec
 
 NOT_ALLOWED = "source address not allowed"
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A frontend as configured, checked."""
-
-    key: str
-    acl: Acl
-    balance: str = "roundrobin"
-    targets: tuple[TargetConfig, ...] = ()
-    policy: HealthPolicy | None = None
-    idle_timeout: float | None = None  # seconds without a byte; None: for ever (UDP: 30)
-    affinity: float = 0.0  # seconds for which a client that doesn't come keeps its target; 0: no affinity
-    fail_open: bool = False
-    drain: float | None = None
-    proxy_protocol: int = 0
-    limits: FrontendLimits = UNLIMITED
-
-
-def checked_spec(key: str, given: FrontendConfig) -> Spec:
-    """The frontend that the configuration asks for at a socket. Raises ValueError where a value is wrong."""
-    balance, policy = given.balance, given.health
-    protocol, _, _ = parse_socket_key(key)
-    if balance not in STRATEGIES:
-        raise ValueError(f"{key}: unknown balance {balance!r}, known are {', '.join(sorted(STRATEGIES))}")
-    if len({target.name for target in given.targets}) < len(given.targets):
-        raise ValueError(f"{key}: two targets of one name")
-    if given.proxy_protocol not in (0, 1, 2):
-        raise ValueError(f"{key}: there is no version {given.proxy_protocol} of the PROXY protocol")
-    if policy is not None:
-        ranges_of(policy.codes)
-        if kind_of(policy) not in CHECKS:
-            raise ValueError(
-                f"{key}: unknown check {kind_of(policy)!r}, known are {', '.join(sorted(CHECKS))}"
-            )
-    if protocol == "udp" and policy is not None and policy.port is None:
-        policy = None  # checks connect by TCP; a UDP port says nothing to them
-    return Spec(
-        *(key, Acl(given.source_ranges), balance, given.targets, policy, given.idle_timeout, given.affinity),
-        *(given.fail_open, given.drain, given.proxy_protocol, given.limits),
-    )
 
 
 class Frontend:
@@ -78,6 +31,9 @@ class Frontend:
         self._strategy: Strategy = STRATEGIES[spec.balance]()
         self._affinity = Affinity(spec.affinity) if spec.affinity else None
         self.spec = spec
+        self.guarded = self.affine = False  # what each connection asks of `spec`
+        self.proxy_protocol = 0
+        self.idle_timeout: float | None = None
         self.update(spec)
 
     def update(self, spec: Spec) -> None:
@@ -98,6 +54,8 @@ class Frontend:
             for target in self.targets:
                 target.health.healthy = True  # nobody checks it any more
         self.spec = spec
+        self.guarded, self.affine = bool(spec.acl.ranges), bool(spec.affinity)
+        self.proxy_protocol, self.idle_timeout = spec.proxy_protocol, spec.idle_timeout
 
     def allows(self, address: str) -> bool:
         """Whether a client may come in."""
@@ -143,17 +101,23 @@ class Frontend:
         """A copy with the counters of other workers' in it, which their `status` says."""
         if not others:
             return self
-        joined = copy(self)
-        joined.gate, joined.targets = copy(self.gate), [copy(target) for target in self.targets]
-        joined.gate.open += sum(other["open"] for other in others)
+        joined = Frontend(self.spec)
+        joined.targets = [target.copied() for target in self.targets]
+        joined.gate.open = self.gate.open + sum(other["open"] for other in others)
         limits = self.gate.limits
         joined.gate.limits = replace(limits, connections=limits.connections * (1 + len(others)))
-        for name in ("dropped", "denied", "total", "bytes_in", "bytes_out"):
-            setattr(joined, name, getattr(self, name) + sum(other[name] for other in others))
+        joined.dropped = self.dropped + _sum(others, "dropped")
+        joined.denied = self.denied + _sum(others, "denied")
+        joined.total = self.total + _sum(others, "total")
+        joined.bytes_in = self.bytes_in + _sum(others, "bytes_in")
+        joined.bytes_out = self.bytes_out + _sum(others, "bytes_out")
         for target in joined.targets:
             there = [t for other in others if (t := other["targets"].get(target.name))]
-            for name in ("errors", "open", "total", "bytes_in", "bytes_out"):
-                setattr(target, name, getattr(target, name) + sum(t[name] for t in there))
+            target.errors += _sum(there, "errors")
+            target.open += _sum(there, "open")
+            target.total += _sum(there, "total")
+            target.bytes_in += _sum(there, "bytes_in")
+            target.bytes_out += _sum(there, "bytes_out")
         return joined
 
     def status(self) -> dict[str, Any]:
@@ -191,3 +155,7 @@ def _check(target: BalancedTarget) -> dict[str, Any] | None:
         return None
     told = {"word": last.word, "detail": last.detail, "seconds": last.seconds}
     return {**told, "failures": counts.failures, "flips": counts.flips}
+
+
+def _sum(counts: Sequence[Mapping[str, Any]], name: str) -> int:
+    return sum(count[name] for count in counts)

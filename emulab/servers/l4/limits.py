@@ -12,6 +12,7 @@ class ConnectionCount:
 
     def __init__(self, limits: FrontendLimits = UNLIMITED) -> None:
         self.limits = limits
+        self.limited = limits.any
         self.open = 0
         self._of_source: Counter[str] = Counter()
         self._tokens = float(limits.rate)  # a bucket that holds a second's worth
@@ -20,7 +21,7 @@ class ConnectionCount:
     def change(self, limits: FrontendLimits) -> None:
         """Other limits hold from now on; who is in stays."""
         if limits != self.limits:
-            self.limits, self._tokens = limits, float(limits.rate)
+            self.limits, self.limited, self._tokens = limits, limits.any, float(limits.rate)
 
     def refusal(self, client: str, now: float) -> str:
         """Why a client may not come in, "" where it may. Takes its turn of the rate then."""

@@ -21,6 +21,9 @@ Rules:
 * FIN ends one direction only and is passed on once all before it has been written; after both, both are closed.
 * RST (any error) is passed on as RST, by SO_LINGER 0 (socket(7)). epoll tells of it even where nothing is asked for,
   so it is seen after a FIN, too.
+* The last segment of a target's handshake goes out with what the client says first (`tcp.begin_connection`). What has
+  come from it by the next look at all sockets is that; else the segment goes out by itself, as the target may be who
+  speaks first. TCP_NODELAY is set when something follows.
 * A socket that has ended is closed at the end of the turn: its number could otherwise be another's in the same turn.
 """
 
@@ -31,26 +34,31 @@ import os
 import select
 import sys
 import traceback
-from _socket import MSG_MORE, SO_LINGER, SOL_SOCKET, socket
+from _socket import IPPROTO_TCP, MSG_MORE, SO_LINGER, SOL_SOCKET, TCP_NODELAY, TCP_QUICKACK, socket
 from collections.abc import Callable
 from contextlib import suppress
 from errno import EINVAL
 from fcntl import F_SETPIPE_SZ, fcntl
-from typing import Protocol
+from typing import Final, Protocol
 
 from emulab.servers.health.checks import RESET_ON_CLOSE
 
-READ = 256 << 10  # octets of one read
-_BULK = 16 << 10  # of that many there may be more to come
-READABLE, WRITABLE, NOTHING = select.EPOLLIN | select.EPOLLRDHUP, select.EPOLLOUT, 0
-_BATCH, _BATCHES = 64, 16  # events at a time, and times in a turn of the event loop
-_FEW = 4  # events after which there are likely none yet
-_MORE = select.EPOLLIN
-_UNWATCHED = -1  # not even for its end
-_SHUT_WR = 1
+READ: Final = 256 << 10  # octets of one read
+_BULK: Final = 16 << 10  # of that many there may be more to come
+_MORE: Final = 0x1  # EPOLLIN (sys/epoll.h), as numbers that the compiler knows
+READABLE: Final = 0x2001  # and EPOLLRDHUP
+WRITABLE: Final = 0x4  # EPOLLOUT
+NOTHING: Final = 0
+_ERROR: Final = 0x8  # EPOLLERR
+_HANGUP: Final = 0x10  # EPOLLHUP
+_BATCH: Final = 64  # events at a time
+_BATCHES: Final = 16  # times in a turn of the event loop
+_FEW: Final = 4  # events after which there are likely none yet
+_UNWATCHED: Final = -1  # not even for its end
+_SHUT_WR: Final = 1
 
-_buffer = memoryview(bytearray(READ))  # one for all: what is read is written before anyone else runs
-_buffers = [_buffer]
+_buffer: Final = memoryview(bytearray(READ))  # one for all: what is read is written before anyone else runs
+_buffers: Final = [_buffer]
 
 
 class JoinedPair(Protocol):
@@ -63,11 +71,13 @@ class JoinedPair(Protocol):
 class Half:
     """One socket of a pair."""
 
-    __slots__ = ("bulk", "count", "eof", "fd", "mask", "pair", "peer", "pending", "sock")
+    __slots__ = ("at_once", "begun", "bulk", "count", "eof", "fd", "mask", "pair", "peer", "pending", "sock")
     __deletable__ = ("pair", "peer")  # for mypyc
 
-    def __init__(self, sock: socket) -> None:
+    def __init__(self, sock: socket, at_once: bool = False) -> None:
         self.sock = sock
+        self.at_once = at_once  # it has TCP_NODELAY, which the first that is sent doesn't need
+        self.begun = at_once  # something was sent to it
         self.fd = sock.fileno()
         self.pair: JoinedPair  # these two while it is joined: cycles would wait for the collector
         self.peer: Half
@@ -86,6 +96,7 @@ class Pump:
         self._halves: dict[int, Half] = {}
         self._others: dict[int, Callable[[], None]] = {}  # what is called, by descriptor
         self._ended: list[socket] = []
+        self._silent: list[Half] = []  # targets whose handshakes what is sent first is to end
         self._turning = False
         self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)  # empty between two events
         with suppress(OSError):  # an ordinary user may have too many
@@ -117,7 +128,7 @@ class Pump:
         self._close(sock)
 
     def join(self, one: Half, other: Half, pair: JoinedPair) -> None:
-        """From now on what is read from either goes to the other, beginning with what is there of the first one's."""
+        """From now on what is read from either goes to the other."""
         one.peer, other.peer = other, one
         one.pair = other.pair = pair
         self._halves[one.fd], self._halves[other.fd] = one, other
@@ -133,7 +144,9 @@ class Pump:
             traceback.print_exc(file=sys.stderr)
             self.reset(one)
             return
-        self._drain(one, once=True)  # who connects to ask has mostly asked by now
+        if not self._silent and not self._turning:
+            self._loop.call_soon(self._turn_unless_closed)
+        self._silent.append(other)
 
     def reset(self, half: Half, broken: Half | None = None) -> None:
         """Resets a pair; what wasn't taken is forgotten. One that has ended stays as it is."""
@@ -169,20 +182,35 @@ class Pump:
             except OSError:  # close() tells of an error that came before
                 continue
 
+    def _acknowledge(self, silent: list[Half]) -> None:
+        """Ends the handshakes of those to whom nothing has been sent yet: they may be who speaks first."""
+        for half in silent:
+            if not half.begun and half.sock.fileno() >= 0:
+                with suppress(OSError):  # an error shows by the next event
+                    half.sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+
+    def _turn_unless_closed(self) -> None:
+        if not self._epoll.closed:
+            self._turn()
+
     def _turn(self) -> None:
         """Passes on what there is."""
         self._turning = True
         try:
             for _ in range(_BATCHES):
-                if not (events := self._epoll.poll(0, _BATCH)):
-                    return
-                self._pass_on(events)
+                silent, self._silent = self._silent, []
+                if events := self._epoll.poll(0, _BATCH):
+                    self._pass_on(events)
+                if silent:  # who connects to ask has mostly asked by now
+                    self._acknowledge(silent)
                 if self._ended:
                     self._close_ended()
-                if len(events) < _FEW:
+                if len(events) < _FEW and not self._silent:
                     return
         finally:
             self._turning = False
+            self._acknowledge(self._silent)
+            self._silent = []
 
     def _pass_on(self, events: list[tuple[int, int]]) -> None:
         """What the speed of a balancer depends on."""
@@ -206,6 +234,8 @@ class Pump:
                 self._finish(half)
                 continue
             half.count += size
+            if not half.peer.at_once:
+                self._hasten(half.peer)
             try:
                 sent = write(half.peer.fd, _buffer[:size])
             except BlockingIOError:
@@ -235,6 +265,8 @@ class Pump:
             return
         half.count += size
         half.bulk = size >= _BULK
+        if not half.peer.at_once:
+            self._hasten(half.peer)
         left = size
         try:
             while left:
@@ -255,18 +287,18 @@ class Pump:
             self._flush(half)
             if self._halves.get(fd) is not half:
                 return
-        if event & select.EPOLLERR:
+        if event & _ERROR:
             self._drain(half)  # what was sent before a reset still arrives
             self.reset(half, half)
         elif half.mask & _MORE:  # the last bytes: they and FIN are one segment
             self._drain(half, MSG_MORE)
-        elif event & select.EPOLLHUP and half.mask != _UNWATCHED:
+        elif event & _HANGUP and half.mask != _UNWATCHED:
             # Both ways have ended, but it has to wait with what was read from it: it would be told of for ever.
             self._epoll.unregister(fd)
             half.mask = _UNWATCHED
 
-    def _drain(self, half: Half, flags: int = 0, once: bool = False) -> None:
-        """Passes on all that there is, and then the end; or what there is at `once`."""
+    def _drain(self, half: Half, flags: int = 0) -> None:
+        """Passes on all that there is, and then the end."""
         while self._halves.get(half.fd) is half and not half.eof and not half.peer.pending:
             try:
                 size = os.readv(half.fd, _buffers)
@@ -280,11 +312,11 @@ class Pump:
                 return
             half.count += size
             self._send(half.peer, size, flags)
-            if once:
-                return
 
     def _send(self, half: Half, size: int, flags: int) -> None:
         """Sends so much of the buffer to a half."""
+        if not half.at_once:
+            self._hasten(half)
         try:
             sent = half.sock.send(_buffer[:size], flags)
         except BlockingIOError:
@@ -294,6 +326,14 @@ class Pump:
             return
         if sent < size:
             self._hold(half, bytes(_buffer[sent:size]))
+
+    def _hasten(self, half: Half) -> None:
+        """Something is sent to a half: what follows the first of it shan't wait until that has arrived."""
+        if half.begun:
+            half.at_once = True
+            with suppress(OSError):  # it was reset, which the next call tells
+                half.sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        half.begun = True
 
     def _hold(self, half: Half, rest: bytes) -> None:
         """A half doesn't take any more now: keeps the rest, and reads no more for it."""

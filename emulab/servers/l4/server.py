@@ -18,10 +18,11 @@ from emulab.servers.journal import Journal
 from emulab.servers.l4.acceptor import accept_sessions
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import FrontendConfig, L4Config
-from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
+from emulab.servers.l4.frontend import Frontend
 from emulab.servers.l4.health import Checker, Checks
 from emulab.servers.l4.metrics import exposition
 from emulab.servers.l4.pump import Pump
+from emulab.servers.l4.spec import Spec, checked_spec
 from emulab.servers.l4.tcp import Around, Session
 from emulab.servers.l4.udp import UdpProxy
 from emulab.servers.l7.shell.pages import PageReader

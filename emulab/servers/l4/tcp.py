@@ -23,13 +23,14 @@ from _socket import (
     SOCK_STREAM,
     SOL_SOCKET,
     TCP_INFO,
-    TCP_NODELAY,
+    TCP_QUICKACK,
     socket,
 )
 from collections.abc import Iterator
 from contextlib import suppress
-from errno import EALREADY, EINPROGRESS, EISCONN, EMFILE, ETIMEDOUT
-from typing import Any, NamedTuple
+from errno import EALREADY, EINPROGRESS, EMFILE, EPIPE, ETIMEDOUT
+from time import monotonic
+from typing import Any, Final, NamedTuple
 
 from emulab.servers.accesslog import OWN
 from emulab.servers.base import Emit, socket_name
@@ -41,6 +42,7 @@ from emulab.servers.l4.tcplog import EndedConnection, ended_line
 from emulab.servers.wire.proxyheader import proxy_header
 
 CONNECT_TIMEOUT = 1.0  # seconds for one target
+_EINPROGRESS: Final = int(EINPROGRESS)
 _LAST_DATA_RECEIVED = 52  # where tcpi_last_data_recv begins in struct tcp_info: four octets, in ms
 
 
@@ -69,13 +71,13 @@ class Session:
         self.target: BalancedTarget | None = None  # the one that it is joined with
         self._around = around
         self._peer = peer
-        self._client = Half(sock)
+        self._client = Half(sock, at_once=True)  # as its listener
         self._upstream: Half | None = None
         self._attempt: _Attempt | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drain: asyncio.TimerHandle | None = None
         self._let_in = False
-        self._begun = around.loop.time()
+        self._begun = monotonic()
         self._connected = 0.0  # when it was joined
         self._failures = 0
         self._told_in = self._told_out = 0  # octets that are in the target's counts already
@@ -85,13 +87,13 @@ class Session:
         """The client is there: lets it in and begins to connect, or resets it."""
         frontend, around, address = self.frontend, self._around, self._peer[0]
         around.sessions.add(self)
-        if frontend.spec.acl.ranges and not frontend.allows(address):
+        if frontend.guarded and not frontend.allows(address):
             # The kernel has answered its SYN already; no byte is read or sent.
             frontend.denied += 1
             self._refuse(NOT_ALLOWED, "PR", acl=frontend.spec.acl.ranges)
             return
         gate = frontend.gate
-        if gate.limits.any and (reason := gate.refusal(address, self._begun)):
+        if gate.limited and (reason := gate.refusal(address, self._begun)):
             frontend.denied += 1
             self._refuse(reason, "PR")
             return
@@ -148,7 +150,7 @@ class Session:
                 self._await()
                 return
             if not code:
-                self._join(Half(attempt.taken()), target)
+                self._join(Half(attempt.taken()), target, self._begun)
                 return
             self._fault(code)
         self._stop_waiting()
@@ -172,7 +174,7 @@ class Session:
             self._next_target(code)
             return
         self._around.pump.unwatch(attempt.sock)
-        self._join(Half(attempt.taken()), attempt.target)
+        self._join(Half(attempt.taken()), attempt.target, monotonic())
 
     def _next_target(self, code: int) -> None:
         self._fault(code)
@@ -208,14 +210,14 @@ class Session:
         pump.discard(self._client.sock)
         self._over()
 
-    def _join(self, half: Half, target: BalancedTarget) -> None:
+    def _join(self, half: Half, target: BalancedTarget, now: float) -> None:
         attempt, around = self._attempt, self._around
         assert attempt is not None
         if self._timer is not None:
             self._stop_waiting()
-        now = self._connected = around.loop.time()
+        self._connected = now
         self._upstream, self.target, self._attempt = half, target, None
-        if self.frontend.spec.affinity:
+        if self.frontend.affine:
             self.frontend.chosen(target, self._peer[0], now)
         target.open += 1
         target.total += 1
@@ -227,11 +229,12 @@ class Session:
                 "reason": self.frontend.explain(attempt.healthy, attempt.failed),
             }
             around.emit({"event": "proxy-connect", **self._common(), **told})
-        if version := self.frontend.spec.proxy_protocol:
+        if version := self.frontend.proxy_protocol:
             half.pending = header = proxy_header(version, self._peer, self._client.sock.getsockname())
+            half.begun = True
             with suppress(OSError):  # the next attempt tells of it
                 half.pending = header[os.write(half.fd, header) :]
-        if self.frontend.spec.idle_timeout:
+        if self.frontend.idle_timeout:
             self._look()
         around.pump.join(self._client, half, self)
 
@@ -248,7 +251,7 @@ class Session:
 
     def _look(self) -> None:
         """Ends the session if it has been idle for too long, or looks again when that can be."""
-        limit, upstream = self.frontend.spec.idle_timeout, self._upstream
+        limit, upstream = self.frontend.idle_timeout, self._upstream
         if not limit or upstream is None:
             return
         left = limit - min(_silent(self._client.sock), _silent(upstream.sock))
@@ -296,7 +299,7 @@ class Session:
         return EndedConnection(
             *(socket_name(self._peer), self.frontend, self.target),
             connecting=self._connected - self._begun if self._connected else -1.0,
-            seconds=self._around.loop.time() - self._begun,
+            seconds=monotonic() - self._begun,
             size=self._upstream.count if self._upstream else 0,
             how=self._how or "--",
             failures=self._failures,
@@ -332,12 +335,22 @@ class _Attempt:
 
 
 def begin_connection(sock: socket, address: str, port: int) -> int:
-    """0: it is there; EALREADY: it may come to be there; else the number of an error."""
-    sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    """0: it is there; EALREADY: it may come to be there; else the number of an error.
+
+    The last segment of the handshake waits for what is sent first and goes out with it, as HAProxy has it by
+    `tcp-smart-connect`: `Pump.join` sends it where there is nothing to be sent.
+    """
+    sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 0)
     code = sock.connect_ex((address, port))
-    if code == EINPROGRESS:
-        code = sock.connect_ex((address, port))  # says how far the first one has come
-    return 0 if code == EISCONN else code
+    if code != _EINPROGRESS:
+        return code
+    try:
+        os.write(sock.fileno(), b"")  # says how far it has come
+    except BlockingIOError:
+        return EALREADY
+    except OSError as error:
+        return error.errno or EPIPE
+    return 0
 
 
 def _silent(sock: socket) -> float:

@@ -125,7 +125,7 @@ class UdpProxy:
             self._drop(common, NOT_ALLOWED, acl=frontend.spec.acl.ranges)
             return None
         gate = frontend.gate
-        if gate.limits.any and (reason := gate.refusal(client[0], self._loop.time())):
+        if gate.limited and (reason := gate.refusal(client[0], self._loop.time())):
             frontend.denied += 1
             self._drop(common, reason)
             return None

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 _BURST = 32  # clients that are accepted before others have their turn
+_PATIENCE = 3  # wake-ups after which twice as many clients are expected
 _REST = 0.1  # seconds without accepting after there were no descriptors, or no memory, for a client
 _SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -37,6 +38,7 @@ class Acceptor:
         self._watch, self._unwatch = watch, unwatch
         self._accepted = accepted
         self._rest: asyncio.TimerHandle | None = None
+        self._filled = 0  # wake-ups in a row in which there were as many clients as were asked for
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # accepted sockets have it from here
         sock.setblocking(False)
         sock.listen(backlog)
@@ -50,13 +52,15 @@ class Acceptor:
         self._sock.close()
 
     def _accept(self) -> None:
-        for _ in range(_BURST):
+        # To learn that there is nobody costs an exception, and who waits still is told of in the next turn.
+        for _ in range(min(1 << (self._filled // _PATIENCE), _BURST)):
             if self._sock.fileno() < 0:  # closed by what has become of the client before
                 return
             try:
                 # What accept() wraps, without the object of class socket.socket around it: a tenth of a session's time.
                 descriptor, peer = self._sock._accept()  # type: ignore[attr-defined]
             except BlockingIOError:
+                self._filled = 0
                 return
             except OSError as error:
                 if error.errno in _SCARCE:
@@ -65,6 +69,7 @@ class Acceptor:
                 continue  # a client that has left already (accept(2), "Error handling")
             os.set_blocking(descriptor, False)
             self._accepted(Socket(self._family, SOCK_STREAM, 0, descriptor), peer)
+        self._filled = min(self._filled + 1, _PATIENCE * 5)
 
     def _take_a_rest(self, error: OSError) -> None:
         """The queue would be reported again at once, and nothing else be done."""

@@ -291,6 +291,15 @@ def test_a_balancers_address_of_a_family_that_the_service_has_not() -> None:
     ]
 
 
+@pytest.mark.parametrize(("mode", "is_told"), [("Auto", True), ("Disabled", False)])
+def test_an_older_word_for_traffic_that_stays_in_a_zone(mode: str, is_told: bool) -> None:
+    given = service("first", selector=None)
+    name = "service.kubernetes.io/topology-mode"
+    given["metadata"]["annotations"] = {name: mode}
+    told = [line for line in warned(given) if name in line]
+    assert bool(told) == is_told and all("trafficDistribution: PreferSameZone" in line for line in told)
+
+
 def test_an_external_name_that_is_an_address() -> None:
     assert warned(service("first", selector=None, type="ExternalName", externalName="192.0.2.1")) == [
         "Service/first spec.externalName: is an address, to which no name can be an alias: the cluster's DNS has"

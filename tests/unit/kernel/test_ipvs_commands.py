@@ -95,6 +95,12 @@ def test_a_udp_server_goes_at_once() -> None:
     assert [(c.verb, c.target) for c in commands] == [(ipvs.DEL_DEST, ONE)] and not draining
 
 
+def test_a_tcp_server_goes_at_once_where_nobody_is_graceful() -> None:
+    after = replace(table(TWO), graceful=False)
+    commands, draining = changes(table(ONE, TWO), after, {server(): there(ONE, TWO, connections=1)})
+    assert [(c.verb, c.target) for c in commands] == [(ipvs.DEL_DEST, ONE)] and not draining
+
+
 def test_another_scheduler_changes_the_server_and_nothing_else() -> None:
     commands, _ = changes(table(ONE), table(ONE, of=server(scheduler="lc")), {})
     assert verbs(commands) == ["change virtual server TCP 10.96.0.7:80, scheduler lc"]

@@ -223,6 +223,9 @@ def test_what_annotations_of_clouds_say(given: dict[str, str], spec: dict[str, A
         ({"metallb.io/loadBalancerIPs": "203.0.113.8, 203.0.113.9"}, "203.0.113.9 isn't followed"),
         ({"metallb.io/loadBalancerIPs": "public"}, '"public" is no address'),
         ({"kube-vip.io/loadbalancerIPs": "0.0.0.0"}, '"0.0.0.0" is no address to ask for'),
+        ({"kubernetes.io/elb.class": "union"}, "isn't followed here"),
+        ({"service.cilium.io/forwarding-mode": "dsr"}, "isn't followed here"),
+        ({"projectcalico.org/loadBalancerIPs": '["203.0.113.9"]'}, "isn't followed here"),
         ({"prometheus.io/scrape": "true"}, ""),
     ],
 )
@@ -256,15 +259,32 @@ def test_where_a_balancer_is_asked_to_be(name: str, text: str, told: str) -> Non
     assert len(found) == bool(told) and all(told in line for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("text", "families", "told"),
+    [
+        ("ipv4", ["IPv4"], ""),
+        ("dualstack", ["IPv4", "IPv6"], ""),
+        ("dualstack", ["IPv4"], "ipFamilyPolicy: PreferDualStack, in a Cluster of both, gives it both"),
+        ("ipv4", ["IPv6", "IPv4"], "ipFamilyPolicy: SingleStack gives it one"),
+        ("dual-stack", ["IPv4"], '"dual-stack" is not one of ipv4, dualstack'),
+    ],
+)
+def test_of_which_families_a_balancer_is_asked_to_be(text: str, families: list[str], told: str) -> None:
+    o = service({f"{NLB}ip-address-type": text}, ipFamilies=families)
+    found = [finding.line() for finding in balanceroddities.oddities(o)]
+    assert len(found) == bool(told) and all(told in line for line in found), found
+
+
 def test_a_service_without_a_balancer_is_told_of_what_is_about_one() -> None:
     given = {
         f"{NLB}type": "nlb",
         "balancer.emulab.dev/algorithm": "source",
         f"{NLB}scheme": "internal",
+        f"{NLB}ip-address-type": "dualstack",
         "a/b": "c",
     }
     found = [f.line() for f in balanceroddities.oddities(service(given, type="ClusterIP"))]
-    assert len(found) == 3, found
+    assert len(found) == 4, found
     assert all(line.endswith("isn't followed: a Service of type ClusterIP has no balancer") for line in found)
 
 

@@ -53,6 +53,11 @@ def test_what_is_not_followed_is_a_warning() -> None:
     assert line.startswith(
         "p.yaml:14: ClusterNetworkPolicy/tenants spec.egress[1].to[1].domainNames: isn't followed"
     )
+    services = POLICY.replace("10.0.0.0/8", "10.96.0.0/24").replace(
+        ', {domainNames: ["*.kubernetes.io"]}', ""
+    )
+    [line] = load([Source("p.yaml", services)]).warnings
+    assert "spec.egress[0].to[0].networks[0]: means nobody: addresses of Services are translated" in line
     other = loaded(POLICY.replace("name: tenants", "name: more"))
     found = warnings([loaded(), other])
     assert len(found) == 2 and "spec.priority: is that of more, too" in found[0]

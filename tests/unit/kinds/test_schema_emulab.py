@@ -97,6 +97,14 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ({"podCIDR": "10.244.0.0/33"}, 'podCIDR: "10.244.0.0/33" is not a CIDR such as 10.0.0.0/24'),
         ({"podCIDR": "10.244.0.0/25"}, "podCIDR: 10.244.0.0/25 is too small: it must be a /24 or larger"),
         ({"podCIDR": "10.244.0.0/24"}, "podCIDR: 10.244.0.0/24 has room for 1 nodes, not for 2"),
+        (
+            {"podCIDR": "224.0.0.0/16"},
+            "podCIDR: 224.0.0.0/16 overlaps with 224.0.0.0/4, the multicast addresses",
+        ),
+        (
+            {"serviceCIDR": "10.96.0.0/12,fe80::/112"},
+            "serviceCIDR: fe80::/112 overlaps with fe80::/10, the link-local addresses, where pods have their gateway",
+        ),
         ({"podCIDR": "10.0.0.0/16"}, f"podCIDR: 10.0.0.0/16 {OUTSIDE}"),
         (
             {"podCIDR": "10.244.0.0/16,10.245.0.0/16"},
@@ -216,7 +224,11 @@ POD_NETWORKS = [(plugin, mode) for plugin, modes in NETWORKS.items() for mode in
         ),
         (
             {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-b", "delay": "0"}]}},
-            "network.links[0]: changes nothing without delay or rate: say one of them",
+            "network.links[0]: changes nothing without delay, rate or loss: say one of them",
+        ),
+        (
+            {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-b", "loss": "101%"}]}},
+            'network.links[0].loss: "101%" is not a percentage above 0, as 5%',
         ),
         (
             {"network": {"links": [{"from": "zone/zone-a", "to": "zone/zone-b", "jitter": "5ms"}]}},

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from lab_objects import place, pod
+from patience import until
 
 from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
@@ -43,7 +44,13 @@ def worker(store: Store, statuses: dict[str, int], monkeypatch: pytest.MonkeyPat
         changed=lambda: None,
         world=None,
         servers=SimpleNamespace(
-            running=lambda _: True, restarts={}, exits={}, flush=nothing, order=nothing, put_off=lambda _: 0.0
+            running=lambda _: True,
+            restarts={},
+            exits={},
+            flush=nothing,
+            order=nothing,
+            keep_order=lambda *_: None,
+            put_off=lambda _: 0.0,
         ),
         events=Recorder(store),
         processes=None,
@@ -223,3 +230,22 @@ async def test_of_stand_ins_and_servers_it_is_told_when_they_begin_and_end(
     monkeypatch.setattr("emulab.lab.kubelet.ending.DRAIN", 0)
     await made._end(0)
     assert told(store)[-1] == ("Killing", where, "Stopping container c", 1)
+
+
+async def test_a_container_in_a_back_off_does_not_end_with_the_process_of_stand_ins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = worker(Store(), {}, monkeypatch)
+    made.start()
+    await asyncio.gather(*made._tasks)
+    made.refresh()
+    (container,) = made.spec.containers
+    state = made.state(container)
+    await made.fail(container, "Liveness")
+    failing = asyncio.ensure_future(made.fail(container, "Liveness"))
+    await until(lambda: state.waiting == "CrashLoopBackOff")
+    made._around.servers.restarts["stand-ins"] = 1
+    made.refresh()
+    assert (state.restarts, state.running, state.waiting) == (1, False, "CrashLoopBackOff")
+    failing.cancel()
+    made.abandon()

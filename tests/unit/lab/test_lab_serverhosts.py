@@ -518,6 +518,25 @@ async def test_a_server_is_begun_though_who_resumes_it_has_gone(lab: Lab) -> Non
     await lab.get("a", "")
 
 
+async def test_who_comes_in_a_servers_place_gets_the_orders_that_are_kept_first(lab: Lab) -> None:
+    """As a stand-in's process that ends while a container is in a back-off."""
+    key, config = f"tcp/127.0.0.1/{lab.ports['a']}", {"identities": {"127.0.0.1": {"pod": "p"}}}
+    told = {"listen": [key], "logs": {key: "n_p_c"}, **config}
+    wanted = {n: replace(s, config=told) if n == "a" else s for n, s in lab.wanted("a", "b").items()}
+    await lab.hosts.apply(wanted, {"here": SimpleNamespace(fd=-1)})  # type: ignore[dict-item]
+    lab.hosts.keep_order("a", "n_p_c", {"pod": ("", "p"), "log": "n_p_c", "lives": False})
+    await lab.get("a", "")  # it is told to whoever comes later
+    for restarts, kept in ((1, True), (2, False)):
+        if not kept:
+            lab.hosts.keep_order("a", "n_p_c", None)
+        process = lab.hosts.process("a")
+        assert process is not None
+        process.signal(signal.SIGKILL)
+        await until(lambda n=restarts: lab.hosts.restarts.get("a") == n and lab.hosts.running("a"))  # type: ignore[misc]
+        with pytest.raises(ConnectionRefusedError) if kept else contextlib.nullcontext():
+            await lab.get("a", "")
+
+
 async def test_who_is_wanted_under_the_name_of_a_pod_that_has_gone_is_another_one(lab: Lab) -> None:
     """A StatefulSet's at a node's address, whose namespace is the same before and after."""
     handles: Any = {"here": SimpleNamespace(fd=-1)}

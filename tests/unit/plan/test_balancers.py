@@ -22,7 +22,7 @@ from emulab.plan.balancers import HEALTH, asked_policy, paced
 from emulab.plan.state import World
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.l4.config import FrontendConfig
-from emulab.servers.l4.frontend import checked_spec
+from emulab.servers.l4.spec import checked_spec
 
 WEB = """
 apiVersion: v1

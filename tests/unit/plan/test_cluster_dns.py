@@ -260,3 +260,38 @@ def test_what_changes_is_known_of_each_version_and_of_older_ones(worlds: list[di
         assert patch_between(old, new, changed_keys) == patch_between(old, new)
     assert patch_between(made[0], made[-1], changed_keys) == patch_between(made[0], made[-1])
     assert patch_between(made[-1], made[0], changed_keys) == patch_between(made[-1], made[0])
+
+
+def chosen(*options: str) -> DnsSettings:
+    """What is answered of some objects with these options of kubernetes."""
+    inside = "\n".join(options)
+    texts = Texts((("Corefile", f". {{\nkubernetes cluster.local {{\n{inside}\n}}\n}}\n"),))
+    endpoints = [{"addresses": ["10.244.1.2"], "hostname": "db-0", "conditions": {"ready": True}}]
+    shown = {"labels": {"tier": "front"}}
+    objects = [
+        make("Namespace", "default", metadata={"labels": {"team": "a"}}),
+        make("Namespace", "app", metadata={"labels": {"team": "b"}}),
+        raw_service("web", clusterIP="10.96.0.5"),
+        raw_service("web", "app", clusterIP="10.96.0.6"),
+        raw_service("db", clusterIP="None"),
+        raw_slice("db", endpoints=endpoints, ports=[{"name": "p", "protocol": "TCP", "port": 5432}]),
+    ]
+    objects[2] = objects[2].replace(metadata={**objects[2].metadata, **shown})
+    made = ClusterDns(Cluster(), None, FollowedCorefile(texts))(PlanSource.of(Objects(objects)))
+    return DnsSettings().changed(from_json(DnsConfig, to_json(made)))
+
+
+def test_a_corefile_may_choose_of_what_there_are_names() -> None:
+    """`labels`, `namespace_labels` and `noendpoints`: what isn't chosen isn't there."""
+
+    def there(*options: str) -> list[bool]:
+        dns = chosen(*options)
+        return [
+            isinstance(answers(dns, name), list) for name in (WEB, f"web.app{WEB[11:]}", DB, f"db-0.{DB}")
+        ]
+
+    assert there() == [True, True, True, True]
+    assert there("labels tier in (front, back)") == [True, False, False, False]
+    assert there("namespace_labels team=b") == [False, True, False, False]
+    assert there("namespace_labels team notin (b)") == [True, False, True, True]
+    assert there("noendpoints") == [True, True, False, False]

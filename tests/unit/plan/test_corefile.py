@@ -155,7 +155,7 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
         ("autopath @kubernetes", "line 2: autopath: @kubernetes does nothing without pods verified"),
         ("autopath /etc/none", "line 2: autopath: there are no search domains in /etc/none"),
         ("forward . 10.0.0.1 {\ntls\n}", "line 3: forward: tls is not followed"),
-        ("kubernetes {\nlabels a=b\n}", "line 3: kubernetes: labels is not followed"),
+        ("kubernetes {\nzonal\n}", "line 3: kubernetes: zonal is not followed"),
         ("hosts /etc/hosts2", "line 2: hosts: there is no /etc/hosts2"),
     ],
 )
@@ -177,6 +177,11 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
     [
         (". {\n errors\n", "line 2: a } is missing"),
         ("errors }\n", "line 1"),
+        (". {\n kubernetes {\n labels a in b\n}\n}", "line 3: labels: "),
+        (
+            ". {\n kubernetes a.test {\n namespaces x\n namespace_labels a=b\n}\n}",
+            "line 2: kubernetes: namespaces and namespace_labels cannot both be set",
+        ),
         (". {\n}\nb", "line 3: no { after b"),
         ('. {\n template IN A {\n answer "x\n}\n}', "line 3: a quotation that doesn't end"),
         (". {\n cache {\n serve_stale soon\n}\n}", "line 3: serve_stale: 'soon' is no duration"),
@@ -385,9 +390,13 @@ def test_changes_that_nobody_would_read_are_told_of() -> None:
         o = Object({"apiVersion": "v1", "kind": "ConfigMap", "metadata": names, "data": {"Corefile": text}})
         return [finding.line() for finding in unheeded(o, {}.get, [CoreDnsFlags()])]
 
-    (unread,) = told(". {\n kubernetes c.test\n}\n")
+    probed = "health\n ready\n"
+    (unread,) = told(f". {{\n kubernetes c.test\n {probed}}}\n")
     assert "data.Corefile: no server block has reload: " in unread
-    assert not told(". {\n kubernetes c.test\n}\na.test {\n reload 30s 0s\n}\n")
+    assert not told(f". {{\n kubernetes c.test\n}}\na.test {{\n reload 30s 0s\n {probed}}}\n")
+    unready, dead = told(". {\n kubernetes c.test\n reload\n health :8081\n}\n")
+    assert "data.Corefile: no server block has ready on port 8181, where the pods are asked" in unready
+    assert "data.Corefile: no server block has health on port 8080, where the pods are asked" in dead
     assert corefile(". {\n reload 1s\n}\n").error == "line 2: reload: an interval is 2 seconds at least"
     assert "a jitter is 0, or" in corefile(". {\n reload 4s 500ms\n}\n").error
 

@@ -262,8 +262,23 @@ status: {{hostIP: {address}}}
     [
         ("Service", {"ttl": "soon"}, "is no TTL from 1 to"),
         ("Service", {"access": "all"}, "is not one of public, private"),
-        ("Service", {"set_identifier": "a"}, "isn't followed"),
-        ("Service", {"aws_weight": "10"}, "isn't followed"),
+        ("Service", {"set_identifier": "a"}, "changes nothing without one of aws-weight, aws-failover"),
+        ("Service", {"aws_weight": "10"}, "isn't followed without set-identifier"),
+        ("Service", {"aws_weight": "10", "set_identifier": "a"}, ""),
+        ("Service", {"aws_weight": "256", "set_identifier": "a"}, "is not a weight from 0 to 255"),
+        ("Ingress", {"aws_failover": "PRIMARY", "set_identifier": "a"}, ""),
+        ("Ingress", {"aws_failover": "first", "set_identifier": "a"}, "is not one of PRIMARY, SECONDARY"),
+        (
+            "Ingress",
+            {"aws_failover": "PRIMARY", "aws_weight": "1", "set_identifier": "a"},
+            "beside aws-weight",
+        ),
+        (
+            "Service",
+            {"aws_multi_value_answer": "", "set_identifier": "a", "aws_evaluate_target_health": "no"},
+            "is not one of true, false",
+        ),
+        ("Service", {"aws_region": "eu-west-1"}, "isn't followed; of external-dns' annotations"),
         ("Service", {"hostname": "a..b"}, "is no name that the DNS can hold"),
         ("Service", {"hostname": "a.test"}, "internal-hostname publishes that"),
         ("Service", {"hostname": "a.test", "target": "fd00::1"}, ""),
@@ -409,3 +424,64 @@ def test_records_are_healthy_as_a_balancer_is() -> None:
     shop = ingress("shop", "shop.example.com")
     built = world(zone("abc.com", given), shop)
     assert [one.get("healthy", True) for one in routed(built, "abc.com.")] == [True, False]
+
+
+def sets(built: World) -> list[list[Any]]:
+    """What of the public root is answered one set at a time."""
+    told = from_json(DnsConfig, dict(to_json(built.servers["dns"].config)))
+    return [
+        [r.name, r.type, list(r.data), r.ttl, r.weight, r.failover, r.healthy]
+        for zone in told.zones
+        if zone.origin == "."
+        for r in zone.routed
+    ]
+
+
+LB = "{type: LoadBalancer, ports: [{port: 80}]}"
+
+
+def test_sets_of_route_53() -> None:
+    """By external-dns' set-identifier and aws-weight, aws-failover: as well as the balancers that they lead to."""
+    way = {"hostname": "a.test", "set_identifier": "blue"}
+    blue = annotated("Service", "blue", LB, **way, aws_weight="90")
+    green = annotated("Service", "green", LB, **{**way, "set_identifier": "green"}, aws_weight="x", ttl="5")
+    made = world(blue, green)
+    assert records(made, "dns", ".") == []
+    assert sets(made) == [
+        ["a.test.", "A", ["203.0.113.20"], 30, 90, "", True],
+        ["a.test.", "A", ["203.0.113.21"], 5, 0, "", True],
+    ]
+    calm = annotated("Service", "blue", LB, **way, aws_failover="PRIMARY", aws_evaluate_target_health="false")
+    aside = annotated(
+        "Ingress", "i", f"{{{WEB}}}", aws_failover="SECONDARY", set_identifier="b", target="c.test"
+    )
+    made = world(calm, aside)
+    assert sets(made) == [
+        ["rule.test.", "CNAME", ["c.test."], 30, None, "secondary", True],
+        ["tls.test.", "CNAME", ["c.test."], 30, None, "secondary", True],
+        ["a.test.", "A", ["203.0.113.20"], 30, None, "primary", True],
+    ]
+
+
+def test_aliases_are_drawn_from_too() -> None:
+    targets = [
+        annotated("Service", n, LB, hostname="a.test", target=f"{n}.test", set_identifier=n, aws_weight="1")
+        for n in ("one", "two")
+    ]
+    made = world(*targets)
+    assert [r[:3] for r in sets(made)] == [["a.test.", "CNAME", [f"{n}.test."]] for n in ("one", "two")]
+
+
+def test_a_plain_record_makes_plain_ones_of_all() -> None:
+    """Route 53 would refuse one of them."""
+    route = {"set_identifier": "a", "aws_weight": "1"}
+    plain = annotated("Service", "plain", LB, hostname="a.test")
+    weighed = annotated("Service", "weighed", LB, hostname="a.test", **route)
+    made = world(plain, weighed)
+    assert sets(made) == [] and len(records(made, "dns", ".")) == 2
+    zone = (
+        "apiVersion: emulab.dev/v1\nkind: Zone\nmetadata: {name: a.test}\n"
+        "spec: {records: [{type: A, value: 192.0.2.1}]}\n---\n"
+    )
+    made = world(zone, weighed)
+    assert sets(made) == [] and len(records(made, "dns", "a.test.")) == 2

@@ -283,6 +283,41 @@ def test_a_stand_in_on_a_nodes_network_answers_its_probes_on_loopback() -> None:
     keys = {"tcp/127.0.0.1/9099@node1", f"tcp/{ips['net']}/9099"}  # 10256 is kube-proxy's
     assert set(told(server)["listen"]) == keys == set(told(server)["identities"])
     assert server.everywhere == frozenset()
+    assert told(server)["logs"] == dict.fromkeys(keys, "default.net.c.log")
+
+
+@pytest.mark.parametrize(
+    ("host", "families", "loopbacks"),
+    [
+        ("127.0.0.1", "IPv6", ["127.0.0.1"]),
+        ("'::1'", "IPv6", ["::1"]),
+        ("'::1'", "IPv4", []),
+        ("localhost", "IPv4", ["127.0.0.1"]),
+        ("localhost", "IPv4, IPv6", ["127.0.0.1", "::1"]),
+    ],
+)
+def test_a_stand_in_answers_at_the_loopback_of_the_family_that_its_probe_asks(
+    host: str, families: str, loopbacks: list[str]
+) -> None:
+    containers = f"[{{name: c, image: x, livenessProbe: {{httpGet: {{host: {host}, port: 9099}}}}}}]"
+    cluster = (
+        "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
+        f"spec: {{network: {{families: [{families}]}}}}\n---\n"
+    )
+    server, _ = standins(cluster, manifest("net", containers, more=", hostNetwork: true"))
+    assert [k for k in told(server)["listen"] if "@" in k] == [f"tcp/{one}/9099@node1" for one in loopbacks]
+
+
+def test_datagrams_have_the_log_of_their_container() -> None:
+    containers = (
+        "[{name: a, image: x, ports: [{containerPort: 1, protocol: UDP}]},"
+        " {name: b, image: x, ports: [{containerPort: 1}]}]"
+    )
+    server, ips = standins(manifest("web", containers))
+    assert told(server)["logs"] == {
+        f"udp/{ips['web']}/1": "default.web.a.log",
+        f"tcp/{ips['web']}/1": "default.web.b.log",
+    }
 
 
 def test_each_containers_requests_have_their_own_log() -> None:

@@ -153,6 +153,7 @@ def test_who_is_masqueraded() -> None:
         "nodeport-tcp-1": [""],
     }
     assert table.chains["nat-postrouting"][1:] == (
+        f"meta mark & {MARK} != {MARK} ct status ! dnat return",
         f"meta mark & {MARK} != {MARK} ip saddr . ip daddr != @hairpin-connections return",
         "meta mark set meta mark & 0xffffbfff",
         "masquerade fully-random",

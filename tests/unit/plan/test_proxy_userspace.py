@@ -24,7 +24,7 @@ from emulab.plan.proxy.modes.portals import PORTS, Portal, portals
 from emulab.plan.proxy.ports import candidates
 from emulab.plan.state import PlannedServer, Ruleset, UdpBackends
 from emulab.servers.l4.config import FrontendConfig, L4Config
-from emulab.servers.l4.frontend import checked_spec
+from emulab.servers.l4.spec import checked_spec
 
 NODE = ip_address("10.0.0.11")
 VIP = {"loadBalancer": {"ingress": [{"ip": "203.0.113.20", "ipMode": "VIP"}]}}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import dnslib
 import pytest
 
 from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import Cache
+from emulab.servers.dns.config import DnsConfig, Kubernetes, ServiceNames
 from emulab.servers.dns.engine import Engine, Forward, Solved
+from emulab.servers.dns.settings import DnsSettings
 from emulab.servers.dns.wire import Query, ResourceRecord, Response
 from emulab.servers.dns.zone import ServedZone, Zones
 
@@ -149,6 +153,21 @@ def test_external_name_is_completed_upstream():
 
 def test_external_name_without_upstream_answer_is_servfail():
     assert solve(engine(forwards=True), ask("db.app.svc.cluster.local.")).reply.rcode == wire.SERVFAIL
+
+
+@pytest.mark.parametrize("said", [wire.NXDOMAIN, wire.SERVFAIL, [], None], ids=str)
+def test_an_external_name_is_there_whatever_becomes_of_what_it_leads_to(
+    said: int | list[ResourceRecord] | None,
+) -> None:
+    """`A` of plugin/backend_lookup.go takes the records alone of what others say."""
+    alias = ServiceNames("app", "db", (), alias="db.example.com.")
+    world = Kubernetes("cluster.local.", ("app",), {"app/db": alias}, {})
+    settings = DnsSettings().changed(DnsConfig(listen=(), kubernetes=world))
+    asked = Engine(settings.zones, Cache(), forwards=True)
+    upstream = {} if said is None else {"db.example.com.": said}
+    solved = solve(asked, ask("db.app.svc.cluster.local."), upstream)
+    assert texts(solved) == ["db.example.com."] and solved.reply.rcode == wire.NOERROR
+    assert solved.reply.authoritative and not solved.reply.authority and solved.until < math.inf
 
 
 def test_external_name_on_a_server_without_upstream_is_the_alias_alone():

@@ -165,10 +165,72 @@ def test_names_that_do_not_exist(name: str) -> None:
 
 
 def test_other_types_of_a_name_that_exists() -> None:
-    for rtype in ("AAAA", "TXT", "MX", "CNAME"):
+    for rtype in ("AAAA", "TXT", "MX", "CNAME", "HTTPS", "PTR", "NS"):
         assert data("web.app.svc.c.test.", rtype) == "NODATA"
     assert data("six.app.svc.c.test.", "AAAA") == ["fd00::5"]
-    assert data("web.app.svc.c.test.", "ANY") == ["10.96.0.5"]
+    assert data("web.app.svc.c.test.", "ANY") == data("c.test.", "ANY") == "NODATA"
+
+
+@pytest.mark.parametrize(
+    ("name", "rtype", "kind"),
+    [
+        ("none.app.svc.c.test.", "SOA", "NODATA"),
+        ("dns-version.c.test.", "A", "NXDOMAIN"),
+        ("none.app.svc.c.test.", "ANY", "NXDOMAIN"),
+        ("out.app.svc.c.test.", "TXT", "NODATA"),
+        ("out.app.svc.c.test.", "ANY", "NODATA"),
+        ("out.app.svc.c.test.", "SRV", "NODATA"),
+        ("c.test.", "TXT", "NXDOMAIN"),
+        ("app.svc.c.test.", "TXT", "NXDOMAIN"),
+        ("app.svc.c.test.", "MX", "NODATA"),
+        ("1.2.3.4.in-addr.arpa.", "SOA", "NODATA"),
+        ("in-addr.arpa.", "A", "NODATA"),
+        ("5.0.96.10.in-addr.arpa.", "ANY", "ELSEWHERE"),
+    ],
+)
+def test_types_of_which_coredns_has_its_own_mind(name: str, rtype: str, kind: str) -> None:
+    """plugin/kubernetes/handler.go, and `Services` of kubernetes.go."""
+    assert data(name, rtype) == kind
+
+
+@pytest.mark.parametrize(
+    ("alias", "found"),
+    [
+        ("web.app.svc.c.test.", ["web.app.svc.c.test."]),
+        ("more.app.svc.c.test.", ["more.app.svc.c.test."]),
+        ("elsewhere.test.", ["elsewhere.test."]),
+        ("none.app.svc.c.test.", "NODATA"),
+        ("nobody.app.svc.c.test.", "NODATA"),
+        ("six-alone.app.svc.c.test.", "NODATA"),
+        ("app.svc.c.test.", "NODATA"),
+        ("lead.app.svc.c.test.", "NODATA"),
+        ("x.lead.app.svc.c.test.", "NODATA"),
+        ("back.app.svc.c.test.", "NODATA"),
+        ("dns-version.c.test.", "NODATA"),
+    ],
+)
+def test_an_alias_within_the_cluster_that_leads_nowhere_is_not_told(
+    alias: str, found: list[str] | str
+) -> None:
+    """`A` of plugin/backend_lookup.go."""
+    more = by_name(
+        service("lead", alias=alias),
+        service("more", alias="web.app.svc.c.test."),
+        service("back", alias="lead.app.svc.c.test."),
+        service("six-alone", "fd00::7"),
+    )
+    world = replace(WORLD, services={**WORLD.services, **more})
+    settings = DnsSettings().changed(DnsConfig(listen=(), kubernetes=world))
+    told = answers(settings, "lead.app.svc.c.test.")
+    assert told == found if isinstance(told, str) else [r[2] for r in told] == found
+    assert answers(settings, "lead.app.svc.c.test.", "CNAME") == [["lead.app.svc.c.test.", "CNAME", alias, 5]]
+
+
+@pytest.mark.parametrize(("ttl", "said", "own"), [(5, 5, 5), (30, 30, 30), (3600, 3600, 300)])
+def test_what_is_not_there_is_kept_as_long_as_what_is(ttl: int, said: int, own: int) -> None:
+    settings = DnsSettings().changed(DnsConfig(listen=(), kubernetes=replace(WORLD, ttl=ttl)))
+    ((_, _, soa, soa_ttl),) = answers(settings, "c.test.", "SOA")
+    assert soa.split()[-1] == str(said) and soa_ttl == own
 
 
 def test_pods_are_their_addresses_whether_they_are_there_or_not() -> None:
@@ -204,7 +266,8 @@ def test_the_zones_name_server_is_the_clusters_dns() -> None:
     assert answers(settings, "c.test.", "NS") == [["c.test.", "NS", host, 5]]
     assert answers(settings, "ns.dns.c.test.") == [["ns.dns.c.test.", "A", "10.96.0.10", 5]]
     assert answers(settings, "ns.dns.c.test.", "AAAA") == [["ns.dns.c.test.", "AAAA", "fd00::a", 5]]
-    assert answers(settings, "ns.dns.c.test.", "TXT") == "NODATA"
+    assert answers(settings, "ns.dns.c.test.", "TXT") == "NXDOMAIN"
+    assert answers(settings, "ns.dns.c.test.", "MX") == "NODATA"
     assert answers(settings, "dns.c.test.") == "NXDOMAIN"
 
 

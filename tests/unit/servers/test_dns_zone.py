@@ -29,7 +29,7 @@ def _zone() -> ServedZone:
 
 
 def look(zone: ServedZone, name: str, rtype: str = "A") -> tuple[LookupKind, list[str]]:
-    kind, rrset, _ = zone.lookup(names.lower(names.from_text(name)), rdata.type_number(rtype))
+    kind, rrset, *_ = zone.lookup(names.lower(names.from_text(name)), rdata.type_number(rtype))
     return kind, [r.data.toZone() for r in rrset.records]
 
 

@@ -22,6 +22,7 @@ from server_records import Told
 from serverloop import on_uvloop, run_on_uvloop
 
 from emulab.servers.echo import connection as connection_module
+from emulab.servers.echo import datagrams
 from emulab.servers.echo.answers import Identity
 from emulab.servers.echo.connection import EchoConnection
 from emulab.servers.echo.server import EchoListener, Hub, create
@@ -496,6 +497,78 @@ async def test_udp_echoes_each_datagram() -> None:
             client.send(b"gone?")
             with pytest.raises(ConnectionRefusedError):
                 await soon(loop.sock_recv(client, 10))
+
+
+async def datagram_answer(port: int, payload: bytes, address: str) -> bytes:
+    """What comes back for a datagram; ConnectionRefusedError where nobody has the port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        client.connect((address, port))
+        client.send(payload)
+        return await soon(asyncio.get_running_loop().sock_recv(client, 100))
+
+
+def may_unbind() -> bool:
+    """Whether this process may take an interface from a socket again: servers of a lab may."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(PermissionError):
+        for interface in (1, 0):
+            sock.setsockopt(socket.SOL_SOCKET, datagrams._SO_BINDTOIFINDEX, interface)
+        return True
+    return False
+
+
+speaks_anew = pytest.mark.skipif(not may_unbind(), reason="without CAP_NET_RAW")
+
+
+@speaks_anew
+@pytest.mark.parametrize("address", ["127.0.0.2", "::1"])
+@on_uvloop
+async def test_who_does_not_live_refuses_datagrams_too(address: str) -> None:
+    async with bench() as made:
+        port = await made.open(address, "udp")
+        made.config["logs"] = {address: "a_b_d"}
+        await made.server.configure(made.config, {})
+        there = {"pod": ("default", f"pod-{address}"), "log": "a_b_d"}
+        for lives in (False, False, True, True, False):
+            said = made.server.order({**there, "lives": lives})
+            assert isinstance(said, Awaitable) and await said == {}
+            if lives:
+                assert await datagram_answer(port, b"there", address) == b"there"
+            else:
+                with pytest.raises(ConnectionRefusedError):
+                    await datagram_answer(port, b"there?", address)
+        await made.server.configure(made.config, {})
+        with pytest.raises(ConnectionRefusedError):
+            await datagram_answer(port, b"there?", address)
+        made.config["identities"][address]["pod"] = "next"
+        made.config["logs"] = {address: "a_next_d"}
+        await made.server.configure(made.config, {})
+        assert await datagram_answer(port, b"next", address) == b"next"
+
+
+@speaks_anew
+@on_uvloop
+async def test_a_process_that_comes_in_anothers_place_refuses_for_who_does_not_live() -> None:
+    async with bench() as made:
+        server = create(Told())
+        sockets = dict(listener("127.0.0.2", kind) for kind in ("tcp", "udp"))
+        tcp, udp = (int(key.rpartition("/")[2]) for key in sockets)
+        pod = {"namespace": "default", "pod": "p"}
+        config = {"listen": [*sockets], "identities": {"127.0.0.2": pod}, "logs": {"127.0.0.2": "a_b_c"}}
+        there = {"pod": ("default", "p"), "log": "a_b_c"}
+        said = server.order({**there, "lives": False})
+        assert isinstance(said, Awaitable) and await said == {}
+        await server.configure(config, sockets)
+        with pytest.raises(ConnectionRefusedError):
+            await datagram_answer(udp, b"there?", "127.0.0.2")
+        with pytest.raises(ConnectionRefusedError):
+            await made.connect(tcp, "127.0.0.2")
+        said = server.order({**there, "lives": True})
+        assert isinstance(said, Awaitable) and await said == {}
+        assert await datagram_answer(udp, b"there", "127.0.0.2") == b"there"
+        (await made.connect(tcp, "127.0.0.2")).close()
+        await server.close()
 
 
 def unaware(fields: dict[str, str], delay: float, took: float) -> bool:

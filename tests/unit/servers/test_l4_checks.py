@@ -10,8 +10,9 @@ import pytest
 from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.config import TargetConfig
-from emulab.servers.l4.frontend import Frontend, Spec
+from emulab.servers.l4.frontend import Frontend
 from emulab.servers.l4.health import Checker, Checks
+from emulab.servers.l4.spec import Spec
 
 
 class Node:

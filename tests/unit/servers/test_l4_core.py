@@ -16,7 +16,8 @@ from emulab.servers.l4.acl import Acl
 from emulab.servers.l4.algorithms import STRATEGIES
 from emulab.servers.l4.balance import Affinity, BalancedTarget
 from emulab.servers.l4.config import FrontendConfig
-from emulab.servers.l4.frontend import Frontend, Spec, checked_spec
+from emulab.servers.l4.frontend import Frontend
+from emulab.servers.l4.spec import Spec, checked_spec
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.algorithms import STRATEGIES
 from emulab.servers.l4.balance import BalancedTarget
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, TargetConfig
-from emulab.servers.l4.frontend import Frontend, checked_spec
+from emulab.servers.l4.frontend import Frontend
 from emulab.servers.l4.limits import ConnectionCount
 from emulab.servers.l4.metrics import exposition
+from emulab.servers.l4.spec import checked_spec
 from emulab.servers.l4.tcplog import EndedConnection, ended_line
 from emulab.servers.wire.proxyheader import proxy_header
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,43 @@ async def test_an_answer_and_its_end_come_whole() -> None:
             up_writer.close()
         await until(lambda: made.connections() == 0)
         assert made.status()["bytes_out"] == 101 + (1 << 20)
+
+
+@on_uvloop
+async def test_who_speaks_first_needs_not_wait_for_the_client() -> None:
+    """The end of a target's handshake waits for what a client says; the kernel would wait for 0.2 s."""
+    waits = []
+    async with bench() as made:
+        made.upstreams[0].greeting = b"220 ready"
+        for _ in range(5):
+            begun = time.monotonic()
+            reader, _ = await made.connect()
+            assert await reader.readexactly(9) == b"220 ready"
+            waits.append(time.monotonic() - begun)
+    assert min(waits) < 0.1
+
+
+@on_uvloop
+async def test_only_what_follows_the_first_needs_to_be_sent_at_once() -> None:
+    async with bench() as made:
+        (_, writer), (up_reader, _) = await made.pair()
+        (session,) = made.server._sessions  # type: ignore[attr-defined]
+        for sent, at_once in ((b"one", 0), (b"two", 1), (b"six", 1)):
+            writer.write(sent)
+            assert await up_reader.readexactly(3) == sent
+            assert session._upstream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == at_once
+
+
+@on_uvloop
+@pytest.mark.parametrize("version", [1, 2])
+async def test_the_client_s_first_words_don_t_wait_for_the_header_to_arrive(version: int) -> None:
+    async with bench(proxy_protocol=version) as made:
+        (_, writer), (up_reader, _) = await made.pair()
+        (session,) = made.server._sessions  # type: ignore[attr-defined]
+        assert await up_reader.read(1)
+        writer.write(b"hello")
+        await up_reader.readuntil(b"hello")
+        assert session._upstream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 @on_uvloop

@@ -11,6 +11,7 @@ What differs (pkg/controllers/proxy/network_services_controller.go, service_endp
 * A pod that asks itself gets an answer only where an annotation says so; it sees the Service's address then
   (hairpinRuleFrom).
 * Endpoints that terminate get connections as long as they serve, and hints count for nothing (buildEndpointSliceInfo).
+  An endpoint that is gone takes its connections with it (--ipvs-graceful-termination is off unless it is asked for).
 * Node ports are at the node's own address alone, loadBalancerSourceRanges the balancer's business.
 * Of a Service with direct server return (docs/dsr.md) nobody has the external addresses: packets to one get a mark, by
   which a rule of policy routing has the node take them for its own, and IPVS knows them; endpoints get them as they
@@ -300,7 +301,7 @@ def _plan(draft: Draft, site: Site, cluster: Cluster, sums: Mapping[Family, Kube
             draft.add(Route(site.name, family.everything, "lo", table=_TABLE, type="local"))
         for mark in marks:
             draft.add(RoutingRule(site.name, _RULES + mark, family.version, mark=mark, table=_TABLE))
-    draft.rules(site.name, Ipvs(servers, _SYSCTLS + (STRICT_ARP if IPV4 in sums else ())))
+    draft.rules(site.name, Ipvs(servers, _SYSCTLS + (STRICT_ARP if IPV4 in sums else ()), graceful=False))
 
 
 MODE = Mode(

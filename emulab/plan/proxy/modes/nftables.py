@@ -86,10 +86,11 @@ def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Rulese
     return made.ruleset()
 
 
-def masquerade_chain(words: RuleWords) -> tuple[str, ...]:
-    """The chain that masquerades what is marked, and hairpins."""
+def masquerade_chain(words: RuleWords, *itself: str) -> tuple[str, ...]:
+    """The chain that masquerades what is marked, and hairpins. `itself`: rules for what isn't marked, asked before."""
     return (
         "{ type nat hook postrouting priority 100 ; policy accept ; }",
+        *itself,
         f"meta mark & {MARK} != {MARK} {words.source} . {words.destination} != @hairpin-connections return",
         "meta mark set meta mark & 0xffffbfff",
         masquerades("masquerade fully-random"),
@@ -298,7 +299,8 @@ def _base_chains(cluster: Cluster, words: RuleWords) -> ChainTexts:
             *["jump services"] * 2,
         ),
         "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", *["jump services"] * 2),
-        "nat-postrouting": masquerade_chain(words),
+        # A node that asks one of its own programs, and no Service, is no hairpin.
+        "nat-postrouting": masquerade_chain(words, f"meta mark & {MARK} != {MARK} ct status ! dnat return"),
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from emulab.servers.l4.algorithms.roundrobin import RoundRobin
 from emulab.servers.l4.balance import BalancedTarget
 
@@ -14,5 +12,5 @@ class LeastConnections:
     def __init__(self) -> None:
         self._turns = RoundRobin()
 
-    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
+    def order(self, targets: list[BalancedTarget], client: str) -> list[BalancedTarget]:
         return sorted(self._turns.order(targets, client), key=lambda target: target.open / target.weight)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from emulab.servers.l4.balance import BalancedTarget
 
 
@@ -14,16 +12,21 @@ class RoundRobin:
         self._next = 0
         self._credit: dict[BalancedTarget, int] = {}
 
-    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
+    def order(self, targets: list[BalancedTarget], client: str) -> list[BalancedTarget]:
         weight = targets[0].weight if targets else 0
         for target in targets:  # no generator: this is done for each connection
             if target.weight != weight:
                 return self._by_weight([target for target in targets if target.usable])
-        begin = self._next if self._next < len(targets) else 0
-        ring = [*targets[begin:], *targets[:begin]]
-        usable = [target for target in ring if target.usable]
-        if usable:
-            self._next = (begin + ring.index(usable[0])) % len(ring) + 1
+        number = len(targets)
+        at = self._next if self._next < number else 0
+        usable: list[BalancedTarget] = []
+        for _ in range(number):
+            target = targets[at]
+            at = at + 1 if at + 1 < number else 0
+            if target.usable:
+                if not usable:
+                    self._next = at
+                usable.append(target)
         return usable
 
     def _by_weight(self, usable: list[BalancedTarget]) -> list[BalancedTarget]:

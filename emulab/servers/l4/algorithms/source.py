@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from emulab.rendezvous import score
 from emulab.servers.l4.balance import BalancedTarget
 
@@ -11,6 +9,6 @@ from emulab.servers.l4.balance import BalancedTarget
 class SourceHash:
     """The same client, the same target, while that is usable."""
 
-    def order(self, targets: Sequence[BalancedTarget], client: str) -> list[BalancedTarget]:
+    def order(self, targets: list[BalancedTarget], client: str) -> list[BalancedTarget]:
         usable = [target for target in targets if target.usable]
         return sorted(usable, key=lambda target: score(client, target.name, target.weight), reverse=True)
