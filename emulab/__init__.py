@@ -61,8 +61,9 @@ TYPE_CHECKING = False  # not from typing, which takes as long to load as all els
 if TYPE_CHECKING:
     from emulab.errors import EmulabError, KernelError, ManifestError, NotReady, PeerError, UserError
     from emulab.kernel.processes.programs import Completed
+    from emulab.lab.client.requesting import Answer
     from emulab.observe.path import Failure, Hop, Path
-    from emulab.python import Answer, Lab
+    from emulab.python import Lab
 
 __all__ = [
     "Answer",
@@ -83,7 +84,8 @@ _HOMES = {
     "emulab.errors": ("EmulabError", "KernelError", "ManifestError", "NotReady", "PeerError", "UserError"),
     "emulab.kernel.processes.programs": ("Completed",),
     "emulab.observe.path": ("Failure", "Hop", "Path"),
-    "emulab.python": ("Answer", "Lab"),
+    "emulab.lab.client.requesting": ("Answer",),
+    "emulab.python": ("Lab",),
 }
 """Where what users import is defined. It is imported when asked for: `emulab --help` must not pay for it."""
 

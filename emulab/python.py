@@ -11,7 +11,6 @@ whichever ends first. Requests are made with sockets of the place they come from
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 import socket
@@ -24,7 +23,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from emulab.dataclass import dataclass
 from emulab.errors import NotReady, UserError
 from emulab.kernel.processes.programs import Completed
 from emulab.kinds.registry import FAULT
@@ -35,7 +33,7 @@ from emulab.lab.client.conditions import parse_awaited
 from emulab.lab.client.faults import fault_manifest, fault_name
 from emulab.lab.client.meant import kind_meant, read, sources_meant, text_meant
 from emulab.lab.client.podlogs import LogOptions, read_logs
-from emulab.lab.client.requesting import connect_to_one, request_fields, secured
+from emulab.lab.client.requesting import Answer, connect_to_one, request_fields, secured
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
 from emulab.observe.target import DEFAULT_PORTS
@@ -46,23 +44,6 @@ if TYPE_CHECKING:
     from emulab.lab.client.capturing import FileCapture
 
 _LOOK = 0.05  # seconds between two looks at an object that is waited for
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer. Header names are in lower case; of repeated headers the last is in `headers`."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    duration: float  # seconds, name resolution included
-
-    def text(self) -> str:
-        return self.body.decode(errors="replace")
-
-    def json(self) -> Any:
-        """The body as JSON. Raises ValueError when it is none."""
-        return json.loads(self.body)
 
 
 class Lab:

@@ -13,7 +13,9 @@ from emulab.errors import UserError
 
 _TOKEN = re.compile(r"\s*(==|!=|[=(),!<>]|[^\s=(),!<>]+|$)")
 _SYMBOLS = frozenset(("==", "!=", "=", "(", ")", ",", "!", "<", ">", ""))
-_WORD = re.compile(r"(?:[A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_PREFIX = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+_PREFIX_MAX = 253
+_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 _OPERATORS = "in, notin, =, ==, !=, gt, lt"
 
@@ -103,11 +105,8 @@ class _Parser:
         key = self._next()
         if key in _SYMBOLS:
             raise self._wrong(key, "identifier")
-        if not _WORD.fullmatch(key):
-            raise UserError(
-                f'unable to parse requirement: <nil>: Invalid value: "{key}": name part must consist of alphanumeric '
-                "characters, '-', '_' or '.', and must start and end with an alphanumeric character"
-            )
+        if why := _no_label(key):
+            raise UserError(f'unable to parse requirement: <nil>: Invalid value: "{key}": {why}')
         if self._look() in ("", ","):
             return Requirement(key, "!" if absent else "exists")
         if absent:
@@ -169,3 +168,19 @@ class _Parser:
     @staticmethod
     def _wrong(found: str, expected: str) -> UserError:
         return UserError(f"unable to parse requirement: found '{found}', expected: {expected}")
+
+
+def _no_label(key: str) -> str:
+    """Why no label has this key (`validation.IsQualifiedName`); "" for one that may be."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and not (len(prefix) <= _PREFIX_MAX and _PREFIX.fullmatch(prefix)):
+        return (
+            "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+            "'.', and must start and end with an alphanumeric character"
+        )
+    if not _WORD.fullmatch(name):
+        return (
+            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+            "alphanumeric character"
+        )
+    return ""

@@ -14,6 +14,9 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
 """The names that kustomize knows (`RecognizedKustomizationFileNames`): such a file says what to make of others."""
 
+KUSTOMIZE = "kustomize.config.k8s.io"
+"""The API group of what such a file says."""
+
 MAX_BYTES = 64 << 20
 """Bytes of one file: far above any manifest, and far below what would hurt."""
 

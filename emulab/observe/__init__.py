@@ -4,7 +4,8 @@
 * `events`              the types of all evidence, and `Recording`, the whole of it
 * `join/`               which packets are one packet, and one connection, from place to place. Pure
 * `explain/`            where and why a request stopped, and how to mend it. Pure
-* `story`, `wording`    connections, flights and decisions in causal order: the hops, and what they say
+* `story`, `hops`       connections, flights and decisions in causal order: the hops, and what they are made of
+* `wording`             what hops say
 * `totals`              what the time went to
 * `path`                the result: `Path` and `Hop`; its JSON is section 4 of the contract
 * `telling/`            the ladder, and what a terminal must not be sent. Pure

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from emulab.dataclass import dataclass
-from emulab.observe.events import Flow, Recording
+from emulab.observe.events import Recording
 from emulab.observe.explain.case import Diagnosis
 from emulab.observe.explain.failures import explain, oddities, passed_over
+from emulab.observe.hops import HopDraft, crossing, decided, hop_of
 from emulab.observe.join.decisions import Decision, Evidence, untold
-from emulab.observe.join.dissect import end_name, ends
+from emulab.observe.join.dissect import ends
 from emulab.observe.join.flows import NAME_RESOLUTION, Joined, Leg, Transit, join
 from emulab.observe.join.packets import Packet
 from emulab.observe.join.sightings import Sightings
@@ -39,14 +39,6 @@ from emulab.observe.wording import (
     proxy_rule,
     reused,
 )
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A hop before its number and times relative to the others are known. `time` is in nanoseconds."""
-
-    time: int
-    hop: Hop
 
 
 def tell(recording: Recording, every_packet: bool = False, sightings: Sightings | None = None) -> Path:
@@ -85,7 +77,7 @@ def tell(recording: Recording, every_packet: bool = False, sightings: Sightings 
     )
 
 
-def _numbered(drafts: Sequence[_Draft]) -> list[Hop]:
+def _numbered(drafts: Sequence[HopDraft]) -> list[Hop]:
     """Hops with index, time and delta; the deltas add up to the last hop's time."""
     hops: list[Hop] = []
     before = 0.0
@@ -119,16 +111,16 @@ class _Teller:
         for leg in joined.legs:
             number = assign_flights(leg, number, every_packet)
 
-    def drafts(self) -> list[_Draft]:
+    def drafts(self) -> list[HopDraft]:
         """All hops in causal order."""
-        drafts: list[_Draft] = []
+        drafts: list[HopDraft] = []
         for leg in self._joined.legs:
             drafts += self._connect(leg)
             drafts += self._leg(leg)
             drafts += self._records(leg)
         return sorted(drafts, key=lambda d: d.time)  # stable: what has one time stays in its causal order
 
-    def thrown_away(self, finding: Diagnosis, drafts: Sequence[_Draft]) -> list[_Draft]:
+    def thrown_away(self, finding: Diagnosis, drafts: Sequence[HopDraft]) -> list[HopDraft]:
         """The end of the packet that a failure is about, if no rule or server told of it."""
         packet, failure = finding.packet, finding.failure
         place = packet.place if packet else failure.place
@@ -140,17 +132,17 @@ class _Teller:
             if finding.flow is None:
                 return []
             direction = "request" if finding.forward else "response"
-            hop = self._hop(finding.connection, direction, place, None, "drop", finding.flow, detail)
-            return [_Draft(finding.time, replace(hop, object=failure.object, rule=finding.rule))]
+            hop = hop_of(finding.connection, direction, place, None, "drop", finding.flow, detail)
+            return [HopDraft(finding.time, replace(hop, object=failure.object, rule=finding.rule))]
         for leg in self._joined.legs:
             for transit in leg.transits:
                 if packet in transit.packets:
                     direction = "request" if transit.forward else "response"
                     where = (place, packet.interface, "drop", packet.flow)
-                    hop = self._hop(leg.number, direction, *where, detail)
+                    hop = hop_of(leg.number, direction, *where, detail)
                     hop = replace(hop, object=failure.object, rule=finding.rule)
                     hop = replace(hop, flight=transit.flight, frames=(packet.frame,))
-                    return [_Draft(max(finding.time, packet.time), hop)]
+                    return [HopDraft(max(finding.time, packet.time), hop)]
         return []
 
     def connections(self) -> list[Connection]:
@@ -169,8 +161,8 @@ class _Teller:
             found.append(Connection(leg.number, title, source, destination, flow.protocol))
         return found
 
-    def _leg(self, leg: Leg) -> list[_Draft]:
-        drafts: list[_Draft] = []
+    def _leg(self, leg: Leg) -> list[HopDraft]:
+        drafts: list[HopDraft] = []
         told: set[tuple[str, str]] = set()
         flights: dict[int, list[Transit]] = {}
         for transit in (*leg.transits, *leg.errors):
@@ -181,10 +173,10 @@ class _Teller:
             drafts += self._never_left(leg)
         return drafts
 
-    def _flight(self, leg: Leg, transits: list[Transit], told: set[tuple[str, str]]) -> list[_Draft]:
+    def _flight(self, leg: Leg, transits: list[Transit], told: set[tuple[str, str]]) -> list[HopDraft]:
         """The hops of one flight: the way of its first packet, and whatever others did besides."""
         detail = flight_detail(transits)
-        drafts: list[_Draft] = []
+        drafts: list[HopDraft] = []
         at: dict[tuple[Any, ...], int] = {}
         for transit in transits:
             events = self._events(transit)
@@ -198,17 +190,19 @@ class _Teller:
                 before = transit.packets[position - 1] if position else None
                 for decision in self._decisions(transit, before, packet, told):
                     time = before.time if before else packet.time
-                    drafts.append(_Draft(time, self._decided(leg, transit, decision, before or packet)))
+                    drafts.append(HopDraft(time, decided(leg, transit, decision, before or packet)))
                 at[key] = len(drafts)
                 text = self._translated_back(transit, before, packet) or detail
-                drafts.append(_Draft(packet.time, self._crossing(leg, transit, packet, event, text)))
+                drafts.append(
+                    HopDraft(packet.time, crossing(self.evidence, leg, transit, packet, event, text))
+                )
             last = transit.last
             for decision in self._decided_at_the_end(transit, told):
-                drafts.append(_Draft(last.time, self._decided(leg, transit, decision, last)))
+                drafts.append(HopDraft(last.time, decided(leg, transit, decision, last)))
             refusal = self._refusal(leg, transit)
             if refusal is not None and ("drop", refusal.place) not in told:
                 told.add(("drop", refusal.place))
-                drafts.append(_Draft(last.time, self._decided(leg, transit, refusal, last)))
+                drafts.append(HopDraft(last.time, decided(leg, transit, refusal, last)))
         return drafts
 
     def _events(self, transit: Transit) -> list[str]:
@@ -287,7 +281,7 @@ class _Teller:
         entry = (f for f, forward in leg.flows.items() if forward)
         return self.evidence.refusal(last.place, entry, sequence)
 
-    def _never_left(self, leg: Leg) -> list[_Draft]:
+    def _never_left(self, leg: Leg) -> list[HopDraft]:
         """A connection whose first packet was refused where it was made."""
         sending = self._recording.sending
         flows = [f for f, forward in leg.flows.items() if forward]
@@ -295,13 +289,13 @@ class _Teller:
         if refusal is None:
             return []
         time = leg.transits[0].time if leg.transits else sending.ended
-        hop = self._hop(
+        hop = hop_of(
             leg.number,
             *("request", sending.place, None, "drop", refusal.before, refusal.detail),
         )
-        return [_Draft(time, replace(hop, object=refusal.object, rule=refusal.rule))]
+        return [HopDraft(time, replace(hop, object=refusal.object, rule=refusal.rule))]
 
-    def _connect(self, leg: Leg) -> list[_Draft]:
+    def _connect(self, leg: Leg) -> list[HopDraft]:
         """How a proxy came to start this connection."""
         record = leg.connect
         if record is None:
@@ -311,91 +305,31 @@ class _Teller:
         fields = record.fields
         flow = begun.first.flow if begun else next(iter(leg.flows))
         rule = proxy_rule(fields)
-        hop = self._hop(leg.number, "request", record.place, None, "proxy-connect", flow, pick(fields))
+        hop = hop_of(leg.number, "request", record.place, None, "proxy-connect", flow, pick(fields))
         upstream = self.evidence.text(flow.protocol, flow.destination, flow.destination_port)
-        return [_Draft(time, replace(hop, object=upstream, rule=rule))]
+        return [HopDraft(time, replace(hop, object=upstream, rule=rule))]
 
-    def _records(self, leg: Leg) -> list[_Draft]:
+    def _records(self, leg: Leg) -> list[HopDraft]:
         """What the server at a leg's far end told about it."""
         drafts = []
         flow = leg.arrived.flow if leg.arrived else next(iter(leg.flows))
         for record in leg.records:
             event = str(record.fields["event"])
             if event == "proxy-accept":
-                hop = self._hop(leg.number, "request", record.place, None, event, flow, accepted(leg))
+                hop = hop_of(leg.number, "request", record.place, None, event, flow, accepted(leg))
             elif event == "drop":
                 detail = str(record.fields.get("reason", ""))
-                hop = self._hop(leg.number, "request", record.place, None, "drop", flow, detail)
+                hop = hop_of(leg.number, "request", record.place, None, "drop", flow, detail)
                 owner = self.evidence.text(flow.protocol, flow.destination, flow.destination_port)
                 acl = ", ".join(map(str, record.fields.get("acl") or ()))
                 hop = replace(hop, object=owner, rule=f"sourceRanges {acl}" if acl else "")
             elif event in ("dns-query", "dns-answer"):
                 direction = "request" if event == "dns-query" else "response"
                 seen = flow if event == "dns-query" else flow.reverse
-                hop = self._hop(
+                hop = hop_of(
                     leg.number, direction, record.place, None, event, seen, name_answer(record.fields)
                 )
             else:
                 continue
-            drafts.append(_Draft(record.time, hop))
+            drafts.append(HopDraft(record.time, hop))
         return drafts
-
-    def _crossing(self, leg: Leg, transit: Transit, packet: Packet, event: str, detail: str) -> Hop:
-        hop = self._hop(
-            leg.number,
-            "request" if transit.forward else "response",
-            *(packet.place, packet.interface, event, packet.flow, detail),
-        )
-        outer = packet.encapsulation
-        route = ""
-        if packet.outgoing:
-            destination = outer.outer_destination if outer else packet.flow.destination
-            route = self.evidence.route_taken(packet.place, destination, transit.after(packet))
-        return replace(
-            hop,
-            encapsulation=outer,
-            route=route,
-            flight=transit.flight,
-            packets=1,
-            frames=(packet.frame,),
-        )
-
-    def _decided(self, leg: Leg, transit: Transit, decision: Decision, packet: Packet) -> Hop:
-        hop = self._hop(
-            leg.number,
-            "request" if transit.forward else "response",
-            *(decision.place, packet.interface, decision.event, decision.before, decision.detail),
-        )
-        return replace(
-            hop,
-            object=decision.object,
-            rule=decision.rule,
-            conntrack=decision.conntrack,
-            flight=transit.flight,
-            frames=(packet.frame,),
-        )
-
-    @staticmethod
-    def _hop(
-        connection: int,
-        direction: str,
-        place: str,
-        interface: str | None,
-        event: str,
-        flow: Flow,
-        detail: str,
-    ) -> Hop:
-        return Hop(
-            index=0,
-            time=0.0,
-            delta=0.0,
-            direction=direction,
-            place=place,
-            interface=interface,
-            event=event,
-            protocol=flow.protocol,
-            source=end_name(flow.source, flow.source_port),
-            destination=end_name(flow.destination, flow.destination_port),
-            detail=detail,
-            connection=connection,
-        )

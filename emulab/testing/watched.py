@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from emulab.errors import EmulabError
+from emulab.lab.client.requesting import Answer
 from emulab.observe.path import Path
-from emulab.python import Answer, Lab
+from emulab.python import Lab
 
 LINES = 80  # of each part of a report
 PODS = 10  # whose logs are shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -108,6 +109,7 @@ def _picture() -> Picture:
     found["mounts"] = Path("/proc/self/mountinfo").read_text()
     for folder in (Path("/run/netns"), Path("/etc/netns")):
         found[str(folder)] = "\n".join(_names(folder))
+    found["runtimes' temporary files"] = "\n".join(sorted(glob.glob("/tmp/crun.*") + glob.glob("/tmp/runc*")))
     return found
 
 

@@ -286,12 +286,24 @@ def started(pid: int) -> str:
 
 
 def children(pid: int) -> list[int]:
-    return [p for p in pids() if f"\nPPid:\t{pid}\n".encode() in read(p, "status")]
+    return _families().get(pid, [])
 
 
 def descendants(pid: int) -> list[int]:
-    found = children(pid)
-    return [*found, *(d for child in found for d in descendants(child))]
+    """All of them, of one look at the machine."""
+    families, found = _families(), [pid]
+    for one in found:
+        found += families.get(one, [])
+    return found[1:]
+
+
+def _families() -> dict[int, list[int]]:
+    """The children of each process that has any."""
+    found: dict[int, list[int]] = {}
+    for pid in pids():
+        if parent := re.search(rb"^PPid:\t(\d+)", read(pid, "status"), re.MULTILINE):
+            found.setdefault(int(parent[1]), []).append(pid)
+    return found
 
 
 def mounts() -> list[str]:

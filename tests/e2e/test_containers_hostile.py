@@ -216,22 +216,30 @@ def short_lived(name: str, **spec: Any) -> str:
     return pod(name, starts, starts, volumes=VOLUME, terminationGracePeriodSeconds=0, **spec)
 
 
+def brief(name: str) -> str:
+    """It has ended before anybody could look at it, and leaves something among the processes of its node."""
+    return pod(
+        name, {"command": ["sh", "-c", "setsid sleep 77003 & exit 0"]}, hostPID=True, restartPolicy="Never"
+    )
+
+
 @pytest.mark.parametrize("runtime", ["builtin", "crun", "runc"])
 async def test_what_is_deleted_while_it_starts_leaves_nothing(runtime: str) -> None:
     """Files, mounts, cgroups, processes: of Pods that go at any moment of their containers' begin."""
     cluster = {"apiVersion": "emulab.dev/v1", "kind": "Cluster", "metadata": {"name": "c"}}
     cluster["spec"] = {"nodes": 1, "pods": {"runtime": runtime}}  # type: ignore[assignment]
-    # What the Pods with hostPID share is there as long as the lab.
-    first = pod("first", {}, hostPID=True) + pod("second", {})
+    # What the Pods with hostPID share is there as long as the lab. These two have one process at any time.
+    sleeps = {"command": ["sleep", "77000"]}
+    first = pod("first", sleeps, hostPID=True) + pod("second", sleeps)
     async with Lab.from_text(json.dumps(cluster) + "\n---\n" + first) as lab:
         before = await asyncio.to_thread(left_of, lab)
         for round in range(3):
             names = [f"late{round}-{number}" for number in range(8)]
             text = "".join(short_lived(name, **SHARING[n % 4]) for n, name in enumerate(names))
-            await lab.apply(text, ready=False)
+            await lab.apply(text + brief(f"brief{round}"), ready=False)
             await asyncio.sleep(0.15 + 0.2 * round)
             entering = [asyncio.ensure_future(lab.exec(f"pod/{name}", "sleep", "77003")) for name in names]
-            for name in reversed(names):
+            for name in (*reversed(names), f"brief{round}"):
                 await lab.delete("Pod", name)
             async with asyncio.timeout(30):
                 for done in await asyncio.gather(*entering, return_exceptions=True):

@@ -97,7 +97,9 @@ async def test_a_trace_from_a_pod_names_the_virtual_server(lab: Lab) -> None:
     assert path.all(event="snat") == [] and path.all(event="drop") == []
     delivered = path.first(place="default.server", event="deliver")
     assert (host(delivered.source), delivered.destination) == (own, f"{server}:8080")
-    assert [h for h in path.hops if h.place == "default.asker"][-1].source == f"{SERVICE}:80"
+    # The end of the connection may be the asker's, as a flight of its own that is the last to be seen there.
+    answers = path.all(place="default.asker", direction="response")
+    assert answers and {h.source for h in answers} == {f"{SERVICE}:80"}
 
 
 async def test_a_trace_of_a_node_port_shows_both_translations(lab: Lab) -> None:

@@ -29,7 +29,7 @@ from emulab.model.keys import group_kind
 from emulab.model.objects import Object, Position
 from emulab.model.paths import FieldPath
 from emulab.model.sharing import Shared
-from emulab.model.sources import Source
+from emulab.model.sources import KUSTOMIZE, Source
 from emulab.model.validation import IGNORE, STRICT, WARN, without
 from emulab.model.yaml_nodes import Document, MalformedYaml, documents
 
@@ -130,7 +130,7 @@ class _Batch:
         if refused := _refused(named):
             self.without_effect.append(one_line(place(()), named, (), refused))
             return
-        problems = _without_name(data) if self.names is None else ()
+        problems = _of_kustomize(data) or (_without_name(data) if self.names is None else ())
         problems = problems or check_object(named) or _elsewhere(named, self.namespace)
         if problems and self.validation != STRICT:
             unknown = [p for p in problems if isinstance(p[1], Unknown)]
@@ -232,6 +232,14 @@ def _listed(data: Any) -> str | None:
     if not one:
         return "" if version == "v1" else None
     return one if type(version) is str and KINDS.get(group_kind(version, one)) else None
+
+
+def _of_kustomize(data: Any) -> Problems:
+    """What is wrong with a kustomization among objects: a cluster has none, it says what to make of others."""
+    version = data.get("apiVersion") if type(data) is dict else None
+    if type(version) is not str or version.partition("/")[0] != KUSTOMIZE:
+        return ()
+    return wrong("this is a kustomization; give what it makes: kubectl kustomize FOLDER | emulab up -")
 
 
 def _without_name(data: Any) -> Problems:

@@ -2,7 +2,7 @@
 
 Called in a fresh child that has a mount and a cgroup namespace of its own, in the container's cgroup and the pod's
 network namespace, but in the lab's PID namespace, as the runtime is. Nothing of what is made here outlives the runtime:
-the bundle and the runtime's state lie in a tmpfs of this mount namespace. Rules:
+the bundle, the runtime's state and its temporary files lie in a tmpfs of this mount namespace. Rules:
 
 * The container's root is the builtin runtime's (`build`), with /sys and /dev, which want the pod's network and IPC and
   no device that works in it; the runtime mounts /proc and binds what the builder has found and opened, so that no link
@@ -31,6 +31,11 @@ from emulab.kernel.containers.root import Root
 
 _MEETING = ("/mnt", "/srv", "/media", "/opt")
 """Folders that all may look into, one of which nothing else is needed of while a runtime runs."""
+_TEMPORARY = "tmp"
+_TELL_TEMPORARY = ("TMPDIR", "_LIBCONTAINER_STATEDIR")
+"""The variables that name a runtime's folder of temporary files. The second is that of the file over which a runtime
+binds its own program before it becomes it (crun: `try_bindfd`), which stays when it is killed just then.
+"""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -87,6 +92,7 @@ def become_runtime(
     )
     os.mkdir(f"{root.stage}/bundle")
     os.mkdir(f"{root.stage}/state", 0o711)
+    os.mkdir(f"{root.stage}/{_TEMPORARY}")
     with open(f"{root.stage}/bundle/config.json", "w") as file:
         json.dump(ocispec.config(container), file)
     _show_own_kernel()
@@ -100,11 +106,10 @@ def become_runtime(
 def _execute(run: OciRun, top: str) -> NoReturn:
     before = ("--root", f"{top}/state", "--log", f"{run.folder}/log", "--log-format", "json")
     files = ("--bundle", f"{top}/bundle", "--pid-file", f"{run.folder}/pid", "--no-new-keyring")
+    environment = {"PATH": _PATH, "HOME": "/", **dict.fromkeys(_TELL_TEMPORARY, f"{top}/{_TEMPORARY}")}
     try:
         os.chdir("/")
-        os.execve(
-            run.command[0], [*run.command, *before, "run", *files, run.id], {"PATH": _PATH, "HOME": "/"}
-        )
+        os.execve(run.command[0], [*run.command, *before, "run", *files, run.id], environment)
     except OSError as error:
         raise KernelError(f"start the runtime {run.command[0]}", errno=error.errno or 0) from None
 

@@ -17,12 +17,20 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
-from typing import NamedTuple
 
 from emulab.errors import KernelError
 from emulab.kernel import bpf, netns
 from emulab.kernel.ebpf import flows, layouts
+from emulab.kernel.ebpf.entries import (
+    KnownFlow,
+    ListedService,
+    end_of,
+    hosts,
+    known_flow,
+    listed,
+    range_key,
+    service_key,
+)
 from emulab.kernel.ebpf.layouts import MAPS, PROTOCOLS
 from emulab.kernel.ebpf.programs import OWN, REPLIES, REQUESTS, program
 from emulab.kernel.netns import Handle, lift
@@ -44,37 +52,6 @@ _PROGRAMS: Mapping[str, Mapping[str, tuple[str, tuple[str, ...], int]]] = {
     LOOPBACK: {"out": ("to_loopback", (REQUESTS, OWN), layouts.INSIDE)},
 }
 """What each kind of link has at both its sides: the program's name, what it does, and for whom."""
-
-_PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
-
-
-class ListedService(NamedTuple):
-    """A frontend as the maps have it, read from the kernel."""
-
-    protocol: str
-    address: IPAddress
-    port: int
-    inside: bool
-    number: int
-    name: str
-    affinity: int
-    masquerade: bool
-    guarded: bool
-    endpoints: Mapping[int, tuple[IPAddress, int]]
-    """By their numbers, in the order of the choices."""
-
-
-class KnownFlow(NamedTuple):
-    """A connection that the programs know: as it came, and as it goes on."""
-
-    protocol: str
-    source: tuple[IPAddress, int]
-    destination: tuple[IPAddress, int]
-    new_source: tuple[IPAddress, int]
-    endpoint: tuple[IPAddress, int]
-    backend: int
-    service: int
-    masqueraded: bool
 
 
 def translator_of(handle: Handle) -> Translator:
@@ -185,7 +162,7 @@ class Translator:
     ) -> None:
         """Notes what comes, and which ranges go."""
         self._ranges(layouts.PODS, before.pods, after.pods)
-        self._ranges(layouts.LOCAL, _hosts(before.local), _hosts(after.local))
+        self._ranges(layouts.LOCAL, hosts(before.local), hosts(after.local))
         for frontend, choice in added.items():
             self._begin(choice)
             self._lead(frontend, choice)
@@ -193,7 +170,7 @@ class Translator:
     def _leave(self, old: Mapping[BpfFrontend, Choice], kept: Iterable[BpfFrontend]) -> None:
         """Notes what goes with choices that frontends had; some have others now."""
         for frontend in old.keys() - set(kept):
-            self._delete("services", _service_key(frontend))
+            self._delete("services", service_key(frontend))
         for choice in old.values():
             self._end(choice)
 
@@ -206,7 +183,7 @@ class Translator:
     ) -> None:
         """What was there goes on; of `added` nothing is left. It needs no room."""
         self._ranges(layouts.PODS, after.pods, before.pods)
-        self._ranges(layouts.LOCAL, _hosts(after.local), _hosts(before.local))
+        self._ranges(layouts.LOCAL, hosts(after.local), hosts(before.local))
         for frontend, choice in again.items():
             self._lead(frontend, choice)
         self._leave(added, again)
@@ -219,7 +196,9 @@ class Translator:
         self._services.use(choice.service)
         for network in choice.sources:
             self._guards[choice.service, network] += 1
-            self._write("ranges", _range(self._services.of[choice.service], network), layouts.RANGE.pack(1))
+            self._write(
+                "ranges", range_key(self._services.of[choice.service], network), layouts.RANGE.pack(1)
+            )
         if not self._lists.use(name := _list_name(choice)):
             return
         for number, endpoint in enumerate(choice.endpoints, 1):
@@ -238,7 +217,7 @@ class Translator:
             self._guards[choice.service, network] -= 1
             if not self._guards[choice.service, network]:
                 del self._guards[choice.service, network]
-                self._delete("ranges", _range(self._services.of[choice.service], network))
+                self._delete("ranges", range_key(self._services.of[choice.service], network))
         if (owner := self._lists.leave(_list_name(choice))) is not None:
             for number, endpoint in enumerate(choice.endpoints, 1):
                 self._delete("services", layouts.CHOICE_KEY.pack(owner, number))
@@ -254,14 +233,14 @@ class Translator:
         flags = layouts.MASQUERADE * choice.masquerade | layouts.GUARDED * bool(choice.sources)
         numbers = self._services.of[choice.service], len(choice.endpoints), flags
         value = layouts.SERVICE.pack(choice.affinity, *numbers, self._lists.of[_list_name(choice)])
-        self._write("heads", _service_key(frontend), value)
+        self._write("heads", service_key(frontend), value)
 
     def _ranges(self, whose: int, before: Iterable[IPNetwork], after: Iterable[IPNetwork]) -> None:
         old, new = set(before), set(after)
         for network in new - old:
-            self._write("ranges", _range(whose, network), layouts.RANGE.pack(1))
+            self._write("ranges", range_key(whose, network), layouts.RANGE.pack(1))
         for network in old - new:
-            self._delete("ranges", _range(whose, network))
+            self._delete("ranges", range_key(whose, network))
 
     def _write(self, stage: str, key: bytes, value: bytes) -> None:
         self._deletes.pop((_map_of(stage), key), None)
@@ -306,7 +285,7 @@ class Translator:
         key = layouts.FLOW_KEY.pack(*addresses, *ports, PROTOCOLS[protocol], layouts.FORWARD)
         with self._busy:
             found = bpf.element(self._maps["flows"], key, layouts.FLOW.size) if self._maps else None
-        return _known(key, found) if found is not None else None
+        return known_flow(key, found) if found is not None else None
 
     def forget_ended(self, now: int) -> int:
         """Forgets connections that are over; how many entries these had. `now`: nanoseconds of the monotonic clock."""
@@ -341,52 +320,13 @@ class Translator:
                 if number:
                     choices.setdefault(owner, {})[number] = layouts.SERVICE.unpack(value)[0]
         known = {
-            layouts.BACKEND_KEY.unpack(key)[0]: _end(*layouts.BACKEND.unpack(value))
+            layouts.BACKEND_KEY.unpack(key)[0]: end_of(*layouts.BACKEND.unpack(value))
             for key, value in bpf.elements(
                 self._maps["backends"], layouts.BACKEND_KEY.size, layouts.BACKEND.size
             )
         }
         names = {number: str(name) for name, number in self._services.of.items()}
-        return [_listed(key, value, choices, known, names) for key, value in heads.items()]
-
-
-def _listed(
-    key: bytes,
-    value: bytes,
-    choices: Mapping[int, Mapping[int, int]],
-    known: Mapping[int, tuple[IPAddress, int]],
-    names: Mapping[int, str],
-) -> ListedService:
-    address, port, kind, scope, _ = layouts.SERVICE_KEY.unpack(key)
-    affinity, number, _, flags, owner = layouts.SERVICE.unpack(value)
-    own_choices = sorted(choices.get(owner, {}).items())
-    endpoints = {one: known[one] for _, one in own_choices if one in known}
-    inside, masquerade = scope == layouts.INSIDE, bool(flags & layouts.MASQUERADE)
-    guarded = bool(flags & layouts.GUARDED)
-    own = _PROTOCOL_NAMES[kind], *_end(address, port)
-    name = "/".join(names.get(number, "").split("/")[:2])
-    return ListedService(*own, inside, number, name, affinity, masquerade, guarded, endpoints)
-
-
-def _end(address: bytes, port: int) -> tuple[IPAddress, int]:
-    return layouts.unpacked(address), layouts.port_of(port)
-
-
-def _known(key: bytes, value: bytes) -> KnownFlow | None:
-    source, to, source_port, to_port, kind, direction = layouts.FLOW_KEY.unpack(key)
-    new_source, endpoint, new_port, port, flags, backend, service, _ = layouts.FLOW.unpack(value)
-    if direction != layouts.FORWARD:
-        return None
-    return KnownFlow(
-        _PROTOCOL_NAMES[kind],
-        _end(source, source_port),
-        _end(to, to_port),
-        _end(new_source, new_port),
-        _end(endpoint, port),
-        backend,
-        service,
-        bool(flags & layouts.MASQUERADE),
-    )
+        return [listed(key, value, choices, known, names) for key, value in heads.items()]
 
 
 def _map_of(stage: str) -> str:
@@ -395,18 +335,3 @@ def _map_of(stage: str) -> str:
 
 def _list_name(choice: Choice) -> tuple[object, ...]:
     return (choice.service, choice.endpoints, bool(choice.affinity))
-
-
-def _service_key(frontend: BpfFrontend) -> bytes:
-    address = layouts.packed(frontend.address or ip_address("::" if frontend.ipv6 else "0.0.0.0"))
-    port, protocol = layouts.network_order(frontend.port), PROTOCOLS[frontend.protocol]
-    return layouts.SERVICE_KEY.pack(address, port, protocol, int(frontend.inside), 0)
-
-
-def _range(whose: int, network: IPNetwork) -> bytes:
-    length = network.prefixlen + (96 if network.version == 4 else 0)
-    return layouts.RANGE_KEY.pack(32 + length, whose, layouts.packed(network.network_address))
-
-
-def _hosts(addresses: Iterable[IPAddress]) -> list[IPNetwork]:
-    return [ip_network(address) for address in addresses]

@@ -10,20 +10,23 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 _PAUSE = 0.002
 
 
-def end_members(namespace: int, kind: str = "mnt", seconds: float = 2.0) -> bool:
+def end_members(
+    namespace: int, kind: str = "mnt", seconds: float = 2.0, *, spared: Collection[int] = ()
+) -> bool:
     """Kills all that are in the namespace of this number; whether nobody is. Blocks.
 
-    Who asks has it open, as numbers are given to others again. Who forks meanwhile is looked for again.
+    Who asks has it open, as numbers are given to others again. Who forks meanwhile is looked for again. `spared`: the
+    mount namespaces of those that are let live.
     """
     end = time.monotonic() + seconds
-    while found := [*_members(namespace, kind)]:
+    while found := [*_members(namespace, kind, spared)]:
         if time.monotonic() > end:
             return False
         for number in found:
@@ -33,13 +36,15 @@ def end_members(namespace: int, kind: str = "mnt", seconds: float = 2.0) -> bool
     return True
 
 
-def _members(namespace: int, kind: str) -> Iterator[int]:
+def _members(namespace: int, kind: str, spared: Collection[int]) -> Iterator[int]:
     """Their numbers in the caller's PID namespace, which may be another than that of its /proc."""
     level = len(_numbers("self")) - 1
     for name in os.listdir("/proc"):
         if name.isdecimal():
             with suppress(OSError):
                 if os.stat(f"/proc/{name}/ns/{kind}").st_ino != namespace:
+                    continue
+                if spared and os.stat(f"/proc/{name}/ns/mnt").st_ino in spared:
                     continue
                 numbers = _numbers(name)
                 if len(numbers) > level >= 0:
@@ -51,14 +56,19 @@ def end_with_children(number: int, shown: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(number, signal.SIGSTOP)
     level = len(_numbers("self")) - 1
-    for children in Path(f"/proc/{shown}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in children.read_text().split():
-                numbers = _numbers(child)
-                if len(numbers) > level >= 0:
-                    os.kill(numbers[level], signal.SIGKILL)
+    for child in _children(shown):
+        with suppress(OSError):  # it has gone, which its siblings haven't
+            numbers = _numbers(child)
+            if len(numbers) > level >= 0:
+                os.kill(numbers[level], signal.SIGKILL)
     with suppress(ProcessLookupError):
         os.kill(number, signal.SIGKILL)
+
+
+def _children(process: int) -> Iterator[str]:
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            yield from children.read_text().split()
 
 
 def _numbers(process: str) -> list[int]:

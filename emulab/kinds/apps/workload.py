@@ -160,7 +160,8 @@ def stays(old: Object, new: Object, field: str, default: Any = None) -> None:
             words = f"{_FORBIDDEN_UPDATES}, such as of '{field}'; delete the StatefulSet first"
             raise UserError(f"{new.position}: {new.key} spec: Forbidden: {words}")
         raise UserError(
-            f"{new.position}: {new.key} spec.{field}: can't be changed; delete the {new.kind} first"
+            f"{new.position}: {new.key} spec.{field}: can't be changed; delete the {new.kind} first,"
+            " or all of the lab: emulab down"
         )
 
 

@@ -1,14 +1,16 @@
-"""One HTTP request as `Lab.request` sends it: its fields, its connection, its TLS."""
+"""One HTTP request as `Lab.request` sends it: its fields, its connection, its TLS; and its answer."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote
 
+from emulab.dataclass import dataclass
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.servers.eyeballs import connected
 from emulab.servers.stubquestions import OpenSocket, socket_family
@@ -17,6 +19,23 @@ if TYPE_CHECKING:
     import ssl
 
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. Header names are in lower case; of repeated headers the last is in `headers`."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    duration: float  # seconds, name resolution included
+
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError when it is none."""
+        return json.loads(self.body)
 
 
 def request_fields(

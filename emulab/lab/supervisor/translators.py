@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulab.errors import KernelError, UserError
-from emulab.kernel.ebpf.translator import ListedService
+from emulab.kernel.ebpf.entries import ListedService
 from emulab.kinds.emulab.clusterview import cluster_of
 from emulab.kinds.emulab.proxymodes import EBPF
 from emulab.lab.supervisor.arguments import NAME, Arguments, optional, takes

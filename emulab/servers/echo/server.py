@@ -44,7 +44,7 @@ class Hub:
 class EchoListener:
     """One listening TCP socket and the identity it answers with."""
 
-    __slots__ = ("_silent", "connections", "draining", "hub", "identity", "idle", "log", "server")
+    __slots__ = ("_door", "connections", "draining", "hub", "identity", "idle", "log")
 
     def __init__(self, hub: Hub, identity: Identity, draining: bool, log: str = "") -> None:
         self.hub = hub
@@ -52,15 +52,17 @@ class EchoListener:
         self.log = log
         self.idle = 0.0  # seconds after which a connection is given up; 0: never
         self.draining = draining
-        self.server: asyncio.Server | None = None
-        self._silent: socket.socket | None = None  # bound, while nobody listens
+        # A server listens, a socket is bound and refuses, None is closed.
+        self._door: asyncio.Server | socket.socket | None = None
         # None when empty: there may be a thousand listeners, and few of them busy.
         self.connections: set[EchoConnection] | None = None
 
     async def open(self, sock: socket.socket) -> None:
         """Starts accepting on a bound socket."""
         loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG)
+        server = await loop.create_server(self._protocol, sock=sock, backlog=_BACKLOG, start_serving=False)
+        self._door = server  # before the first one comes
+        await server.start_serving()
 
     def _protocol(self) -> EchoConnection:
         return EchoConnection(self)
@@ -74,9 +76,9 @@ class EchoListener:
             self.connections = set()
         self.connections.add(connection)
         self.hub.connections.add(connection)
-        if self._silent is not None:
+        if isinstance(self._door, socket.socket):
             connection.end(farewell=False)  # accepted in the very moment of silence
-        elif self.server is None:
+        elif self._door is None:
             connection.retire()  # accepted in the very moment of removal
 
     def closed(self, connection: EchoConnection) -> None:
@@ -101,13 +103,13 @@ class EchoListener:
 
     def refuse(self) -> None:
         """Stops accepting, until it is to listen again; what is connected stays so."""
-        if self.server is None:
+        server = self._door
+        if server is None or isinstance(server, socket.socket):
             return
-        server, self.server = self.server, None
         # It stays bound, so that it can listen again: shutdown(2) ends the listening alone.
-        self._silent = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
+        self._door = bound = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
         server.close()
-        self._silent.shutdown(socket.SHUT_RD)
+        bound.shutdown(socket.SHUT_RD)
 
     def fall_silent(self) -> None:
         """Ends as a process does that is killed: whoever is connected is cut off, and who comes is refused."""
@@ -121,19 +123,15 @@ class EchoListener:
 
     async def listen_again(self) -> None:
         """Ends the silence."""
-        sock, self._silent = self._silent, None
-        if sock is not None:
-            sock.setblocking(False)
-            await self.open(sock)
+        if isinstance(bound := self._door, socket.socket):
+            bound.setblocking(False)
+            await self.open(bound)
 
     def close(self) -> None:
         """Stops accepting; connections end with the request under way."""
-        if self._silent is not None:
-            self._silent.close()
-            self._silent = None
-        if self.server is not None:
-            self.server.close()
-            self.server = None
+        door, self._door = self._door, None
+        if door is not None:
+            door.close()
         for connection in list(self.connections or ()):
             connection.retire()
 

@@ -89,6 +89,13 @@ def test_wrong_versions_and_kinds_that_users_may_not_give() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["kind: Kustomization", "kind: Component\nmetadata: {name: a}"])
+def test_a_kustomization_among_objects_is_none(text: str) -> None:
+    told = f"apiVersion: kustomize.config.k8s.io/v1beta1\n{text}\nresources: [a.yaml]\n"
+    (problem,) = problems(told)
+    assert "this is a kustomization; give what it makes: kubectl kustomize" in problem
+
+
 def test_a_node_of_a_dump_is_left_out_and_that_is_told() -> None:
     node = "apiVersion: v1\nkind: Node\nmetadata: {name: n1, uid: x}\nspec: {podCIDR: 10.0.0.0/24}\n---\n"
     found = manifest(node + SHOP)

@@ -52,7 +52,9 @@ def test_label_selectors_that_mean_nothing(text: str, error: str) -> None:
     assert str(found.value) == error
 
 
-@pytest.mark.parametrize("text", ["a/b/c=d", "-a=b", "a=-b", "n>many"])
+@pytest.mark.parametrize(
+    "text", ["a/b/c=d", "../a", "A.b/c", "/a", "a/", f"{'a' * 254}/b", "-a=b", "a=-b", "n>many"]
+)
 def test_labels_that_no_object_may_have(text: str) -> None:
     with pytest.raises(UserError, match="Invalid value"):
         label_requirements(text)

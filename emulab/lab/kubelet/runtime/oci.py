@@ -26,7 +26,8 @@ from emulab.kernel.netns import Handle
 from emulab.kernel.processes.enter import OF_CONTAINER, USERS, Program
 from emulab.kernel.processes.members import end_with_children
 from emulab.lab.hosts.processes import Process, Processes, StartError
-from emulab.lab.kubelet.runtime.builtin import BuiltinRuntime, Created
+from emulab.lab.kubelet.runtime.builtin import BuiltinRuntime
+from emulab.lab.kubelet.runtime.created import Created
 from emulab.lab.kubelet.runtime.interface import (
     ContainerConfig,
     PodSandboxConfig,

@@ -30,6 +30,7 @@ _STICKY = 0o1777
 _SHARED_MEMORY = "64m"
 """The size of a pod's /dev/shm, as containerd makes it."""
 _HARDENED = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+_STARTING = 10.0  # seconds that a container takes to start, on a busy machine, too
 _RANGES = itertools.count(1)
 _NUMBERS = itertools.count(1)
 
@@ -57,11 +58,16 @@ class PodSandbox:
         # A pod may come whose name is that of one that is still going.
         self._name = f"{next(_NUMBERS)}.{shortened(config.name, NAME_MAX - 12)}"
         self._made: namespaces.Sandbox | None = None
+        self._left: namespaces.Sandbox | None = None  # what was made, once nobody comes any more
         self._making = asyncio.Lock()
         self._pause: Process | None = None
         self._pid = -1  # the PID namespace of `_pause`
         self._users = -1  # the user namespace of the pod's own
         self._first_user = 0
+        self.starting: set[asyncio.Future[None]] = set()  # of its containers
+        self.mounts: set[int] = (
+            set()
+        )  # the mount namespaces of its containers that run, where they share processes
         self.visited = False  # programs have come that are of no container, and have to end with the pod
         self.one_user = places.in_user_namespace()
 
@@ -135,17 +141,40 @@ class PodSandbox:
             first_user=self._first_user,
         )
 
-    async def close(self) -> None:
-        """Ends what is shared, and visitors; containers' programs that are still there keep what they have."""
+    async def stop(self) -> None:
+        """Nobody comes any more. What is shared ends, and who is in the pod by no container that is known to run."""
         pause, self._pause = self._pause, None
         if pause is not None:
             pause.signal(signal.SIGKILL)
         self._users, self._pid = _closed(self._users), _closed(self._pid)
-        made, self._made = self._made, None
-        if made is not None:
-            if self.visited:
-                await asyncio.to_thread(end_members, os.fstat(made.uts).st_ino, "uts")
-            made.close()
+        if self._made is not None:
+            self._left, self._made = self._made, None
+            await self._end_all(self._left)
+
+    async def close(self) -> None:
+        """Ends what a container has left among the node's processes that was killed while it began."""
+        left, self._left = self._left, None
+        if left is not None:
+            await self._end_all(left)
+            left.close()
+
+    async def _end_all(self, made: namespaces.Sandbox) -> None:
+        """Ends who has the pod's name, where others than its containers have it: visitors, or what these have left."""
+        if self.visited or self.config.host_pid:
+            await asyncio.to_thread(end_members, os.fstat(made.uts).st_ino, "uts")
+
+    async def end_unseen(self, by: asyncio.Future[None] | None) -> None:
+        """Ends what a container has left that had ended before anybody could look at it: who else has the pod's name.
+
+        `by`: the start of that container. Where others of the pod go on starting, and where there are visitors, who are
+        in no container either, it stays until the pod ends.
+        """
+        if others := self.starting - {by}:
+            await asyncio.wait(others, timeout=_STARTING)
+        made = self._made or self._left
+        if made is not None and not self.visited and not self.starting - {by}:
+            number = os.fstat(made.uts).st_ino
+            await asyncio.to_thread(lambda: end_members(number, "uts", spared={*self.mounts}))
 
     def remove(self) -> None:
         """Removes its files. Blocks."""
