@@ -98,6 +98,40 @@ async def test_what_is_run_beside_it_is_in_its_namespaces(lab: Lab) -> None:
     assert "pause" in await sh(lab, "two", "cat /proc/1/comm", "c1")
 
 
+ENDS_AT_ONCE: dict[str, dict[str, Any]] = {
+    "ends-shared": {"shareProcessNamespace": True},
+    "ends-own": {"shareProcessNamespace": True, "hostUsers": False},
+    "ends-host": {"hostPID": True},
+}
+
+
+async def test_who_ends_at_once_takes_none_of_its_pod_along(lab: Lab) -> None:
+    """What such a container leaves behind is found by the pod's name, which others have that go on."""
+    ends = [{"command": ["true"]} for _ in range(4)]
+    (asked,) = await lab.get("Cluster")
+    names = [*ENDS_AT_ONCE]
+    if asked["spec"]["pods"]["runtime"] == "runc":
+        names.remove(
+            "ends-own"
+        )  # runc joins the pod's users first, who may not enter a PID namespace of the lab's
+    await lab.apply(
+        "".join(pod(name, {}, *ends, restartPolicy="Never", **ENDS_AT_ONCE[name]) for name in names),
+        ready=False,
+    )
+
+    async def states(name: str) -> list[str]:
+        (found,) = await lab.get("Pod", name, "default")
+        return [next(iter(one["state"])) for one in found["status"].get("containerStatuses") or ()]
+
+    async def are_over() -> bool:
+        return all([(await states(name)).count("terminated") >= 4 for name in names])
+
+    await eventually(are_over)
+    assert {name: (await states(name))[0] for name in names} == dict.fromkeys(names, "running")
+    for name in names:
+        await lab.delete("Pod", name)
+
+
 async def test_a_pod_of_the_longest_name(lab: Lab) -> None:
     """A runtime makes a file of a container's id, and a host has a name of 63 letters at the most."""
     assert len(LONGEST) == 253

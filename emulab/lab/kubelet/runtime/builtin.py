@@ -138,8 +138,6 @@ class BuiltinRuntime:
         made = self._known(container)
         kept = tuple(os.dup(fd) for fd in stdio)  # who asks may go, and close them
         made.starting = asyncio.ensure_future(self._start(made, kept[0], kept[1], kept[2]))
-        made.sandbox.starting.add(made.starting)
-        made.starting.add_done_callback(made.sandbox.starting.discard)
         try:
             await asyncio.shield(made.starting)
         except asyncio.CancelledError:
@@ -149,7 +147,8 @@ class BuiltinRuntime:
     async def _start(self, made: Created, *stdio: int) -> None:
         """A container whose asker has gone ends as soon as it has begun, with whatever it has started by then."""
         try:
-            made.begun(await self._launch(made, (stdio[0], stdio[1], stdio[2])))
+            async with made.sandbox.beginning():
+                made.begun(await self._launch(made, (stdio[0], stdio[1], stdio[2])))
         finally:
             for fd in stdio:
                 os.close(fd)
@@ -270,8 +269,9 @@ class BuiltinRuntime:
         made = self._containers[id]
 
         async def start(stdio: Stdio) -> Process:
-            process = await self._launch(made, stdio)
-            made.begun(process)
+            async with made.sandbox.beginning():
+                process = await self._launch(made, stdio)
+                made.begun(process)
             return process
 
         try:

@@ -79,7 +79,7 @@ class Created:
             self._ending = asyncio.ensure_future(asyncio.to_thread(_end_all_in, self._mounts))
             self.sandbox.mounts.discard(self._number)
         elif self._unseen and self._ending is None:
-            self._ending = asyncio.ensure_future(self.sandbox.end_unseen(self.starting))
+            self._ending = asyncio.ensure_future(self.sandbox.end_unseen())
         self._mounts = -1
         if self._ending is not None:
             await asyncio.shield(self._ending)

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -64,10 +64,10 @@ class PodSandbox:
         self._pid = -1  # the PID namespace of `_pause`
         self._users = -1  # the user namespace of the pod's own
         self._first_user = 0
-        self.starting: set[asyncio.Future[None]] = set()  # of its containers
-        self.mounts: set[int] = (
-            set()
-        )  # the mount namespaces of its containers that run, where they share processes
+        self._beginning: set[asyncio.Future[None]] = set()
+        self._quiet = asyncio.Lock()  # held while no container may begin
+        # The mount namespaces of its containers that run, where they share processes.
+        self.mounts: set[int] = set()
         self.visited = False  # programs have come that are of no container, and have to end with the pod
         self.one_user = places.in_user_namespace()
 
@@ -163,16 +163,30 @@ class PodSandbox:
         if self.visited or self.config.host_pid:
             await asyncio.to_thread(end_members, os.fstat(made.uts).st_ino, "uts")
 
-    async def end_unseen(self, by: asyncio.Future[None] | None) -> None:
+    @asynccontextmanager
+    async def beginning(self) -> AsyncIterator[None]:
+        """A container begins: until its mount namespace is known, nobody takes it for what another one has left."""
+        mine = asyncio.get_running_loop().create_future()
+        async with self._quiet:
+            self._beginning.add(mine)
+        try:
+            yield
+        finally:
+            self._beginning.discard(mine)
+            mine.set_result(None)
+
+    async def end_unseen(self) -> None:
         """Ends what a container has left that had ended before anybody could look at it: who else has the pod's name.
 
-        `by`: the start of that container. Where others of the pod go on starting, and where there are visitors, who are
-        in no container either, it stays until the pod ends.
+        It stays until the pod ends where others have that name who are in no container: visitors, OCI runtimes of a pod
+        with users of its own, and containers that go on beginning.
         """
-        if others := self.starting - {by}:
-            await asyncio.wait(others, timeout=_STARTING)
-        made = self._made or self._left
-        if made is not None and not self.visited and not self.starting - {by}:
+        if self._beginning:
+            await asyncio.wait({*self._beginning}, timeout=_STARTING)
+        async with self._quiet:
+            made = self._made or self._left
+            if made is None or self.visited or self.config.own_users or self._beginning:
+                return
             number = os.fstat(made.uts).st_ino
             await asyncio.to_thread(lambda: end_members(number, "uts", spared={*self.mounts}))
 
