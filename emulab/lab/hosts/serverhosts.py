@@ -53,12 +53,9 @@ class ServerHosts:
         self._left: set[str] = set()  # servers that have ended first, until `apply` misses them
         self._tasks: set[asyncio.Task[None]] = set()
         self.recordings = Recordings(self._hosts)
-        self._draining: dict[
-            str, Handle | None
-        ] = {}  # servers that are to end, with the namespaces of their pods
-        self._kept: dict[
-            str, dict[str, Mapping[str, Any]]
-        ] = {}  # orders for whoever comes in a server's place
+        # Servers that are to end, with the namespaces of their pods; and orders for whoever comes in a server's place.
+        self._draining: dict[str, Handle | None] = {}
+        self._kept: dict[str, dict[str, Mapping[str, Any]]] = {}
         self.restarts: dict[str, int] = {}
         self.exits: dict[str, int] = {}  # how those that were started again had ended
 
@@ -100,8 +97,7 @@ class ServerHosts:
         return await self._ask(name, "order", order=dict(order))
 
     def keep_order(self, name: str, key: str, order: Mapping[str, Any] | None) -> None:
-        """From now on a process that is started in a server's place gets this order before it serves; None: not any
-        more."""
+        """From now on who is started in a server's place gets this order before it serves; None: not any more."""
         kept = self._kept.setdefault(name, {})
         kept.pop(key, None)
         if order is not None:
@@ -308,8 +304,12 @@ class ServerHosts:
         if recorders := self.recordings.recorders(server.name):
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
-        for order in [*self._kept.get(server.name, {}).values()]:
-            await host.ask("order", order=dict(order))
+        kept = self._kept.get(server.name, {})
+        for key in [*kept]:
+            if (
+                order := kept.get(key)
+            ) is not None:  # else it has been taken back meanwhile, with another one
+                await host.ask("order", order=dict(order))
         return host
 
     def _replace(self, host: Hosted) -> None:

@@ -74,7 +74,7 @@ class Served:
         self.state.restarts, self._put_off = self.state.restarts + self._put_off, 0
 
     def overlook(self, restarts: int) -> None:
-        """The container hasn't begun yet, so none of these is one of its own."""
+        """The container doesn't live now, so none of these ends is one of its own."""
         self._known = restarts
 
     def expect_end(self) -> None:

@@ -31,6 +31,7 @@ from emulab.lab.hosts.processes import Process
 from emulab.lab.hosts.recordings import RecordListener
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.plan.state import PlannedServer
+from emulab.servers.crew.remote import RemoteServer
 from emulab.servers.told import told_bytes
 
 
@@ -535,6 +536,33 @@ async def test_who_comes_in_a_servers_place_gets_the_orders_that_are_kept_first(
         await until(lambda n=restarts: lab.hosts.restarts.get("a") == n and lab.hosts.running("a"))  # type: ignore[misc]
         with pytest.raises(ConnectionRefusedError) if kept else contextlib.nullcontext():
             await lab.get("a", "")
+
+
+async def test_an_order_that_is_taken_back_while_others_are_given_is_not_given(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a container that lives anew while the stand-ins' process begins."""
+    key, config = f"tcp/127.0.0.1/{lab.ports['a']}", {"identities": {"127.0.0.1": {"pod": "p"}}}
+    told = {"listen": [key], "logs": {key: "n_p_c"}, **config}
+    wanted = {n: replace(s, config=told) if n == "a" else s for n, s in lab.wanted("a", "b").items()}
+    await lab.hosts.apply(wanted, {"here": SimpleNamespace(fd=-1)})  # type: ignore[dict-item]
+    for log in ("n_q_c", "n_p_c"):
+        lab.hosts.keep_order("a", log, {"pod": ("", "p"), "log": log, "lives": False})
+    ask, given = RemoteServer.ask, list[str]()
+
+    async def meanwhile(self: RemoteServer, op: str, *args: Any, **more: Any) -> Any:
+        if op == "order":
+            given.append(more["order"]["log"])
+            lab.hosts.keep_order("a", "n_p_c", None)
+        return await ask(self, op, *args, **more)
+
+    monkeypatch.setattr(RemoteServer, "ask", meanwhile)
+    process = lab.hosts.process("a")
+    assert process is not None
+    process.signal(signal.SIGKILL)
+    await until(lambda: lab.hosts.restarts.get("a") == 1 and lab.hosts.running("a"))
+    await lab.get("a", "")
+    assert given == ["n_q_c"]
 
 
 async def test_who_is_wanted_under_the_name_of_a_pod_that_has_gone_is_another_one(lab: Lab) -> None:
