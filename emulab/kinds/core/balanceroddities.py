@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulab.kinds.emulab.balancingview import CLASSES, annotation_problems, of_balancers
@@ -44,8 +44,9 @@ _PLACES: Mapping[str, _Places] = {
 _OUTSIDE = "the balancer is on the internet; a LoadBalancer of emulab with network: vpc is a private one"
 
 
-def oddities(o: Object) -> Iterator[Finding]:
-    """A class and annotations that no balancer follows, or by which packets would go another way."""
+def oddities(o: Object, had: Sequence[str]) -> Iterator[Finding]:
+    """A class and annotations that no balancer follows, or by which packets would go another way. `had`: the families
+    that the Service has, or will have."""
     if o.spec.get("type") != "LoadBalancer":
         for name, problem in unfollowed(o.annotations, of_service=True):
             if name not in _PLACES:
@@ -60,7 +61,7 @@ def oddities(o: Object) -> Iterator[Finding]:
     problems = [one for one in annotation_problems(o.annotations) if one[0] not in _PLACES]
     asked = str(o.spec.get("loadBalancerIP") or "")
     beside = list(unheard_beside(o.annotations, asked) if asked else ())
-    families = unheard_families(o)
+    families = unheard_families(o.annotations, both=len(had) > 1)
     for name, problem in (*problems, *beside, *families, *_elsewhere(o.annotations)):
         yield Finding(o, ("metadata", "annotations", name), problem)
 

@@ -20,7 +20,7 @@ from emulab.kinds.registry import SERVICE
 from emulab.kinds.standins import is_played, sockets_of
 from emulab.model.addresses import IPAddress, is_address, parse_address
 from emulab.model.checks import fits_dns, show
-from emulab.model.families import families_of, family_of
+from emulab.model.families import family_of
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.model.paths import FieldPath
@@ -38,7 +38,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _without_proxy(o)
     yield from _selection(o, world)
     yield from _given_another(o, world)
-    yield from balanceroddities.oddities(o)
+    yield from balanceroddities.oddities(o, _families(o, world))
     yield from kuberouterservice.oddities(o, world)
     for name in _BY_TOPOLOGY:
         if o.annotations.get(name, "").lower() not in _OFF:
@@ -100,9 +100,7 @@ def _not_given(o: Object, asked: IPAddress, world: Lookup) -> Iterator[Finding]:
         yield Finding(o, where, what)
         return
     family = family_of(asked).name
-    had = families_for(
-        o.spec, [one.name for one in families_of(n.network_address for n in world.own_networks)]
-    )
+    had = _families(o, world)
     if family not in had:
         what = f"{asked} is of {family}, which the Service hasn't: the balancer gets another address, of {had[0]}"
         yield Finding(o, where, what)
@@ -111,6 +109,11 @@ def _not_given(o: Object, asked: IPAddress, world: Lookup) -> Iterator[Finding]:
     if owner is not None and owner.key != o.key and not (owner.type == SERVICE and may_share(owner, o)):
         what = f"{asked} is that of {owner.key}: it waits for the address, or both say emulab.dev/allow-shared-ip"
         yield Finding(o, where, what)
+
+
+def _families(o: Object, world: Lookup) -> list[str]:
+    """Those that the Service has, or gets."""
+    return families_for(o.spec, [family.name for family in world.cluster.families])
 
 
 def _claims(o: Object, world: Lookup) -> Iterator[Finding]:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from emulab.model.addresses import IPAddress, is_address, parse_address
 from emulab.model.checks import show
 from emulab.model.yaml_scalars import plain
-
-if TYPE_CHECKING:
-    from emulab.model.objects import Object
 
 ALB = "alb.ingress.kubernetes.io/"
 NLB = "service.beta.kubernetes.io/aws-load-balancer-"
@@ -283,10 +280,9 @@ def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[tup
             )
 
 
-def unheard_families(o: Object) -> Iterator[tuple[str, str]]:
-    """What AWS' annotation says of a balancer's families where it isn't what the Service says of its own."""
-    name, both = _FAMILIES, len(o.spec.get("ipFamilies") or ()) > 1
-    text = o.annotations.get(name)
+def unheard_families(annotations: Mapping[str, str], both: bool) -> Iterator[tuple[str, str]]:
+    """What AWS' annotation says of a balancer's families where its Service, of `both` or of one, says otherwise."""
+    name, text = _FAMILIES, annotations.get(_FAMILIES)
     if text is None:
         return
     if text not in ("ipv4", "dualstack"):

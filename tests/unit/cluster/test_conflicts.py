@@ -291,6 +291,20 @@ def test_a_balancers_address_of_a_family_that_the_service_has_not() -> None:
     ]
 
 
+def test_the_families_that_a_balancer_gets_by_its_services_policy() -> None:
+    """A manifest that no lab has seen yet says nothing of ipFamilies."""
+    name = "service.beta.kubernetes.io/aws-load-balancer-ip-address-type"
+    both = described("Cluster", {"network": {"families": ["IPv4", "IPv6"]}}, "c")
+    for cluster, asked, is_told in (
+        ([both], "dualstack", False),
+        ([both], "ipv4", True),
+        ([], "dualstack", True),
+    ):
+        given = service("first", selector=None, type="LoadBalancer", ipFamilyPolicy="PreferDualStack")
+        given["metadata"]["annotations"] = {name: asked}
+        assert any(name in line for line in warned(given, *cluster)) == is_told
+
+
 @pytest.mark.parametrize(("mode", "is_told"), [("Auto", True), ("Disabled", False)])
 def test_an_older_word_for_traffic_that_stays_in_a_zone(mode: str, is_told: bool) -> None:
     given = service("first", selector=None)
