@@ -21,8 +21,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h)")
 
 
 class ChosenNames(NamedTuple):
-    """Of which objects there are names: Services and EndpointSlices with these `labels`, in `namespaces` with those, or
-    no endpoints at all."""
+    """Of which objects there are names: Services, EndpointSlices and Pods (of `pods verified`) with these `labels`, in
+    `namespaces` with those, or no endpoints at all."""
 
     labels: Requirements = ()
     namespaces: Requirements = ()

@@ -275,6 +275,8 @@ def chosen(*options: str) -> DnsSettings:
         raw_service("web", "app", clusterIP="10.96.0.6"),
         raw_service("db", clusterIP="None"),
         raw_slice("db", endpoints=endpoints, ports=[{"name": "p", "protocol": "TCP", "port": 5432}]),
+        make("Pod", "asks", metadata=shown, spec={}, status={"podIPs": [{"ip": "10.244.1.8"}]}),
+        make("Pod", "hides", spec={}, status={"podIPs": [{"ip": "10.244.1.9"}]}),
     ]
     objects[2] = objects[2].replace(metadata={**objects[2].metadata, **shown})
     made = ClusterDns(Cluster(), None, FollowedCorefile(texts))(PlanSource.of(Objects(objects)))
@@ -295,3 +297,9 @@ def test_a_corefile_may_choose_of_what_there_are_names() -> None:
     assert there("namespace_labels team=b") == [False, True, False, False]
     assert there("namespace_labels team notin (b)") == [True, False, True, True]
     assert there("noendpoints") == [True, True, False, False]
+
+
+def test_pods_that_a_corefile_does_not_choose_have_no_names() -> None:
+    dns = chosen("pods verified", "labels tier=front")
+    asked = [answers(dns, f"10-244-1-{number}.default.pod.cluster.local.") for number in (8, 9)]
+    assert [isinstance(one, list) for one in asked] == [True, False]
