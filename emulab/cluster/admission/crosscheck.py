@@ -16,6 +16,7 @@ from emulab.cluster import brought
 from emulab.cluster.makers import maker
 from emulab.cluster.programs import Lacks, Loaded, images_of, missing, no_image, nothing
 from emulab.cluster.system import system_objects
+from emulab.kinds.apps.givenlabels import GIVEN_LABELS, may_be_given
 from emulab.kinds.core.podspec import PodImage
 from emulab.kinds.core.serviceview import Service, is_proxied
 from emulab.kinds.custom import would_make
@@ -28,6 +29,7 @@ from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingressview import Ingress, oldest_first
 from emulab.kinds.registry import (
     CLUSTER,
+    CRON_JOB,
     INGRESS,
     KINDS,
     LOAD_BALANCER,
@@ -40,7 +42,6 @@ from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.keys import GroupKind, Key
 from emulab.model.objects import Object
-from emulab.model.selectors import matches_labels
 
 
 def warnings(
@@ -167,18 +168,26 @@ class _World:
         return found
 
     @cached_property
-    def _pods(self) -> Mapping[tuple[str, str, str], list[Pods]]:
-        """What users ask for by each of its labels, so that thousands of Services find their pods at once."""
-        found: dict[tuple[str, str, str], list[Pods]] = {}
-        for o in chain.from_iterable(map(self.objects.kind, (POD, *KINDS.of(WORKLOAD)))):
+    def _pods(self) -> Mapping[str, list[Pods]]:
+        """What users ask for, by its Namespace."""
+        found: dict[str, list[Pods]] = {}
+        for o in chain.from_iterable(map(self.objects.kind, (POD, *KINDS.of(WORKLOAD), CRON_JOB))):
             if o.metadata.get("ownerReferences"):
                 continue  # a controller made it of one that is here too
-            template = o.raw if o.type == POD else o.spec["template"]
+            template = _template(o)
             metadata = template.get("metadata") or {}
-            labels = metadata.get("labels") or {}
-            pods = Pods(o, labels, metadata.get("annotations") or {}, template["spec"])
-            for key, value in labels.items():
-                found.setdefault((o.namespace, key, value), []).append(pods)
+            words = metadata.get("labels") or {}, metadata.get("annotations") or {}
+            found.setdefault(o.namespace, []).append(Pods(o, *words, template["spec"]))
+        return found
+
+    @cached_property
+    def _labelled(self) -> Mapping[tuple[str, str, str], list[Pods]]:
+        """What users ask for by each of its labels, so that thousands of Services find their pods at once."""
+        found: dict[tuple[str, str, str], list[Pods]] = {}
+        for namespace, there in self._pods.items():
+            for pods in there:
+                for key, value in pods.labels.items():
+                    found.setdefault((namespace, key, value), []).append(pods)
         return found
 
     def asked_by(self, address: IPAddress) -> Object | None:
@@ -207,5 +216,19 @@ class _World:
         return found
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> list[Pods]:
-        candidates = [self._pods.get((namespace, key, value), []) for key, value in selector.items()]
-        return [pods for pods in min(candidates, key=len) if matches_labels(selector, pods.labels)]
+        told = [(key, value) for key, value in selector.items() if key not in GIVEN_LABELS]
+        candidates = [self._labelled.get((namespace, *label), []) for label in told]
+        there = min(candidates, key=len) if candidates else self._pods.get(namespace, [])
+        return [pods for pods in there if all(_may_have(pods, *label) for label in selector.items())]
+
+
+def _template(o: Object) -> Mapping[str, Any]:
+    """What Pods are made of: a Pod itself, or the template of a workload."""
+    if o.type == POD:
+        return o.raw
+    template: Mapping[str, Any] = (o.spec["jobTemplate"] if o.type == CRON_JOB else o.raw)["spec"]["template"]
+    return template
+
+
+def _may_have(pods: Pods, label: str, value: str) -> bool:
+    return pods.labels.get(label) == value or may_be_given(pods.owner, label, value)

@@ -26,6 +26,7 @@ from emulab.cluster.controllers.room import with_failure
 from emulab.cluster.controllers.telling import Words, delete_pod, is_refused, make_pod
 from emulab.cluster.controllers.world import WorkingCopy
 from emulab.dataclass import dataclass, field
+from emulab.kinds.apps.givenlabels import REVISION_LABEL
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import DAEMON_SET, NODE, POD
 from emulab.model.objects import Object
@@ -33,7 +34,6 @@ from emulab.model.objects import Object
 WORDS = Words("daemonset-controller")
 
 _NAME = "metadata.name"
-REVISION_LABEL = "controller-revision-hash"
 
 
 @dataclass

@@ -14,11 +14,11 @@ from emulab.cluster.controllers.names import controller_reference, new_uid, temp
 from emulab.cluster.controllers.pods import condition, count, replicas_asked, with_condition
 from emulab.cluster.controllers.rollout import DeploymentRollout
 from emulab.cluster.controllers.world import WorkingCopy, owner_uid, rfc3339, uid, unix_time
+from emulab.kinds.apps.givenlabels import HASH_LABEL
 from emulab.kinds.apps.rollouts import PROGRESS_DEADLINE
 from emulab.kinds.registry import DEPLOYMENT, POD, REPLICA_SET
 from emulab.model.objects import Object
 
-HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 HISTORY_LIMIT = 10  # default of revisionHistoryLimit
 _NOT_COPIED = (

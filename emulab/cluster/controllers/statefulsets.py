@@ -26,6 +26,7 @@ from emulab.cluster.controllers.storage.templates import give_to_pod, make_claim
 from emulab.cluster.controllers.telling import Words, delete_pod, is_refused, make_pod
 from emulab.cluster.controllers.world import WorkingCopy, uid
 from emulab.dataclass import dataclass, field
+from emulab.kinds.apps.givenlabels import NAME_LABEL, ORDINAL_LABEL, REVISION_LABEL
 from emulab.kinds.apps.workloadview import Workload
 from emulab.kinds.registry import POD, STATEFUL_SET
 from emulab.model.objects import Object
@@ -37,10 +38,7 @@ WORDS = Words(
     "create Pod {pod} in StatefulSet {owner} failed error: {why}",
 )
 
-REVISION_LABEL = "controller-revision-hash"
 HASH_LABEL = "controller.kubernetes.io/hash"
-NAME_LABEL = "statefulset.kubernetes.io/pod-name"
-INDEX_LABEL = "apps.kubernetes.io/pod-index"  # KEP-4017
 
 
 @dataclass
@@ -213,7 +211,7 @@ def _make(it: _Set, ordinal: int) -> Object | None:
     labels = {
         **((template.get("metadata") or {}).get("labels") or {}),
         NAME_LABEL: name,
-        INDEX_LABEL: str(ordinal),
+        ORDINAL_LABEL: str(ordinal),
         REVISION_LABEL: revision,
     }
     spec = {**(template.get("spec") or {}), "hostname": name}

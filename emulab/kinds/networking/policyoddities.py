@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from emulab.kinds.apps.givenlabels import GIVEN_LABELS
 from emulab.kinds.lookup import Lookup, Pods
 from emulab.kinds.networking.policyview import INGRESS, NetworkPolicy, network
 from emulab.model.checks import show
-from emulab.model.families import FAMILIES
+from emulab.model.families import family_of
 from emulab.model.findings import Finding
 from emulab.model.objects import Object
 from emulab.model.selectors import matches_selector
@@ -34,7 +35,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
 def why_nobody(cidr: str, world: Lookup) -> str:
     """Why there is nobody in a block of addresses for policies; "" where there may be."""
     block = network(cidr)
-    family = next(one for one in FAMILIES if one.version == block.version)
+    family = family_of(block.network_address)
     everybody = not block.prefixlen  # of each family, in a policy for any cluster
     if family not in world.cluster.families and not everybody:
         return f"means nobody: the lab has no {family.name}"
@@ -53,7 +54,10 @@ def _selection(o: Object, world: Lookup) -> Iterator[Finding]:
     labels = selector.get("matchLabels")
     if not labels:
         return
-    pods = [one for one in world.selected(o.namespace, labels) if matches_selector(selector, one.labels)]
+    # What is said of labels that controllers give, nobody knows of a template.
+    known = [one for one in selector.get("matchExpressions") or () if one["key"] not in GIVEN_LABELS]
+    more = {"matchExpressions": known}
+    pods = [one for one in world.selected(o.namespace, labels) if matches_selector(more, one.labels)]
     if not pods:
         yield Finding(o, ("spec", "podSelector"), "matches no Pod and no workload's template")
     elif all(one.spec.get("hostNetwork") for one in pods):

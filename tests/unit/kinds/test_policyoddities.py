@@ -20,6 +20,25 @@ kind: Pod
 metadata: {name: host, labels: {app: host}}
 spec: {hostNetwork: true, containers: [{name: c, image: x}]}
 ---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c, image: x}]}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        metadata: {labels: {app: nightly}}
+        spec: {restartPolicy: Never, containers: [{name: c, image: x}]}
+---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: one}
@@ -29,6 +48,10 @@ SERVICES = "means nobody: addresses of Services are translated to those of pods 
 
 def about(app: str, **more: Any) -> dict[str, Any]:
     return {"podSelector": {"matchLabels": {"app": app}}, **more}
+
+
+def labelled(label: str, value: str) -> dict[str, Any]:
+    return {"podSelector": {"matchLabels": {label: value}}}
 
 
 def warned(spec: dict[str, Any]) -> list[str]:
@@ -51,6 +74,8 @@ def warned(spec: dict[str, Any]) -> list[str]:
             "spec.podSelector: matches no Pod and no workload's template",
         ),
         (about("host"), "spec.podSelector: matches nobody but Pods with hostNetwork"),
+        (labelled("statefulset.kubernetes.io/pod-name", "web-0"), "spec.podSelector: matches no Pod"),
+        (labelled("job-name", "other-28"), "spec.podSelector: matches no Pod"),
         (
             about("web", policyTypes=["Ingress"], egress=[{}]),
             "spec.egress: counts for nothing, as spec.policyTypes has no Egress",
@@ -81,6 +106,17 @@ def test_what_nobody_will_notice_is_said(spec: dict[str, Any], said: str) -> Non
         about("web", egress=[{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}}]}]),
         about("web", ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": "http"}]}]),
         about("web", egress=[{"ports": [{"port": "anybodys"}]}]),
+        about("nightly"),
+        labelled("statefulset.kubernetes.io/pod-name", "db-0"),
+        labelled("batch.kubernetes.io/job-name", "nightly-29"),
+        {
+            "podSelector": {
+                "matchLabels": {"app": "db"},
+                "matchExpressions": [
+                    {"key": "apps.kubernetes.io/pod-index", "operator": "In", "values": ["0"]}
+                ],
+            }
+        },
     ],
 )
 def test_what_counts_is_not(spec: dict[str, Any]) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 from emulab.cluster.controllers.batch import delays
 from emulab.cluster.controllers.batch.tracking import has_succeeded, is_over
+from emulab.kinds.apps.givenlabels import INDEX_LABEL as INDEX
 from emulab.kinds.batch.jobspec import INDEXED
 from emulab.model.objects import Object
 
-INDEX = "batch.kubernetes.io/job-completion-index"
-"""Annotation and label of a Pod."""
 FAILURES = "batch.kubernetes.io/job-index-failure-count"
 """Annotation: how often the Pods of this index have failed before."""
 VARIABLE = "JOB_COMPLETION_INDEX"
