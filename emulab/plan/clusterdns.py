@@ -54,7 +54,7 @@ class ClusterDns:
         self._corefile = corefile_of(cluster, self._flags, texts) if texts is not None else None
         asked = self._corefile or Corefile()
         labels, namespaces, endpoints = asked.chosen
-        self._services, self._pods = _Told(_chosen(_service, labels)), _Told(_pod)
+        self._services, self._pods = _Told(_chosen(_service, labels)), _Told(_chosen(_pod, labels))
         slices = _chosen(_slice_with_pods if asked.pod_names else _slice, labels)
         self._slices = _Told(slices if endpoints else _nothing)
         self._exposed = _named_by(namespaces) if namespaces else None
@@ -74,6 +74,7 @@ class ClusterDns:
             slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
             verified=self._pods.follow(source.members(POD)) if corefile and corefile.verified else None,
             exposed=tuple(source.facts(NAMESPACE, self._exposed).values()) if self._exposed else None,
+            points_everywhere=self._exposed is not None,
         )
         known = self._known
         same = known is not None and told.services is known.services and told.slices is known.slices
