@@ -421,6 +421,7 @@ async def test_traffic_distribution_prefers_the_zone_or_the_node(lab: Lab) -> No
 # 10: change under traffic
 
 
+@as_kube_proxy
 async def test_established_connections_survive_changes_of_endpoints(lab: Lab) -> None:
     loop = asyncio.get_running_loop()
     address = await cluster_ip(lab, "trio")

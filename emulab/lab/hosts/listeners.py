@@ -24,7 +24,7 @@ async def listeners(
 ) -> dict[str, socket.socket]:
     """See `sockets.open_listeners`. Raises KernelError.
 
-    A server that begins `again` may do so before processes have gone that the one before had started.
+    A server that begins `again` may do so before processes have gone that had its addresses before.
     """
     for pause in _FREED if again and wanted else ():
         try:

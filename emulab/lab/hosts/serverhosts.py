@@ -56,6 +56,7 @@ class ServerHosts:
         self._draining: dict[
             str, Handle | None
         ] = {}  # servers that are to end, with the namespaces of their pods
+        self._ending: set[Process] = set()  # killed, and perhaps not gone yet
         self._kept: dict[
             str, dict[str, Mapping[str, Any]]
         ] = {}  # orders for whoever comes in a server's place
@@ -187,11 +188,7 @@ class ServerHosts:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         self._left.clear()
-        known = {
-            **self._hosts,
-            **self._draining,
-            **self._failures,
-        }  # of the last some may be down for minutes
+        known = {**self._hosts, **self._draining, **self._failures}  # the last may be down for minutes
         for name in [n for n in known if n not in wanted or self._is_anothers(wanted[n])]:
             self._end(name)
         told = [
@@ -278,8 +275,8 @@ class ServerHosts:
         known = host.applied.listen if host.applied else {}
         missing = {k: n for k, n in server.listen.items() if known.get(k) != n}
         wanted = [(key, n, self._handles[n].fd) for key, n in missing.items()]
-        again, several = replaced or server.name in self.restarts, server.workers > 0
-        opened = await listeners(wanted, server.everywhere, again, several)
+        again = replaced or server.name in self.restarts or bool(self._ending)
+        opened = await listeners(wanted, server.everywhere, again, server.workers > 0)
         try:
             await host.configure(server, news.content, opened)
         except KernelError:
@@ -324,6 +321,7 @@ class ServerHosts:
         if (host := self._hosts.pop(name, None)) is not None:  # else it has been stopped
             host.close()  # the server ends when its control socket does
             host.process.signal(signal.SIGKILL)
+            self._ending.add(host.process)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
@@ -335,6 +333,7 @@ class ServerHosts:
         """Starts a server again that ended of its own accord, or hung."""
         hanging = asyncio.ensure_future(host.end_when_hanging())
         status = await host.process.wait()
+        self._ending.discard(host.process)
         hanging.cancel()
         host.close()
         if self._hosts.get(host.name) is not host:

@@ -23,6 +23,7 @@ from loopback import closed_port
 from patience import TooLate, patiently, soon, until
 from server_processes import Processes
 
+from emulab.errors import KernelError
 from emulab.kernel import sockets
 from emulab.lab.hosts import pulse, recordings, serverhosts
 from emulab.lab.hosts.hosted import Hosted
@@ -35,10 +36,13 @@ from emulab.servers.told import told_bytes
 
 
 def open_listeners(wanted: Any, _everywhere: Any, _several: bool) -> dict[str, socket.socket]:
-    return {
-        key: socket.create_server(("127.0.0.1", int(key.rpartition("/")[2])), backlog=10)
-        for key, *_ in wanted
-    }
+    try:
+        return {
+            key: socket.create_server(("127.0.0.1", int(key.rpartition("/")[2])), backlog=10)
+            for key, *_ in wanted
+        }
+    except OSError as error:
+        raise KernelError("listen", errno=error.errno or 0) from None
 
 
 class Lab:
@@ -434,6 +438,18 @@ async def test_a_lock_lives_as_long_as_somebody_has_it(lab: Lab) -> None:
     assert lab.hosts.running("a")
     del lock
     assert "a" not in locks
+
+
+async def test_a_server_waits_for_the_address_of_one_that_has_been_killed(lab: Lab) -> None:
+    await lab.apply("a")
+    ended = lab.processes.started[0]
+    await lab.apply()
+    await until(lambda: not ended.running)
+    with socket.create_server(("127.0.0.1", lab.ports["a"])) as still:
+        lab.hosts._ending.add(ended)  # as if it weren't gone yet
+        asyncio.get_running_loop().call_later(0.05, still.close)
+        await lab.apply("a")
+    await lab.get("a", "there")
 
 
 async def test_a_leader_is_told_one_thing_after_the_other() -> None:
