@@ -23,6 +23,7 @@ IDENTIFIER, HEALTH = "set-identifier", "aws-evaluate-target-health"
 _WEIGHT, _FAILOVER, _SEVERAL = "aws-weight", "aws-failover", "aws-multi-value-answer"
 _WAYS = (_WEIGHT, _FAILOVER, _SEVERAL)
 _MOST_WEIGHT = 255
+_FAILOVERS = ("primary", "secondary")
 _OF_ROUTES = (IDENTIFIER, *_WAYS, HEALTH)
 _OF_SERVICES = (
     *("hostname", "internal-hostname", "ttl", "target", "access", "controller", "endpoints-type"),
@@ -72,12 +73,15 @@ def route_of(o: Object) -> RecordRoute | None:
     return RecordRoute(identifier, failover=failover if failover in _FAILOVERS else "")
 
 
-_FAILOVERS = ("primary", "secondary")
+def heeds_health(o: Object) -> bool:
+    """Whether its records are as well as the balancers that they lead to; what isn't `true` is no."""
+    return next(iter(said(o, HEALTH)), "true") == "true"
 
 
 def _weight(text: str) -> int | None:
     number = text.strip()
-    return int(number) if number.isascii() and number.isdigit() and int(number[:4]) <= _MOST_WEIGHT else None
+    is_one = number.isascii() and number.isdigit() and len(number) < 10
+    return int(number) if is_one and int(number) <= _MOST_WEIGHT else None
 
 
 def ttl_of(text: str) -> int | None:
@@ -120,8 +124,8 @@ def _route_problem(o: Object, word: str, text: str) -> str:
         return f"isn't followed beside {_WEIGHT}: a record is by weight, or by failover"
     if word == _FAILOVER and text.strip().lower() not in _FAILOVERS:
         return f"{show(text)} is not one of {', '.join(map(str.upper, _FAILOVERS))}"
-    if word == HEALTH and text.strip().lower() not in ("true", "false"):
-        return f"{show(text)} is not one of true, false, so it is true"
+    if word == HEALTH and text not in ("true", "false"):
+        return f"{show(text)} is not one of true, false, so it is false"
     return ""
 
 

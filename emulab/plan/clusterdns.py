@@ -74,6 +74,7 @@ class ClusterDns:
             slices=self._slices.follow(source.members(ENDPOINT_SLICE)),
             verified=self._pods.follow(source.members(POD)) if corefile and corefile.verified else None,
             exposed=tuple(source.facts(NAMESPACE, self._exposed).values()) if self._exposed else None,
+            points_everywhere=self._exposed is not None,
         )
         known = self._known
         same = known is not None and told.services is known.services and told.slices is known.slices

@@ -41,13 +41,14 @@ def plan_public_dns(draft: Draft, source: PlanSource, cluster: Cluster, nodes: S
             zones.setdefault(zone.origin, []).extend(zone.records)
             routed.setdefault(zone.origin, []).extend(zone.routed)
     plain, sets = published_records(source, cluster)
-    for record in filter(_is_sayable, plain):
-        zones[_zone_of(record, zones)].append(record)
-    known = {(r.name, r.type) for records in zones.values() for r in records}
+    sets = [one for one in sets if _is_sayable(one.record)]
+    asked = {(one.record.name, one.record.type) for one in sets}
+    # Zones may have tens of thousands of records; most labs have no set.
+    known = {(r.name, r.type) for records in zones.values() for r in records} & asked if asked else asked
     beside = [one.record for one in sets if (one.record.name, one.record.type) in known]
-    for record in filter(_is_sayable, beside):
+    for record in (*filter(_is_sayable, plain), *beside):
         zones[_zone_of(record, zones)].append(record)
-    alone = [one for one in sets if one.record not in beside and _is_sayable(one.record)]
+    alone = [one for one in sets if (one.record.name, one.record.type) not in known]
     for made in routed_sets(alone, source, nodes):
         routed.setdefault(_zone_of(made, zones), []).append(made)
     public = tuple(

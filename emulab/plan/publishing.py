@@ -12,10 +12,10 @@ from emulab.kinds.externaldns import (
     ANNOTATED,
     DEFAULT_TTL,
     DEFINED,
-    HEALTH,
     HOST,
     NODE_EXTERNAL,
     RecordRoute,
+    heeds_health,
     is_left_to_others,
     listed,
     one_said,
@@ -103,12 +103,14 @@ class _Published:
             return
         ttl, asked = published_ttl(next(iter(said(o, "ttl")), "")), listed(o, "target")
         route = route_of(o)
-        balanced = o.key if o.kind == "Service" and not asked and one_said(o, HEALTH) != "false" else None
+        balanced = o.key if o.kind == "Service" and not asked and heeds_health(o) else None
         for name, targets in names:
             for target in asked or targets:
                 record = _record(name, target, ttl)
-                own = route is None or name.endswith(f".{LB_DOMAIN}.")
-                self._add(record if own or route is None else RoutedRecord(record, route, balanced))
+                if route is None or name.endswith(f".{LB_DOMAIN}."):
+                    self._add(record)
+                else:
+                    self._add(RoutedRecord(record, route, balanced))
 
     def locate(self, o: Object) -> None:
         """The SRV records of a Service's node ports."""
@@ -128,10 +130,12 @@ class _Published:
 
 def _go_together(one: ZoneRecord | RoutedRecord, other: ZoneRecord | RoutedRecord) -> bool:
     """Whether a name may have both: an alias is alone, but for others of which one is answered at a time."""
-    if isinstance(one, RoutedRecord) and isinstance(other, RoutedRecord):
-        return one.record.type == other.record.type or "CNAME" not in (one.record.type, other.record.type)
-    plain = (r if isinstance(r, ZoneRecord) else r.record for r in (one, other))
-    return all(record.type != "CNAME" for record in plain)
+    types = {r.type if isinstance(r, ZoneRecord) else r.record.type for r in (one, other)}
+    if "CNAME" not in types:
+        return True
+    if not (isinstance(one, RoutedRecord) and isinstance(other, RoutedRecord)):
+        return False
+    return len(types) == 1 and one.route.identifier != other.route.identifier
 
 
 def published_ttl(text: str) -> int:

@@ -277,7 +277,7 @@ async def test_paths_fields_and_hosts_are_read_as_nginx_reads_them(lab: Lab) -> 
         status, body = await asked_with(lab, target, "Host: paths.test\r\n")
         facts = json.loads(body)
         assert (status, facts["service"], facts["path"]) == (200, to, target)
-    for host in ("", ":80", "paths..test", "paths.test/x", "pa ths.test"):
+    for host in ("", ":80", ".", ".:80", "paths..test", "paths.test/x", "pa ths.test"):
         assert (await asked_with(lab, "/", f"Host: {host}\r\n"))[0] == 400, host
     many = "".join(f"X-{number}: x\r\n" for number in range(300))
     status, body = await asked_with(lab, "/", f"Host: paths.test\r\nA.B: x\r\nC_D: x\r\n{many}")

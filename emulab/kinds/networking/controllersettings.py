@@ -49,8 +49,14 @@ def _redirect_status(text: str) -> int:
 _PROXIED = (
     "with use-proxy-protocol and use-forwarded-headers it reads no list: the address is the PROXY header's"
 )
+
+
+def _leaves_somebody_out(networks: tuple[str, ...]) -> bool:
+    return not any(network.endswith("/0") for network in networks)
+
+
 _LACKS_OF_ACCESS: Mapping[str, tuple[Lack, ...]] = {
-    "proxy-real-ip-cidr": (partly(NGINX, _PROXIED, lambda networks: "0.0.0.0/0" not in (networks or ())),)
+    "proxy-real-ip-cidr": (partly(NGINX, _PROXIED, _leaves_somebody_out),)
 }
 
 SETTINGS: Mapping[str, Setting] = {

@@ -187,6 +187,10 @@ def read(
     kept = limits[0] if limits else CacheLimits(size=0)
     by_pods = any(draft.pod_names for draft in drafts)
     chosen = next((draft.chosen for draft in drafts if draft.chosen != ChosenNames()), ChosenNames())
+    if any(draft.block.get("cluster") and draft.chosen != chosen for draft in drafts):
+        warnings.append(
+            (1, "kubernetes: all server blocks have labels, namespace_labels and noendpoints of the first")
+        )
     reloads = any(told.name == "reload" for block in parsed for told in block.plugins)
     return Corefile(
         *(blocks, bool(parsed), reloads, cluster, kept, pages, verified, by_pods),

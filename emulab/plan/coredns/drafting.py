@@ -15,6 +15,8 @@ from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import CacheLimits
 
 Requirements = tuple[Requirement, ...]
+_NOT_IN_OBJECTS = ("!=", "<", ">")
+"""What kubectl's selectors have, and those of objects haven't, which a Corefile's become (`ParseToLabelSelector`)."""
 ROOT = (".",)
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h)")
@@ -124,8 +126,13 @@ def chosen(before: ChosenNames, option: Directive) -> ChosenNames:
     """With what an option of kubernetes leaves out: by a label selector as kubectl takes it. Raises CorefileError."""
     if option.name == "noendpoints":
         return before._replace(endpoints=False)
+    text = " ".join(option.words)
+    if sign := next((one for one in _NOT_IN_OBJECTS if one in text), ""):
+        raise CorefileError(
+            option.line, f"{option.name}: {sign} is no operator here; =, in, notin, a key and !key are"
+        )
     try:
-        wanted = label_requirements(" ".join(option.words))
+        wanted = label_requirements(text)
     except UserError as error:
         raise CorefileError(option.line, f"{option.name}: {error}") from None
     return before._replace(labels=wanted) if option.name == "labels" else before._replace(namespaces=wanted)

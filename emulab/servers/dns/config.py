@@ -139,9 +139,10 @@ class Kubernetes:
     """What a cluster's names follow from: no records, of which there would be several for each endpoint.
 
     Services have keys of the form NAMESPACE/NAME, slices NAMESPACE/SERVICE/NAME: by these they are found, and read when
-    that happens. Changes are told by keys, those of Pods, too. `exposed`: the only namespaces. `pods`: addresses with
-    dashes are names, of `verified` Pods alone where these are told. `ignore_empty`: a Service without endpoints has no
-    name. `reverse` are the zones of reverse names; below `fallthrough` others are asked for what isn't there.
+    that happens. Changes are told by keys, those of Pods, too. `exposed`: the only namespaces, but not of reverse names
+    where it `points_everywhere`. `pods`: addresses with dashes are names, of `verified` Pods alone where these are
+    told. `ignore_empty`: a Service without endpoints has no name. `reverse` are the zones of reverse names; below
+    `fallthrough` others are asked for what isn't there.
     """
 
     domain: str
@@ -150,6 +151,7 @@ class Kubernetes:
     slices: Mapping[str, SliceNames]
     ttl: int = 5
     exposed: tuple[str, ...] | None = None
+    points_everywhere: bool = False
     pods: bool = True
     verified: Mapping[str, PodNames] | None = None
     ignore_empty: bool = False

@@ -72,6 +72,11 @@ class Directory:
             return None
         return self.given.services.get(f"{namespace}/{name}")
 
+    def _pointed(self, key: str) -> ServiceNames | None:
+        """The Service of that key, if reverse names lead to it: of `namespaces` alone, but of all whatever
+        `namespace_labels` says (plugin/kubernetes/reverse.go)."""
+        return self.given.services.get(key) if self.given.points_everywhere else self.service(*key.split("/"))
+
     def endpoints(self, service: ServiceNames) -> Iterator[tuple[NamedEndpoint, Sequence[NamedPort]]]:
         """Those that a Service's names lead to."""
         for key in self._slices.get(f"{service.namespace}/{service.name}", ()):
@@ -89,12 +94,12 @@ class Directory:
         if self._addressed is None:
             self._addressed = _Addressed.of(self.given)
         for key in self._addressed.services.get(address, ()):
-            service = self.service(*key.split("/"))
+            service = self._pointed(key)
             if service and address in map(canonical, service.addresses):
                 return [self.whole_name(service)]
         found = []
         for key in self._addressed.slices.get(address, ()):
-            service = self.service(*key.split("/")[:2])
+            service = self._pointed(key.rpartition("/")[0])
             if service is None:
                 continue
             for endpoint, _ in _led_to(service, self.given.slices[key]):

@@ -29,19 +29,8 @@ class BalancedTarget:
     """One target of a frontend, with what has gone through it."""
 
     __slots__ = (
-        *(
-            "address",
-            "bytes_in",
-            "bytes_out",
-            "checked",
-            "errors",
-            "forced",
-            "health",
-            "name",
-            "open",
-            "port",
-        ),
-        *("total", "weight"),
+        *("address", "bytes_in", "bytes_out", "checked", "errors", "forced"),
+        *("health", "name", "open", "port", "total", "weight"),
     )
 
     def __init__(self, name: str, address: str, port: int, weight: int = 1) -> None:

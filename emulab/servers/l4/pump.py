@@ -46,7 +46,8 @@ from emulab.servers.health.checks import RESET_ON_CLOSE
 READ: Final = 256 << 10  # octets of one read
 _BULK: Final = 16 << 10  # of that many there may be more to come
 _MORE: Final = 0x1  # EPOLLIN (sys/epoll.h), as numbers that the compiler knows
-READABLE: Final = 0x2001  # and EPOLLRDHUP
+_LAST: Final = 0x2000  # EPOLLRDHUP: FIN has come
+READABLE: Final = 0x2001  # both
 WRITABLE: Final = 0x4  # EPOLLOUT
 NOTHING: Final = 0
 _ERROR: Final = 0x8  # EPOLLERR
@@ -182,12 +183,13 @@ class Pump:
             except OSError:  # close() tells of an error that came before
                 continue
 
-    def _acknowledge(self, silent: list[Half]) -> None:
-        """Ends the handshakes of those to whom nothing has been sent yet: they may be who speaks first."""
-        for half in silent:
+    def _acknowledge(self, count: int) -> None:
+        """Ends the handshakes of the first `count` to whom nothing has been sent yet: they may be who speaks first."""
+        for half in self._silent[:count]:
             if not half.begun and half.sock.fileno() >= 0:
                 with suppress(OSError):  # an error shows by the next event
                     half.sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+        del self._silent[:count]
 
     def _turn_unless_closed(self) -> None:
         if not self._epoll.closed:
@@ -198,19 +200,19 @@ class Pump:
         self._turning = True
         try:
             for _ in range(_BATCHES):
-                silent, self._silent = self._silent, []
+                joined = len(self._silent)
                 if events := self._epoll.poll(0, _BATCH):
                     self._pass_on(events)
-                if silent:  # who connects to ask has mostly asked by now
-                    self._acknowledge(silent)
+                if joined:  # who connects to ask has mostly asked by now
+                    self._acknowledge(joined)
                 if self._ended:
                     self._close_ended()
                 if len(events) < _FEW and not self._silent:
                     return
         finally:
             self._turning = False
-            self._acknowledge(self._silent)
-            self._silent = []
+            if self._silent:  # the last batch's, or all where something went wrong
+                self._acknowledge(len(self._silent))
 
     def _pass_on(self, events: list[tuple[int, int]]) -> None:
         """What the speed of a balancer depends on."""
@@ -290,8 +292,8 @@ class Pump:
         if event & _ERROR:
             self._drain(half)  # what was sent before a reset still arrives
             self.reset(half, half)
-        elif half.mask & _MORE:  # the last bytes: they and FIN are one segment
-            self._drain(half, MSG_MORE)
+        elif half.mask & _MORE:
+            self._drain(half, MSG_MORE if event & _LAST else 0)  # the last bytes and FIN are one segment
         elif event & _HANGUP and half.mask != _UNWATCHED:
             # Both ways have ended, but it has to wait with what was read from it: it would be told of for ever.
             self._epoll.unregister(fd)
@@ -343,6 +345,8 @@ class Pump:
 
     def _flush(self, half: Half) -> None:
         """A half takes some more."""
+        if not half.at_once:
+            self._hasten(half)
         try:
             half.pending = half.pending[os.write(half.fd, half.pending) :]
         except BlockingIOError:

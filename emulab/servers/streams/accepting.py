@@ -12,8 +12,8 @@ from _socket import socket as Socket
 from collections.abc import Callable
 from typing import Any
 
-_BURST = 32  # clients that are accepted before others have their turn
 _PATIENCE = 3  # wake-ups after which twice as many clients are expected
+_DOUBLINGS = 5  # of one client; then others are to have their turn
 _REST = 0.1  # seconds without accepting after there were no descriptors, or no memory, for a client
 _SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -53,7 +53,7 @@ class Acceptor:
 
     def _accept(self) -> None:
         # To learn that there is nobody costs an exception, and who waits still is told of in the next turn.
-        for _ in range(min(1 << (self._filled // _PATIENCE), _BURST)):
+        for _ in range(1 << (self._filled // _PATIENCE)):
             if self._sock.fileno() < 0:  # closed by what has become of the client before
                 return
             try:
@@ -69,7 +69,7 @@ class Acceptor:
                 continue  # a client that has left already (accept(2), "Error handling")
             os.set_blocking(descriptor, False)
             self._accepted(Socket(self._family, SOCK_STREAM, 0, descriptor), peer)
-        self._filled = min(self._filled + 1, _PATIENCE * 5)
+        self._filled = min(self._filled + 1, _PATIENCE * _DOUBLINGS)
 
     def _take_a_rest(self, error: OSError) -> None:
         """The queue would be reported again at once, and nothing else be done."""

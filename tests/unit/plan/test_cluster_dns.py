@@ -265,7 +265,7 @@ def test_what_changes_is_known_of_each_version_and_of_older_ones(worlds: list[di
 def chosen(*options: str) -> DnsSettings:
     """What is answered of some objects with these options of kubernetes."""
     inside = "\n".join(options)
-    texts = Texts((("Corefile", f". {{\nkubernetes cluster.local {{\n{inside}\n}}\n}}\n"),))
+    texts = Texts((("Corefile", f". {{\nkubernetes cluster.local in-addr.arpa {{\n{inside}\n}}\n}}\n"),))
     endpoints = [{"addresses": ["10.244.1.2"], "hostname": "db-0", "conditions": {"ready": True}}]
     shown = {"labels": {"tier": "front"}}
     objects = [
@@ -275,8 +275,7 @@ def chosen(*options: str) -> DnsSettings:
         raw_service("web", "app", clusterIP="10.96.0.6"),
         raw_service("db", clusterIP="None"),
         raw_slice("db", endpoints=endpoints, ports=[{"name": "p", "protocol": "TCP", "port": 5432}]),
-        make("Pod", "asks", metadata=shown, spec={}, status={"podIPs": [{"ip": "10.244.1.8"}]}),
-        make("Pod", "hides", spec={}, status={"podIPs": [{"ip": "10.244.1.9"}]}),
+        make("Pod", "p", metadata=shown, spec={"containers": []}, status={"podIPs": [{"ip": "10.244.1.2"}]}),
     ]
     objects[2] = objects[2].replace(metadata={**objects[2].metadata, **shown})
     made = ClusterDns(Cluster(), None, FollowedCorefile(texts))(PlanSource.of(Objects(objects)))
@@ -299,7 +298,14 @@ def test_a_corefile_may_choose_of_what_there_are_names() -> None:
     assert there("noendpoints") == [True, True, False, False]
 
 
-def test_pods_that_a_corefile_does_not_choose_have_no_names() -> None:
-    dns = chosen("pods verified", "labels tier=front")
-    asked = [answers(dns, f"10-244-1-{number}.default.pod.cluster.local.") for number in (8, 9)]
-    assert [isinstance(one, list) for one in asked] == [True, False]
+def test_labels_of_a_corefile_choose_pods_too() -> None:
+    pod = "10-244-1-2.default.pod.cluster.local."
+    for option, found in (("labels tier=front", True), ("labels tier=back", False)):
+        assert isinstance(answers(chosen("pods verified", option), pod), list) is found
+
+
+def test_reverse_names_heed_namespaces_but_not_their_labels() -> None:
+    """`serviceRecordForIP` of plugin/kubernetes/reverse.go."""
+    pointer = "5.0.96.10.in-addr.arpa."
+    assert answers(chosen("namespaces app"), pointer, "PTR") == "NXDOMAIN"
+    assert [r[2] for r in answers(chosen("namespace_labels team=b"), pointer, "PTR")] == [WEB]

@@ -165,6 +165,16 @@ def test_what_is_not_followed_is_told(line: str, said: str) -> None:
     assert any(f"line {number}: {text}".startswith(said) for number, text in made.warnings), made.warnings
 
 
+def test_blocks_that_choose_otherwise_are_told() -> None:
+    one = "{} {{\n kubernetes {} {{\n {}\n}}\n}}\n"
+    made = corefile(one.format("a.test", "a.test", "labels a=b") + one.format(".", "c.test", "ttl 5"))
+    assert [text for _, text in made.warnings] == [
+        "kubernetes: all server blocks have labels, namespace_labels and noendpoints of the first"
+    ]
+    made = corefile(one.format(".", "c.test", "labels a=b") + "a.test {\n forward . 10.0.0.1\n}\n")
+    assert not made.warnings
+
+
 def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
     made = corefile("tls://. {\n}\n.:5353 {\n}\n.:53 {\n forward . 10.0.0.1\n}\n")
     assert [block.zones for block in made.blocks] == [(".",)]
@@ -178,6 +188,8 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n errors\n", "line 2: a } is missing"),
         ("errors }\n", "line 1"),
         (". {\n kubernetes {\n labels a in b\n}\n}", "line 3: labels: "),
+        (". {\n kubernetes {\n labels a!=b\n}\n}", "line 3: labels: != is no operator here"),
+        (". {\n kubernetes {\n namespace_labels a > 1\n}\n}", "line 3: namespace_labels: > is no operator"),
         (
             ". {\n kubernetes a.test {\n namespaces x\n namespace_labels a=b\n}\n}",
             "line 2: kubernetes: namespaces and namespace_labels cannot both be set",

@@ -470,6 +470,9 @@ def test_aliases_are_drawn_from_too() -> None:
     ]
     made = world(*targets)
     assert [r[:3] for r in sets(made)] == [["a.test.", "CNAME", [f"{n}.test."]] for n in ("one", "two")]
+    way = {"hostname": "a.test", "target": "one.test,two.test", "set_identifier": "a", "aws_weight": "1"}
+    made = world(annotated("Service", "both", LB, **way))
+    assert [r[:3] for r in sets(made)] == [["a.test.", "CNAME", ["one.test."]]], "of one set there is one"
 
 
 def test_a_plain_record_makes_plain_ones_of_all() -> None:

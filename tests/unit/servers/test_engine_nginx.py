@@ -255,8 +255,9 @@ def test_who_is_believed() -> None:
     both = Options(trust_forwarded=True, full_forwarded_for=True, proxy_protocol=True)
     text = nginx_conf(config(route(), options=both), ENGINE)
     assert "real_ip_header X-Forwarded-For;" in text and "$http_x_forwarded_for, $proxy_protocol_addr" in text
-    some = replace(both, trusted=("10.0.0.0/8",))
-    assert "real_ip_header proxy_protocol;" in nginx_conf(config(route(), options=some), ENGINE)
+    for trusted, header in (("10.0.0.0/8", "proxy_protocol"), ("::/0", "X-Forwarded-For")):
+        some = replace(both, trusted=(trusted,))
+        assert f"real_ip_header {header};" in nginx_conf(config(route(), options=some), ENGINE)
 
 
 def test_what_it_cannot_do_is_told() -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from patience import until
+from patience import soon, until
 from serverloop import on_uvloop
 from test_l4_server import PATTERN, bench, is_reset, reset
 
@@ -57,6 +57,36 @@ async def test_who_speaks_first_needs_not_wait_for_the_client() -> None:
             reader, _ = await made.connect()
             assert await reader.readexactly(9) == b"220 ready"
             waits.append(time.monotonic() - begun)
+    assert min(waits) < 0.1
+
+
+@on_uvloop
+async def test_what_a_target_says_while_it_takes_more_is_not_held_back() -> None:
+    """Both are one event. Nothing but FIN is worth waiting for: the kernel would wait for 0.2 s."""
+    loop, waits = asyncio.get_running_loop(), []
+    async with bench() as made:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            told = {"name": "slow", "address": "127.0.0.1", "port": listening.getsockname()[1]}
+            await made.change(targets=[told])
+            for _ in range(3):
+                with socket.create_connection(("127.0.0.1", made.port)) as client:
+                    client.setblocking(False)
+                    target, _ = await soon(loop.sock_accept(listening))
+                    with target:
+                        (session,) = made.server._sessions  # type: ignore[attr-defined]
+                        while not session._upstream.pending:
+                            with contextlib.suppress(BlockingIOError):
+                                client.send(bytes(1 << 16))
+                            await asyncio.sleep(0)
+                        with contextlib.suppress(BlockingIOError):
+                            while target.recv(1 << 20):
+                                pass
+                        target.send(b"answer")
+                        begun = time.monotonic()
+                        assert await soon(loop.sock_recv(client, 10)) == b"answer"
+                        waits.append(time.monotonic() - begun)
+                await until(lambda: made.connections() == 0)
     assert min(waits) < 0.1
 
 

@@ -103,7 +103,7 @@ def _asked(options: Options) -> CfgLines:
     ]
 
 
-_NO_HOST = quoted(r"^(:.*)?$|[\x01-\x20/\x7f]|[.][.]")
+_NO_HOST = quoted(r"^[.]?(:.*)?$|[\x01-\x20/\x7f]|[.][.]")
 """A Host that nginx refuses (`ngx_http_validate_host`)."""
 
 

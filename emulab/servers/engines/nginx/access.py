@@ -212,7 +212,7 @@ def real_ip(options: Options) -> ConfLines:
     trusted = ("0.0.0.0/0",) if options.trusted is None else options.trusted
     # Of both, ingress-nginx looks at the field where the address of the PROXY header is one that is believed: without
     # its module nginx can't ask that, but where anybody is.
-    believes = options.trust_forwarded and "0.0.0.0/0" in trusted
+    believes = options.trust_forwarded and any(one.endswith("/0") for one in trusted)
     header = options.forwarded_for_header if believes or not options.proxy_protocol else "proxy_protocol"
     return [
         directive("real_ip_header", header),
