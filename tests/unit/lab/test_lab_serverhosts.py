@@ -443,11 +443,10 @@ async def test_a_lock_lives_as_long_as_somebody_has_it(lab: Lab) -> None:
 
 async def test_a_server_waits_for_the_address_of_one_that_has_been_killed(lab: Lab) -> None:
     await lab.apply("a")
-    ended = lab.processes.started[0]
     await lab.apply()
-    await until(lambda: not ended.running)
+    await until(lambda: not (lab.hosts._ending or lab.processes.started[0].running))
     with socket.create_server(("127.0.0.1", lab.ports["a"])) as still:
-        lab.hosts._ending.add(ended)  # as if it weren't gone yet
+        lab.hosts._ending.add(lab.processes.started[0])  # as if it weren't gone yet
         asyncio.get_running_loop().call_later(0.05, still.close)
         await lab.apply("a")
     await lab.get("a", "there")
