@@ -25,7 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = "emulab_servers__mypyc"
 """The module that has the code of all others, as mypyc names it."""
 
-_L4, _L7, _HTTP1 = "emulab.servers.l4", "emulab.servers.l7", "emulab.servers.wire.http1"
+_DNS, _L4, _L7, _HTTP1 = (
+    *("emulab.servers.dns", "emulab.servers.l4", "emulab.servers.l7"),
+    "emulab.servers.wire.http1",
+)
 MODULES = (
     *(f"{_HTTP1}.{name}" for name in ("framing", "head", "reader")),
     *(f"{_L7}.messages.{name}" for name in ("http2response", "request", "response")),
@@ -34,6 +37,7 @@ MODULES = (
     *(f"{_L7}.engine.http2.{name}" for name in ("connection", "exchange", "heads", "stream")),
     *(f"{_L7}.personalities.ingress_nginx.{name}" for name in ("fields", "forwarding", "heads")),
     *(f"{_L7}.shell.{name}" for name in ("outbox", "spread")),
+    *(f"{_DNS}.{name}" for name in ("datagrams", "hot", "udpport")),
     *(f"{_L4}.{name}" for name in ("acceptor", "balance", "frontend", "limits", "pump", "tcp")),
     f"{_L4}.algorithms.roundrobin",
     *(f"emulab.servers.streams.{name}" for name in ("accepting", "epollset")),

@@ -8,10 +8,14 @@ would change. The rotations of an address record set are kept one by one as they
 costs nothing more.
 
 How often an answer was given is counted in it, and added up when somebody wants to know.
+
+Threads give them while the loop puts others (`udpport`). What changes an answer holds a lock; giving one changes
+numbers alone, which takes no step in which another thread has its turn.
 """
 
 from __future__ import annotations
 
+import threading
 from struct import Struct
 
 from emulab.servers.dns.metrics import CountedQuery
@@ -21,6 +25,7 @@ MAX_TURNS = 64  # a record set with more addresses is packed for each answer
 MAX_OCTETS = 32 << 20
 _OVERHEAD = 500  # octets that an entry takes besides its query and answer, roughly
 _TTL = Struct("!I")
+_changing = threading.Lock()
 
 
 class Hot:
@@ -70,7 +75,9 @@ class Hot:
         if now >= self.until:
             if now >= self.expires:
                 return None
-            self._age(now)
+            with _changing:
+                if now >= self.until:  # and no other thread was sooner
+                    self._age(now)
         wires = self.wires
         wire = wires[self.turn]
         if wire is not None:
@@ -81,10 +88,11 @@ class Hot:
 
     def put(self, turn: int, wire: bytes) -> None:
         """Keeps the answer of one rotation; the next one's turn is after it."""
-        self.wires[turn] = wire
-        self.places = []
-        self.size = len(wire) + 2
-        self.turn = (turn + 1) % len(self.wires)
+        with _changing:
+            self.wires[turn] = wire
+            self.places = []
+            self.size = len(wire) + 2
+            self.turn = (turn + 1) % len(self.wires)
 
     def _age(self, now: float) -> None:
         """Lessens all TTLs by the seconds that have passed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +62,7 @@ class Responder:
         self._rcodes = dict.fromkeys(range(6), 0)
         self._queries = self._dropped = self._hits = self._misses = self._stale = 0
         self._cache = Cache()
-        self._given: list[Hot] = []  # finished answers whose number isn't added up yet
+        self._given: deque[Hot] = deque()  # finished answers whose number isn't added up yet
         self._use(DnsSettings())
 
     def configure(self, settings: DnsSettings) -> None:
@@ -97,8 +97,8 @@ class Responder:
         if hot is not None and not self._logs:
             found = hot.take(self.clock())
             if found is not None:
-                if hot.given == 1:
-                    self.note(hot)
+                if hot.given == 1 and self.note(hot):
+                    self.add_up()
                 if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
                     self._reporter.answer(told, found, hot.cache)
@@ -138,18 +138,18 @@ class Responder:
         """The finished answers for a client over UDP, by query without its id; "" for one where all see the same."""
         return self.hot.table(self._zones.view(client), False, inet6)
 
-    def note(self, hot: Hot) -> None:
-        """A finished answer has been given for the first time since they were added up.
+    def note(self, hot: Hot) -> bool:
+        """A finished answer has been given for the first time since they were added up. Whether they should be.
 
-        Those that are forgotten meanwhile, as a name that has changed, are kept until then.
+        Those that are forgotten meanwhile, as a name that has changed, are kept until then. Threads may say so, too.
         """
         self._given.append(hot)
-        if len(self._given) >= _MOST_GIVEN:
-            self._add_up()
+        return len(self._given) == _MOST_GIVEN
 
-    def _add_up(self) -> None:
-        """Counts what has been given."""
-        for hot in self._given:
+    def add_up(self) -> None:
+        """Counts what has been given. The loop alone does so."""
+        while self._given:
+            hot = self._given.popleft()
             times, hot.given = hot.given, 0
             self._queries += times
             self._rcodes[hot.rcode] = self._rcodes.get(hot.rcode, 0) + times
@@ -157,7 +157,6 @@ class Responder:
                 self._hits += times
             if hot.served is not None:
                 self._metrics.add(hot.served, hot.inet6, hot.size, 0.0, times)
-        self._given.clear()
 
     def _wait(self, client: str, work: Coroutine[Any, Any, None]) -> None:
         def done(task: asyncio.Task[None]) -> None:
@@ -272,7 +271,7 @@ class Responder:
 
     def metrics(self) -> str:
         """The metrics of CoreDNS, in Prometheus' format."""
-        self._add_up()
+        self.add_up()
         counts = Counter(
             "success" if e.positive else "denial" for _, e in self._cache.entries(None, self.clock())
         )
@@ -303,7 +302,7 @@ class Responder:
 
     def status(self) -> dict[str, Any]:
         """Counters since the start, and how many answers are kept and awaited now."""
-        self._add_up()
+        self.add_up()
         return {
             "queries": self._queries,
             "dropped": self._dropped,

@@ -17,9 +17,10 @@ from emulab.servers.dns.directory import ClusterChanges
 from emulab.servers.dns.metrics import setup_errors
 from emulab.servers.dns.pages import PagesPort
 from emulab.servers.dns.plugins.reloading import reload
-from emulab.servers.dns.ports import TcpPort, UdpPort
 from emulab.servers.dns.responder import Responder
 from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.dns.tcpport import TcpPort
+from emulab.servers.dns.udpport import UdpPort
 from emulab.servers.patches import read_changes
 
 _OWN_LOG = "/proc/self/fd/1"

@@ -1,8 +1,6 @@
-"""The listening sockets: datagrams, and streams of messages with two octets of length before each.
+"""The listening TCP sockets: streams of messages with two octets of length before each.
 
-A UDP port reads its socket itself and answers on it: the first datagram of a wake-up by itself, as most come alone and
-who sent one waits, and what is there by then together.
-TCP connections may have several queries under way; answers are sent as they come (RFC 7766 section 6.2.1.1).
+Connections may have several queries under way; answers are sent as they come (RFC 7766 section 6.2.1.1).
 
 Nobody's queries keep others waiting:
 
@@ -19,118 +17,13 @@ import asyncio
 import socket
 from typing import cast
 
-from emulab.kernel.datagrams import DatagramBatch
-from emulab.servers.dns.hot import Hot, HotAnswers
 from emulab.servers.dns.reporter import Host
 from emulab.servers.dns.responder import Responder
 
-_ROOM = 4 << 20  # octets of queries that wait; with what the kernel needs beside them these are some 10,000
-_RCVBUFFORCE = 33  # asm-generic/socket.h
-_DATAGRAMS = 64  # a wake-up; then others have their turn
-_LARGEST_QUERY = 4096
-_NONE: dict[bytes, Hot] = {}
 _PIPELINED = 100  # queries of one connection that wait for their answers
 _PREPARED = 32  # a turn, of which at most one takes work
 _BUFFERED = 1 << 16
 _OF_CLIENT, _CONNECTIONS = 100, 2000
-
-
-class UdpPort:
-    """One bound UDP socket; owns it."""
-
-    def __init__(self, sock: socket.socket, responder: Responder) -> None:
-        self._sock, self._receive = sock, sock.recvfrom
-        self._responder = responder
-        self._inet6 = sock.family == socket.AF_INET6
-        self._batch = DatagramBatch(sock, _DATAGRAMS, _LARGEST_QUERY)
-        self._octets = memoryview(self._batch.octets)
-        self._hot: HotAnswers | None = None
-        self._finished: dict[bytes, Hot] | None = None  # of all clients; None where they see different things
-        sock.setblocking(False)
-        _have_room(sock)
-        asyncio.get_running_loop().add_reader(sock, self._readable)
-
-    def _readable(self) -> None:
-        """Answers what is there. Most of it is asked again and again, and has finished answers."""
-        try:
-            packet, host = self._receive(_LARGEST_QUERY)
-        except OSError:
-            return  # mostly: nothing there
-        responder = self._responder
-        if responder.hot is not self._hot:
-            self._hot = responder.hot
-            self._finished = None if responder.views else responder.finished("", self._inet6)
-        if responder.plain:
-            finished = self._finished
-            if finished is None:
-                finished = responder.finished(host[0], self._inet6)
-            hot = finished.get(packet[2:])
-            if hot is not None and (found := hot.take(responder.clock())) is not None:
-                if hot.given == 1:
-                    responder.note(hot)
-                self._send(packet[:2] + found, host)
-                self._answer_others()
-                return
-        if reply := self._work(packet, host):
-            self._send(reply, host)
-        self._answer_others()
-
-    def _answer_others(self) -> None:
-        """Answers what came meanwhile, up to a number, with as few system calls as can be."""
-        batch, octets, responder = self._batch, self._octets, self._responder
-        count = batch.receive()
-        if not count:
-            return
-        lengths, now = batch.lengths, responder.clock()
-        finished = self._finished if responder.plain else _NONE
-        first = at = 0
-        for number in range(count):
-            query = octets[at + 2 : at + lengths[number]].tobytes()
-            if finished is not None:
-                hot = finished.get(query)
-            else:
-                hot = responder.finished(batch.host(number)[0], self._inet6).get(query)
-            if hot is not None and (found := hot.take(now)) is not None:
-                if hot.given == 1:
-                    responder.note(hot)
-                batch.write_rest(number, found)
-            elif reply := self._work(octets[at : at + lengths[number]].tobytes(), batch.host(number)):
-                batch.write(number, reply)
-            else:
-                batch.send(first, number)
-                first = number + 1
-            at += _LARGEST_QUERY
-        batch.send(first, count)
-
-    def _work(self, packet: bytes, host: Host) -> bytes | None:
-        """The answer to a query for which there is nothing finished, if it is due and there at once."""
-        return self._responder.answer(packet, host, False, lambda late: self._send(late, host))
-
-    def _send(self, reply: bytes, host: Host) -> None:
-        try:
-            self._sock.sendto(reply, host)
-        except OSError:
-            return  # as above, or the port was closed meanwhile
-
-    def stop(self) -> None:
-        """Takes no more queries; those under way can still be answered."""
-        asyncio.get_running_loop().remove_reader(self._sock)
-
-    def close(self) -> None:
-        """Closes the socket."""
-        if self._sock.fileno() >= 0:
-            self.stop()
-            self._sock.close()
-
-
-def _have_room(sock: socket.socket) -> None:
-    """Makes room for many queries at once, beyond what the system bounds it to where we may (socket(7))."""
-    for option in (_RCVBUFFORCE, socket.SO_RCVBUF):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, option, _ROOM)
-        except PermissionError:
-            continue
-        return
 
 
 class TcpPort:
