@@ -162,6 +162,17 @@ def test_selectors_that_match_nothing() -> None:
     assert warned(described("Service", {"ports": [{"port": 80}]})) == [], "no selector: endpoints by hand"
 
 
+def test_levels_of_pod_security_hold_nobody_back() -> None:
+    label = "pod-security.kubernetes.io/enforce"
+    asked = [
+        described("Namespace", metadata={"name": level, "labels": {label: level}})
+        for level in ("privileged", "baseline")
+    ]
+    assert warned(*asked) == [
+        f"Namespace/baseline metadata.labels[{label}]: isn't followed: Pods come up that baseline forbids"
+    ]
+
+
 def test_target_ports_that_no_container_has() -> None:
     assert warned(service("web", ports=[{"port": 80, "targetPort": "https"}]), WEB) == [
         'Service/web spec.ports[0].targetPort: no selected container has a TCP port named "https"'
