@@ -31,8 +31,6 @@ COREFILE = coredns.COREFILE
 _PORT = 53
 CONFIGURATION = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CONFIG_MAP)
 """The ConfigMap that the cluster's DNS is configured by."""
-BESIDE = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CUSTOM)
-"""What clouds mount beside it: AKS, k3s, DigitalOcean, Gardener and others import its keys."""
 _TAKES_IN = re.compile(r"^\s*import\s+\S*custom", re.MULTILINE)
 FORMER = CONFIG_MAP.key(coredns.NAMESPACE, "kube-dns")
 """What configured kube-dns: it counts where there is none of CoreDNS."""
