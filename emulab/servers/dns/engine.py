@@ -34,7 +34,8 @@ from emulab.servers.dns.upstreams import Upstreams
 from emulab.servers.dns.wire import Query, Reply, ResourceRecord
 from emulab.servers.dns.zone import Authority, LookupKind, Rotor, Zones, rotated
 
-MAX_HOPS = 10
+MAX_HOPS = 11
+"""As unbound (`max-query-restarts`) and CoreDNS have it."""
 
 
 @dataclass(slots=True)
