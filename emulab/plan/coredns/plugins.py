@@ -142,7 +142,7 @@ def _server(draft: BlockDraft, told: Directive, text: str) -> str:
 def kubernetes(draft: BlockDraft, told: Directive) -> None:
     within(told, arguments.KUBERNETES)
     zones = zones_of(told, told.words) or draft.zones
-    draft.own_names = zones
+    draft.own_names, draft.cluster_line = zones, told.line
     reverse = tuple(zone for zone in zones if zone.endswith(".arpa."))
     own = [zone for zone in zones if zone not in reverse]
     found: dict[str, Any] = {"reverse": reverse, "fallthrough": ()}

@@ -167,10 +167,15 @@ def test_what_is_not_followed_is_told(line: str, said: str) -> None:
 
 def test_blocks_that_choose_otherwise_are_told() -> None:
     one = "{} {{\n kubernetes {} {{\n {}\n}}\n}}\n"
-    made = corefile(one.format("a.test", "a.test", "labels a=b") + one.format(".", "c.test", "ttl 5"))
-    assert [text for _, text in made.warnings] == [
-        "kubernetes: all server blocks have labels, namespace_labels and noendpoints of the first"
-    ]
+    made = corefile(one.format("a.test", "c.test", "labels a=b") + one.format(".", "c.test", "ttl 5"))
+    alike = "kubernetes: all server blocks have"
+    assert made.warnings == ((7, f"{alike} labels of the first, in line 2"),)
+    first = one.format("a.test", "a.test 10.0.0.0/8", "pods verified\nttl 7")
+    made = corefile(first + one.format(".", "c.test fd00::/8", "pods insecure\nnamespaces a"))
+    assert made.warnings == ((8, f"{alike} the zone, pods, ttl, namespaces of the first, in line 2"),)
+    assert (made.cluster["domain"], made.cluster["ttl"], made.verified) == ("a.test.", 7, True)
+    assert made.cluster["reverse"] == ("10.in-addr.arpa.", "d.f.ip6.arpa.") and "exposed" not in made.cluster
+    assert not corefile(first + one.format(".", "a.test", "ttl 7\npods verified")).warnings
     made = corefile(one.format(".", "c.test", "labels a=b") + "a.test {\n forward . 10.0.0.1\n}\n")
     assert not made.warnings
 
