@@ -67,8 +67,10 @@ class DatagramAnswers:
             return 0
         lengths, now, answers = batch.lengths, responder.clock(), self._answers()
         table = self._table if responder.plain else _NONE
-        first = at = 0
+        first = 0
+        reply: bytes | None
         for number in range(count):
+            at = number * _LARGEST_QUERY
             query = octets[at + 2 : at + lengths[number]].tobytes()
             if table is not None:
                 hot = table.get(query)
@@ -78,15 +80,20 @@ class DatagramAnswers:
                 if not hot.noted:
                     self._note(hot)
                 self.finished += 1
-                batch.write_rest(number, found)
+                if len(found) + 2 <= _LARGEST_QUERY:
+                    batch.write_rest(number, found)
+                    continue
+                reply = octets[at : at + 2].tobytes() + found
             else:
                 self.worked += 1
-                if reply := work(octets[at : at + lengths[number]].tobytes(), batch.host(number)):
+                reply = work(octets[at : at + lengths[number]].tobytes(), batch.host(number))
+                if reply and len(reply) <= _LARGEST_QUERY:
                     batch.write(number, reply)
-                else:
-                    batch.send(first, number)
-                    first = number + 1
-            at += _LARGEST_QUERY
+                    continue
+            batch.send(first, number)
+            first = number + 1
+            if reply:  # there is no place for it
+                self.send(reply, batch.host(number))
         batch.send(first, count)
         return count
 

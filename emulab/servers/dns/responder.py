@@ -196,13 +196,14 @@ class Responder:
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
         query, reply = asked.query, solved.reply
-        limit = wire.TCP_LIMIT if asked.stream else self._engine.blocks.limit(query.name, query.size)
-        recursion = asked.recursion
-        if self._settings.is_coredns:
+        size, recursion, echoes = wire.UDP_LIMIT, asked.recursion, self._settings.is_coredns
+        if echoes:  # which takes the client at its word
+            size = self._engine.blocks.limit(query.name, query.size)
             # Recursion is what upstream says of itself, and what is cached is given as if it were its own (item.go).
             recursion = recursion and bool(solved.cache) and not reply.authoritative
             reply.authoritative |= solved.cache in ("hit", "stale")
-        packed = wire.pack_reply(query, reply, limit, recursion)
+        limit = wire.TCP_LIMIT if asked.stream else min(query.size, size, wire.MOST_BY_UDP)
+        packed = wire.pack_reply(query, reply, limit, recursion, size, echoes)
         self._count(reply.rcode, solved.cache)
         self._metrics.searched += solved.searched
         self._reporter.answer(asked.told, packed[2:], solved.cache)

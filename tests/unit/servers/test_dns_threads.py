@@ -260,6 +260,28 @@ async def test_a_crowd_gets_what_is_so_now(restricted):
         assert await ask(lambda: made.answer_others(work)) == {()}
 
 
+async def test_coredns_gives_as_much_as_a_client_takes():
+    """Also where those that are read together have no place for it."""
+    entries = [[f"10.0.{i // 250}.{i % 250 + 1}", ["many.test."]] for i in range(300)]
+    responder = quiet(blocks=[{"zones": ["."], "hosts": {"zones": ["."], "entries": entries}}])
+    query = dnslib.DNSRecord.question("many.test.")
+    query.add_ar(dnslib.EDNS0(udp_len=65535))
+    sock, asker = beside(held("udp")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sock, asker:
+        asker.settimeout(LONG)
+        made = datagrams.DatagramAnswers(sock, responder, responder.note)
+        for each in range(3):
+            for ident in range(3):
+                query.header.id = 10 * each + ident
+                asker.sendto(bytes(query.pack()), sock.getsockname())
+            made.answer_others(lambda packet, host: responder.answer(packet, host, False, lambda _: None))
+            for ident in range(3):
+                answer = dnslib.DNSRecord.parse(asker.recv(65535))
+                assert answer.header.id == 10 * each + ident
+                assert len(answer.rr) == 300 and not answer.header.tc
+                assert answer.ar[0].edns_len == 65535
+
+
 async def test_an_answer_is_counted_that_two_give_at_once():
     responder = quiet(zones=zones("203.0.113.1"))
     query = bytes(dnslib.DNSRecord.question(f"n0.{ZONE}").pack())
