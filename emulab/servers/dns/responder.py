@@ -122,6 +122,9 @@ class Responder:
                 return None
             step = self._engine.resume(step, None, self.clock())
         assert isinstance(step, Solved)
+        if step.dropped:
+            self._dropped += 1
+            return b""
         return self._finish(asked, step)
 
     @property

@@ -51,6 +51,7 @@ _ADDITIONAL = 2  # records that may follow a question: OPT, and a signature (TSI
 _OPT_SIZE = 11
 _OPTION = Struct("!2H")  # its code and its length
 _MOST_OPTIONS = 16
+_EXTENDED_ERROR = 15
 _ECHOED = frozenset({3, 9, 10, 11, 12})
 """Options that CoreDNS sends back as they came: NSID, EXPIRE, COOKIE, TCP-KEEPALIVE, PADDING (request/edns0.go)."""
 _MAX_TTL = 0x7FFFFFFF
@@ -100,6 +101,7 @@ class Reply:
     answer: tuple[ResourceRecord, ...] = ()
     authority: tuple[ResourceRecord, ...] = ()
     additional: tuple[ResourceRecord, ...] = ()
+    error: int | None = None  # an extended one, for who speaks EDNS (RFC 8914)
 
 
 Question = tuple[Name, int, int]  # the name in lower case, type, class
@@ -300,15 +302,13 @@ def pack_reply(
     The name asked for keeps the case it was asked in, as owner of records too.
     """
     opt = _opt(reply.rcode, query.do, size)
-    if (
-        query.options and echoes and len(query.options) <= limit // 2
-    ):  # longer ones leave no room for an answer
-        opt = EDNS0(
-            ext_rcode=reply.rcode >> 4,
-            flags="do" if query.do else "",
-            udp_len=size,
-            opts=echoed(query.options),
-        )
+    # Longer options leave no room for an answer.
+    options = echoed(query.options) if echoes and len(query.options) <= limit // 2 else []
+    if reply.error is not None:
+        options.append(EDNSOption(_EXTENDED_ERROR, reply.error.to_bytes(2, "big")))
+    if options:
+        word = "do" if query.do else ""
+        opt = EDNS0(ext_rcode=reply.rcode >> 4, flags=word, udp_len=size, opts=options)
     out, asked = DNSBuffer(bytes(HEADER.size)), DNSLabel(query.asked)
     out.offset, out.names = HEADER.size, _Pointers()
     DNSQuestion(asked, query.rtype, query.rclass).pack(out)
