@@ -321,7 +321,7 @@ def _outdated(old: Object, new: Object) -> tuple[str, ...]:
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     for odd in odd_records(Zone.of(o).records, o.name.rstrip(".")):
-        yield Finding(o, ("spec", "records", odd.index, odd.field), odd.why)
+        yield Finding(o, ("spec", "records", odd.number, odd.field), odd.why)
     for index, record in enumerate(Zone.of(o).records):
         target = record.value.rpartition(" ")[2] if record.type in _WITH_TARGETS else "."
         if "." not in target:

@@ -19,7 +19,7 @@ _WITH_TARGETS = ("CNAME", "PTR", *_TO_HOSTS)
 class OddRecord(NamedTuple):
     """A record by its number, the field of it, and what is odd there."""
 
-    index: int
+    number: int
     field: str
     why: str
 
