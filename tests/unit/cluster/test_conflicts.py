@@ -261,6 +261,16 @@ def test_balancers_that_lead_nowhere() -> None:
     ]
 
 
+def test_balancers_of_ports_at_which_nobody_answers() -> None:
+    target = {"service": {"name": "web", "port": 53}}
+    balancer = described("LoadBalancer", {"target": target, "ports": [53, "53/UDP"]}, "lb")
+    tcp, udp = {"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}
+    assert warned(balancer, described("Service", {"ports": [tcp, udp]}, "web")) == []
+    assert warned(balancer, described("Service", {"ports": [tcp]}, "web")) == [
+        "LoadBalancer/lb spec.ports[1]: nobody answers at 53/UDP: port 53 of Service default/web is of TCP"
+    ]
+
+
 def test_nodes_that_are_not_there() -> None:
     pod = described("Pod", {**POD, "nodeName": "node3"}, "p")
     assert warned(pod) == ["Pod/p spec.nodeName: there is no node node3"]
