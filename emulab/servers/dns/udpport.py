@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -27,6 +28,7 @@ _OFTEN, _WHILE = 64, 0.1  # finished answers; seconds
 _WEIGHT = 4  # finished answers that make up for one that takes work
 _MOST_HANDED_OVER = 128  # queries that the loop hasn't come to yet
 _PATIENCE, _LOOK = 5.0, 0.1  # seconds; the second: so long a thread doesn't notice that it is to end
+_TURN = 500e-6  # seconds that the loop waits for the interpreter's lock while a thread has no pause; by default 5 ms
 _ALONE, _CROWD = 16, 250e-6
 """Datagrams that are read one by one; seconds in which so many must have come for several to be read at once."""
 
@@ -43,11 +45,9 @@ class UdpPort:
         self._within, self._looks = within, max(round(patience / _LOOK), 1)
         self._responder = responder
         self._answers = DatagramAnswers(sock, responder, self._note)
-        # when counting began, and with what
+        # When counting began, and with what.
         self._since, self._finished, self._worked = time.monotonic(), 0, 0
-        self._handed_over = self._taken = (
-            0  # queries; the first is the thread's to count, the second the loop's
-        )
+        self._handed_over = self._taken = 0  # queries that the thread has counted, and the loop
         self._loop = asyncio.get_running_loop()
         self._threaded = self._stopped = self._closed = False
         sock.setblocking(False)
@@ -94,6 +94,7 @@ class UdpPort:
     # --- the thread ---------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        sys.setswitchinterval(_TURN)
         self._sock.setsockopt(
             socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(_LOOK), int(_LOOK % 1 * 1e6))
         )
@@ -182,9 +183,8 @@ class UdpPort:
         if not self._threaded:
             self._sock.close()
             return
-        with suppress(
-            OSError
-        ):  # it isn't connected; who waits for a datagram is woken all the same (inet_shutdown)
+        # It isn't connected, which is an error, but who waits for a datagram is woken (inet_shutdown of the kernel).
+        with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RD)
 
 
