@@ -278,6 +278,9 @@ async def test_links_routes_and_mtu_are_the_real_ones(lab: Lab, known: Known) ->
     for place, link in (("pod/web", "eth0"), ("node1", web)):
         [shown] = json.loads(await output(lab, place, "ip", "-j", "link", "show", link))
         assert shown["mtu"] == known.mtu
+    at_node = json.loads(await output(lab, "node1", "ip", "-j", "link"))
+    own = [one["ifname"] for one in at_node if one["ifname"] != "lo" and "NOARP" not in one["flags"]]
+    assert own[0] == "eth0", "the kernel takes an address of the first link where it takes any"
     for family, wanted in (("-4", known.routes), ("-6", known.routes6)):
         there = await routes(lab, "node1", family)
         missing = [line for line in wanted if line.format(web=web) not in there]

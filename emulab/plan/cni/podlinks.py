@@ -68,7 +68,7 @@ def pod_link(
     """A pod's namespace and veth pair: the node's end has this name and, where it says so, MAC address and bridge."""
     draft.namespace(place.namespace)
     near, far = own_mac or mac(node.name, link), pod_mac(addresses_of(place, cluster))
-    veth = Veth(node.name, link, near, place.namespace, place.interface, far, mtu, master)
+    veth = Veth(node.name, link, near, place.namespace, place.interface, far, mtu, master, inner=True)
     draft.add(veth)
     return veth
 
