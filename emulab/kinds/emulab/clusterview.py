@@ -11,7 +11,15 @@ from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_field_of, chain_of
-from emulab.kinds.emulab.podnetworks import BLOCKS_OF, NODE_LENGTHS, BlockSizes, around, mode_of, plugin_of
+from emulab.kinds.emulab.podnetworks import (
+    BLOCKS_OF,
+    NODE_LENGTHS,
+    BlockSizes,
+    around,
+    carries,
+    mode_of,
+    plugin_of,
+)
 from emulab.kinds.emulab.proxymodes import proxy_mode_of
 from emulab.kinds.emulab.zonelinks import ZoneLink, links_of
 from emulab.kinds.networking.ippoolview import CALICO, AddressPool
@@ -265,9 +273,12 @@ def cluster_of(objects: Objects) -> Cluster:
     pools = tuple(map(AddressPool.of, objects.kind(IP_POOL)))
     if not pools:
         return cluster
-    modes = [pool.mode for pool in pools if pool.has_pods(cluster.pod_cidrs)]
-    said = (found[0].spec.get("network") or {}).get("mode")
-    return replace(cluster, pools=pools, network_mode=cluster.network_mode if said or not modes else modes[0])
+    cluster = replace(cluster, pools=pools)
+    if (found[0].spec.get("network") or {}).get("mode"):
+        return cluster
+    asked = (pool.mode for pool in pools if pool.has_pods(cluster.pod_cidrs))
+    able = (mode for mode in asked if all(carries(mode, family.version) for family in cluster.families))
+    return replace(cluster, network_mode=next(able, cluster.network_mode))
 
 
 _FIXED = {

@@ -128,8 +128,8 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     if pool.has_pods(cluster.pod_cidrs) and pool.mode != cluster.network_mode:
         field = "ipipMode" if "ipip" in (pool.mode, cluster.network_mode) else "vxlanMode"
         said = any((c.spec.get("network") or {}).get("mode") for c in world.kind(CLUSTER))
-        whose = "the Cluster's network.mode" if said else "another IPPool"
-        text = f"means {pool.mode}, and {whose} says {cluster.network_mode}, which counts"
+        why = ", as the Cluster's network.mode says" if said else ""
+        text = f"isn't followed: it means {pool.mode}, and packets of all pods travel by {cluster.network_mode}{why}"
         yield Finding(o, ("spec", field), text)
     if pool.block < (least := NODE_LENGTHS[4]) and pool.network.version == 4:
         yield Finding(o, ("spec", "blockSize"), f"is {least} here: blocks are parts of nodes' ranges")

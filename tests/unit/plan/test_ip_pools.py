@@ -58,6 +58,7 @@ def test_blocks_are_of_the_pools_size() -> None:
         ("{plugin: calico}", "disabled: true", "vxlan"),
         ("{plugin: calico, mode: vxlan}", "ipipMode: Always", "vxlan"),
         ("{plugin: flannel}", "ipipMode: Always", "vxlan"),
+        ("{plugin: calico, families: [IPv4, IPv6]}", "ipipMode: Always", "vxlan"),
     ],
 )
 def test_a_pools_mode_is_the_clusters_where_that_says_none(network: str, modes: str, mode: str) -> None:
