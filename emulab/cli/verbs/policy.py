@@ -233,9 +233,8 @@ def _translated(
     from emulab.lab.client.client import connect
 
     with connect(options.lab) as client:
-        services, nodes, clusters = (
-            fetch(client, Reference(kind, ""), EVERY_NAMESPACE) for kind in (SERVICE, NODE, CLUSTER)
-        )
+        services, nodes = (fetch(client, Reference(kind, ""), EVERY_NAMESPACE) for kind in (SERVICE, NODE))
+        clusters = fetch(client, Reference(CLUSTER, ""), EVERY_NAMESPACE)
     why = "translated before policies are asked"
     if any(proxy_mode_of(cluster["spec"]) == USERSPACE for cluster in clusters):
         why = "a node's proxy gets what is sent there, whatever policies say"
