@@ -312,6 +312,19 @@ async def test_programs_of_a_node_see_who_asks(lab: Lab, known: Known) -> None:
         assert await seen_as(lab, source, f"http://{NODE1}:9090/") == seen
 
 
+async def test_pools_of_calico_say_who_is_masqueraded(lab: Lab, known: Known) -> None:
+    url = f"http://{NODE1}:9090/"
+    for pool in await lab.get("IPPool"):
+        plain = {key: pool[key] for key in ("apiVersion", "kind")} | {
+            "metadata": {"name": pool["metadata"]["name"]}
+        }
+        if ":" not in pool["spec"]["cidr"]:
+            await lab.apply(json.dumps({**plain, "spec": {**pool["spec"], "natOutgoing": False}}))
+            assert await seen_as(lab, "pod/far", url) == known.address("far")
+            await lab.apply(json.dumps({**plain, "spec": pool["spec"]}))
+            assert await seen_as(lab, "pod/far", url) == NODE2
+
+
 async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab, known: Known) -> None:
     url, service = f"http://{known.address('web')}:8080/", f"http://{await cluster_ip(lab, 'web')}/"
     for allowed, denied in (("near", "far"), ("far", "near")):
