@@ -26,7 +26,6 @@ from emulab.kinds.emulab.podnetworks import (
     block_of,
     blocks_in,
     has_blocks,
-    least_length,
     range_in,
 )
 from emulab.kinds.emulab.resolver import OWN_RESOLVER
@@ -59,7 +58,7 @@ def pod_range(
     ranges = []
     for cidr in cluster.pod_cidrs:
         prefix = NODE_LENGTHS[cidr.version]
-        least = least_length(cluster.network_plugin, cidr.version)
+        least = cluster.blocks.length(cidr.version) if has_blocks(cluster.network_plugin) else prefix
         if prefix < least and 1 << max(prefix - cidr.prefixlen, 0) < len(cluster.nodes):
             ranges.append(_block(cluster, cidr, taken, used))
             continue
@@ -83,15 +82,15 @@ def _is_begun(
     cluster: Cluster, network: IPNetwork, taken: Collection[IPNetwork], used: Collection[IPAddress]
 ) -> bool:
     """Whether somebody has the first block of a network, or its first address."""
-    plugin, first = cluster.network_plugin, network.network_address
-    return has_blocks(plugin) and (first in used or block_of(plugin, first) in taken)
+    first = network.network_address
+    return has_blocks(cluster.network_plugin) and (first in used or block_of(cluster.blocks, first) in taken)
 
 
 def _block(
     cluster: Cluster, cidr: IPNetwork, taken: Collection[IPNetwork], used: Collection[IPAddress]
 ) -> IPNetwork:
     """The first block that nobody has, and of which no pod has the first address."""
-    blocks = blocks_in(cluster.network_plugin, cidr)
+    blocks = blocks_in(cluster.blocks, cidr)
     found = next((b for b in blocks if b not in taken and b.network_address not in used), None)
     if found is None:
         raise UserError(f"Cluster/{cluster.name} spec.podCIDR: {cidr} has no block left for another node")
@@ -248,9 +247,7 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
         if pod.spec["nodeName"] in nodes and (pod.spec.get("hostNetwork") or not cluster.chain):
             waiting.setdefault(pod.spec["nodeName"], []).append(pod)
     blocks = (
-        PodBlocks(cluster.network_plugin, cluster.pod_cidrs, nodes)
-        if waiting and _gives_blocks(cluster)
-        else None
+        PodBlocks(cluster.blocks, cluster.pod_cidrs, nodes) if waiting and _gives_blocks(cluster) else None
     )
     taken: dict[str, set[str]] = {}
     for pod in objects.kind(POD) if waiting else ():

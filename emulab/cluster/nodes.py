@@ -41,7 +41,7 @@ def node_objects(cluster: Cluster, objects: Objects) -> list[Change]:
     kept = [o for n, o in there.items() if n in wanted]
     taken = {ip_network(c) for o in kept for c in o.spec["podCIDRs"]}
     if has_blocks(cluster.network_plugin):
-        taken.update(block for o in kept for block in blocks_of_node(cluster.network_plugin, o))
+        taken.update(block for o in kept for block in blocks_of_node(cluster.blocks, o))
     used = _addresses_of_pods(objects, wanted) if new else set()
     changes: list[Change] = [*changed]
     for index, spec in enumerate(cluster.nodes):

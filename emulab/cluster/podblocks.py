@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from itertools import chain, islice
 
-from emulab.kinds.emulab.podnetworks import blocks_in, blocks_of_node
+from emulab.kinds.emulab.podnetworks import BlockSizes, blocks_in, blocks_of_node
 from emulab.model.addresses import IPNetwork
 from emulab.model.objects import Object
 
@@ -27,9 +27,9 @@ GivingPart = tuple[IPNetwork, int, int]
 class PodBlocks:
     """The blocks of a cluster's nodes, and those that they take."""
 
-    def __init__(self, plugin: str, pools: Sequence[IPNetwork], nodes: Mapping[str, Object]) -> None:
-        self._plugin, self._pools, self._nodes = plugin, pools, nodes
-        self._own = {name: blocks_of_node(plugin, node) for name, node in nodes.items()}
+    def __init__(self, blocks: BlockSizes, pools: Sequence[IPNetwork], nodes: Mapping[str, Object]) -> None:
+        self._blocks, self._pools, self._nodes = blocks, pools, nodes
+        self._own = {name: blocks_of_node(blocks, node) for name, node in nodes.items()}
         self._firsts = {block for own in self._own.values() for block in own[: len(pools)]}
         self._taken = {block for own in self._own.values() for block in own}
 
@@ -52,7 +52,7 @@ class PodBlocks:
         ranges = [ip_network(cidr) for cidr in self._nodes[node].spec.get("podCIDRs") or ()]
         for network in chain(ranges, self._pools):
             if network.version == version:
-                blocks = blocks_in(self._plugin, network)
+                blocks = blocks_in(self._blocks, network)
                 yield from islice((block for block in blocks if block not in self._taken), _MOST)
 
     def taken(self, node: str) -> str:

@@ -30,12 +30,14 @@ from emulab.kinds.installed import (
     node_cache_address,
 )
 from emulab.kinds.kind import Kind
+from emulab.kinds.networking.ippoolview import CALICO, pool_spec
 from emulab.kinds.registry import (
     CLIENT,
     CONFIG_MAP,
     DAEMON_SET,
     DEPLOYMENT,
     INGRESS_CLASS,
+    IP_POOL,
     LOAD_BALANCER,
     NAMESPACE,
     SERVICE,
@@ -67,6 +69,7 @@ def system_objects(cluster: Cluster, ingress: bool = True) -> list[Object]:
         _storage_class(),
         _api(cluster),
         *_cluster_dns(cluster),
+        *_address_pools(cluster),
         *(_node_caches(cluster) if cluster.node_cache else ()),
         *(_ingress_controller(cluster) if ingress else ()),
     ]
@@ -151,6 +154,22 @@ def _api(cluster: Cluster) -> Object:
     }
     labels = {"component": "apiserver", "provider": "kubernetes"}
     return _object(SERVICE, API_SERVICE, API_NAMESPACE, service, labels=labels)
+
+
+def _address_pools(cluster: Cluster) -> list[Object]:
+    """What calico-node makes of a network of which no pool gives addresses (node/pkg/lifecycle/startup)."""
+    if cluster.network_plugin != CALICO or cluster.chain:
+        return []
+    return [
+        _object(
+            IP_POOL,
+            f"default-ipv{family.version}-ippool",
+            spec=pool_spec(network, cluster.network_mode, not cluster.has_global_pods(family)),
+        )
+        for family in cluster.families
+        for network in cluster.pods_of(family)
+        if not any(pool.has_pods((network,)) for pool in cluster.pools)
+    ]
 
 
 def _cluster_dns(cluster: Cluster) -> list[Object]:

@@ -85,11 +85,11 @@ WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
         "cilium.io": "CiliumBGPAdvertisement CiliumBGPClusterConfig CiliumBGPPeerConfig CiliumBGPPeeringPolicy"
         " CiliumEgressGatewayPolicy CiliumL2AnnouncementPolicy CiliumLoadBalancerIPPool CiliumLocalRedirectPolicy"
         " CiliumNodeConfig CiliumPodIPPool",
-        "crd.projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPPool IPReservation",
+        "crd.projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPReservation",
         "k8s.cni.cncf.io": "NetworkAttachmentDefinition",
         "metallb.io": "AddressPool BGPAdvertisement BGPPeer IPAddressPool L2Advertisement",
         "operator.tigera.io": "Installation",
-        "projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPPool IPReservation",
+        "projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPReservation",
     },
 }
 """What objects of well-known kinds make in a cluster, by API group."""

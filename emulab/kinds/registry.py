@@ -140,6 +140,15 @@ CLUSTER_NETWORK_POLICY = _add(
         home="emulab.kinds.networking.clusternetworkpolicy",
     )
 )
+IP_POOL = _add(
+    Kind(
+        *("projectcalico.org/v3", "IPPool", "ippools"),
+        namespaced=False,
+        categories=(BROUGHT,),
+        home="emulab.kinds.networking.ippool",
+        served_as=("crd.projectcalico.org/v1",),
+    )
+)
 CLUSTER = _add(Kind(_EMULAB, "Cluster", "clusters", namespaced=False))
 LOAD_BALANCER = _add(
     Kind(_EMULAB, "LoadBalancer", "loadbalancers", "lb", namespaced=False, categories=(PLACE, ADDRESSED))

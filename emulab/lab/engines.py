@@ -13,7 +13,7 @@ from emulab.kinds.emulab.resolver import Resolver
 from emulab.kinds.networking.destinations import DestinationRule
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import controllers
-from emulab.kinds.registry import CLUSTER, CONFIG_MAP, DESTINATION_RULE, INGRESS, RESOLVER
+from emulab.kinds.registry import CLUSTER, CONFIG_MAP, DESTINATION_RULE, INGRESS, IP_POOL, RESOLVER
 from emulab.lab import nameserverengines
 from emulab.lab.balancerengines import refuse_missing_programs
 from emulab.model.collection import Objects
@@ -43,8 +43,8 @@ _UNABLE: Mapping[
 async def refuse_missing(given: Sequence[Object]) -> None:
     """Raises UserError when an engine that is asked for isn't installed, or can't do what is asked of it."""
     refuse_missing_programs(given)
+    _refuse_missing_of_network([o for o in given if o.type in (CLUSTER, IP_POOL)])
     for o in given:
-        _refuse_missing_of_network(o)
         for field, name in _asked(o):
             if name == _OWN:
                 continue
@@ -59,10 +59,11 @@ async def refuse_missing(given: Sequence[Object]) -> None:
                 raise UserError(f"{place}: the haproxy of this host {why}")
 
 
-def _refuse_missing_of_network(o: Object) -> None:
-    if o.type != CLUSTER:
+def _refuse_missing_of_network(saying: Sequence[Object]) -> None:
+    if not saying:
         return
-    cluster = Cluster.of(o)
+    cluster = cluster_of(Objects(saying))
+    o = next((o for o in saying if o.type == CLUSTER), saying[0])
     for name, package in mode_of(cluster).programs.items():
         if not cluster.chain and installed(name) is None:
             raise UserError(

@@ -8,7 +8,6 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.plan.cni import mode_of, plugin_of
 from emulab.plan.cni.blocks import ways_to_pods
 from emulab.plan.cni.plugin import Node
-from emulab.plan.cni.podlinks import has_global_pods
 from emulab.plan.draft import Draft
 from emulab.plan.kept import PlanSource
 from emulab.plan.links import Route
@@ -27,11 +26,12 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster) -> list[Si
     for family in cluster.families:
         mode.plan_nodes(draft, nodes, cluster, family)
     for family in cluster.families:
-        if has_global_pods(cluster, family):
+        if cluster.has_global_pods(family):
             # Of the resolver, which has a leg in each network: it answers pods in theirs.
             for network in cluster.pods_of(family):
                 draft.add(Route("resolver", network, "eth1", cluster.underlay(family).router_vpc))
-            if not plugin.masquerades_global:
+            asked = any(p.masquerades for p in cluster.pools if p.network.version == family.version)
+            if not plugin.masquerades_global and not asked:
                 continue
         rules = plugin.masquerade(cluster, family, nodes)
         for node in nodes:
@@ -51,6 +51,6 @@ def plan_blocks(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Seque
     for family in cluster.families:
         if plan is not None:
             plan(draft, source, nodes, cluster, family)
-        if has_global_pods(cluster, family):
+        if cluster.has_global_pods(family):
             ways = ways_to_pods(source, cluster, nodes, family)
             draft.add(*(Route("router", pods, "vpc", node) for pods, node in ways))

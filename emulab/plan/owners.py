@@ -42,7 +42,7 @@ OwnerQuestion = tuple[str, str, int]
 Instead of a protocol also, with what is in the address's stead: `host`: which Ingress has a host; `upstream`: which
 Service an ingress calls `NAMESPACE/SERVICE/PORT`; `pods`: which node an address is set aside for; `place`: how a
 place's links and routes were planned; `like`: names that are much like one; `published`: the addresses that a name has
-outside the cluster; `faults`: what is broken on purpose.
+outside the cluster; `faults`: what is broken on purpose; `links`: links between zones that lose packets.
 """
 
 
@@ -66,6 +66,8 @@ def owners(objects: Objects, world: World, questions: Iterable[OwnerQuestion]) -
             owner = published(world, address)
         elif protocol == "faults":
             owner = _faults(objects)
+        elif protocol == "links":
+            owner = _lossy(objects)
         elif protocol == "like":
             owner = index.like(address)
         else:
@@ -81,6 +83,15 @@ def _faults(objects: Objects) -> Owner | None:
     from emulab.plan.faults.told import faults_at_work
 
     return faults_at_work(objects)
+
+
+def _lossy(objects: Objects) -> Owner | None:
+    cluster = cluster_of(objects)
+    if not cluster.links:
+        return None
+    from emulab.plan.farzones import lossy_links
+
+    return lossy_links(cluster)
 
 
 class _Index:

@@ -111,7 +111,7 @@ class _Sum:
         self._outside = Kept(self._drafted(plan_outside, cluster))
         self._balancers = Kept(self._drafted(plan_balancers, cluster, nodes))
         self._host_ports = Kept(self._drafted(plan_host_ports, cluster, nodes))
-        self._receivers = Kept(self._drafted(plan_receivers, cluster))
+        self._receivers = Kept(self._drafted(plan_receivers, cluster, nodes))
         self._blocks = Kept(self._drafted(plan_blocks, cluster, nodes))
         self._policies = PoliciesPlan(cluster)
         self._public_dns = Kept(self._drafted(plan_public_dns, cluster, nodes))

@@ -69,5 +69,7 @@ async def test_links_come_and_go_in_a_running_lab(lab: Lab) -> None:
         asked = await lab.exec(source, "ping", "-c", "3", "-i", "0.05", "-W", "1", target)
         assert asked.status == 1, "nothing arrives"
     assert await quickest(lab, "node1", NODE3) < 50
+    seen = await lab.trace(f"http://{await address(lab, 'far')}:8080/", source="pod/near", timeout=3)
+    assert seen.failure is not None and "Cluster far spec.network.links[0].loss: 100 %" in seen.failure.text
     await lab.apply(CLUSTER.replace("LINK", LINK))
     assert await quickest(lab, "node1", NODE2) >= 100

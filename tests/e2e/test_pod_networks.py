@@ -278,6 +278,9 @@ async def test_links_routes_and_mtu_are_the_real_ones(lab: Lab, known: Known) ->
     for place, link in (("pod/web", "eth0"), ("node1", web)):
         [shown] = json.loads(await output(lab, place, "ip", "-j", "link", "show", link))
         assert shown["mtu"] == known.mtu
+    at_node = json.loads(await output(lab, "node1", "ip", "-j", "link"))
+    own = [one["ifname"] for one in at_node if one["ifname"] != "lo" and "NOARP" not in one["flags"]]
+    assert own[0] == "eth0", "the kernel takes an address of the first link where it takes any"
     for family, wanted in (("-4", known.routes), ("-6", known.routes6)):
         there = await routes(lab, "node1", family)
         missing = [line for line in wanted if line.format(web=web) not in there]
@@ -307,6 +310,19 @@ async def test_programs_of_a_node_see_who_asks(lab: Lab, known: Known) -> None:
     far = known.address("far") if known.node_sees_pods else NODE2
     for source, seen in (("node1", NODE1), ("pod/near", known.address("near")), ("pod/far", far)):
         assert await seen_as(lab, source, f"http://{NODE1}:9090/") == seen
+
+
+async def test_pools_of_calico_say_who_is_masqueraded(lab: Lab, known: Known) -> None:
+    url = f"http://{NODE1}:9090/"
+    for pool in await lab.get("IPPool"):
+        plain = {key: pool[key] for key in ("apiVersion", "kind")} | {
+            "metadata": {"name": pool["metadata"]["name"]}
+        }
+        if ":" not in pool["spec"]["cidr"]:
+            await lab.apply(json.dumps({**plain, "spec": {**pool["spec"], "natOutgoing": False}}))
+            assert await seen_as(lab, "pod/far", url) == known.address("far")
+            await lab.apply(json.dumps({**plain, "spec": pool["spec"]}))
+            assert await seen_as(lab, "pod/far", url) == NODE2
 
 
 async def test_policies_hold_on_a_node_and_between_nodes(lab: Lab, known: Known) -> None:

@@ -228,11 +228,16 @@ def _translated(
     """Refuses what kube-proxy translates before any policy is asked: addresses of Services, and node ports."""
     from emulab.cli.kinds import Reference
     from emulab.cli.selection import EVERY_NAMESPACE, fetch
-    from emulab.kinds.registry import NODE, SERVICE
+    from emulab.kinds.emulab.proxymodes import USERSPACE, proxy_mode_of
+    from emulab.kinds.registry import CLUSTER, NODE, SERVICE
     from emulab.lab.client.client import connect
 
     with connect(options.lab) as client:
         services, nodes = (fetch(client, Reference(kind, ""), EVERY_NAMESPACE) for kind in (SERVICE, NODE))
+        clusters = fetch(client, Reference(CLUSTER, ""), EVERY_NAMESPACE)
+    why = "translated before policies are asked"
+    if any(proxy_mode_of(cluster["spec"]) == USERSPACE for cluster in clusters):
+        why = "a node's proxy gets what is sent there, whatever policies say"
     of_node = any(
         ip_address(one["address"]) == address
         for node in nodes
@@ -250,7 +255,7 @@ def _translated(
             number = one.get("nodePort")
             if (own and asked and one["port"] == port) or (of_node and asked and number == port):
                 told = f"{address} port {port} is Service {service['metadata']['namespace']}/{name}'s"
-                raise UsageError(f"{told}, and translated before policies are asked: ask for svc/{name}")
+                raise UsageError(f"{told}, and {why}: ask for svc/{name}")
 
 
 def _ports(
@@ -265,7 +270,9 @@ def _ports(
         example = f"[{target}]:80" if ":" in target else f"{target}:80"
         what = "a node" if target.startswith(_NODES) else "an address"
         raise UsageError(f"{target}: {what} needs a port: {example}")
-    containers = pod["spec"].get("containers") or ()
+    spec = pod["spec"]
+    sidecars = [one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"]
+    containers = [*(spec.get("containers") or ()), *sidecars]
     ports = [one for container in containers for one in container.get("ports") or ()]
     if not ports:
         raise UsageError(f"{target}: says no ports of its own, so one is needed: {target}:80")

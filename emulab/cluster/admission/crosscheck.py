@@ -32,6 +32,7 @@ from emulab.kinds.registry import (
     CLUSTER,
     CRON_JOB,
     INGRESS,
+    IP_POOL,
     KINDS,
     LOAD_BALANCER,
     NAMESPACE,
@@ -62,7 +63,7 @@ def warnings(
 
 def what_labs_have(given: Sequence[Object]) -> list[Object]:
     """What every lab has and doesn't stand aside for these objects."""
-    clusters = Objects(o for o in given if o.type == CLUSTER)
+    clusters = Objects(o for o in given if o.type in (CLUSTER, IP_POOL))
     return system_objects(cluster_of(clusters), brought.brings_ingress(given) is None)
 
 
@@ -148,8 +149,7 @@ class _World:
 
     @cached_property
     def cluster(self) -> Cluster:
-        clusters = self.objects.kind(CLUSTER)
-        return Cluster.of(clusters[-1]) if clusters else Cluster()
+        return cluster_of(Objects([*self.objects.kind(CLUSTER)[-1:], *self.objects.kind(IP_POOL)]))
 
     @cached_property
     def nodes(self) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import externaldns
@@ -38,6 +39,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _without_proxy(o)
     yield from _selection(o, world)
     yield from _given_another(o, world)
+    yield from _ranges(o, world)
     yield from balanceroddities.oddities(o, _families(o, world))
     yield from kuberouterservice.oddities(o, world)
     for name in _BY_TOPOLOGY:
@@ -114,6 +116,23 @@ def _not_given(o: Object, asked: IPAddress, world: Lookup) -> Iterator[Finding]:
 def _families(o: Object, world: Lookup) -> list[str]:
     """Those that the Service has, or gets."""
     return families_for(o.spec, [family.name for family in world.cluster.families])
+
+
+def _ranges(o: Object, world: Lookup) -> Iterator[Finding]:
+    """Of ranges of a balancer's clients: those of families that the Service hasn't, and families that have none, of
+    which kube-proxy lets everybody in (`MapCIDRsByIPFamily`)."""
+    ranges, own = o.spec.get("loadBalancerSourceRanges") or (), _families(o, world)
+    there = [family_of(ip_network(one.strip(), strict=False).network_address).name for one in ranges]
+    for index, family in enumerate(there):
+        if family not in own:
+            what = f"means nobody: the Service has no {family}"
+            yield Finding(o, ("spec", "loadBalancerSourceRanges", index), what)
+    for family in own if ranges else ():
+        if family not in there:
+            what = (
+                f"has no range of {family}: by that the balancer lets nobody in, and nodes let in everybody"
+            )
+            yield Finding(o, ("spec", "loadBalancerSourceRanges"), what)
 
 
 def _claims(o: Object, world: Lookup) -> Iterator[Finding]:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
+from dataclasses import replace
+from ipaddress import IPv6Network, ip_network
 from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_field_of, chain_of
-from emulab.kinds.emulab.podnetworks import around, mode_of, plugin_of
+from emulab.kinds.emulab.podnetworks import (
+    BLOCKS_OF,
+    NODE_LENGTHS,
+    BlockSizes,
+    around,
+    carries,
+    mode_of,
+    plugin_of,
+)
 from emulab.kinds.emulab.proxymodes import proxy_mode_of
 from emulab.kinds.emulab.zonelinks import ZoneLink, links_of
-from emulab.kinds.registry import CLUSTER
+from emulab.kinds.networking.ippoolview import CALICO, AddressPool
+from emulab.kinds.registry import CLUSTER, IP_POOL
 from emulab.kinds.underlay import DEFAULT_VPCS, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
@@ -29,6 +39,8 @@ DEFAULT_CIDRS: Mapping[Family, tuple[IPNetwork, IPNetwork]] = {
     IPV6: (ip_network("fd00:244::/48"), ip_network("fd00:96::/112")),
 }
 """The networks of pods and of Services of a lab that says none."""
+
+_UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193: nobody outside knows a way there
 
 FAIL = "fail"
 """What is to become of containers whose image isn't loaded: they wait for it, as those of a real cluster."""
@@ -71,6 +83,7 @@ class Cluster:
     vpcs: tuple[IPNetwork, ...] = (DEFAULT_VPCS[IPV4],)  # the nodes' network of each family
     network_plugin: str = "flannel"  # one of `NETWORKS`
     network_mode: str = "vxlan"  # one of those that it has
+    pools: tuple[AddressPool, ...] = ()  # of calico; () where nobody says any
     mtu: int = 1500  # of the underlay, bytes
     links: tuple[ZoneLink, ...] = ()  # between zones that are far from each other
     isolated: bool = False  # whether the internet reaches balancers alone
@@ -155,6 +168,23 @@ class Cluster:
         return self.mtu - around(self.network_mode, family.version)
 
     @property
+    def blocks(self) -> BlockSizes:
+        """The sizes of blocks, in networks that give addresses in blocks; none is larger than what a node has."""
+        four, six = (self._block(family) for family in (IPV4, IPV6))
+        return BlockSizes(four, six)
+
+    def _block(self, family: Family) -> int:
+        own, version = self.pods_of(family), family.version
+        said = (p.block for p in self.pools if p.network.version == version and p.has_pods(own))
+        return max(next(said, BLOCKS_OF[self.network_plugin].length(version)), NODE_LENGTHS[version])
+
+    def has_global_pods(self, family: Family) -> bool:
+        """Whether pods have addresses of IPv6 that hold outside of the cluster, too. They go out with them, unless the
+        plug-in masquerades whoever it is: flannel's --ip-masq and natOutgoing of calico's pools, which is off by
+        default in IPv6, are settings that such a cluster does without."""
+        return family is IPV6 and not any(net.overlaps(_UNIQUE_LOCAL) for net in self.pods_of(family))
+
+    @property
     def zones(self) -> Mapping[str, str]:
         """The zone of each node; "" of one that is in none."""
         return zones_of(self.nodes)
@@ -235,9 +265,20 @@ def vpcs_of(spec: Mapping[str, Any]) -> tuple[IPNetwork, ...]:
 
 
 def cluster_of(objects: Objects) -> Cluster:
-    """The lab's Cluster, or the default one."""
+    """The lab's Cluster, or the default one, with what IPPools say of calico's network."""
     found = objects.kind(CLUSTER)
-    return Cluster.of(found[0]) if found else Cluster()
+    cluster = Cluster.of(found[0]) if found else Cluster()
+    if cluster.network_plugin != CALICO or cluster.chain:
+        return cluster
+    pools = tuple(map(AddressPool.of, objects.kind(IP_POOL)))
+    if not pools:
+        return cluster
+    cluster = replace(cluster, pools=pools)
+    if (found[0].spec.get("network") or {}).get("mode"):
+        return cluster
+    asked = (pool.mode for pool in pools if pool.has_pods(cluster.pod_cidrs))
+    able = (mode for mode in asked if all(carries(mode, family.version) for family in cluster.families))
+    return replace(cluster, network_mode=next(able, cluster.network_mode))
 
 
 _FIXED = {

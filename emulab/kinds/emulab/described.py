@@ -134,7 +134,7 @@ _CLUSTER = {
         "rate": OwnField(
             "string", "Bits a second that each node may send there, as 1gbit", "as many as there are"
         ),
-        "loss": OwnField("string", "The share of packets that is lost, each way, as 1%", "none"),
+        "loss": OwnField("string", "The share of packets that is lost, each way, as 1%", "0%"),
     },
     "emulab.v1.ClusterCni": {
         "cniVersion": OwnField("string", "Of the CNI's specification: 0.3.0 to 1.1.0", "1.0.0"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.checks import Problems, wrong
@@ -39,8 +39,20 @@ _AROUND: Mapping[str, Mapping[int, int]] = {
 }
 """Bytes around a packet between nodes, by the version of their addresses; a version that is missing isn't carried."""
 
-_BLOCKS: Mapping[str, Mapping[int, int]] = {"calico": {4: 26, 6: 122}}
-"""Prefix lengths of the blocks in which a plug-in's nodes have addresses, by the version of these."""
+
+class BlockSizes(NamedTuple):
+    """Prefix lengths of the blocks in which nodes have addresses."""
+
+    four: int
+    six: int
+
+    def length(self, version: int) -> int:
+        """Of addresses of this version of IP."""
+        return self.four if version == 4 else self.six
+
+
+BLOCKS_OF: Mapping[str, BlockSizes] = {"calico": BlockSizes(26, 122)}
+"""Those of plug-ins that give addresses in blocks, where nobody says another size."""
 
 
 NODE_LENGTHS: Mapping[int, int] = {4: 24, 6: 64}
@@ -49,32 +61,33 @@ NODE_LENGTHS: Mapping[int, int] = {4: 24, 6: 64}
 
 def has_blocks(plugin: str) -> bool:
     """Whether nodes have addresses in blocks, of the whole of the pods' network, and not in one range of each."""
-    return plugin in _BLOCKS
+    return plugin in BLOCKS_OF
 
 
 def least_length(plugin: str, version: int) -> int:
     """The prefix length of the least that a node has of the pods' network."""
-    return _BLOCKS.get(plugin, NODE_LENGTHS)[version]
+    blocks = BLOCKS_OF.get(plugin)
+    return NODE_LENGTHS[version] if blocks is None else blocks.length(version)
 
 
-def blocks_in(plugin: str, network: IPNetwork) -> Iterator[IPNetwork]:
+def blocks_in(blocks: BlockSizes, network: IPNetwork) -> Iterator[IPNetwork]:
     """The blocks of a network, one after the other; one that is smaller than a block has none."""
-    length = _BLOCKS[plugin][network.version]
+    length = blocks.length(network.version)
     return network.subnets(new_prefix=length) if network.prefixlen <= length else iter(())
 
 
-def block_of(plugin: str, address: IPAddress) -> IPNetwork:
+def block_of(blocks: BlockSizes, address: IPAddress) -> IPNetwork:
     """The block that an address is in."""
-    return ip_network((address, _BLOCKS[plugin][address.version]), strict=False)
+    return ip_network((address, blocks.length(address.version)), strict=False)
 
 
 BLOCKS = "emulab.dev/pod-blocks"
 """The annotation of a Node that has the blocks which it took beside its first ones."""
 
 
-def blocks_of_node(plugin: str, node: Object) -> list[IPNetwork]:
+def blocks_of_node(blocks: BlockSizes, node: Object) -> list[IPNetwork]:
     """The blocks that a node has: those of its first addresses, and those that it took, in this order."""
-    firsts = [block_of(plugin, ip_network(cidr).network_address) for cidr in node.spec.get("podCIDRs") or ()]
+    firsts = [block_of(blocks, ip_network(cidr).network_address) for cidr in node.spec.get("podCIDRs") or ()]
     return [*firsts, *map(ip_network, filter(None, str(node.annotations.get(BLOCKS) or "").split(",")))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emulab.kinds.apps.givenlabels import GIVEN_LABELS
+from emulab.kinds.emulab.proxymodes import USERSPACE
 from emulab.kinds.lookup import Lookup, Pods
 from emulab.kinds.networking.policyview import INGRESS, NetworkPolicy, network
 from emulab.model.checks import show
@@ -41,6 +42,8 @@ def why_nobody(cidr: str, world: Lookup) -> str:
         return f"means nobody: the lab has no {family.name}"
     services = world.cluster.services_of(family)
     if any(block.subnet_of(net) for net in services):  # type: ignore[arg-type]  # of one family
+        if world.cluster.proxy_mode == USERSPACE:
+            return "means nobody: what is sent to Services a node's proxy gets, whatever policies say"
         return (
             "means nobody: addresses of Services are translated to those of pods before policies are asked, so say "
             "which pods"

@@ -8,7 +8,7 @@ from operator import attrgetter
 from emulab.kernel import networkneeds, probe
 from emulab.kinds.core.kuberouterservice import DSR
 from emulab.kinds.emulab.clusterview import cluster_of
-from emulab.kinds.registry import CLUSTER, SERVICE
+from emulab.kinds.registry import CLUSTER, IP_POOL, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.families import IPV6
 from emulab.model.objects import Object
@@ -23,8 +23,9 @@ def lack_of(given: Sequence[Object], there: Objects, furnished: bool) -> str:
 
     `furnished`: whether the lab is there already, with the Cluster that is `there`.
     """
-    clusters = [o for o in given if o.type == CLUSTER]
-    asked, now = cluster_of(Objects(clusters)), cluster_of(there)
+    clusters = [o for o in given if o.type in (CLUSTER, IP_POOL)]
+    kept = [] if any(o.type == CLUSTER for o in clusters) else there.kind(CLUSTER)
+    asked, now = cluster_of(Objects([*kept, *clusters])), cluster_of(there)
     lack = ""
     if not furnished or (clusters and _MODES(asked) != _MODES(now)):
         lack = probe.lack_of(

@@ -24,7 +24,7 @@ from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, sockets
 from emulab.kernel.processes.enter import Entry
 from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
-from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
+from emulab.kinds.registry import CLUSTER, ENDPOINTS, IP_POOL, KINDS, NODE, POD
 from emulab.lab.client.client import MAX_FDS
 from emulab.lab.engines import refuse_missing
 from emulab.lab.hosts.processes import Process
@@ -230,7 +230,10 @@ class Operations:
             return
         own = {o.key for o in given}
         ingress = not replaced and not brought.has_brought_ingress(store.objects())
-        for o in system_objects(cluster_of(Objects([cluster] if cluster else [])), ingress=ingress):
+        there = (o for o in store.objects().kind(IP_POOL) if o.position != NOWHERE and o.key not in own)
+        pools = [*there, *(o for o in given if o.type == IP_POOL)]
+        asked = cluster_of(Objects([*([cluster] if cluster else []), *pools]))
+        for o in system_objects(asked, ingress=ingress):
             old = store.get(o.key)
             if o.key not in own and (old is None or old.position == NOWHERE):
                 admit(store, o)

@@ -20,9 +20,32 @@ def attributed(case: Case, found: Diagnosis) -> Diagnosis:
     about = " ".join((failure.place, failure.object, failure.text))
     fault = _behind(case, failure.reason, about)
     if fault is None:
-        return found
+        return _on_a_link(case, found, about)
     text = f"{failure.text}; fault {fault['name']}: {fault['says']}"
     return replace(found, failure=replace(failure, text=text, remedy=_mend(fault)))
+
+
+_LOST = frozenset({"lost", "arp", "no-answer", "unanswered"})
+"""What comes of lost packets, questions for a neighbour among them."""
+
+
+def _on_a_link(case: Case, found: Diagnosis, about: str) -> Diagnosis:
+    """A diagnosis, with the link between zones that loses packets, where it is about nodes at both of its ends."""
+    failure = found.failure
+    for which, says in _lossy(case, about) if failure.reason in _LOST else ():
+        text, remedy = f"{failure.text}; {which}: {says}", f"correct {which}"
+        return replace(found, failure=replace(failure, text=text, remedy=remedy))
+    return found
+
+
+def _lossy(case: Case, about: str = "") -> Iterator[tuple[str, str]]:
+    """The links between zones that lose packets, and what they say, of which nodes at both ends were passed or are in
+    a text."""
+    known, passed = case.fact("links", ""), _passed(case)
+    for link in known.details["links"] if known else ():
+        if all(any(node in passed or _says(about, node) for node in end) for end in link["ends"]):
+            assert known is not None
+            yield f"{known.text} {link['field']}", link["says"]
 
 
 def noted(case: Case, remark: Remark) -> str:
@@ -39,6 +62,8 @@ def met(case: Case) -> Iterator[str]:
     for fault in _at_work(case):
         if not passed.isdisjoint(fault["places"]):
             yield f"the request came by fault {fault['name']}: {fault['says']}; mend it: {_mend(fault)}"
+    for which, says in _lossy(case):
+        yield f"the request came by {which}: {says}"
 
 
 def _at_work(case: Case) -> Sequence[Mapping[str, Any]]:

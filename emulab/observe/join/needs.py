@@ -68,7 +68,7 @@ def needs(recording: Recording, sightings: Sightings | None = None) -> Needs:
     for leg in joined.legs:  # a proxy that shares a node's addresses sends as the node does
         if leg.connect is not None and kinds.get(leg.connect.place) in _FORWARDERS:
             translations |= {(leg.connect.place, flow) for flow, forward in leg.flows.items() if forward}
-    owners |= {("host", sending.host, 0), ("published", sending.host, 0), ("faults", "", 0)}
+    owners |= {("host", sending.host, 0), ("published", sending.host, 0), ("faults", "", 0), ("links", "", 0)}
     for record in recording.records:
         if record.fields.get("upstream_name"):
             owners.add(("upstream", str(record.fields["upstream_name"]), 0))

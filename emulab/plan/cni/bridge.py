@@ -40,7 +40,7 @@ def plan_nodes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: Fa
 def bridge(draft: Draft, node: Node, name: str, cluster: Cluster, family: Family) -> None:
     """A node's bridge of this name, which has the first address of the node's range."""
     if family is cluster.families[0]:
-        draft.add(Bridge(node.name, name, mac(node.name, name), cluster.mtu))
+        draft.add(Bridge(node.name, name, mac(node.name, name), cluster.mtu, inner=True))
     draft.address(node.name, name, gateway(node, family), node.pod_range(family))
 
 

@@ -18,13 +18,13 @@ Who has which block, and when pods have addresses of others' blocks, says `emula
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import collapse_addresses, ip_address
 
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.model.addresses import IPAddress
-from emulab.model.families import IPV4, IPV6, Family, family_of
+from emulab.model.addresses import IPAddress, IPNetwork
+from emulab.model.families import IPV4, IPV6, Family, family_of, of_family
 from emulab.plan.cni.blocks import Borrowed, NodeBlocks, blocks_at, borrowed_at
 from emulab.plan.cni.plugin import NetworkMode, Node, Plugin
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE, addresses_of, alone, pod_link
@@ -83,8 +83,8 @@ def plan_blocks_in_vxlan(
     draft: Draft, source: PlanSource, nodes: Sequence[Node], cluster: Cluster, family: Family
 ) -> None:
     """The ways to other nodes' blocks: by their ends of the tunnel."""
-    blocks = blocks_at(source, NAME, nodes, family)
-    borrowed = borrowed_at(source, NAME, nodes, blocks, family)
+    blocks = blocks_at(source, cluster.blocks, nodes, family)
+    borrowed = borrowed_at(source, cluster.blocks, nodes, blocks, family)
     device, ways = VXLAN_DEVICES[family], _vxlan_ways(tuple(nodes), blocks, borrowed, family)
     _plan_blocks(draft, nodes, blocks, device, ways, family)
 
@@ -100,8 +100,8 @@ def plan_blocks_in_ipip(
     draft: Draft, source: PlanSource, nodes: Sequence[Node], cluster: Cluster, family: Family
 ) -> None:
     """The ways to other nodes' blocks: by the nodes' own addresses, to which the device sends."""
-    blocks = blocks_at(source, NAME, nodes, family)
-    borrowed = borrowed_at(source, NAME, nodes, blocks, family)
+    blocks = blocks_at(source, cluster.blocks, nodes, family)
+    borrowed = borrowed_at(source, cluster.blocks, nodes, blocks, family)
     ways = _ipip_ways(tuple(nodes), blocks, borrowed, family)
     _plan_blocks(draft, nodes, blocks, IPIP_DEVICE, ways, family)
 
@@ -116,7 +116,7 @@ def plan_blocks_by_bgp(
     """Who tells the blocks of all families; done with the first of them."""
     if family is not cluster.families[0]:
         return
-    by_family = [blocks_at(source, NAME, nodes, one) for one in cluster.families]
+    by_family = [blocks_at(source, cluster.blocks, nodes, one) for one in cluster.families]
     told = {
         node.name: Announced(blocks=tuple(b for own in of_node for b in own))
         for node, *of_node in zip(nodes, *by_family, strict=True)
@@ -187,12 +187,35 @@ def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Clu
             draft.add(ProxyArp(node.name, link), Route(pod, family.host(router), interface))
 
 
+def _pools(cluster: Cluster, family: Family) -> list[IPNetwork]:
+    """The networks of all pools, to which nothing is masqueraded: of those that give no addresses, too."""
+    return [*cluster.pods_of(family), *of_family([pool.network for pool in cluster.pools], family)]
+
+
+def _masqueraded(cluster: Cluster, family: Family) -> Sequence[IPNetwork]:
+    """Those with natOutgoing; where nobody says any pool the pods' networks."""
+    pools = [pool for pool in cluster.pools if pool.network.version == family.version]
+    if not pools:
+        return cluster.pods_of(family)
+    return [pool.network for pool in pools if pool.masquerades]
+
+
+def _texts(networks: Sequence[IPNetwork]) -> Iterator[str]:
+    """Networks as elements of a set, in which none may be part of another one."""
+    return map(str, collapse_addresses(networks))  # type: ignore[type-var]
+
+
 def masquerade(cluster: Cluster, family: Family, nodes: Sequence[Node]) -> Ruleset:
     """natOutgoing, and the tunnel's address for what the node sends into it."""
     ip, all_pods, masqueraded = family.nft, KNOWN[family], MASQUERADED[family]
-    pools = dict.fromkeys(map(str, cluster.pods_of(family)), "")
     declaration = f"type {family.nft_address} ; flags interval ;"
-    sets = {name: Collection("set", declaration, pools) for name in (masqueraded, all_pods)}
+    sets = {
+        name: Collection("set", declaration, dict.fromkeys(_texts(networks), ""))
+        for name, networks in (
+            (masqueraded, _masqueraded(cluster, family)),
+            (all_pods, _pools(cluster, family)),
+        )
+    }
     outgoing = f"{ip} saddr @{masqueraded} {ip} daddr != @{all_pods} masquerade fully-random"
     tunnel = _TUNNELS.get(cluster.network_mode)
     chains: dict[str, tuple[str, ...]] = {

@@ -70,7 +70,7 @@ def plan_routed(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: F
 def _plan_host(draft: Draft, node: Node, cluster: Cluster, family: Family) -> None:
     if family is cluster.families[0]:
         ends = (HOST, mac(node.name, HOST), node.name, PEER, mac(node.name, PEER))
-        draft.add(Veth(node.name, *ends, cluster.mtu))
+        draft.add(Veth(node.name, *ends, cluster.mtu, inner=True))
     draft.address(node.name, HOST, gateway(node, family))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv6Network, ip_address, ip_interface
+from ipaddress import ip_address, ip_interface
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.addresses import IPAddress, IPInterface
@@ -68,7 +68,7 @@ def pod_link(
     """A pod's namespace and veth pair: the node's end has this name and, where it says so, MAC address and bridge."""
     draft.namespace(place.namespace)
     near, far = own_mac or mac(node.name, link), pod_mac(addresses_of(place, cluster))
-    veth = Veth(node.name, link, near, place.namespace, place.interface, far, mtu, master)
+    veth = Veth(node.name, link, near, place.namespace, place.interface, far, mtu, master, inner=True)
     draft.add(veth)
     return veth
 
@@ -97,16 +97,6 @@ def node_routes(draft: Draft, nodes: Sequence[Node], cluster: Cluster, family: F
 @lru_cache(maxsize=4)  # a plan like the one before has the very same ways, so that they are soon compared
 def _ways(nodes: tuple[Node, ...], family: Family) -> Mapping[str, Way]:
     return {n.name: Way(n.pod_range(family), n.address(family)) for n in nodes}
-
-
-_UNIQUE_LOCAL = IPv6Network("fc00::/7")  # RFC 4193: nobody outside knows a way there
-
-
-def has_global_pods(cluster: Cluster, family: Family) -> bool:
-    """Whether pods have addresses of IPv6 that hold outside of the cluster, too. They go out with them, unless the
-    plug-in masquerades whoever it is: flannel's --ip-masq and natOutgoing of calico's pools, which is off by default in
-    IPv6, are settings that such a cluster does without."""
-    return family is IPV6 and not any(net.overlaps(_UNIQUE_LOCAL) for net in cluster.pods_of(family))
 
 
 def masquerade_table(cluster: Cluster, family: Family, nodes: Sequence[Node], which: str = "") -> Ruleset:

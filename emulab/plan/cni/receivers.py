@@ -6,7 +6,7 @@ addresses on it (configureContainerForDSR of pkg/controllers/proxy/linux_network
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_interface
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from emulab.kinds.registry import POD, SERVICE
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.families import IPV4, IPV6, family_of
 from emulab.model.objects import Object
+from emulab.plan.cni.plugin import Node
 from emulab.plan.draft import Draft
 from emulab.plan.endpoints import ServiceName
 from emulab.plan.kept import PlanSource
@@ -40,8 +41,9 @@ class _Direct(NamedTuple):
     addresses: tuple[IPAddress, ...]
 
 
-def plan_receivers(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
-    """The devices of all pods that have one, with the addresses of all their Services."""
+def plan_receivers(draft: Draft, source: PlanSource, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    """The devices of all pods that have one, with the addresses of all their Services. A pod whose node has gone is
+    there as an object for a while, and has no network any more."""
     if cluster.proxy_mode != KUBE_ROUTER:
         return
     wanted: dict[IPAddress, set[IPAddress]] = {}
@@ -54,8 +56,9 @@ def plan_receivers(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
                     wanted.setdefault(address, set()).update(own)
     if not wanted:
         return
+    there = {node.name for node in nodes}
     for pod in source.facts(POD, _pod).values():
-        for address in pod.addresses:
+        for address in pod.addresses if pod.node in there else ():
             family = family_of(address)
             if (held := wanted.get(address)) and family in cluster.families:
                 device = DEVICES[family]
@@ -98,10 +101,11 @@ def _is_balanced(view: Service, said: Mapping[str, str]) -> bool:
 
 class _Pod(NamedTuple):
     namespace: str
+    node: str
     addresses: tuple[IPAddress, ...]
 
 
 def _pod(o: Object) -> _Pod | None:
     if o.spec.get("hostNetwork") or not has_network(o):
         return None
-    return _Pod(identity(o), pod_addresses(o))
+    return _Pod(identity(o), o.spec["nodeName"], pod_addresses(o))

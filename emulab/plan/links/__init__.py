@@ -88,6 +88,6 @@ KINDS: list[type[Item]] = [
 """In the order of making: an item may need those of kinds before it. Adding goes down the list, removing goes up."""
 
 
-def rank(item: Item) -> int:
-    """Where an item's kind stands in the order of making."""
-    return KINDS.index(type(item))
+def rank(item: Item) -> tuple[bool, int]:
+    """Where an item stands in the order of making: the underlay's links, and then the others by their kinds."""
+    return not item.first(), KINDS.index(type(item))

@@ -33,6 +33,11 @@ class Item:
         """Links that the item names and outlives: it must name them again when they are made anew."""
         return ()
 
+    def first(self) -> bool:
+        """Whether the item is a link that is there before a node has anything of its own: the kernel takes an address
+        of a node's first link where it takes any (inet_select_addr), and on real nodes that is the uplink."""
+        return False
+
     def slots(self) -> tuple[tuple[object, ...], ...]:
         """What the kernel lets exist once: two items with a slot in common can't be there together."""
         raise NotImplementedError

@@ -10,7 +10,10 @@ from emulab.plan.links.item import End, Link
 
 @dataclass(frozen=True, slots=True)
 class Veth(Link):
-    """A veth pair, born with both ends named, addressed (MAC) and up. `master` is a bridge of `namespace`."""
+    """A veth pair, born with both ends named, addressed (MAC) and up. `master` is a bridge of `namespace`.
+
+    `inner`: a node has it of its own accord, and so only once it has its uplink.
+    """
 
     namespace: str
     name: str
@@ -20,11 +23,15 @@ class Veth(Link):
     peer_mac: str
     mtu: int
     master: str = ""
+    inner: bool = False
 
     word = "veth"
 
     def ends(self) -> tuple[End, ...]:
         return ((self.namespace, self.name), (self.peer_namespace, self.peer))
+
+    def first(self) -> bool:
+        return not self.inner
 
     def joins(self) -> tuple[End, ...]:
         return ((self.namespace, self.master),) if self.master else ()

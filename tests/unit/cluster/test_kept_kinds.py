@@ -91,7 +91,7 @@ def test_kinds_of_other_groups_are_kept_with_a_warning() -> None:
             custom("gateway.networking.k8s.io/v1", "HTTPRoute", spec={"rules": []}),
             custom("cilium.io/v2", "CiliumNetworkPolicy"),
             custom("example.org/v1", "Thing", spec=template),
-            custom("projectcalico.org/v3", "IPPool", spec={"natOutgoing": False}),
+            custom("projectcalico.org/v3", "IPReservation", spec={"reservedCIDRs": []}),
             custom("cert-manager.io/v1", "Issuer", "a"),
             custom("cert-manager.io/v1", "Issuer", "b", status={"x": 1}, more=[1]),
         )
@@ -101,7 +101,7 @@ def test_kinds_of_other_groups_are_kept_with_a_warning() -> None:
         "shop.yaml:3: HTTPRoute/x would make routes; it makes none here",
         "shop.yaml:5: CiliumNetworkPolicy/x would make rules of packets; it makes none here",
         "shop.yaml:7: Thing/x would make pods; it makes none here",
-        "shop.yaml:9: IPPool/x would make addresses or networks; it makes none here",
+        "shop.yaml:9: IPReservation/x would make addresses or networks; it makes none here",
         "2 Issuers of cert-manager.io: kept, without effect",
     )
     assert loaded.objects[-1].raw["more"] == [1] and loaded.objects[-1].namespace == "default"

@@ -121,3 +121,12 @@ def test_what_nobody_will_notice_is_said(spec: dict[str, Any], said: str) -> Non
 )
 def test_what_counts_is_not(spec: dict[str, Any]) -> None:
     assert not warned(spec)
+
+
+def test_of_services_that_nodes_proxy_policies_see_nothing() -> None:
+    cluster = (
+        "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\nspec: {proxy: {mode: userspace}}\n---"
+    )
+    spec = about("web", ingress=[{"from": [{"ipBlock": {"cidr": "10.96.0.0/16"}}]}])
+    [line] = load([Source("p.yaml", cluster + WORLD + json.dumps(spec))]).warnings
+    assert line.endswith("means nobody: what is sent to Services a node's proxy gets, whatever policies say")

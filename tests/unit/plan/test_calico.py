@@ -14,7 +14,7 @@ from emulab.cluster.allocation import pod_range
 from emulab.cluster.podblocks import PodBlocks
 from emulab.kinds.emulab.clusterview import Cluster, NodeSpec
 from emulab.kinds.emulab.podnetworks import BLOCKS as TAKEN
-from emulab.kinds.emulab.podnetworks import block_of, blocks_of_node, range_in
+from emulab.kinds.emulab.podnetworks import BLOCKS_OF, block_of, blocks_of_node, range_in
 from emulab.kinds.registry import NODE
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
@@ -31,6 +31,7 @@ from emulab.servers.bgp.config import BgpConfig
 
 NODES = {"node1", "node2"}
 BLOCKS = ["10.244.1.0/26", "10.244.1.64/26"]
+SIZES = BLOCKS_OF["calico"]
 
 
 def built(pods: int) -> World:
@@ -108,7 +109,7 @@ def test_where_no_block_is_left_addresses_are_borrowed() -> None:
         ("vxlan-v6.calico", "fd00:244::40/122", ["fd00:244::42/128", "fd00:244::43/128", "fd00:244::44/128"]),
     ):
         from_second = [r for r in items(net, Route, "node2") if r.link == device]
-        first = block_of("calico", ip_network(block).network_address - 64)
+        first = block_of(SIZES, ip_network(block).network_address - 64)
         assert {str(r.destination) for r in from_second} == {str(first), *mine}
         assert {str(r.gateway) for r in from_second} == {str(first.network_address)}
         assert [str(r.destination) for r in items(net, Route, "node1") if r.link == device] == [block]
@@ -175,7 +176,7 @@ def test_the_node_of_an_address_that_nobody_has_is_by_its_blocks() -> None:
     roomy = SMALL.replace("/25", "/24").replace("/121", "/120").replace("MODE", "vxlan")
     objects, built = plan(roomy)
     (node,) = (o for o in objects.kind(NODE) if o.name == "node1")
-    *_, last = (block for block in blocks_of_node("calico", node) if block.version == 4)
+    *_, last = (block for block in blocks_of_node(SIZES, node) if block.version == 4)
     assert not last.subnet_of(ip_network(node.spec["podCIDRs"][0]))
     question = ("pods", str(last[-1]), 0)
     assert owners(objects, built, [question])[question].name == "node1"
@@ -187,9 +188,9 @@ def test_an_address_stays_reachable_when_whose_block_it_is_of_has_gone() -> None
     pod = obj("Pod", "web", spec={"nodeName": "node2"}, status={"podIPs": [{"ip": "10.244.0.5"}]})
     node = obj("Node", "node2", spec={"podCIDRs": ["10.244.0.64/26"]})
     source = PlanSource.of(Objects([node, pod]))
-    blocks = blocks_at(source, "calico", nodes, IPV4)
+    blocks = blocks_at(source, SIZES, nodes, IPV4)
     assert blocks == ((ip_network("10.244.0.64/26"),),)
-    assert borrowed_at(source, "calico", nodes, blocks, IPV4) == (("node2", ip_address("10.244.0.5")),)
+    assert borrowed_at(source, SIZES, nodes, blocks, IPV4) == (("node2", ip_address("10.244.0.5")),)
 
 
 def test_who_borrows_tells_it() -> None:
@@ -204,7 +205,7 @@ def test_blocks_are_taken_in_turn() -> None:
         return obj("Node", name, spec={"podCIDRs": [cidr]}, metadata={"annotations": {TAKEN: taken}})
 
     nodes = {"a": node("a", "10.244.0.0/26"), "b": node("b", "10.244.0.64/26", "10.244.0.192/26")}
-    blocks = PodBlocks("calico", [ip_network("10.244.0.0/24")], nodes)
+    blocks = PodBlocks(SIZES, [ip_network("10.244.0.0/24")], nodes)
     assert [(str(net), low, size) for net, low, size in blocks.parts("a", 4)] == [
         ("10.244.0.0/26", 1, 63),
         ("10.244.0.128/26", 0, 64),
@@ -219,7 +220,7 @@ def test_free_blocks_are_found_behind_many_that_somebody_has() -> None:
     many = [str(net) for net in ip_network("10.244.0.0/15").subnets(new_prefix=26)][:1500]
     first, *more = many
     node = obj("Node", "a", spec={"podCIDRs": [first]}, metadata={"annotations": {TAKEN: ",".join(more)}})
-    blocks = PodBlocks("calico", [ip_network("10.244.0.0/15")], {"a": node})
+    blocks = PodBlocks(SIZES, [ip_network("10.244.0.0/15")], {"a": node})
     parts = [str(net) for net, _, _ in islice(blocks.parts("a", 4), 1501)]
     assert parts[:-1] == many and parts[-1] == "10.245.119.0/26"
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import islice
 from typing import Any
 
 import pytest
-from worlds import items, world
+from worlds import items, plan, world
 
 from emulab.kinds.core import kuberouterservice
 from emulab.kinds.core.serviceview import ServicePort
 from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.registry import NODE
 from emulab.lab.offline import oddities, offline_world
 from emulab.model.collection import Objects
 from emulab.model.families import IPV4
@@ -21,6 +23,7 @@ from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.modes.kuberouter import KubeRouterSum, fnv1a, marks_of
 from emulab.plan.render import render
 from emulab.plan.state import Ipvs, Ruleset, World
+from emulab.plan.world import plan_world
 from emulab.servers.bgp.config import BgpConfig, BgpPeer
 from emulab.servers.engines.bird.conf import bird_conf
 
@@ -263,6 +266,23 @@ spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPor
     shown = [line.strip() for line in render(there).splitlines()]
     assert f"FWM {mark:#x} ({OUTSIDE}:80) rr" in shown and f"-> {end.local}:80 Tunnel 1" in shown
     assert any("maxseg size set 1440" in rule for rule in table(there, "node1").chains["mangle-prerouting"])
+
+
+def test_a_pod_whose_node_has_gone_has_nothing_in_a_namespace_that_is_not_there() -> None:
+    text = given(f"{ABOUT}dsr: tunnel", proxy="kube-router").replace("targetPort: 8080, ", "")
+    pods = """---
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {app: web}}
+spec: {nodeName: node2, containers: [{name: c, image: web, ports: [{containerPort: 80}]}]}
+"""
+    objects, before = plan(text.partition("---\napiVersion: discovery")[0] + pods)
+    assert items(before.network, IpipEnd)
+    left = Objects(o for o in objects if o.key != NODE.key("", "node2"))
+    cluster = cluster_of(left)
+    there = plan_world(left, replace(cluster, nodes=cluster.nodes[:1])).network
+    places = {end[0] for item in there.items for end in (*item.ends(), *item.on())}
+    assert places <= there.namespaces.keys() and {key[0] for key in there.rulesets} <= there.namespaces.keys()
 
 
 @pytest.mark.parametrize(

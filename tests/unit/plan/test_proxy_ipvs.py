@@ -142,7 +142,7 @@ def test_what_is_masqueraded() -> None:
     local = rules(exposed(externalTrafficPolicy="Local"), endpoints(HERE))
     assert elements(local, "service-ips")["192.0.2.80 . tcp . 80"] == "goto mark-local"
     assert elements(local, "service-nodeports") == {"tcp . 30080": "goto mark-local"}
-    assert elements(found, "hairpin-connections").keys() == {"10.244.1.5 . 10.244.1.5"}
+    assert elements(found, "hairpin-connections").keys() == {"10.244.1.5 . tcp . 8080 . 10.244.1.5"}
 
 
 def test_nothing_dangles_and_only_the_services_ports_are_open() -> None:

@@ -37,7 +37,7 @@ from emulab.plan.proxy import filters
 from emulab.plan.proxy.filters import PORT, TABLE, ChainTexts, Elements, RuleWords
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
 from emulab.plan.proxy.modes.mode import Mode, Pieces, Site
-from emulab.plan.proxy.modes.nftables import SET_MARK, masquerade_chain
+from emulab.plan.proxy.modes.nftables import MARK, SET_MARK, masquerade_chain
 from emulab.plan.proxy.tables import Part, Table
 from emulab.plan.state import Collection, Ipvs, Ruleset, VirtualServer
 
@@ -219,7 +219,7 @@ def _add_elements(found: dict[str, Elements], intent: Intent) -> None:
     """Adds all that a Service port has beside IPVS, but for the checks."""
     shortcut = intent.external_local and intent.external_verdict == "drop" and intent.cluster
     for b in intent.reachable:
-        found["hairpin-connections"][f"{b.address} . {b.address}"] = ""
+        found["hairpin-connections"][f"{b.address} . {intent.protocol} . {b.port} . {b.address}"] = ""
     for f in _service_frontends(intent):
         key = f"{f.address} . {intent.protocol} . {f.port}"
         found["virtual-ips"][str(f.address)] = found["virtual-servers"][key] = ""
@@ -242,7 +242,7 @@ def _keys(words: RuleWords) -> dict[str, str]:
         "virtual-servers": words.service,
         "shortcuts": words.service,
         "shortcut-nodeports": PORT,
-        "hairpin-connections": f"{words.source} . {words.destination}",
+        "hairpin-connections": words.client,  # as in kube-proxy's ipset KUBE-LOOP-BACK (hash:ip,port,ip)
     }
 
 
@@ -297,7 +297,9 @@ def _chains(words: RuleWords) -> ChainTexts:
         ),
         "nat-prerouting": (f"{{ type nat hook prerouting {dstnat} }}", "jump services"),
         "nat-output": (f"{{ type nat hook output {dstnat} }}", "jump services"),
-        "nat-postrouting": masquerade_chain(words),
+        "nat-postrouting": masquerade_chain(
+            f"{words.client} @hairpin-connections {SET_MARK}", f"meta mark & {MARK} != {MARK} return"
+        ),
     }
 
 

@@ -86,12 +86,11 @@ def rules(intents: Iterable[Intent], cluster: Cluster, family: Family) -> Rulese
     return made.ruleset()
 
 
-def masquerade_chain(words: RuleWords, *itself: str) -> tuple[str, ...]:
-    """The chain that masquerades what is marked, and hairpins. `itself`: rules for what isn't marked, asked before."""
+def masquerade_chain(*others: str) -> tuple[str, ...]:
+    """The chain that masquerades what is marked, and hairpins. `others`: rules by which all else leaves it."""
     return (
         "{ type nat hook postrouting priority 100 ; policy accept ; }",
-        *itself,
-        f"meta mark & {MARK} != {MARK} {words.source} . {words.destination} != @hairpin-connections return",
+        *others,
         "meta mark set meta mark & 0xffffbfff",
         masquerades("masquerade fully-random"),
     )
@@ -280,6 +279,7 @@ def _map_key(name: str, group: EndpointGroup, ip: str) -> str:
 
 
 def _base_chains(cluster: Cluster, words: RuleWords) -> ChainTexts:
+    unmarked = f"meta mark & {MARK} != {MARK}"
     return {
         **filters.filter_chains(words, ["ct state new jump cluster-ips-check"]),
         "cluster-ips-check": (
@@ -300,7 +300,10 @@ def _base_chains(cluster: Cluster, words: RuleWords) -> ChainTexts:
         ),
         "nat-output": ("{ type nat hook output priority -100 ; policy accept ; }", *["jump services"] * 2),
         # A node that asks one of its own programs, and no Service, is no hairpin.
-        "nat-postrouting": masquerade_chain(words, f"meta mark & {MARK} != {MARK} ct status ! dnat return"),
+        "nat-postrouting": masquerade_chain(
+            f"{unmarked} ct status ! dnat return",
+            f"{unmarked} {words.source} . {words.destination} != @hairpin-connections return",
+        ),
     }
 
 

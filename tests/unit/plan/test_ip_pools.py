@@ -1,0 +1,96 @@
+"""Calico's IPPools: what they say of masquerading, blocks and modes, what is refused, and what is there anyway."""
+
+from __future__ import annotations
+
+import pytest
+from manifest_texts import manifest, problems
+from worlds import world
+
+from emulab.cluster.system import system_objects
+from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.registry import IP_POOL
+from emulab.model.collection import Objects
+from emulab.model.families import IPV4, IPV6
+from emulab.plan.links import Route
+from emulab.plan.state import Ruleset
+
+
+def cluster(network: str = "{plugin: calico}") -> str:
+    return (
+        "apiVersion: emulab.dev/v1\nkind: Cluster\nmetadata: {name: c}\n"
+        f"spec: {{ingress: {{replicas: 0}}, network: {network}}}\n---\n"
+    )
+
+
+def pool(spec: str, name: str = "mine", version: str = "projectcalico.org/v3") -> str:
+    return f"apiVersion: {version}\nkind: IPPool\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n---\n"
+
+
+def sets(text: str) -> tuple[list[str], list[str]]:
+    """What is masqueraded, and what nothing is masqueraded to."""
+    found = world(text).network.rulesets["node1", "ip calico"]
+    assert isinstance(found, Ruleset)
+    return tuple(sorted(found.collections[f"cali40{name}-ipam-pools"].elements) for name in ("masq", "all"))  # type: ignore[return-value]
+
+
+def test_nat_outgoing_is_that_of_each_pool() -> None:
+    own = "10.244.0.0/16"
+    assert sets(cluster()) == ([own], [own])
+    assert sets(cluster() + pool(f"cidr: {own}, vxlanMode: Always")) == ([], [own])
+    lan = pool("cidr: 10.0.0.0/24, disabled: true", "lan", "crd.projectcalico.org/v1")
+    assert sets(cluster() + lan) == ([own], ["10.0.0.0/24", own])
+
+
+def test_blocks_are_of_the_pools_size() -> None:
+    made = world(cluster() + pool("cidr: 10.244.0.0/16, blockSize: 28, vxlanMode: Always"))
+    holes = {str(i.destination) for i in made.network.items if isinstance(i, Route) and i.type == "blackhole"}
+    assert holes == {"10.244.1.0/28", "10.244.2.0/28"}
+
+
+@pytest.mark.parametrize(
+    ("network", "modes", "mode"),
+    [
+        ("{plugin: calico}", "ipipMode: Always", "ipip"),
+        ("{plugin: calico}", "ipipMode: CrossSubnet", "bgp"),
+        ("{plugin: calico}", "vxlanMode: Always", "vxlan"),
+        ("{plugin: calico}", "vxlanMode: CrossSubnet", "bgp"),
+        ("{plugin: calico}", "natOutgoing: true", "bgp"),
+        ("{plugin: calico}", "disabled: true", "vxlan"),
+        ("{plugin: calico, mode: vxlan}", "ipipMode: Always", "vxlan"),
+        ("{plugin: flannel}", "ipipMode: Always", "vxlan"),
+        ("{plugin: calico, families: [IPv4, IPv6]}", "ipipMode: Always", "vxlan"),
+    ],
+)
+def test_a_pools_mode_is_the_clusters_where_that_says_none(network: str, modes: str, mode: str) -> None:
+    text = cluster(network) + pool(f"cidr: 10.244.0.0/16, {modes}")
+    assert cluster_of(Objects(manifest(text).objects)).network_mode == mode
+    odd = network != "{plugin: calico}" or "disabled" in modes
+    assert bool(manifest(text).warnings) == odd
+
+
+def test_what_calico_refuses() -> None:
+    for spec, why in (
+        ("cidr: 10.244.0.0/16, ipipMode: Always, vxlanMode: Always", "together with vxlanMode"),
+        ('cidr: "fd00::/48", ipipMode: Always', "IPv6"),
+        ("cidr: 10.244.0.0/16, blockSize: 19", "20"),
+        ("cidr: 10.244.0.0/28", "smaller than a block"),
+        ("cidr: 10.244.0.0/16, vxlan: Always", "unknown field"),
+    ):
+        assert any(why in problem for problem in problems(pool(spec))), spec
+
+
+def test_what_is_not_followed_is_said() -> None:
+    for spec, why in (
+        ("cidr: 192.168.0.0/16, vxlanMode: Always", "say this one there"),
+        ('cidr: 10.244.0.0/16, vxlanMode: Always, nodeSelector: "has(x)"', "nodeSelector"),
+        ("cidr: 10.244.0.0/16, vxlanMode: Always, blockSize: 22", "is 24 here"),
+        ("cidr: 10.244.0.0/16, vxlanMode: Always, disableBGPExport: true", "disableBGPExport"),
+    ):
+        assert [why in one for one in manifest(cluster() + pool(spec)).warnings] == [True], spec
+
+
+def test_a_pool_is_there_in_any_case() -> None:
+    both = Cluster(network_plugin="calico", families=(IPV4, IPV6))
+    assert not [o for o in system_objects(Cluster()) if o.type == IP_POOL]
+    [one] = [o for o in system_objects(both) if o.type == IP_POOL]
+    assert one.name == "default-ipv4-ippool" and one.spec["vxlanMode"] == "Always" and one.spec["natOutgoing"]
