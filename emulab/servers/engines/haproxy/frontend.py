@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from emulab.servers.engines.haproxy.filters.access import among
+from emulab.servers.engines.haproxy.filters.answers import UNREPLACED
 from emulab.servers.engines.haproxy.logged import captures
 from emulab.servers.engines.haproxy.maps import RouteMaps
 from emulab.servers.engines.haproxy.pages import returned
@@ -14,9 +15,11 @@ from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
 from emulab.servers.engines.haproxy.variants import choices
 from emulab.servers.engines.haproxy.verifying import any_looks
 from emulab.servers.l7.config import L7Config, Options
+from emulab.servers.l7.personalities.ingress_nginx.pages import CLOSING, wire_status
 
 DEFAULT = "default"
 """The backend of what no route takes."""
+_CLOSING = sorted({wire_status(one) for one in CLOSING})
 _DEPTH = 5
 """How many in front are looked at in a list of addresses."""
 
@@ -26,6 +29,7 @@ def frontend(config: L7Config, descriptors: Mapping[str, int], maps: RouteMaps) 
     options = config.options
     return [
         "frontend ingress",
+        "option accept-invalid-http-request",  # characters that nginx takes in paths
         *_binds(config, descriptors),
         *captures(),
         *_asked(options),
@@ -95,11 +99,26 @@ def _asked(options: Options) -> CfgLines:
     return [
         *lines,
         # The one who asked decides about the route, whoever is believed about the host that is told.
-        "http-request set-var(txn.name) var(txn.asked),regsub(:[0-9]+$,),regsub([.]$,),lower",
+        "http-request set-var(txn.name) var(txn.asked),regsub(:[^]:]*$,),regsub([.]$,),lower",
         "http-request set-var(txn.bare_host) var(txn.host),regsub(:[0-9]+$,)",
-        "http-request deny deny_status 405 if METH_TRACE or METH_CONNECT",
+        *_refused(),
         f"{returned(400)} if {{ req.fhdr(host) -m reg {_NO_HOST} }}",
         *([] if options.invalid_names else [_nameless("" if not options.underscores else "_")]),
+    ]
+
+
+_NO_FIELD = quoted(r"\x00|(^|\n)[^:\n]*[ \t][^:\n]*:")
+"""A zero byte, or a space in the name of a field."""
+
+
+def _refused() -> CfgLines:
+    """What nginx's parser takes for no request, and HAProxy's does."""
+    return [
+        f"{returned(505)} if !{{ fc_http_major 2 }} !{{ req.ver -m beg 1. }}",
+        f"{returned(400)} if {{ method -m reg [^A-Z_-] }}",
+        f"{returned(405)} if METH_TRACE or METH_CONNECT",
+        f"{returned(400)} if HTTP_1.0 {{ req.hdr(transfer-encoding) -m found }}",
+        f"{returned(400)} if {{ req.hdrs -m reg {_NO_FIELD} }}",
     ]
 
 
@@ -196,6 +215,11 @@ def _forwarding(options: Options) -> CfgLines:
         "http-request set-header X-Forwarded-Scheme %[var(txn.scheme)]",
         "http-request set-header X-Scheme %[var(txn.scheme)]",
         "http-request del-header Proxy",
+        # What is between the client and us alone, and what nginx says itself.
+        "http-request del-header Keep-Alive",
+        "http-request del-header Expect if !{ req.hdr(expect) -m str -i 100-continue }",
+        "http-request del-header Connection",
+        "http-request set-header Connection upgrade if { req.hdr(upgrade) -m found }",
     ]
 
 
@@ -204,12 +228,19 @@ def _answers(options: Options) -> Iterator[str]:
     yield "http-request set-var(sess.requests) var(sess.requests),add(1)"
     most = max(1, options.keepalive_requests)
     yield f"http-after-response set-header Connection close if {{ var(sess.requests) -m int ge {most} }}"
+    # nginx ends a connection after answers of its own of which it isn't sure where the next request begins.
+    ours = "!{ var(txn.answered) -m bool }"
+    yield "http-response set-var(txn.answered) bool(true)"
+    yield f"http-after-response set-header Connection close if {{ status {' '.join(map(str, _CLOSING))} }} {ours}"
     yield "http-response del-header X-Accel- -m beg"  # what servers say to nginx
     yield "http-response del-header Keep-Alive"
-    if not options.pass_server:
-        yield "http-response del-header Server"
+    yield (
+        "http-request set-var(txn.pass_server) bool(true)"
+        if options.pass_server
+        else "http-response del-header Server"
+    )
     for field in options.fields:
         yield f"http-after-response set-header {quoted(field.name)} {in_format(field.value)}"
     if options.hsts:
-        value = in_format(options.hsts)
-        yield f"http-after-response set-header Strict-Transport-Security {value} if {{ ssl_fc }}"
+        value, located = in_format(options.hsts), "{ var(txn.located) -m bool }"
+        yield f"http-after-response set-header Strict-Transport-Security {value} if {{ ssl_fc }} {located} {UNREPLACED}"

@@ -73,6 +73,11 @@ def _sign_in(one: ExternalAuthentication, match: Match) -> str:
     return "@" + sha256(f"{match.path}{match.path_type}{one.signin}".encode()).hexdigest()[:16]
 
 
+def asks_to_sign_in(place: str) -> bool:
+    """Whether the location of this place answers clients, by sending them to where they sign in."""
+    return place.startswith("@")
+
+
 def _asks(one: ExternalAuthentication, match: Match) -> ConfLines:
     always = ["always"] if one.always_set_cookie else []
     lines = [
@@ -137,7 +142,7 @@ def asked_beside(
     for one in route.filters:
         if isinstance(one, AccessControl) and one.external is not None:
             for place, lines in questions(one.external, route.match).items():
-                allowed = beside(route) if place.startswith("@") else []
+                allowed = beside(route) if asks_to_sign_in(place) else []
                 yield place, [*allowed, *lines]
 
 
