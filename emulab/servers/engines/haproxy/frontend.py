@@ -21,7 +21,7 @@ DEFAULT = "default"
 """The backend of what no route takes."""
 _CLOSING = sorted({wire_status(one) for one in CLOSING})
 _DEPTH = 5
-"""How many in front are looked at in a list of addresses."""
+"""How many in front are looked at in a list of addresses, and how many fields with such lists."""
 
 
 def frontend(config: L7Config, descriptors: Mapping[str, int], maps: RouteMaps) -> CfgLines:
@@ -198,10 +198,16 @@ def _forwarding(options: Options) -> CfgLines:
     return [
         "acl forwarded req.hdr(x-forwarded-for) -m found",
         "http-request set-var-fmt(txn.chain) %[var(txn.before)]",
-        'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[var(txn.before)]" if forwarded',
+        "http-request set-var(txn.forwarded) req.fhdr(x-forwarded-for,1)",
+        *(
+            f'http-request set-var-fmt(txn.forwarded) "%[var(txn.forwarded)], %[req.fhdr(x-forwarded-for,{n})]" '
+            f"if {{ req.fhdr_cnt(x-forwarded-for) ge {n} }}"
+            for n in range(2, _DEPTH + 1)
+        ),
+        'http-request set-var-fmt(txn.chain) "%[var(txn.forwarded)], %[var(txn.before)]" if forwarded',
         "http-request del-header X-Original-Forwarded-For",
         "http-request del-header X-Original-Forwarded-Host",
-        "http-request set-header X-Original-Forwarded-For %[req.fhdr(x-forwarded-for)] if forwarded",
+        "http-request set-header X-Original-Forwarded-For %[var(txn.forwarded)] if forwarded",
         "http-request set-header X-Original-Forwarded-Host %[req.fhdr(x-forwarded-host)] "
         "if { req.hdr(x-forwarded-host) -m found }",
         "http-request set-header X-Request-ID %[uuid(),regsub(-,,g)] if !{ req.hdr(x-request-id) -m found }",

@@ -255,14 +255,22 @@ def of_server(host: str, config: L7Config) -> ConfLines:
     ]
     wish = next((one for one in config.verifications if host in one.hosts), None)
     lines += [
-        directive("set", told_variable(field), value if wish is not None and _tells(wish, field) else '""')
+        directive("set", told_variable(field), _told(wish, field, value))
         for field, value in zip(TOLD, _VALUES, strict=True)
     ]
     return lines if wish is None else [*lines, *_verified(wish)]
 
 
+def _told(wish: ClientVerification | None, field: str, value: str) -> str:
+    """What upstreams are told: nothing but what we know, where clients' certificates are looked at, and else the
+    client's own words."""
+    if wish is None or not wish.authorities:
+        return "$http_" + field.replace("-", "_")
+    return value if _tells(wish, field) else '""'
+
+
 def _tells(wish: ClientVerification, field: str) -> bool:
-    return bool(wish.authorities) and (field != "ssl-client-cert" or wish.pass_certificate)
+    return field != "ssl-client-cert" or wish.pass_certificate
 
 
 def _verified(wish: ClientVerification) -> ConfLines:
