@@ -80,8 +80,6 @@ def _asked(options: Options) -> CfgLines:
         "http-request set-var(txn.port) dst_port if !{ ssl_fc }",
         "http-request set-var(txn.host) req.hdr(host)",
     ]
-    if options.proxy_protocol:  # whoever has ended TLS in front
-        lines.append("http-request set-var(txn.scheme) str(https) if { dst_port 443 }")
     forwarded = "{ req.hdr(x-forwarded-%s) -m found }"
     if options.trust_forwarded:
         lines += [
@@ -89,6 +87,8 @@ def _asked(options: Options) -> CfgLines:
             f"http-request set-var(txn.port) req.hdr(x-forwarded-port) if {forwarded % 'port'}",
             f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
         ]
+    if options.proxy_protocol:  # whoever has ended TLS in front, whatever a field says
+        lines.append("http-request set-var(txn.scheme) str(https) if { dst_port 443 }")
     lines.append(f"http-request set-var(txn.before) {'src' if options.proxy_protocol else 'fc_src'}")
     if options.trust_forwarded and options.proxy_protocol:
         # A list is read where the address of the PROXY header is believed, and from who sent that one on.

@@ -155,8 +155,13 @@ def _maps(options: Options) -> ConfLines:
         *block("map $http_upgrade $connection_upgrade", ["default upgrade;", "'' '';"]),
         *block("map $http_x_request_id $req_id", ["default $http_x_request_id;", "'' $request_id;"]),
         *block(
-            "map $http_x_forwarded_proto $pass_access_scheme",
+            "map $http_x_forwarded_proto $forwarded_scheme",
             [f"default {'$http_x_forwarded_proto' if trusted else '$scheme'};", "'' $scheme;"],
+        ),
+        # Whoever has ended TLS in front is believed, whatever a field says.
+        *block(
+            "map $proxy_protocol_server_port $pass_access_scheme",
+            ["default $forwarded_scheme;", *(["443 https;"] if options.proxy_protocol else [])],
         ),
         *block(
             "map $http_x_forwarded_host $best_http_host",
