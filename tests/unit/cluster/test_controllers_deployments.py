@@ -138,7 +138,7 @@ ROLLOUTS = st.fixed_dictionaries(
 )
 
 
-@examples(25)
+@examples(12)
 @given(ROLLOUTS, st.randoms(use_true_random=False), st.booleans())
 def test_a_rolling_update_keeps_its_bounds(case: dict[str, object], random: object, graceful: bool) -> None:
     """Never fewer Ready Pods than allowed and never more Pods, however slowly they start and end."""

@@ -92,7 +92,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @given(data=st.data())
-@examples(50)
+@examples(12)
 def test_every_configuration_comes_back_as_it_went(kind: type[Configuration], data: st.DataObject) -> None:
     value = data.draw(values(kind))
     assert from_json(kind, json.loads(json_bytes(value))) == value

@@ -32,7 +32,7 @@ def _body(wanted: list[tuple[str, Any]]) -> bytes:
     return body
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     exchanges=EXCHANGES,
     window=st.integers(1, 100_000),
