@@ -34,7 +34,7 @@ MODULES = (
     *(f"{_L7}.messages.{name}" for name in ("http2response", "request", "response")),
     *(f"{_L7}.engine.{name}" for name in ("admitting", "answering", "connection", "ending", "erring")),
     *(f"{_L7}.engine.{name}" for name in ("exchange", "records", "trying")),
-    *(f"{_L7}.engine.http2.{name}" for name in ("connection", "exchange", "heads", "stream")),
+    *(f"{_L7}.engine.http2.{name}" for name in ("bounds", "connection", "exchange", "heads", "stream")),
     *(f"{_L7}.personalities.ingress_nginx.{name}" for name in ("fields", "forwarding", "heads")),
     *(f"{_L7}.shell.{name}" for name in ("outbox", "spread")),
     *(f"{_DNS}.{name}" for name in ("datagrams", "hot", "udpport")),

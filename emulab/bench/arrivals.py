@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from random import Random
 
 EVEN, POISSON = "even", "poisson"
-ARRIVALS = (EVEN, POISSON)
 
 
 def due(rate: float, seconds: float, arrivals: str = EVEN, seed: int = 0) -> Iterator[float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 _BITS = 11
-_HALF = 1 << (_BITS - 1)
 
 
 def index_of(value: int) -> int:
@@ -43,16 +42,6 @@ class HdrHistogram:
         """Counts a value."""
         index = index_of(value)
         self.counts[index] = self.counts.get(index, 0) + count
-
-    def record_expected(self, value: int, interval: int) -> None:
-        """Counts a value of who waits for an answer before asking again, though it meant to ask each `interval`.
-
-        The questions that were left out would have waited, too: each an interval less. Who knows when each question
-        was due needs none of it.
-        """
-        self.record(value)
-        while interval > 0 and (value := value - interval) >= interval:
-            self.record(value)
 
     def add(self, other: HdrHistogram) -> None:
         """Counts all that another one has."""

@@ -10,10 +10,6 @@ from emulab.cli.usage import Kustomized
 from emulab.errors import ManifestError, UserError
 from emulab.model.sources import MAX_BYTES, Source, read_sources
 
-TYPE_CHECKING = False  # not from typing, which takes long to load
-if TYPE_CHECKING:
-    pass
-
 STDIN = "-"
 URLS = ("http://", "https://")
 
@@ -29,8 +25,10 @@ def read(files: Sequence[str]) -> list[Source]:
             continue
         if file.startswith(URLS):
             raise UserError(
-                f"{file}: a lab fetches nothing; give what is there: curl -fsSL {file} | emulab up -"
+                f"{file}: a lab fetches nothing; write - for it, and pipe it in: curl -fsSL {file} | emulab …"
             )
+        if not file:  # as of a shell's variable that isn't set: Path("") is the current folder
+            raise UserError("the name of a manifest is empty")
         if file == STDIN:
             sources.append(Source.of_bytes("(stdin)", _stdin()))
         else:

@@ -1,7 +1,8 @@
 """The control plane: from what was asked to what follows from it, as an API server and its controllers would.
 
 * `admission/`    texts of manifests → checked objects, and what they become beside those that are there
-* `store`         the objects with uid, versions and status; can be watched, and forked (`adoptable`: back from there)
+* `store`         the objects with uid, versions and status; can be watched (`history`), and forked (`adoptable`: back
+                  from there)
 * `controllers/`  objects to objects, as Kubernetes' controllers do it
 * `allocation`    who gets which address, cluster IP and node port: given once and kept (`podblocks`: in blocks)
 * `system`, `nodes`   the objects that a cluster has without being asked

@@ -281,24 +281,32 @@ def _pods(objects: Objects, cluster: Cluster) -> list[Change]:
             if unfit := unfit_hostname(pod, PodSpec.of(pod.spec), cluster):
                 changes += _without_sandbox(pod, name, unfit)
                 continue
-            ips = [{"ip": a} for a in found]
             if own:
                 last = found
-            used.update(e["ip"] for e in ips)
-            status = {
-                **({} if pod.status.get("reason") == _NO_SANDBOX else pod.status),
-                "podIP": ips[0]["ip"],
-                "podIPs": ips,
-                "hostIP": hosts[0] if hosts else "",
-                "hostIPs": [{"ip": host} for host in hosts] or [{"ip": ""}],
-            }
-            changes.append(PutStatus(pod.key, status))
+            used.update(found)
+            changes.append(PutStatus(pod.key, _addressed(pod, found, hosts)))
         told = {LAST_POD: ",".join(last), **({BLOCKS: blocks.taken(name)} if blocks is not None else {})}
-        if any(text != node.annotations.get(key, "") for key, text in told.items()):
-            noted = {key: text for key, text in told.items() if text}
-            metadata = {**node.metadata, "annotations": {**node.annotations, **noted}}
-            changes.append(Put(node.replace(metadata=metadata)))
+        changes += _noted(node, told)
     return changes
+
+
+def _addressed(pod: Object, addresses: Sequence[str], hosts: Sequence[str]) -> dict[str, Any]:
+    """The status of a Pod that has addresses, on a node with those of `hosts`."""
+    return {
+        **({} if pod.status.get("reason") == _NO_SANDBOX else pod.status),
+        "podIP": addresses[0],
+        "podIPs": [{"ip": address} for address in addresses],
+        "hostIP": hosts[0] if hosts else "",
+        "hostIPs": [{"ip": host} for host in hosts] or [{"ip": ""}],
+    }
+
+
+def _noted(node: Object, told: Mapping[str, str]) -> list[Change]:
+    """Has a Node's annotations say how far its addresses are given."""
+    if all(text == node.annotations.get(key, "") for key, text in told.items()):
+        return []
+    noted = {key: text for key, text in told.items() if text}
+    return [Put(node.replace(metadata={**node.metadata, "annotations": {**node.annotations, **noted}}))]
 
 
 def _waiting(pod: Object) -> Object | None:

@@ -15,7 +15,6 @@ Rules:
 from __future__ import annotations
 
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,6 +23,7 @@ from typing import Any
 
 from emulab.cluster.adoptable import Adoptable, adoptable
 from emulab.cluster.held import is_ended_by_kubelet, is_held, is_marked
+from emulab.cluster.history import Event, History
 from emulab.dataclass import dataclass, field
 from emulab.errors import UserError
 from emulab.kinds.registry import NAMESPACE, POD
@@ -32,9 +32,6 @@ from emulab.model.facts import Facts
 from emulab.model.keys import GroupKind, Key
 from emulab.model.members import Members, Version
 from emulab.model.objects import Object
-
-HISTORY = 1000
-"""Events that are remembered for those who watch from a version that is past."""
 
 _FRESH = uuid.UUID("0b6c9a0e-5f0b-4b43-9c0c-7f1f2a0d3c11")  # any fixed namespace will do
 _ENDED = ("Succeeded", "Failed")  # phases of a Pod
@@ -50,22 +47,6 @@ class NotFound(UserError):
 
 class Forbidden(UserError):
     """What was asked is understood, and refused (HTTP 403)."""
-
-
-class Expired(UserError):
-    """The version from which somebody wants to watch is forgotten (HTTP 410): list anew, and watch from there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened to an object: ADDED, MODIFIED or DELETED, as in Kubernetes' watch.
-
-    A deleted object is told as it was at last, with the `resourceVersion` of its end.
-    """
-
-    type: str
-    object: Object
-    version: int
 
 
 @dataclass(slots=True)
@@ -95,8 +76,7 @@ class Store:
         # Kinds whose members others read, so that a write copies them first.
         self._shared: set[tuple[str, str]] = set()
         self._version = 0
-        self._watchers: list[Callable[[Event], None]] = []
-        self._history: deque[Event] = deque(maxlen=HISTORY)
+        self._history = History()
         self._snapshot: Objects | None = None
         self._pods_ever: frozenset[Key] = frozenset()
         self._new_pods: set[Key] = set()  # not yet in `_pods_ever`
@@ -141,17 +121,7 @@ class Store:
 
         Raises Expired when some of the latter are forgotten.
         """
-        if since is not None:
-            for event in self._past(since):
-                callback(event)
-        self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback)
-
-    def _past(self, since: int) -> list[Event]:
-        oldest = self._history[0].version if self._history else self._version + 1
-        if since < oldest - 1:
-            raise Expired(f"too old resource version: {since} ({oldest - 1})")
-        return [event for event in self._history if event.version > since]
+        return self._history.watch(callback, self._version if since is None else since, self._version)
 
     @property
     def changes(self) -> Changes:
@@ -304,12 +274,7 @@ class Store:
 
     def _tell(self, what: str, o: Object) -> None:
         self._snapshot = None
-        self._announce(Event(what, o, self._version))
-
-    def _announce(self, event: Event) -> None:
-        self._history.append(event)
-        for watcher in tuple(self._watchers):
-            watcher(event)
+        self._history.announce(Event(what, o, self._version))
 
     # two stores
 
@@ -358,10 +323,10 @@ class Store:
         for key, version in sorted(changes.versions.items(), key=lambda pair: pair[1]):
             old, new = changes.before[key], self.get(key)
             if new is not None:
-                self._announce(Event("MODIFIED" if old else "ADDED", new, version))
+                self._history.announce(Event("MODIFIED" if old else "ADDED", new, version))
             elif old is not None:
                 gone = old.replace(metadata={**old.metadata, "resourceVersion": str(version)})
-                self._announce(Event("DELETED", gone, version))
+                self._history.announce(Event("DELETED", gone, version))
 
     def _adopt(self, key: Key, part: Adoptable, new: Object | None) -> None:
         if key.type == POD and key not in self._pods_ever:

@@ -164,17 +164,6 @@ def _shared(fd: int, found: os.stat_result) -> bool:
     return group.gr_name != owner or not {owner}.issuperset(group.gr_mem)
 
 
-def remove_tree(path: Path) -> None:
-    """Removes a folder and everything in it, however deep; that it isn't there is well. What fails stays. Blocks."""
-    with suppress(OSError):
-        folder = os.open(path, _READ)
-        try:
-            empty(folder)
-        finally:
-            os.close(folder)
-        os.rmdir(path)
-
-
 def empty(folder: int, but: Container[str] = ()) -> None:
     """Removes everything in a folder but the names in `but`; follows no link and leaves what is mounted in it.
 

@@ -23,7 +23,8 @@ IDENTIFIER, HEALTH = "set-identifier", "aws-evaluate-target-health"
 _WEIGHT, _FAILOVER, _SEVERAL = "aws-weight", "aws-failover", "aws-multi-value-answer"
 _WAYS = (_WEIGHT, _FAILOVER, _SEVERAL)
 _MOST_WEIGHT = 255
-_FAILOVERS = ("primary", "secondary")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_FAILOVERS = ("PRIMARY", "SECONDARY")
 _OF_ROUTES = (IDENTIFIER, *_WAYS, HEALTH)
 _OF_SERVICES = (
     *("hostname", "internal-hostname", "ttl", "target", "access", "controller", "endpoints-type"),
@@ -69,8 +70,25 @@ def route_of(o: Object) -> RecordRoute | None:
         return None
     if weights := said(o, _WEIGHT):
         return RecordRoute(identifier, _weight(weights[0]) or 0)
-    failover = one_said(o, _FAILOVER)
-    return RecordRoute(identifier, failover=failover if failover in _FAILOVERS else "")
+    return RecordRoute(identifier, failover=next(iter(said(o, _FAILOVER)), "").lower())
+
+
+def is_refused(o: Object) -> bool:
+    """Whether Route 53 would take none of its records, as it takes no change that says what can't be."""
+    return route_of(o) is not None and any(
+        _refusal(o, word, text) for word in (_WEIGHT, _FAILOVER) for text in said(o, word)
+    )
+
+
+def _refusal(o: Object, word: str, text: str) -> str:
+    """Why Route 53 refuses an annotation of a route as external-dns passes it on."""
+    if word == _WEIGHT and not 0 <= (_weight(text) or 0) <= _MOST_WEIGHT:
+        return f"{show(text)} is not a weight from 0 to {_MOST_WEIGHT}"
+    if word == _FAILOVER and said(o, _WEIGHT):
+        return f"can't be beside {_WEIGHT}: a record is by weight, or by failover"
+    if word == _FAILOVER and text not in _FAILOVERS:
+        return f"{show(text)} is not one of {', '.join(_FAILOVERS)}"
+    return ""
 
 
 def heeds_health(o: Object) -> bool:
@@ -79,9 +97,8 @@ def heeds_health(o: Object) -> bool:
 
 
 def _weight(text: str) -> int | None:
-    number = text.strip()
-    is_one = number.isascii() and number.isdigit() and len(number) < 10
-    return int(number) if is_one and int(number) <= _MOST_WEIGHT else None
+    """As Go reads it (`strconv.ParseInt`); None for no number, which external-dns takes for 0."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def ttl_of(text: str) -> int | None:
@@ -118,12 +135,10 @@ def _route_problem(o: Object, word: str, text: str) -> str:
         return f"changes nothing without one of {', '.join(_WAYS)}"
     if word in _WAYS and not any(map(str.strip, said(o, IDENTIFIER))):
         return f"isn't followed without {IDENTIFIER}"
+    if why := _refusal(o, word, text):
+        return f"{why}, so Route 53 refuses it, and nothing of this is published"
     if word == _WEIGHT and _weight(text) is None:
-        return f"{show(text)} is not a weight from 0 to {_MOST_WEIGHT}, so it is 0"
-    if word == _FAILOVER and said(o, _WEIGHT):
-        return f"isn't followed beside {_WEIGHT}: a record is by weight, or by failover"
-    if word == _FAILOVER and text.strip().lower() not in _FAILOVERS:
-        return f"{show(text)} is not one of {', '.join(map(str.upper, _FAILOVERS))}"
+        return f"{show(text)} is no whole number, so it is 0"
     if word == HEALTH and text not in ("true", "false"):
         return f"{show(text)} is not one of true, false, so it is false"
     return ""

@@ -17,6 +17,9 @@ KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomiz
 KUSTOMIZE = "kustomize.config.k8s.io"
 """The API group of what such a file says."""
 
+HELM_CHART = "Chart.yaml"
+"""What makes a folder a Helm chart, whose templates are no manifests yet."""
+
 MAX_BYTES = 64 << 20
 """Bytes of one file: far above any manifest, and far below what would hurt."""
 
@@ -40,7 +43,7 @@ class Source(NamedTuple):
 def read_sources(paths: Sequence[Path]) -> list[Source]:
     """The files at `paths`, and every manifest inside those that are folders, sorted by name.
 
-    Raises UserError for what cannot be read, for a folder without manifests, and for a kustomization.
+    Raises UserError for what cannot be read, for a folder without manifests, for a kustomization and a Helm chart.
     """
     return [_read(file) for path in paths for file in _files(path)]
 
@@ -48,10 +51,10 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
 def _files(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
-            _refuse_kustomizations([path])
+            _refuse_recipes([path])
             return [path]
         there = [file for file in path.rglob("*") if file.is_file()]
-        _refuse_kustomizations(there)
+        _refuse_recipes(there)
         files = sorted(file for file in there if file.suffix in SUFFIXES)
     except OSError as error:
         raise UserError(f"{_shown(path)}: {error.strerror}") from None
@@ -60,13 +63,19 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _refuse_kustomizations(files: Sequence[Path]) -> None:
+def _refuse_recipes(files: Sequence[Path]) -> None:
+    """Refuses what says how manifests are made, where one is."""
     for file in files:
+        folder = _shown(file.parent)
         if file.name in KUSTOMIZATIONS:
-            folder = _shown(file.parent)
             raise UserError(
                 f"{_shown(file)}: this is a kustomization; write -k {folder},"
-                f" or give what it makes: kubectl kustomize {folder} | emulab up -"
+                f" or - and pipe in what it makes: kubectl kustomize {folder} | emulab …"
+            )
+        if file.name == HELM_CHART:
+            raise UserError(
+                f"{_shown(file)}: this is a Helm chart; write - and pipe in what it makes:"
+                f" helm template {folder} | emulab …"
             )
 
 

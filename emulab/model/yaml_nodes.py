@@ -34,6 +34,7 @@ Lines = dict[int, dict[Any, int]]
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
 _NO_KEY = object()
+_INDENTED_BY_TAB = re.compile(r" *\t")
 _BLANK: Callable[..., Any] = re.compile(r"\s*").match  # which matches everywhere
 
 
@@ -169,6 +170,8 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> MalformedYaml:
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
     # what is never closed is found to be so behind the last line, where libyaml puts its mark
     line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
+    if _INDENTED_BY_TAB.match(text.split("\n")[line - 1]):
+        return MalformedYaml(line, "not YAML: a tab indents this line, where YAML takes spaces alone")
     context = f" ({error.context}" if error.context else ""
     if context:
         context += f" from line {begin.line + 1})" if begin and begin.line + 1 < line else ")"

@@ -17,6 +17,7 @@ from emulab.kinds.externaldns import (
     RecordRoute,
     heeds_health,
     is_left_to_others,
+    is_refused,
     listed,
     one_said,
     route_of,
@@ -102,12 +103,15 @@ class _Published:
         if is_left_to_others(o):
             return
         ttl, asked = published_ttl(next(iter(said(o, "ttl")), "")), listed(o, "target")
-        route = route_of(o)
+        route, refused = route_of(o), is_refused(o)
         balanced = o.key if o.kind == "Service" and not asked and heeds_health(o) else None
         for name, targets in names:
+            own = name.endswith(f".{LB_DOMAIN}.")  # which the balancer's cloud has, and not external-dns
+            if refused and not own:
+                continue
             for target in asked or targets:
                 record = _record(name, target, ttl)
-                if route is None or name.endswith(f".{LB_DOMAIN}."):
+                if route is None or own:
                     self._add(record)
                 else:
                     self._add(RoutedRecord(record, route, balanced))

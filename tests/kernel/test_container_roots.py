@@ -137,6 +137,12 @@ def test_a_read_only_root_has_writable_volumes() -> None:
     assert rooted(look, prepare, binds=binds, read_only=True) == [30, 30, 30, 30, 0, 0]
 
 
+def test_what_is_mounted_below_a_hidden_folder_is_hidden_too() -> None:
+    prepare = lambda: libc.mount("/usr/share/doc", "/usr/share/doc", flags=libc.MS_BIND)  # noqa: E731
+    look = lambda: [os.listdir("/usr/share"), fails(lambda: write("/usr/x"))]  # noqa: E731
+    assert rooted(look, prepare, hidden=("/usr/share",), read_only=True) == [[], 30]
+
+
 def test_no_device_works_but_those_of_dev() -> None:
     def prepare() -> None:
         os.mkdir(f"{SCRATCH}/volume")
@@ -292,6 +298,17 @@ def test_a_link_inside_a_volume_is_followed_and_what_is_missing_is_made() -> Non
     )
     look = lambda: [Path("/one/file").read_text(), os.listdir("/two"), Path("/srv/there/a.txt").read_text()]  # noqa: E731
     assert rooted(look, prepare, binds=binds) == ["here", [], "here"]
+
+
+def test_who_may_write_to_a_volume_may_write_to_what_is_made_of_a_sub_path() -> None:
+    def prepare() -> None:
+        for name, mode in (("free", 0o2777), ("kept", 0o750)):
+            os.mkdir(f"{SCRATCH}/{name}")
+            os.chmod(f"{SCRATCH}/{name}", mode)
+
+    binds = (Bind(f"{SCRATCH}/free", "/free", sub_path="a/b"), Bind(f"{SCRATCH}/kept", "/kept", sub_path="c"))
+    look = lambda: [oct(stat.S_IMODE(os.stat(path).st_mode)) for path in ("/free", "/kept")]  # noqa: E731
+    assert rooted(look, prepare, binds=binds) == ["0o2777", "0o750"]
 
 
 @pytest.mark.parametrize("target", ["/", "//", "/.", "/.."])

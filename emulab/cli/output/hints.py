@@ -1,9 +1,11 @@
-"""What a newcomer could try in a fresh lab. Pure."""
+"""What a newcomer could try in a fresh lab. Pure, but for which lab is meant without a name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from emulab.lab.client import commandline
 
 
 def hints(
@@ -17,7 +19,7 @@ def hints(
 
     `rules_shown_by`: the command that shows on a node where Services lead.
     """
-    emulab = "emulab" if lab == "default" else f"emulab -l {lab}"
+    emulab = commandline.emulab(lab)
     node = next((str(o["metadata"]["name"]) for o in nodes), "")
     pod = next(
         (name for name in places if "." in name and not name.startswith(("kube-system.", "ingress-nginx."))),

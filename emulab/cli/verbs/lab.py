@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from emulab.cli.output.table import table
 from emulab.cli.usage import UsageError, add_output
 from emulab.errors import UserError
+from emulab.lab.client.commandline import emulab
 from emulab.observe.telling.escapes import as_json
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _start(options: argparse.Namespace) -> int:
     else:
         print(f"exercise {chosen.name} (seed {seed}) is in lab {options.lab}\n\n{chosen.task}\n\nThen:")
         for word in ("hint", "check", "solution"):
-            print(f"  {_emulab(options)} lab {word}")
+            print(f"  {emulab(options.lab)} lab {word}")
     return 0
 
 
@@ -79,11 +80,6 @@ async def _build(lab: str, exercise: Exercise, broken: Breakage) -> None:
         if broken.then:
             await built.apply(broken.then, ready=False)
         await built.keep()
-
-
-def _emulab(options: argparse.Namespace) -> str:
-    """How a command line about this lab begins."""
-    return "emulab" if options.lab == "default" else f"emulab -l {options.lab}"
 
 
 def _of(options: argparse.Namespace) -> tuple[Exercise, ExerciseProgress]:
@@ -148,7 +144,7 @@ def _solution(options: argparse.Namespace) -> int:
     if broken.manifest:
         print(f"\n{broken.manifest.strip()}")
     for line in broken.mend:
-        print(f"\n  {_emulab(options)} {line.format(file='FILE')}")
+        print(f"\n  {emulab(options.lab)} {line.format(file='FILE')}")
     return 0
 
 

@@ -9,6 +9,14 @@ from emulab.cli.usage import UsageError, add_namespace, add_output, duration, na
 from emulab.errors import UserError
 from emulab.observe.telling.escapes import as_json
 
+TYPE_CHECKING = False  # not from typing, which takes long to load
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from emulab.observe.path import Path
+    from emulab.toolbox.timing import Timed
+
 _SHARES = {"P50": 0.5, "P90": 0.9, "P99": 0.99, "MAX": 1.0}
 
 
@@ -35,13 +43,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if not options.number:
         raise UsageError("--number is 1 at least")
+    try:
+        found, seen = _measured(options)
+    except TimeoutError:
+        raise UserError(
+            f"{options.url}: no answer within {options.timeout:g} s; see why: emulab trace {options.url}"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{options.url}: {error}; see why: emulab trace {options.url}") from None
+    if options.output == "json":
+        print(as_json(_as_data(options.url, found, seen)))
+    else:
+        _tell(options, found, seen)
+    return 0
+
+
+def _measured(options: argparse.Namespace) -> tuple[list[Timed], Path]:
+    """Requests by the clock, and one of them traced. Raises TimeoutError and OSError."""
     import asyncio
 
-    from emulab.observe.path import Path
-    from emulab.observe.telling.timespans import totals_line
     from emulab.python import Lab
-    from emulab.toolbox.timing import PARTS, Timed, timed
-    from emulab.twins.spread import quantile
+    from emulab.toolbox.timing import timed
 
     lab = Lab([], name=options.lab)
 
@@ -57,42 +79,48 @@ def run(options: argparse.Namespace) -> int:
         )
         return found, seen
 
-    try:
-        found, seen = asyncio.run(both())
-    except TimeoutError:
-        raise UserError(
-            f"{options.url}: no answer within {options.timeout:g} s; see why: emulab trace {options.url}"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{options.url}: {error}; see why: emulab trace {options.url}") from None
-    columns = {
+    return asyncio.run(both())
+
+
+def _columns(found: Sequence[Timed]) -> dict[str, list[float]]:
+    """The seconds of each part that all requests have."""
+    from emulab.toolbox.timing import PARTS
+
+    return {
         part: [one.parts[part] for one in found] for part in PARTS if all(part in one.parts for one in found)
     }
-    statuses = sorted({one.status for one in found})
-    if options.output == "json":
-        spans = {
-            part: {name.lower(): round(quantile(values, share) * 1e6) for name, share in _SHARES.items()}
-            for part, values in columns.items()
-        }
-        print(
-            as_json(
-                {
-                    "url": options.url,
-                    "number": len(found),
-                    "statuses": statuses,
-                    "microseconds": spans,
-                    "traced": dict(seen.totals),
-                }
-            )
-        )
-        return 0
+
+
+def _statuses(found: Sequence[Timed]) -> list[int]:
+    return sorted({one.status for one in found})
+
+
+def _as_data(url: str, found: Sequence[Timed], seen: Path) -> dict[str, Any]:
+    from emulab.twins.spread import quantile
+
+    spans = {
+        part: {name.lower(): round(quantile(values, share) * 1e6) for name, share in _SHARES.items()}
+        for part, values in _columns(found).items()
+    }
+    return {
+        "url": url,
+        "number": len(found),
+        "statuses": _statuses(found),
+        "microseconds": spans,
+        "traced": dict(seen.totals),
+    }
+
+
+def _tell(options: argparse.Namespace, found: Sequence[Timed], seen: Path) -> None:
+    from emulab.observe.telling.timespans import totals_line
+    from emulab.twins.spread import quantile
+
     number = f"{len(found)} requests, one after the other" if len(found) > 1 else "1 request"
-    print(f"{options.url} from {options.source}: {', '.join(map(str, statuses))}, {number}\n")
+    print(f"{options.url} from {options.source}: {', '.join(map(str, _statuses(found)))}, {number}\n")
     rows = [
         [part, *(f"{quantile(values, share) * 1000:.2f} ms" for share in _SHARES.values())]
-        for part, values in columns.items()
+        for part, values in _columns(found).items()
     ]
     print(table(("PART", *_SHARES), rows))
     if seen.failure is None:
         print(f"\ntraced once: {' '.join(totals_line(seen).split())}")
-    return 0

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 from emulab.cluster import brought
+from emulab.cluster.admission.namespaces import IMMORTAL
 from emulab.cluster.makers import maker
 from emulab.cluster.programs import Lacks, Loaded, images_of, missing, no_image, nothing
 from emulab.cluster.system import system_objects
@@ -33,6 +34,7 @@ from emulab.kinds.registry import (
     INGRESS,
     KINDS,
     LOAD_BALANCER,
+    NAMESPACE,
     PERSISTENT_VOLUME,
     POD,
     SERVICE,
@@ -54,7 +56,8 @@ def warnings(
     """
     given = list(objects)
     world = _World(Objects([*what_labs_have(given), *given]) if among is None else among, lacks, loaded)
-    return [*(finding.line() for o in given for finding in _findings(o, world)), *_customs(given)]
+    findings = chain((finding for o in given for finding in _findings(o, world)), _homeless(given, world))
+    return [*(finding.line() for finding in findings), *_customs(given)]
 
 
 def what_labs_have(given: Sequence[Object]) -> list[Object]:
@@ -76,6 +79,15 @@ def notes(objects: Iterable[Object]) -> list[str]:
     if kinds:
         found.append(f"{', '.join(kind.counted(n) for kind, n in kinds.items())}: {ASIDE.why}")
     return found
+
+
+def _homeless(objects: Sequence[Object], world: _World) -> Iterator[Finding]:
+    """The first object of each Namespace that isn't there, which is no error since one may come with another file."""
+    first = {o.namespace: o for o in reversed(objects) if o.namespace}
+    for namespace, o in first.items():
+        if namespace not in IMMORTAL and not world.has(NAMESPACE.key("", namespace)):
+            what = f"there is no Namespace {namespace}: a cluster refuses what is in it until it has one"
+            yield Finding(o, ("metadata", "namespace"), what)
 
 
 def _customs(objects: Sequence[Object]) -> Iterator[str]:

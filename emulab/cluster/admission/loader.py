@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -30,9 +30,11 @@ from emulab.model.objects import Object, Position
 from emulab.model.paths import FieldPath
 from emulab.model.sharing import Shared
 from emulab.model.sources import KUSTOMIZE, Source
+from emulab.model.suggestions import suggest
 from emulab.model.validation import IGNORE, STRICT, WARN, without
 from emulab.model.yaml_nodes import Document, MalformedYaml, documents
 
+_LIST_FIELDS = ("apiVersion", "items", "kind", "metadata")
 MAX_PROBLEMS = 20
 """Problems that one error lists; how many more there are is said in one line."""
 
@@ -111,16 +113,29 @@ class _Batch:
                 first = len(self.objects)
                 if self.validation == WARN:
                     self.without_effect += [f"{source.name}:{line}: {why}" for line, why in document.repeated]
-                for data, line in _objects(document):
+                for data, line in _objects(document, partial(self.meet_list, number, source.name, document)):
                     self.check((number, count), source.name, document, data, line)
                     count += 1
                 for o in self.objects[first:]:  # not before: lines are found by identity
                     self.shared.parts(o.raw)
         except MalformedYaml as error:
-            self.problems.append((number, error.line, f"{source.name}:{error.line}: {error.why}"))
+            why = f"{error.why}{_template_hint(source.text, error.line)}"
+            self.problems.append((number, error.line, f"{source.name}:{error.line}: {why}"))
             return
-        if not count:
+        if not count and not any(problem[0] == number for problem in self.problems):
             self.problems.append((number, 1, f"{source.name}:1: there is no object in it"))
+
+    def meet_list(self, number: int, name: str, document: Document, data: dict[str, Any]) -> None:
+        """Sees to the fields of a list itself, which nobody is asked to check."""
+        for field_name in data if self.validation != IGNORE else ():
+            if field_name in _LIST_FIELDS:
+                continue
+            why = Unknown(suggest(field_name, _LIST_FIELDS))
+            at = _place(name, document, data, document.line, (field_name,))
+            if self.validation == WARN:
+                self.without_effect.append(_line(at, data, (field_name,), why))
+            else:
+                self.problems.append((number, at.line, _line(at, data, (field_name,), why)))
 
     def check(self, origin: tuple[int, int], name: str, document: Document, data: Any, line: int) -> None:
         place = partial(_place, name, document, data, line)
@@ -199,8 +214,10 @@ def _again(number: int, source: Source, validation: str) -> Iterator[tuple[tuple
                 count += 1
 
 
-def _objects(document: Document) -> Iterator[tuple[Any, int]]:
-    """The objects of a document, with the line on which each begins; a List stands for its items."""
+def _objects(
+    document: Document, meet_list: Callable[[dict[str, Any]], object] = lambda _: None
+) -> Iterator[tuple[Any, int]]:
+    """The objects of a document, with the line on which each begins; a List, which is met, stands for its items."""
     if document.data is None:
         return
     waiting = [(document.data, document.line)]
@@ -213,6 +230,7 @@ def _objects(document: Document) -> Iterator[tuple[Any, int]]:
         if listed is None:
             yield data, line
             continue
+        meet_list(data)
         items = data.get("items", [])
         if not isinstance(items, list):
             raise MalformedYaml(lines["items"], f"List items: {show(items)} is not a list")
@@ -234,12 +252,19 @@ def _listed(data: Any) -> str | None:
     return one if type(version) is str and KINDS.get(group_kind(version, one)) else None
 
 
+def _template_hint(text: str, line: int) -> str:
+    """What to do about text that is no YAML on a line since it is to become some: of a Helm chart, as a rule."""
+    if not any("{{" in near for near in text.splitlines()[max(0, line - 2) : line]):
+        return ""
+    return "; {{ … }} is of a template: give what `helm template` makes of it"
+
+
 def _of_kustomize(data: Any) -> Problems:
     """What is wrong with a kustomization among objects: a cluster has none, it says what to make of others."""
     version = data.get("apiVersion") if type(data) is dict else None
     if type(version) is not str or version.partition("/")[0] != KUSTOMIZE:
         return ()
-    return wrong("this is a kustomization; give what it makes: kubectl kustomize FOLDER | emulab up -")
+    return wrong("this is a kustomization; pipe in what it makes: kubectl kustomize FOLDER | emulab …")
 
 
 def _without_name(data: Any) -> Problems:

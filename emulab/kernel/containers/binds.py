@@ -21,6 +21,7 @@ from emulab.kernel.containers.root import Bind
 
 _SHOWN = 200  # characters of a path in an error
 _LINKS = 40  # as many as the kernel follows (path_resolution(7))
+_FOLDER = 0o755  # of folders that runtimes make
 _BELOW = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_MAGICLINKS
 _IN_ROOT = libc.RESOLVE_IN_ROOT | libc.RESOLVE_NO_MAGICLINKS
 
@@ -118,12 +119,16 @@ def _copy(source: str, there: str) -> None:
 
 
 def _source(bind: Bind) -> int:
-    """What is bound. A link below the source that leads out of it is refused (EXDEV). Raises OSError."""
+    """What is bound. A link below the source that leads out of it is refused (EXDEV). Raises OSError.
+
+    What is missing of a `sub_path` may be written to by whom the volume may be (kubelet, `makeMounts`: `SafeMakeDir`).
+    """
     source = os.open(bind.source, os.O_PATH | os.O_CLOEXEC)
     if not bind.sub_path:
         return source
     try:
-        return _made_below(source, bind.sub_path, _BELOW, folder=True)
+        mode = stat.S_IMODE(os.fstat(source).st_mode)
+        return _made_below(source, bind.sub_path, _BELOW, folder=True, mode=mode)
     finally:
         os.close(source)
 
@@ -133,7 +138,7 @@ def target(root: int, path: str, folder: bool, owner: int = 0) -> int:
     return _made_below(root, path, _IN_ROOT, folder, owner)
 
 
-def _made_below(root: int, path: str, resolve: int, folder: bool, owner: int = 0) -> int:
+def _made_below(root: int, path: str, resolve: int, folder: bool, owner: int = 0, mode: int = _FOLDER) -> int:
     """Opens what lies below an open folder, after what is missing of it was made. Raises OSError."""
     done: list[str] = []
     rest, links = _words(path), 0
@@ -155,7 +160,7 @@ def _made_below(root: int, path: str, resolve: int, folder: bool, owner: int = 0
                         here = there
                     continue
                 with suppress(FileExistsError):  # another container may have made it just now
-                    _make(here, word, folder or bool(rest), owner)
+                    _make(here, word, folder or bool(rest), owner, mode)
                 there = libc.open_below(root, "/".join((*done, word)), os.O_PATH, resolve)
             done.append(word)
             os.close(here)
@@ -178,9 +183,10 @@ def _link(folder: int, name: str) -> str:
         return ""
 
 
-def _make(folder: int, name: str, is_folder: bool, owner: int) -> None:
+def _make(folder: int, name: str, is_folder: bool, owner: int, mode: int) -> None:
+    """`mode`: of a folder. The kernel gives it the group of the folder around it where that says so (S_ISGID)."""
     if is_folder:
-        os.mkdir(name, 0o755, dir_fd=folder)
+        os.mkdir(name, mode, dir_fd=folder)
     else:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(name, flags, 0o644, dir_fd=folder))

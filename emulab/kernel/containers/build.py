@@ -207,6 +207,8 @@ class _Stage:
             return
         if not os.path.lexists(there):
             os.mkdir(there, stat.S_IMODE(os.stat(path).st_mode))
+        if path in self._root.hidden:  # `covers` lies over it, so nothing below could be restricted any more
+            return
         inner = below(path, self._mounts)
         skeleton = f"{self._root.skeleton}{path}"
         has_skeleton = bool(self._root.skeleton) and os.path.isdir(skeleton)

@@ -16,7 +16,6 @@ from emulab.model.objects import Object
 UID_LABEL, NAME_LABEL = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"
 OLD_LABELS = {"controller-uid": UID_LABEL, "job-name": NAME_LABEL}
 """What these labels were called before, and are called besides."""
-GENERATED = (UID_LABEL, NAME_LABEL, *OLD_LABELS)
 
 BACKOFF_LIMIT = 6
 _NO_LIMIT = (1 << 31) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from emulab.kinds import cells
 from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import base64_map, texts, whole
+from emulab.kinds.core import immutable
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.following import kind_table, table
@@ -27,7 +28,8 @@ def _describe(o: Raw, _: Slices) -> Fields:
 
 DEFINITION = Definition(
     check=whole(CONFIG_MAP, dns_subdomain, fields={"data": texts, "binaryData": base64_map}),
-    fields=kind_table() | table("binaryData data", kept="immutable"),
+    merge=immutable.keep("data", "binaryData"),
+    fields=kind_table() | table("binaryData data immutable"),
     columns=Columns(("NAME", "DATA", "AGE"), (), _cells),
     describe=_describe,
 )

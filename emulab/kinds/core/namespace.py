@@ -6,7 +6,7 @@ nothing is left in it; users neither set nor remove it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
@@ -19,10 +19,13 @@ from emulab.kinds.openapi.typed import typed
 from emulab.kinds.registry import NAMESPACE
 from emulab.kinds.selectable import field
 from emulab.model.checks import dns_label, label_key, sequence
+from emulab.model.findings import Finding
 
 if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
     from emulab.model.objects import Object
 
+_POD_SECURITY, _PRIVILEGED = "pod-security.kubernetes.io/enforce", "privileged"
 FINALIZER = "kubernetes"
 
 
@@ -40,6 +43,12 @@ def _created(o: Object) -> Object:
 def _merge(old: Object, _: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     spec.pop("finalizers", None)
     return {**spec, "finalizers": old.spec["finalizers"]} if "finalizers" in old.spec else spec
+
+
+def _warnings(o: Object, _: Lookup) -> Iterable[Finding]:
+    if (level := o.labels.get(_POD_SECURITY, _PRIVILEGED)) != _PRIVILEGED:
+        what = f"isn't followed: Pods come up that {level} forbids"
+        yield Finding(o, ("metadata", "labels", _POD_SECURITY), what)
 
 
 def _state(o: Raw) -> str:
@@ -60,6 +69,7 @@ DEFINITION = Definition(
     check=whole(NAMESPACE, dns_label, _spec, optional_spec=True),
     created=_created,
     merge=_merge,
+    warnings=_warnings,
     fields=kind_table(spec=table("finalizers")),
     columns=Columns(("NAME", "STATUS", "AGE"), (), _cells),
     describe=_describe,

@@ -6,9 +6,11 @@ from base64 import b64decode, b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emulab.errors import UserError
 from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import base64_map, texts, whole
+from emulab.kinds.core import immutable
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.following import kind_table, table
@@ -17,7 +19,12 @@ from emulab.kinds.selectable import field
 from emulab.model.checks import Problems, dns_subdomain, wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from emulab.model.objects import Object
+
+
+_OPAQUE = "Opaque"  # the type of one that has none
 
 
 class TLSPair(NamedTuple):
@@ -40,23 +47,14 @@ def text_of(secret: Object, key: str) -> str | None:
 
 
 def tls_pair(secret: Object) -> TLSPair | None:
-    """The pair in a `kubernetes.io/tls` Secret (`data` base64, or `stringData`); None where it has none."""
-    text = secret.raw.get("stringData") or {}
-    data = secret.raw.get("data") or {}
-    # stringData wins over data, as on write to the API server
-    parts = [
-        text[name] if name in text else b64decode(data.get(name) or "").decode(errors="replace")
-        for name in ("tls.crt", "tls.key")
-    ]
+    """The pair in a `kubernetes.io/tls` Secret; None where it has none."""
+    parts = [pem(secret, name) for name in ("tls.crt", "tls.key")]
     return TLSPair(*parts) if all(parts) else None
 
 
 def pem(secret: Object, name: str) -> str:
-    """What a Secret has under a name, as text (`data` base64, or `stringData`, which wins); "" for nothing."""
-    text = secret.raw.get("stringData") or {}
-    if name in text:
-        return str(text[name])
-    return b64decode((secret.raw.get("data") or {}).get(name) or "").decode(errors="replace")
+    """What a Secret has under a name; "" for nothing."""
+    return text_of(secret, name) or ""
 
 
 def _written(o: Object) -> Object:
@@ -66,6 +64,19 @@ def _written(o: Object) -> Object:
     texts_given = {k: b64encode(str(v).encode()).decode() for k, v in (o.raw["stringData"] or {}).items()}
     rest = {name: value for name, value in o.raw.items() if name != "stringData"}
     return replace(o, raw={**rest, "data": {**(o.raw.get("data") or {}), **texts_given}})
+
+
+_kept = immutable.keep("data")
+
+
+def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
+    """Raises UserError for what an API server refuses to change (`ValidateSecretUpdate`)."""
+    kept = old.raw.get("type") or _OPAQUE
+    if (new.raw.get("type") or _OPAQUE) != kept:
+        raise UserError(
+            f"{new.position}: {new.key} type: can't be changed; it is {kept}; delete the Secret first"
+        )
+    return _kept(old, new, spec)
 
 
 def _has_pair(secret: dict[str, Any]) -> Problems:
@@ -82,7 +93,7 @@ def _has_pair(secret: dict[str, Any]) -> Problems:
 
 def _cells(o: Raw, now: float) -> Cells:
     keys = {*(o.get("data") or {}), *(o.get("stringData") or {})}
-    return [cells.name(o), str(o.get("type") or "Opaque"), str(len(keys)), cells.age(o, now)], []
+    return [cells.name(o), str(o.get("type") or _OPAQUE), str(len(keys)), cells.age(o, now)], []
 
 
 def _describe(o: Raw, _: Slices) -> Fields:
@@ -90,7 +101,7 @@ def _describe(o: Raw, _: Slices) -> Fields:
     sizes = {k: len(b64decode(v or "")) for k, v in (o.get("data") or {}).items()}
     sizes |= {k: len(str(v).encode()) for k, v in (o.get("stringData") or {}).items()}
     found = [f"{k}: {size} bytes" for k, size in sorted(sizes.items())]
-    return [("Type", str(o.get("type") or "Opaque")), ("Data", found)]
+    return [("Type", str(o.get("type") or _OPAQUE)), ("Data", found)]
 
 
 DEFINITION = Definition(
@@ -101,8 +112,9 @@ DEFINITION = Definition(
         rules=(_has_pair,),
     ),
     written=_written,
-    fields=kind_table() | table("data stringData type", kept="immutable"),
+    merge=_merge,
+    fields=kind_table() | table("data immutable stringData type"),
     columns=Columns(("NAME", "TYPE", "DATA", "AGE"), (), _cells),
     describe=_describe,
-    selectable={"type": field("type", "Opaque")},
+    selectable={"type": field("type", _OPAQUE)},
 )

@@ -29,7 +29,7 @@ PROXY_PROTOCOLS = ("none", "v1", "v2")
 class BalancerEngine(NamedTuple):
     """What serves as a balancer of mode proxy."""
 
-    server: str  # as `servers.host` calls it
+    server: str  # as `servers.kinds` calls it
     programs: tuple[str, ...] = ()  # that have to be installed; their Debian packages are called the same
     vrrp: str = "vrrp"  # the server that moves the address between nodes
     replicas: int = 1  # nodes, where nobody says how many

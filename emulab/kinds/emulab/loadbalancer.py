@@ -82,6 +82,7 @@ def _outdated(old: Object, new: Object) -> tuple[str, ...]:
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     from emulab.kinds.emulab.loadbalancerview import (
         LoadBalancer,  # here: who lists LoadBalancers needs no view of them
+        port_of,
     )
 
     for name in LoadBalancer.of(o).balancing.weights:
@@ -92,8 +93,18 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
         return
     base = ("spec", "target", "service")
     paths = ((*base, "name"), (*base, "port"))
-    for where, why in leads_nowhere(world, target.namespace, target.service, target.port, paths):
+    nowhere = [*leads_nowhere(world, target.namespace, target.service, target.port, paths)]
+    for where, why in nowhere:
         yield Finding(o, where, why)
+    service = world.service(target.namespace, target.service)
+    if service is None or nowhere:
+        return
+    spoken = {port.protocol for port in service.ports if target.port in (port.port, port.name)}
+    for index, (protocol, number) in enumerate(map(port_of, o.spec.get("ports") or ())):
+        if service.type != "ExternalName" and protocol not in spoken:
+            name = f"Service {target.namespace}/{target.service}"
+            why = f"nobody answers at {number}/{protocol}: port {target.port} of {name} is of {', '.join(spoken)}"
+            yield Finding(o, ("spec", "ports", index), why)
 
 
 # How it is printed

@@ -46,7 +46,7 @@ class LoadBalancer:
     @staticmethod
     def of(o: Object) -> LoadBalancer:
         spec, address = o.spec, o.spec.get("address")
-        given = [_port(port) for port in spec.get("ports") or (80, 443)]
+        given = [port_of(port) for port in spec.get("ports") or (80, 443)]
         return LoadBalancer(
             name=o.name,
             network=spec.get("network") or "vpc",
@@ -59,6 +59,7 @@ class LoadBalancer:
         )
 
 
-def _port(given: int | str) -> tuple[str, int]:
+def port_of(given: int | str) -> tuple[str, int]:
+    """Its protocol and its number."""
     number, _, protocol = str(given).partition("/")
     return protocol or "TCP", int(number)

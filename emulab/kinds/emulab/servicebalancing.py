@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from emulab.kinds.core.serviceview import DEFAULT_AFFINITY_TIMEOUT
 from emulab.kinds.emulab.balancingview import CLASSES, IP_MODE, Balancing, annotated
 from emulab.kinds.emulab.cloudannotations import addresses_asked
 from emulab.model.addresses import IPAddress, parse_address
@@ -19,7 +23,16 @@ SHARING_KEYS = (
 def service_balancing(o: Object) -> Balancing:
     """How the balancer of a Service of type LoadBalancer balances."""
     own = CLASSES.get(o.spec.get("loadBalancerClass") or "", {})
-    return Balancing.of({**own, **annotated(o.annotations)})
+    return Balancing.of({**own, **_affinity(o.spec), **annotated(o.annotations)})
+
+
+def _affinity(spec: Mapping[str, Any]) -> dict[str, int]:
+    """What `sessionAffinity: ClientIP` asks of the balancer, too, as the clouds' controllers have it: nodes keep a
+    client to an endpoint each by itself."""
+    if spec.get("sessionAffinity") != "ClientIP":
+        return {}
+    config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return {"stickiness": config.get("timeoutSeconds") or DEFAULT_AFFINITY_TIMEOUT}
 
 
 def asked_virtual_addresses(o: Object) -> tuple[IPAddress, ...]:

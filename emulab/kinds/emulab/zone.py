@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
 from emulab.kinds.emulab.balancing import HEALTH_CHECK, asks_by_http
+from emulab.kinds.emulab.zoneoddities import odd_records
 from emulab.kinds.fields import Fields, LinesBelow, Slices, aligned
 from emulab.kinds.registry import LOAD_BALANCER, SERVICE, ZONE
 from emulab.model.checks import (
@@ -111,7 +113,20 @@ _domain = rf"(?:{_NAME}(?:\.{_NAME})*\.?|\.)"
 
 _domain_name = pattern(_domain, "a DNS name", 254)
 
-_record_name = pattern(rf"@|(?:\*\.)?{_NAME}(?:\.{_NAME})*|\*", "@, * or a name relative to the zone", 253)
+_plain_name = pattern(rf"@|(?:\*\.)?{_NAME}(?:\.{_NAME})*|\*", "@, * or a name relative to the zone", 253)
+
+
+def _record_name(value: Any) -> Problems:
+    """A name; one of other letters is told as the DNS has it (RFC 5890)."""
+    problems = _plain_name(value)
+    if problems and isinstance(value, str) and not value.isascii():
+        with suppress(UnicodeError):
+            coded = value.encode("idna").decode()
+            return (
+                problems if _plain_name(coded) else wrong(f"{show(value)} is {coded} in the DNS: write it so")
+            )
+    return problems
+
 
 _number = r"(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
@@ -305,6 +320,8 @@ def _outdated(old: Object, new: Object) -> tuple[str, ...]:
 
 
 def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
+    for odd in odd_records(Zone.of(o).records, o.name.rstrip(".")):
+        yield Finding(o, ("spec", "records", odd.number, odd.field), odd.why)
     for index, record in enumerate(Zone.of(o).records):
         target = record.value.rpartition(" ")[2] if record.type in _WITH_TARGETS else "."
         if "." not in target:

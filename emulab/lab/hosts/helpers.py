@@ -1,4 +1,4 @@
-"""Helpers: processes that do something once for the supervisor, of the kinds in `servers.host.HELPERS`."""
+"""Helpers: processes that do something once for the supervisor, of the kinds in `servers.kinds.HELPERS`."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from emulab.model.members import changed_keys
 from emulab.plan.proxy.modes.userspace import between
 from emulab.plan.state import PlannedServer
 from emulab.servers.configuration import json_bytes
-from emulab.servers.host import TOLD_WHOLE
+from emulab.servers.kinds import TOLD_WHOLE
 from emulab.servers.patches import patch_between
 from emulab.servers.told import told_bytes
 

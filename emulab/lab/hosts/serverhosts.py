@@ -21,15 +21,15 @@ from emulab.lab.hosts.houses import opened_house
 from emulab.lab.hosts.listeners import listeners
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.news import News, news_between
+from emulab.lab.hosts.orders import Orders
+from emulab.lab.hosts.pauses import Pauses
 from emulab.lab.hosts.processes import Process, Processes
 from emulab.lab.hosts.recordings import Recordings
 from emulab.plan.state import PlannedServer
 from emulab.servers.crew.remote import TakeRecord
-from emulab.servers.host import HOUSED, JOURNALING, LEAVING_FIRST
+from emulab.servers.kinds import HOUSED, JOURNALING, LEAVING_FIRST
 from emulab.servers.told import told_bytes
 
-_RESTART = (0.0, 0.2, 1.0, 5.0)  # seconds before the first, second … restart in a row
-_PUT_OFF = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)  # of one that `fails`, as the kubelet has it
 _CLOSE_ANSWER = 5.0  # seconds that a server may take to end, beyond those that what it has begun has
 
 
@@ -46,16 +46,16 @@ class ServerHosts:
         self._handles: Mapping[str, Handle] = {}
         self._hosts: dict[str, Hosted] = {}
         self._crews = Crews(processes, logs)
-        self._failures: dict[str, int] = {}
+        self._pauses = Pauses()
         self._beginning: dict[str, object] = {}  # whoever begins a server again: the last one alone goes on
         # One at a time brings a server up: a plan, or its own restart. Whoever has a lock, or waits for it, keeps it.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._left: set[str] = set()  # servers that have ended first, until `apply` misses them
         self._tasks: set[asyncio.Task[None]] = set()
         self.recordings = Recordings(self._hosts)
-        # Servers that are to end, with the namespaces of their pods; and orders for whoever comes in a server's place.
+        # Servers that are to end, with the namespaces of their pods.
         self._draining: dict[str, Handle | None] = {}
-        self._kept: dict[str, dict[str, Mapping[str, Any]]] = {}
+        self._orders = Orders()
         self._ending: set[Process] = set()  # killed, and perhaps not gone yet
         self.restarts: dict[str, int] = {}
         self.exits: dict[str, int] = {}  # how those that were started again had ended
@@ -68,7 +68,7 @@ class ServerHosts:
     def put_off(self, name: str) -> float:
         """After how many seconds in all a server is begun again that has ended as it fails; 0 for others."""
         wanted = self._wanted.get(name)
-        return _pause(wanted, self._failures.get(name, 0) - 1) if wanted is not None and wanted.fails else 0.0
+        return self._pauses.last(wanted) if wanted is not None and wanted.fails else 0.0
 
     def has(self, name: str) -> bool:
         """Whether there is a process of the server, or one whose end is yet to be noticed."""
@@ -99,10 +99,7 @@ class ServerHosts:
 
     def keep_order(self, name: str, key: str, order: Mapping[str, Any] | None) -> None:
         """From now on who is started in a server's place gets this order before it serves; None: not any more."""
-        kept = self._kept.setdefault(name, {})
-        kept.pop(key, None)
-        if order is not None:
-            kept[key] = order
+        self._orders.keep(name, key, order)
 
     async def _ask(self, name: str, op: str, **arguments: Any) -> dict[str, Any] | None:
         """What a server says; None where it isn't up, or ends before it has answered."""
@@ -184,13 +181,13 @@ class ServerHosts:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         self._left.clear()
-        known = {**self._hosts, **self._draining, **self._failures}  # the last may be down for minutes
+        known = {*self._hosts, *self._draining, *self._pauses}  # the last may be down for minutes
         for name in [n for n in known if n not in wanted or self._is_anothers(wanted[n])]:
             self._end(name)
         told = [
             (self._applied(n), s)
             for n, s in wanted.items()
-            if n not in self._draining and not (s.fails and n in self._failures and self._applied(n) is None)
+            if n not in self._draining and not (s.fails and n in self._pauses and self._applied(n) is None)
         ]
         await self._bring_all([(old, s) for old, s in told if old is not s])
 
@@ -285,7 +282,7 @@ class ServerHosts:
         finally:
             for sock in opened.values():
                 sock.close()
-        self._failures.pop(server.name, None)
+        self._pauses.forget(server.name)
 
     async def _start(self, server: PlannedServer) -> Hosted:
         process, ours = await self._crews.begin(server, self._handles)
@@ -301,12 +298,7 @@ class ServerHosts:
         if recorders := self.recordings.recorders(server.name):
             host.send("record", recorders=recorders)
         self._spawn_task(self._watch(host))
-        kept = self._kept.get(server.name, {})
-        for key in [*kept]:
-            if (
-                order := kept.get(key)
-            ) is not None:  # else it has been taken back meanwhile, with another one
-                await host.ask("order", order=dict(order))
+        await self._orders.give(host)
         return host
 
     def _replace(self, host: Hosted) -> None:
@@ -326,7 +318,8 @@ class ServerHosts:
 
     def _forget(self, name: str) -> None:
         """A server is wanted no more: one of that name would be another one."""
-        for counted in (self.restarts, self.exits, self._failures, self._beginning):
+        self._pauses.forget(name)
+        for counted in (self.restarts, self.exits, self._beginning):
             counted.pop(name, None)
 
     async def _watch(self, host: Hosted) -> None:
@@ -360,9 +353,7 @@ class ServerHosts:
 
         What a program of a server's that was killed has open may be there a moment longer than the server.
         """
-        failures = self._failures.get(name, 0)
-        self._failures[name] = failures + 1
-        await asyncio.sleep(_pause(self._wanted.get(name), failures))
+        await asyncio.sleep(self._pauses.next(name, self._wanted.get(name)))
         if self._beginning.get(name) is not mine:
             return True  # meanwhile it has lived and ended once more, or is another one of that name
         # What is wanted is asked with the lock: who changes it meanwhile brings the server up behind this, not before.
@@ -391,9 +382,3 @@ class ServerHosts:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _pause(server: PlannedServer | None, failures: int) -> float:
-    """Seconds before a server is begun again that ended after so many others of its lives."""
-    pauses = _PUT_OFF if server is not None and server.fails else _RESTART
-    return pauses[min(max(failures, 0), len(pauses) - 1)]

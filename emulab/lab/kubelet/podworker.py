@@ -14,9 +14,10 @@ from emulab.kinds.images import server_of
 from emulab.lab.hosts.logs import Log
 from emulab.lab.kubelet import ending, hooks, renewal, telling
 from emulab.lab.kubelet.commands import Commands
-from emulab.lab.kubelet.container import LEAST_GRACE, ContainerRunner
+from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.deadline import Deadline, Spawn
 from emulab.lab.kubelet.environs import Environs
+from emulab.lab.kubelet.graceperiod import GracePeriod
 from emulab.lab.kubelet.podstatus import ContainerState, Reported
 from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.prober import LIVENESS, Prober
@@ -46,9 +47,8 @@ class PodWorker:
         self._initialised = False
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self._reported = Reported()
-        self.terminating = self._ended = False
-        self._grace = 0.0  # how long its end may take
-        self._ending: asyncio.Task[None] | None = None
+        self.terminating = False
+        self._grace = GracePeriod(spawn, self._end)
         self._volumes = PodVolumes(around, pod, self.spec, self._tell)
         self.environs = Environs(around, pod, self.spec, self._volumes, self.tell, self.report)
         self.preparation = Preparation(self.environs, self._volumes, spawn, self.tell, self.report)
@@ -90,7 +90,7 @@ class PodWorker:
 
     def refresh(self) -> None:
         """Takes over how the servers are that stand for containers, and reports."""
-        if self._ended:
+        if self._grace.over:
             return
         self.preparation.wake()
         self._standing.refresh()
@@ -356,24 +356,16 @@ class PodWorker:
         grace = float(pod.metadata.get("deletionGracePeriodSeconds", self.spec.termination_grace))
         if not self.terminating:
             self.terminating = True
-            self._grace, self._ending = grace, self._spawn(self._end(grace))
-        elif self._failed and not self._ended:
-            self._spawn(self._end(0.0))
-        elif self._ending is not None and grace < self._grace and not self._ended:
-            self._grace = grace
-            self._spawn(self._hurry(grace, self._ending))
-
-    async def _hurry(self, grace: float, slow: asyncio.Task[None]) -> None:
-        """Somebody has asked again, and gives less time: then that counts (`calculateEffectiveGracePeriod`)."""
-        await asyncio.wait((slow,), timeout=max(grace, LEAST_GRACE))
-        if not self._ended:
-            slow.cancel()
-            await self._end(0.0)
+            self._grace.begin(grace)
+        elif self._failed:
+            self._grace.end_at_once()
+        else:
+            self._grace.shorten(grace)
 
     async def _end(self, grace: float) -> None:
         await ending.stop_all(self, self.spec, grace)
         self.abandon()
-        self._ended = True
+        self._grace.over = True
         self._around.store.remove(self._key)
         self._end_states()  # of a Pod that finalizers hold, it is told that nothing runs any more
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from time import time
 from typing import Any
 
-from emulab.cluster.store import Event, Store
+from emulab.cluster.history import Event
+from emulab.cluster.store import Store
 from emulab.kernel.network import Sync
 from emulab.kinds.registry import ENDPOINT_SLICE, SERVICE
 from emulab.lab.hosts.serverhosts import ServerHosts

@@ -12,7 +12,7 @@ from emulab.lab.folders.disk import writing
 from emulab.lab.hosts.houses import made_house
 from emulab.lab.supervisor.surroundings import Surroundings, files_folder
 from emulab.plan.state import Place
-from emulab.servers.host import FILED, HOUSED
+from emulab.servers.kinds import FILED, HOUSED
 
 
 async def served_folders(around: Surroundings, place: Place) -> dict[str, str]:

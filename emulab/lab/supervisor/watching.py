@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from emulab.cluster.endpoints import derived, derived_of
-from emulab.cluster.store import Event, Expired, Store
+from emulab.cluster.history import Event, Expired
+from emulab.cluster.store import Store
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL
 from emulab.kinds.registry import ENDPOINT_SLICE, ENDPOINTS, SERVICE
 from emulab.lab.supervisor.arguments import COUNT, NAME, SECONDS, Arguments, optional, takes, tuples

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from emulab.model.addresses import parse_address
 from emulab.model.families import family_of
-from emulab.observe.events import Flow, RouteAnswer
+from emulab.observe.events import Flow, KernelDrop, LinkState, RouteAnswer
 from emulab.observe.explain.astray import NOT_FORWARDED, loop, no_route, not_forwarded
 from emulab.observe.explain.case import Case, Diagnosis, iproute, last_at, thrown_away, to
 from emulab.observe.explain.progress import Stop, stopped, what
@@ -323,24 +323,34 @@ def _swallowed(case: Case, leg: Leg, stop: Stop) -> Diagnosis:
     if way is not None and way.up and not way.carrier:
         return _next_hop(case, leg, last.place, flow, last)
     if way is not None and last.length > way.mtu and not last.fragmentable:
-        wide = _width(case, last)
-        size = min(last.length, wide)
-        text = (
-            f"{came} with {size} bytes that must not be fragmented, too big for {way.name}, which takes"
-            f" {way.mtu}; no ICMP message about it was seen on any link, so that {_sender(leg, last)} goes on"
-            " sending packets as big"
-        )
-        wider = case.inside(last.place, f"ip link set {way.name} mtu {wide}")
-        rules = case.inside(last.place, "nft list ruleset")
-        remedy = f"let ICMP out of {last.place}: {rules}; or make the link as wide: {wider}"
-        failure = Failure(last.place, "mtu", text, remedy, f"{way.name} of {last.place}")
-        return thrown_away(case, leg, failure, last, TOO_BIG)
+        return _too_big_untold(case, leg, last, way, came)
     if (
         drop is not None
         and drop.reason == "NETFILTER_DROP"
         and (full := _no_port(case, last, came)) is not None
     ):
         return Diagnosis(case.with_drop(full, drop), last, drop.time)
+    return _dropped(case, leg, last, came, drop)
+
+
+def _too_big_untold(case: Case, leg: Leg, last: Packet, way: LinkState, came: str) -> Diagnosis:
+    """A failure because a packet that may not be fragmented is larger than the next link, and its sender isn't told."""
+    wide = _width(case, last)
+    size = min(last.length, wide)
+    text = (
+        f"{came} with {size} bytes that must not be fragmented, too big for {way.name}, which takes"
+        f" {way.mtu}; no ICMP message about it was seen on any link, so that {_sender(leg, last)} goes on"
+        " sending packets as big"
+    )
+    wider = case.inside(last.place, f"ip link set {way.name} mtu {wide}")
+    rules = case.inside(last.place, "nft list ruleset")
+    remedy = f"let ICMP out of {last.place}: {rules}; or make the link as wide: {wider}"
+    failure = Failure(last.place, "mtu", text, remedy, f"{way.name} of {last.place}")
+    return thrown_away(case, leg, failure, last, TOO_BIG)
+
+
+def _dropped(case: Case, leg: Leg, last: Packet, came: str, drop: KernelDrop | None) -> Diagnosis:
+    """A failure because a packet was dropped by something that only the kernel may have told of."""
     chains = ", ".join(case.evidence.way(last.place, [last.flow]))
     text = f"{came} and didn't leave it" + (f"; it went through the chains {chains}" if chains else "")
     rules = case.inside(last.place, "nft list ruleset")

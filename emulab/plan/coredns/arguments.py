@@ -195,6 +195,7 @@ HEALTH: Mapping[str, ArgumentRule] = {"lameduck": time}
 READY: Mapping[str, ArgumentRule] = {"monitor": among("until-ready", "continuously")}
 PROMETHEUS: Mapping[str, ArgumentRule] = {"runtime_metrics": none}
 LOADBALANCE: Mapping[str, ArgumentRule] = {"prefer": some, "reload": time}
+LOCAL: Mapping[str, ArgumentRule] = {"localhost_prefix": among("on", "off")}
 BIND: Mapping[str, ArgumentRule] = {"except": some}
 LOG: Mapping[str, ArgumentRule] = {"class": some}
 

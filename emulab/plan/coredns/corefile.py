@@ -18,6 +18,7 @@ from emulab.model.keys import Key
 from emulab.model.objects import Object
 from emulab.plan.coredns.arguments import DIRECTIVES, ONCE
 from emulab.plan.coredns.caching import check_uncached
+from emulab.plan.coredns.clusters import differing, merged
 from emulab.plan.coredns.drafting import BlockDraft, ChosenNames, zones_from
 from emulab.plan.coredns.imports import CUSTOM, taken_in
 from emulab.plan.coredns.kubedns import as_corefile, problems
@@ -31,8 +32,6 @@ COREFILE = coredns.COREFILE
 _PORT = 53
 CONFIGURATION = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CONFIG_MAP)
 """The ConfigMap that the cluster's DNS is configured by."""
-BESIDE = CONFIG_MAP.key(coredns.NAMESPACE, coredns.CUSTOM)
-"""What clouds mount beside it: AKS, k3s, DigitalOcean, Gardener and others import its keys."""
 _TAKES_IN = re.compile(r"^\s*import\s+\S*custom", re.MULTILINE)
 FORMER = CONFIG_MAP.key(coredns.NAMESPACE, "kube-dns")
 """What configured kube-dns: it counts where there is none of CoreDNS."""
@@ -174,23 +173,18 @@ def read(
         return Corefile(error=str(error))
     blocks = tuple(BlockConfig(draft.zones, **draft.block) for draft in drafts if draft.zones)
     warnings += [warning for draft in drafts for warning in draft.warnings]
-    cluster: dict[str, Any] = {}
-    for draft in drafts:
-        cluster |= draft.cluster
+    cluster = merged(drafts)
+    warnings += differing(drafts)
     limits = [draft.limits for draft in drafts if draft.limits]
     if len({(bounds.size, bounds.stale, bounds.stale_ttl) for bounds in limits}) > 1:
         warnings.append((1, "cache: all server blocks have the size and serve_stale of the first"))
     if not any(block.cluster for block in blocks):
         warnings.append((1, "kubernetes: no server block has it, so no name of the cluster is answered"))
-    verified = any(draft.verified for draft in drafts)
+    verified = next((draft.verified for draft in drafts if draft.cluster), False)
     pages = {port: what for draft in drafts for port, what in draft.pages.items()}
     kept = limits[0] if limits else CacheLimits(size=0)
-    by_pods = any(draft.pod_names for draft in drafts)
-    chosen = next((draft.chosen for draft in drafts if draft.chosen != ChosenNames()), ChosenNames())
-    if any(draft.block.get("cluster") and draft.chosen != chosen for draft in drafts):
-        warnings.append(
-            (1, "kubernetes: all server blocks have labels, namespace_labels and noendpoints of the first")
-        )
+    by_pods = next((draft.pod_names for draft in drafts if draft.cluster), False)
+    chosen = next((draft.chosen for draft in drafts if draft.cluster), ChosenNames())
     reloads = any(told.name == "reload" for block in parsed for told in block.plugins)
     return Corefile(
         *(blocks, bool(parsed), reloads, cluster, kept, pages, verified, by_pods),

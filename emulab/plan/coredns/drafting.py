@@ -42,6 +42,7 @@ class BlockDraft:
     warnings: list[tuple[int, str]] = field(default_factory=list)
     block: dict[str, Any] = field(default_factory=dict)
     cluster: dict[str, Any] = field(default_factory=dict)
+    cluster_line: int = 0  # of kubernetes
     limits: CacheLimits | None = None
     verified: bool = False
     pod_names: bool = False

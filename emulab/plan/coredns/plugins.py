@@ -10,6 +10,7 @@ from typing import Any
 
 from emulab.model.addresses import is_address, parse_address, socket_name
 from emulab.plan.coredns import arguments
+from emulab.plan.coredns.access import acl
 from emulab.plan.coredns.arguments import within, wrong
 from emulab.plan.coredns.caching import cache
 from emulab.plan.coredns.drafting import (
@@ -34,8 +35,10 @@ from emulab.plan.coredns.serving import (
     bufsize,
     errors,
     loadbalance,
+    local,
     log,
     loop,
+    minimal,
     page,
     reload,
 )
@@ -142,7 +145,7 @@ def _server(draft: BlockDraft, told: Directive, text: str) -> str:
 def kubernetes(draft: BlockDraft, told: Directive) -> None:
     within(told, arguments.KUBERNETES)
     zones = zones_of(told, told.words) or draft.zones
-    draft.own_names = zones
+    draft.own_names, draft.cluster_line = zones, told.line
     reverse = tuple(zone for zone in zones if zone.endswith(".arpa."))
     own = [zone for zone in zones if zone not in reverse]
     found: dict[str, Any] = {"reverse": reverse, "fallthrough": ()}
@@ -190,6 +193,9 @@ PLUGINS: Mapping[str, Followed] = {
     "cache": cache,
     "kubernetes": kubernetes,
     "any": any_type,
+    "local": local,
+    "acl": acl,
+    "minimal": minimal,
     "loop": loop,
     "loadbalance": loadbalance,
     "reload": reload,

@@ -97,6 +97,21 @@ def page(what: str, port: int, rules: Mapping[str, arguments.ArgumentRule]) -> F
     return follow
 
 
+def minimal(draft: BlockDraft, told: Directive) -> None:
+    """Answers have no records beside them."""
+    arguments.none(told)
+    draft.block["minimal"] = True
+
+
+def local(draft: BlockDraft, told: Directive) -> None:
+    """localhost and its kin are answered on the spot."""
+    arguments.none(told)
+    within(told, arguments.LOCAL)
+    draft.block["local"] = True
+    for option in told.inside:
+        draft.block["localhost_prefix"] = option.words == ("on",)
+
+
 def any_type(draft: BlockDraft, told: Directive) -> None:
     """ANY is answered with a record that says that it isn't (RFC 8482)."""
     arguments.none(told)

@@ -20,7 +20,6 @@ from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.servers.l7.config import (
     REGULAR_EXPRESSION,
     DirectResponse,
-    ErrorPages,
     Filter,
     HostRedirect,
     Match,
@@ -188,12 +187,3 @@ def _www(hosts: dict[str, list[RouteDraft]]) -> Iterator[RequestRoute]:
 def www_of(host: str) -> str:
     """The host with `www.` before it, or without it."""
     return host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
-
-
-def upstreams_of(routes: Iterable[RequestRoute]) -> set[str]:
-    """The upstreams that routes lead to, for errors, too."""
-    found = set()
-    for route in routes:
-        found |= {backend.upstream for backend in route.backends}
-        found |= {one.upstream for one in route.filters if isinstance(one, ErrorPages) and one.upstream}
-    return found

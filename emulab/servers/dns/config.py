@@ -249,11 +249,30 @@ class LogRule(NamedTuple):
     classes: tuple[str, ...]
 
 
+class AccessPolicy(NamedTuple):
+    """What becomes of queries of some types by clients in some networks; without either: of all (`acl` of CoreDNS).
+
+    `action` is allow, block, filter or drop.
+    """
+
+    action: str
+    types: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+
+
+class AccessRule(NamedTuple):
+    """Policies for names in some zones, of which the first that fits counts."""
+
+    zones: tuple[str, ...]
+    policies: tuple[AccessPolicy, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class BlockConfig:
     """What becomes of queries for names in `zones`: a server block of a Corefile.
 
-    In this order: rewritten, led along search domains, made of templates, looked up among hosts and then, where it has
+    In this order: names that are `local` and ANY, rewritten, led along search domains, let through by `access`, made of
+    templates, looked up among hosts and then, where it has
     them (`cluster`), the cluster's names, and forwarded, by way of the cache where it has one (`caches`). Lines of
     queries are `logs`, those of what went wrong `errors`.
     """
@@ -268,6 +287,10 @@ class BlockConfig:
     caches: bool = False
     cached: tuple[str, ...] = ()  # the zones of which it caches answers; none: all of its own
     any: bool = False  # whether ANY is answered with nothing but a word (RFC 8482)
+    local: bool = False  # whether localhost and its kin are answered on the spot
+    localhost_prefix: bool = True  # whether localhost.ANYTHING is, too
+    minimal: bool = False  # whether answers have no records beside them
+    access: tuple[AccessRule, ...] = ()
     size: int = 0  # the most that is sent by UDP; 0: as the client says
     limits: CacheLimits | None = None  # of the answers that it caches; None: those of the server
     logs: tuple[LogRule, ...] = ()

@@ -26,7 +26,7 @@ class DatagramAnswers:
     """Answers the queries of one UDP socket, which stays its owner's."""
 
     def __init__(self, sock: socket.socket, responder: Responder, note: Callable[[Hot], None]) -> None:
-        """`note` is told of each finished answer that is given for the first time since these were added up."""
+        """`note` is told of each finished answer that is given, unless it is `noted` already."""
         self._sock, self._receive = sock, sock.recvfrom
         self._responder, self._note = responder, note
         self._inet6 = sock.family == socket.AF_INET6
@@ -41,16 +41,16 @@ class DatagramAnswers:
         """Reads a query and answers it. Raises OSError when there is none, or the socket has an error."""
         packet, host = self._receive(_LARGEST_QUERY)
         responder = self._responder
-        if responder.hot is not self._hot:
-            self._hot = responder.hot
-            self._table = None if responder.views else responder.finished("", self._inet6)
+        if host is None:
+            return  # no datagram: the socket takes no more
+        answers = self._answers()
         if responder.plain:
             table = self._table
             if table is None:
-                table = responder.finished(host[0], self._inet6)
+                table = answers.datagrams(host[0], self._inet6)
             hot = table.get(packet[2:])
             if hot is not None and (found := hot.take(responder.clock())) is not None:
-                if hot.given == 1:
+                if not hot.noted:
                     self._note(hot)
                 self.finished += 1
                 self.send(packet[:2] + found, host)
@@ -65,30 +65,45 @@ class DatagramAnswers:
         count = batch.receive()
         if not count:
             return 0
-        lengths, now = batch.lengths, responder.clock()
+        lengths, now, answers = batch.lengths, responder.clock(), self._answers()
         table = self._table if responder.plain else _NONE
-        first = at = 0
+        first = 0
+        reply: bytes | None
         for number in range(count):
+            at = number * _LARGEST_QUERY
             query = octets[at + 2 : at + lengths[number]].tobytes()
             if table is not None:
                 hot = table.get(query)
             else:
-                hot = responder.finished(batch.host(number)[0], self._inet6).get(query)
+                hot = answers.datagrams(batch.host(number)[0], self._inet6).get(query)
             if hot is not None and (found := hot.take(now)) is not None:
-                if hot.given == 1:
+                if not hot.noted:
                     self._note(hot)
                 self.finished += 1
-                batch.write_rest(number, found)
+                if len(found) + 2 <= _LARGEST_QUERY:
+                    batch.write_rest(number, found)
+                    continue
+                reply = octets[at : at + 2].tobytes() + found
             else:
                 self.worked += 1
-                if reply := work(octets[at : at + lengths[number]].tobytes(), batch.host(number)):
+                reply = work(octets[at : at + lengths[number]].tobytes(), batch.host(number))
+                if reply and len(reply) <= _LARGEST_QUERY:
                     batch.write(number, reply)
-                else:
-                    batch.send(first, number)
-                    first = number + 1
-            at += _LARGEST_QUERY
+                    continue
+            batch.send(first, number)
+            first = number + 1
+            if reply:  # there is no place for it
+                self.send(reply, batch.host(number))
         batch.send(first, count)
         return count
+
+    def _answers(self) -> HotAnswers:
+        """The finished answers as they are now; those of all clients are `_table`."""
+        answers = self._responder.hot
+        if answers is not self._hot:
+            self._hot = answers
+            self._table = None if answers.restricted else answers.datagrams("", self._inet6)
+        return answers
 
     def send(self, reply: bytes, host: Host) -> None:
         """Sends an answer, if there is room for it; who asked asks again otherwise."""

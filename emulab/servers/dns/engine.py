@@ -26,6 +26,7 @@ from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import Cache, CachedAnswer, CacheKey, answers_question, capped
 from emulab.servers.dns.config import CacheLimits
 from emulab.servers.dns.names import Name, lower
+from emulab.servers.dns.plugins import access
 from emulab.servers.dns.plugins.blocks import Block, Blocks, renamed
 from emulab.servers.dns.plugins.made import Made
 from emulab.servers.dns.plugins.rewriting import Rewriting
@@ -34,7 +35,8 @@ from emulab.servers.dns.upstreams import Upstreams
 from emulab.servers.dns.wire import Query, Reply, ResourceRecord
 from emulab.servers.dns.zone import Authority, LookupKind, Rotor, Zones, rotated
 
-MAX_HOPS = 10
+MAX_HOPS = 11
+"""As unbound (`max-query-restarts`) and CoreDNS have it."""
 
 
 @dataclass(slots=True)
@@ -81,6 +83,7 @@ class Solved:
     expires: float = 0.0
     searched: bool = False  # whether it was found along search domains
     refresh: list[Forward] = field(default_factory=list)
+    dropped: bool = False  # whether none is sent
 
 
 @dataclass(slots=True)
@@ -123,6 +126,8 @@ class Engine:
             walk.block = self.blocks.find(query.name)
             if walk.block is None:
                 return _error(wire.REFUSED)
+            if (made := walk.block.at_once(query.name, query.rtype)) is not None:
+                return Solved(Reply(made.rcode, False, made.answer, made.authority), "", math.inf)
             try:
                 walk.rewriting = walk.block.rewritten(query.name, query.rtype)
             except ValueError:  # what a rule makes of the name is no name
@@ -133,6 +138,10 @@ class Engine:
                     walk.query = replace(query, rtype=walk.rewriting.rtype)
                 if walk.rewriting.ttls:
                     walk.until = -math.inf  # what is kept counts down
+            if walk.block.access:
+                walk.until = -math.inf  # another client may have another answer
+                if (refused := _barred(walk, client)) is not None:
+                    return refused
             if walk.block.autopath:
                 walk.first, *walk.search = walk.block.autopath.names(walk.name, client, self.pods) or (
                     walk.name,
@@ -290,6 +299,8 @@ class Engine:
             answer, authority, more = capped((answer, authority, more), limits, denial=denial)
         if walk.rewriting:
             answer, authority, more = (renamed(one, walk.rewriting) for one in (answer, authority, more))
+        if walk.block and walk.block.minimal and answer and rcode == wire.NOERROR:
+            authority = more = ()
         reply = Reply(rcode, walk.authoritative, answer, authority, more)
         searched = walk.refused is not None and rcode != wire.NXDOMAIN
         return Solved(reply, walk.cache, walk.until, turn, turns, searched=searched, refresh=walk.refresh)
@@ -318,6 +329,18 @@ def _reverted(walk: Walk, done: Solved | Forward) -> Solved | Forward:
     if walk.rewriting and walk.rewriting.rcodes and isinstance(done, Solved):
         done.reply.rcode = walk.rewriting.rcode(done.reply.rcode)
     return done
+
+
+def _barred(walk: Walk, client: str) -> Solved | None:
+    """What a client gets that may not ask; None for others."""
+    assert walk.block is not None
+    action = walk.block.access.action(walk.name, walk.query.rtype, client)
+    if action == access.ALLOW:
+        return None
+    refused = _error(wire.REFUSED if action == access.BLOCK else wire.NOERROR)
+    refused.reply.error = access.BLOCKED if action == access.BLOCK else access.FILTERED
+    refused.dropped = action == access.DROP
+    return refused
 
 
 def _error(rcode: int, cache: str = "") -> Solved:

@@ -10,12 +10,14 @@ costs nothing more.
 How often an answer was given is counted in it, and added up when somebody wants to know.
 
 Threads give them while the loop puts others (`udpport`). What changes an answer holds a lock; giving one changes
-numbers alone, which takes no step in which another thread has its turn.
+numbers alone, which takes no step in which another thread has its turn. Between two steps it may, so nothing is
+concluded from such a number.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from struct import Struct
 
 from emulab.servers.dns.metrics import CountedQuery
@@ -39,6 +41,7 @@ class Hot:
         "expires",
         "given",
         "inet6",
+        "noted",
         "places",
         "query",
         "rcode",
@@ -67,6 +70,7 @@ class Hot:
         self.places: list[tuple[int, ...]] = []  # of the TTLs in each of them, once these age
         self.turn = 0
         self.given = 0  # since that was added up last
+        self.noted = False  # among those to be added up
         self.size = 0
         self.inet6 = False
 
@@ -87,12 +91,11 @@ class Hot:
         return wire
 
     def put(self, turn: int, wire: bytes) -> None:
-        """Keeps the answer of one rotation; the next one's turn is after it."""
-        with _changing:
-            self.wires[turn] = wire
-            self.places = []
-            self.size = len(wire) + 2
-            self.turn = (turn + 1) % len(self.wires)
+        """Keeps the answer of one rotation; the next one's turn is after it. The caller holds the lock."""
+        self.wires[turn] = wire
+        self.places = []
+        self.size = len(wire) + 2
+        self.turn = (turn + 1) % len(self.wires)
 
     def _age(self, now: float) -> None:
         """Lessens all TTLs by the seconds that have passed."""
@@ -111,9 +114,14 @@ class Hot:
 
 
 class HotAnswers:
-    """All kept answers, emptied when they take too much memory and by every configuration."""
+    """All kept answers of one configuration, emptied when they take too much memory.
 
-    def __init__(self) -> None:
+    They know who sees what, so that no thread looks for a client's view of one configuration among another's answers.
+    """
+
+    def __init__(self, view: Callable[[str], int], restricted: bool) -> None:
+        """`view` is that of a client's address; clients have different ones where they are `restricted`."""
+        self.view, self.restricted = view, restricted
         self._tables: dict[tuple[int, bool, bool], dict[bytes, Hot]] = {}
         self._octets = 0
 
@@ -124,16 +132,22 @@ class HotAnswers:
         """The answers for clients of one view over one transport, by query without id."""
         return self._tables.setdefault((view, stream, inet6), {})
 
+    def datagrams(self, client: str, inet6: bool) -> dict[bytes, Hot]:
+        """Those for a client over UDP; "" for one where all see the same."""
+        return self.table(self.view(client), False, inet6)
+
     def put(self, table: dict[bytes, Hot], key: bytes, hot: Hot, turn: int, wire: bytes) -> None:
         """Keeps `wire` for the query `key`; an entry of the same age and shape gets it as one more turn."""
         size = len(wire) + len(key) + _OVERHEAD
         self._octets += size
         if self._octets > MAX_OCTETS:
             # Counts what was ever put, so that it also empties what has become old.
-            for each in self._tables.values():
+            for each in list(self._tables.values()):
                 each.clear()
             self._octets = size
-        same = table.get(key)
-        if same is None or same.until != hot.until or len(same.wires) != len(hot.wires):
-            table[key] = same = hot
-        same.put(turn, wire)
+        with _changing:
+            same = table.get(key)
+            if same is None or same.until != hot.until or len(same.wires) != len(hot.wires):
+                same = hot
+            same.put(turn, wire)
+            table[key] = same

@@ -83,7 +83,7 @@ class Responder:
         self._engine = Engine(
             settings.zones, self._cache, forwards=forwards, blocks=settings.blocks, pods=settings.pods
         )
-        self.hot = HotAnswers()
+        self.hot = HotAnswers(self._zones.view, self._zones.restricted)
         self._logs = any(block.logs or block.errors for block in settings.given)
 
     def answer(self, packet: bytes, host: Host, stream: bool, respond: Respond) -> bytes | None:
@@ -97,7 +97,7 @@ class Responder:
         if hot is not None and not self._logs:
             found = hot.take(self.clock())
             if found is not None:
-                if hot.given == 1 and self.note(hot):
+                if not hot.noted and self.note(hot):
                     self.add_up()
                 if self._emit.wanted:
                     told = self._reporter.query(packet, hot.query, host, stream)
@@ -122,6 +122,9 @@ class Responder:
                 return None
             step = self._engine.resume(step, None, self.clock())
         assert isinstance(step, Solved)
+        if step.dropped:
+            self._dropped += 1
+            return b""
         return self._finish(asked, step)
 
     @property
@@ -129,27 +132,21 @@ class Responder:
         """Whether finished answers can be given without a word: nobody records, and no line is due of them."""
         return not (self._logs or self._emit.wanted)
 
-    @property
-    def views(self) -> bool:
-        """Whether clients may see different things."""
-        return self._zones.restricted
-
-    def finished(self, client: str, inet6: bool) -> dict[bytes, Hot]:
-        """The finished answers for a client over UDP, by query without its id; "" for one where all see the same."""
-        return self.hot.table(self._zones.view(client), False, inet6)
-
     def note(self, hot: Hot) -> bool:
-        """A finished answer has been given for the first time since they were added up. Whether they should be.
+        """A finished answer has been given that isn't noted. Whether they should be added up.
 
-        Those that are forgotten meanwhile, as a name that has changed, are kept until then. Threads may say so, too.
+        Those that are forgotten meanwhile, as a name that has changed, are kept until then. Threads may say so, too:
+        two of them may note one answer twice, of which there is nothing left to add then.
         """
+        hot.noted = True
         self._given.append(hot)
-        return len(self._given) == _MOST_GIVEN
+        return len(self._given) >= _MOST_GIVEN
 
     def add_up(self) -> None:
         """Counts what has been given. The loop alone does so."""
-        while self._given:
+        for _ in range(len(self._given)):
             hot = self._given.popleft()
+            hot.noted = False  # before its number is read: what is given from here on is noted anew
             times, hot.given = hot.given, 0
             self._queries += times
             self._rcodes[hot.rcode] = self._rcodes.get(hot.rcode, 0) + times
@@ -202,13 +199,14 @@ class Responder:
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
         query, reply = asked.query, solved.reply
-        limit = wire.TCP_LIMIT if asked.stream else self._engine.blocks.limit(query.name, query.size)
-        recursion = asked.recursion
-        if self._settings.is_coredns:
+        size, recursion, echoes = wire.UDP_LIMIT, asked.recursion, self._settings.is_coredns
+        if echoes:  # which takes the client at its word
+            size = self._engine.blocks.limit(query.name, query.size)
             # Recursion is what upstream says of itself, and what is cached is given as if it were its own (item.go).
             recursion = recursion and bool(solved.cache) and not reply.authoritative
             reply.authoritative |= solved.cache in ("hit", "stale")
-        packed = wire.pack_reply(query, reply, limit, recursion)
+        limit = wire.TCP_LIMIT if asked.stream else min(query.size, size, wire.MOST_BY_UDP)
+        packed = wire.pack_reply(query, reply, limit, recursion, size, echoes)
         self._count(reply.rcode, solved.cache)
         self._metrics.searched += solved.searched
         self._reporter.answer(asked.told, packed[2:], solved.cache)
@@ -287,7 +285,7 @@ class Responder:
     def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Does what an operator asks of the cache; see `orders`."""
         done = carry_out(order, self._cache, self.clock())
-        self.hot = HotAnswers()
+        self.hot = HotAnswers(self._zones.view, self._zones.restricted)
         return done
 
     async def close(self, grace: float) -> None:

@@ -2,7 +2,8 @@
 
 A thread that waits in recvfrom(2) needs half of the time that the loop takes from a datagram to its answer: nobody else
 is asked what else there is to do. It gives finished answers alone; the loop gets everything else, as a callback. So a
-socket is its thread's from `_OFTEN` finished answers in a `_WHILE` on, as long as most are finished and any are due.
+socket is its thread's from `_OFTEN` finished answers in a `_WHILE` on, as long as most are finished and any are due,
+and the loop keeps up with the others: what there is no time for waits in the kernel, which bounds it.
 Finished answers are what loop and threads share (`hot`).
 """
 
@@ -24,6 +25,7 @@ _ROOM = 4 << 20  # octets of queries that wait; with what the kernel needs besid
 _RCVBUFFORCE = 33  # asm-generic/socket.h
 _OFTEN, _WHILE = 64, 0.1  # finished answers; seconds
 _WEIGHT = 4  # finished answers that make up for one that takes work
+_MOST_HANDED_OVER = 128  # queries that the loop hasn't come to yet
 _PATIENCE, _LOOK = 5.0, 0.1  # seconds; the second: so long a thread doesn't notice that it is to end
 _ALONE, _CROWD = 16, 250e-6
 """Datagrams that are read one by one; seconds in which so many must have come for several to be read at once."""
@@ -41,11 +43,11 @@ class UdpPort:
         self._within, self._looks = within, max(round(patience / _LOOK), 1)
         self._responder = responder
         self._answers = DatagramAnswers(sock, responder, self._note)
-        self._since, self._finished, self._worked = (
-            time.monotonic(),
-            0,
-            0,
-        )  # when counting began, and with what
+        # when counting began, and with what
+        self._since, self._finished, self._worked = time.monotonic(), 0, 0
+        self._handed_over = self._taken = (
+            0  # queries; the first is the thread's to count, the second the loop's
+        )
         self._loop = asyncio.get_running_loop()
         self._threaded = self._stopped = self._closed = False
         sock.setblocking(False)
@@ -92,7 +94,9 @@ class UdpPort:
     # --- the thread ---------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, int(_LOOK * 1e6)))
+        self._sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(_LOOK), int(_LOOK % 1 * 1e6))
+        )
         self._sock.setblocking(True)
         self._loop.remove_reader(self._sock)
         self._threaded = True
@@ -114,8 +118,8 @@ class UdpPort:
     def _answer(self) -> None:
         answers, hand_over = self._answers, self._hand_over
         finished, worked, credit = answers.finished, answers.worked, _OFTEN
-        looks, alone, now = 0, 0, 0.0
-        while not self._stopped and self._responder.plain and credit >= 0:
+        looks, alone, now, crowd = 0, 0, 0.0, False
+        while not self._stopped and self._responder.plain and credit >= 0 and not self._behind():
             try:
                 answers.answer_one(hand_over)
             except OSError:  # mostly: nothing came in time
@@ -124,22 +128,30 @@ class UdpPort:
                     return
                 continue
             looks, alone = 0, alone + 1
-            if alone >= _ALONE:
+            if crowd:
+                crowd = answers.answer_others(hand_over) > 1
+                alone = 0
+            elif alone >= _ALONE:
                 alone, before, now = 0, now, time.monotonic()
-                while now - before < _CROWD and answers.answer_others(hand_over) > 1 and not self._stopped:
-                    pass
+                crowd = now - before < _CROWD
             if answers.worked != worked:
                 credit = min(credit + answers.finished - finished, _OFTEN) - _WEIGHT * (
                     answers.worked - worked
                 )
                 finished, worked = answers.finished, answers.worked
 
+    def _behind(self) -> bool:
+        """Whether the loop is behind with what it is left."""
+        return self._handed_over - self._taken >= _MOST_HANDED_OVER
+
     def _hand_over(self, packet: bytes, host: Host) -> None:
         """Leaves a query to the loop."""
+        self._handed_over += 1
         with suppress(RuntimeError):  # it has ended
             self._loop.call_soon_threadsafe(self._take, packet, host)
 
     def _take(self, packet: bytes, host: Host) -> None:
+        self._taken += 1
         if reply := self._work(packet, host):
             self._answers.send(reply, host)
 
@@ -164,11 +176,16 @@ class UdpPort:
         self._stopped = True
 
     def close(self) -> None:
-        """Closes the socket, or has its thread do so."""
+        """Closes the socket, once its thread has let go of it, which is at once."""
         self.stop()
         self._closed = True
         if not self._threaded:
             self._sock.close()
+            return
+        with suppress(
+            OSError
+        ):  # it isn't connected; who waits for a datagram is woken all the same (inet_shutdown)
+            self._sock.shutdown(socket.SHUT_RD)
 
 
 def _have_room(sock: socket.socket) -> None:

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import Any, NamedTuple
 
-from dnslib import AAAA, EDNS0, QTYPE, RCODE, RDMAP, RR, A, DNSHeader, DNSQuestion, DNSRecord
+from dnslib import AAAA, EDNS0, QTYPE, RCODE, RDMAP, RR, A, DNSHeader, DNSQuestion, DNSRecord, EDNSOption
 from dnslib import RD as Opaque
 from dnslib.buffer import BufferError as BrokenBuffer
 from dnslib.label import DNSBuffer, DNSLabel
@@ -41,12 +42,18 @@ CLASS_IN = 1
 
 PLAIN_LIMIT = 512  # UDP without EDNS (RFC 1035 section 2.3.4)
 UDP_LIMIT = 1232  # what no link of 1280 octets must fragment (DNS flag day 2020)
+MOST_BY_UDP = 65507  # what a datagram of IPv4 holds
 TCP_LIMIT = 0xFFFF
 MAX_GLUE = 32  # addresses of name servers that a referral tells
 MAX_RECORDS = 4096  # of an upstream answer: as many addresses as 65535 octets hold
 
 _ADDITIONAL = 2  # records that may follow a question: OPT, and a signature (TSIG or SIG(0))
 _OPT_SIZE = 11
+_OPTION = Struct("!2H")  # its code and its length
+_MOST_OPTIONS = 16
+_EXTENDED_ERROR = 15
+_ECHOED = frozenset({3, 9, 10, 11, 12})
+"""Options that CoreDNS sends back as they came: NSID, EXPIRE, COOKIE, TCP-KEEPALIVE, PADDING (request/edns0.go)."""
 _MAX_TTL = 0x7FFFFFFF
 _POINTERS = 0x4000  # compression pointers have 14 bits
 
@@ -82,7 +89,7 @@ class Query:
     size: int = PLAIN_LIMIT
     version: int = 0
     do: bool = False
-    options: bool = False  # the OPT record carried options, such as a cookie
+    options: bytes = b""  # those of the OPT record, such as a cookie
 
 
 @dataclass(slots=True)
@@ -94,6 +101,7 @@ class Reply:
     answer: tuple[ResourceRecord, ...] = ()
     authority: tuple[ResourceRecord, ...] = ()
     additional: tuple[ResourceRecord, ...] = ()
+    error: int | None = None  # an extended one, for who speaks EDNS (RFC 8914)
 
 
 Question = tuple[Name, int, int]  # the name in lower case, type, class
@@ -164,7 +172,7 @@ def _query(message: bytes, ident: int, flags: int, counts: list[int]) -> Query:
     for _ in range(additional):
         head = reader.head()
         if head.rtype == rdata.OPT:
-            opts.append((head, head.end > reader.offset))
+            opts.append((head, bytes(message[reader.offset : head.end])))
         reader.offset = head.end
     if rtype == rdata.OPT or len(opts) > 1 or any(head.owner for head, _ in opts):
         raise PeerError("OPT asked for, or an OPT record twice or of a name")
@@ -172,7 +180,7 @@ def _query(message: bytes, ident: int, flags: int, counts: list[int]) -> Query:
     if not opts:
         return Query(*plain)
     (opt, options), *_ = opts  # its class is a size, its TTL version and flags (RFC 6891 section 6.1.3)
-    size = min(max(opt.rclass, PLAIN_LIMIT), UDP_LIMIT)
+    size = max(opt.rclass, PLAIN_LIMIT)
     return Query(*plain, True, size, opt.ttl >> 16 & 0xFF, bool(opt.ttl & _DO), options)
 
 
@@ -267,20 +275,44 @@ def pack_question(ident: int, name: Name, rtype: int, *, do: bool = False, edns:
 
 
 @lru_cache
-def _opt(rcode: int, do: bool) -> EDNS0:
+def _opt(rcode: int, do: bool, size: int = UDP_LIMIT) -> EDNS0:
     """Our OPT record; carries the upper bits of an extended rcode."""
-    return EDNS0(ext_rcode=rcode >> 4, flags="do" if do else "", udp_len=UDP_LIMIT)
+    return EDNS0(ext_rcode=rcode >> 4, flags="do" if do else "", udp_len=size)
 
 
-def pack_reply(query: Query, reply: Reply, limit: int, recursion: bool) -> bytes:
-    """The message that answers `query`, at most `limit` octets; `recursion` is the RA bit.
+def echoed(options: bytes) -> list[EDNSOption]:
+    """Those of a client's first options that CoreDNS sends back; what comes behind a broken one is none."""
+    found, at = [], 0
+    for _ in range(_MOST_OPTIONS):
+        if len(options) - at < _OPTION.size:
+            break
+        code, length = _OPTION.unpack_from(options, at)
+        at += _OPTION.size + length
+        if at <= len(options) and code in _ECHOED:
+            found.append(EDNSOption(code, options[at - length : at]))
+    return found
+
+
+def pack_reply(
+    query: Query, reply: Reply, limit: int, recursion: bool, size: int = UDP_LIMIT, echoes: bool = False
+) -> bytes:
+    """The message that answers `query`, at most `limit` octets; `recursion` is the RA bit. It says that `size` octets
+    may come by UDP, and `echoes` options of the query.
 
     The name asked for keeps the case it was asked in, as owner of records too.
     """
+    opt = _opt(reply.rcode, query.do, size)
+    # Longer options leave no room for an answer.
+    options = echoed(query.options) if echoes and len(query.options) <= limit // 2 else []
+    if reply.error is not None:
+        options.append(EDNSOption(_EXTENDED_ERROR, reply.error.to_bytes(2, "big")))
+    if options:
+        word = "do" if query.do else ""
+        opt = EDNS0(ext_rcode=reply.rcode >> 4, flags=word, udp_len=size, opts=options)
     out, asked = DNSBuffer(bytes(HEADER.size)), DNSLabel(query.asked)
     out.offset, out.names = HEADER.size, _Pointers()
     DNSQuestion(asked, query.rtype, query.rclass).pack(out)
-    room = limit - (_OPT_SIZE if query.edns else 0)
+    room = limit - (_OPT_SIZE + sum(_OPTION.size + len(o.data) for o in opt.rdata) if query.edns else 0)
     sections = reply.answer, reply.authority, reply.additional
     counts = [0, 0, 0]
     for section, record in ((index, record) for index in range(3) for record in sections[index]):
@@ -296,7 +328,7 @@ def pack_reply(query: Query, reply: Reply, limit: int, recursion: bool) -> bytes
     flags = QR | query.flags & (RD | CD) | reply.rcode & 0xF
     flags |= (AA if reply.authoritative else 0) | (TC if cut else 0) | (RA if recursion else 0)
     if query.edns:
-        _opt(reply.rcode, query.do).pack(out)
+        opt.pack(out)
         counts[2] += 1
     header = DNSBuffer()
     DNSHeader(query.id, flags, 1, *counts).pack(header)

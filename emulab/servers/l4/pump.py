@@ -114,9 +114,9 @@ class Pump:
             os.close(end)
 
     def watch(self, sock: socket, mask: int, call: Callable[[], None]) -> None:
-        """Calls when `mask` or an error is true of a socket that has no half yet."""
-        self._others[sock.fileno()] = call
+        """Calls when `mask` or an error is true of a socket that has no half yet. Raises OSError (epoll(7))."""
         self._epoll.register(sock.fileno(), mask)
+        self._others[sock.fileno()] = call
 
     def unwatch(self, sock: socket) -> None:
         """Calls no more; a socket that isn't watched is no error."""

@@ -28,7 +28,7 @@ from _socket import (
 )
 from collections.abc import Iterator
 from contextlib import suppress
-from errno import EALREADY, EINPROGRESS, EMFILE, EPIPE, ETIMEDOUT
+from errno import EALREADY, EINPROGRESS, EMFILE, ENOSPC, EPIPE, ETIMEDOUT
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -146,8 +146,7 @@ class Session:
                 aim = {"upstream": target.endpoint, "target": target.name}
                 emit({"event": "proxy-try", **self._common(), **aim})
             code = attempt.begin(target)
-            if code == EALREADY:
-                self._await()
+            if code == EALREADY and not (code := self._await()):
                 return
             if not code:
                 self._join(Half(attempt.taken()), target, self._begun)
@@ -156,15 +155,18 @@ class Session:
         self._stop_waiting()
         self._refuse(self.frontend.lament(attempt.failed), "SC")
 
-    def _await(self) -> None:
-        """Waits for a target, and for a client that leaves meanwhile."""
+    def _await(self) -> int:
+        """Waits for a target, and for a client that leaves meanwhile. 0, or why neither can be waited for."""
         around, attempt = self._around, self._attempt
         assert attempt is not None and attempt.sock is not None
-        around.pump.watch(attempt.sock, WRITABLE, self._answered)
-        around.pump.unwatch(self._client.sock)
-        around.pump.watch(self._client.sock, NOTHING, self._give_up)
-        self._cancel_timer()
+        self._stop_waiting()
+        try:
+            around.pump.watch(attempt.sock, WRITABLE, self._answered)
+            around.pump.watch(self._client.sock, NOTHING, self._give_up)
+        except OSError as error:  # fs.epoll.max_user_watches (epoll(7))
+            return error.errno or ENOSPC
         self._timer = around.loop.call_later(CONNECT_TIMEOUT, self._next_target, ETIMEDOUT)
+        return 0
 
     def _answered(self) -> None:
         """The target that is waited for has answered."""

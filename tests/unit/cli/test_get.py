@@ -13,7 +13,8 @@ from lab_in_process import Client, connected
 from lab_objects import obj
 
 from emulab.cli import main
-from emulab.cluster.store import HISTORY, Store
+from emulab.cluster.history import HISTORY
+from emulab.cluster.store import Store
 from emulab.kinds.registry import CONFIG_MAP, DEPLOYMENT, EVENT, POD
 
 

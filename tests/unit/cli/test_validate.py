@@ -131,7 +131,7 @@ def test_an_address_on_the_web_is_refused(store: Store, capsys: pytest.CaptureFi
     for verb in (["apply", "-f"], ["plan"]):
         assert emulab(*verb, url) == 1
         assert capsys.readouterr().err == (
-            f"emulab: {url}: a lab fetches nothing; give what is there: curl -fsSL {url} | emulab up -\n"
+            f"emulab: {url}: a lab fetches nothing; write - for it, and pipe it in: curl -fsSL {url} | emulab …\n"
         )
 
 
@@ -147,9 +147,22 @@ def test_a_kustomization_is_refused_and_folders_are_read_whole(
     for given in ("app", "app/inner/kustomization.yaml"):
         assert emulab("apply", "-f", given) == 1
         assert capsys.readouterr().err == (
-            "emulab: app/inner/kustomization.yaml: this is a kustomization; write -k app/inner, or give what it "
-            "makes: kubectl kustomize app/inner | emulab up -\n"
+            "emulab: app/inner/kustomization.yaml: this is a kustomization; write -k app/inner, or - and pipe in what "
+            "it makes: kubectl kustomize app/inner | emulab …\n"
         )
+
+
+def test_a_chart_and_an_empty_name_are_no_manifests(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("chart/templates").mkdir(parents=True)
+    Path("chart/Chart.yaml").write_text("apiVersion: v2\nname: a\n")
+    for given in ("chart", "chart/Chart.yaml"):
+        assert emulab("apply", "-f", given) == 1
+        assert capsys.readouterr().err == (
+            "emulab: chart/Chart.yaml: this is a Helm chart; write - and pipe in what it makes:"
+            " helm template chart | emulab …\n"
+        )
+    assert emulab("apply", "-f", "") == 1  # "$FILE" of a shell in which it isn't set
+    assert capsys.readouterr().err == "emulab: the name of a manifest is empty\n"
 
 
 def program(name: str, script: str) -> None:

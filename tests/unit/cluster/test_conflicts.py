@@ -155,11 +155,33 @@ def test_selectors_that_match_nothing() -> None:
     assert warned(service("web")) == [nothing]
     assert warned(service("web", selector={"app": "web", "v": "2"}), WEB) == [nothing]
     elsewhere = {**WEB, "metadata": {"name": "web", "namespace": "other"}}
-    assert warned(service("web"), elsewhere) == [nothing]
+    assert warned(service("web"), elsewhere, described("Namespace", name="other")) == [nothing]
     assert warned(service("web"), WEB) == []
     pod = described("Pod", POD, metadata={"name": "p", "labels": {"app": "web", "v": "2"}})
     assert warned(service("web", selector={"v": "2", "app": "web"}), WEB, pod) == []
     assert warned(described("Service", {"ports": [{"port": 80}]})) == [], "no selector: endpoints by hand"
+
+
+def test_a_namespace_that_is_not_there_is_told_of_once() -> None:
+    there = [
+        {**described("ConfigMap", name=name), "metadata": {"name": name, "namespace": "a"}} for name in "xy"
+    ]
+    assert warned(*there) == [
+        "ConfigMap/x metadata.namespace: there is no Namespace a: a cluster refuses what is in it until it has one"
+    ]
+    assert warned(*there, described("Namespace", name="a")) == []
+    assert warned({**WEB, "metadata": {"name": "web", "namespace": "kube-system"}}) == []
+
+
+def test_levels_of_pod_security_hold_nobody_back() -> None:
+    label = "pod-security.kubernetes.io/enforce"
+    asked = [
+        described("Namespace", metadata={"name": level, "labels": {label: level}})
+        for level in ("privileged", "baseline")
+    ]
+    assert warned(*asked) == [
+        f"Namespace/baseline metadata.labels[{label}]: isn't followed: Pods come up that baseline forbids"
+    ]
 
 
 def test_target_ports_that_no_container_has() -> None:
@@ -230,11 +252,22 @@ def test_balancers_that_lead_nowhere() -> None:
     balancer = described("LoadBalancer", {"target": target}, "lb")
     assert warned(balancer) == ["LoadBalancer/lb spec.target.service.name: there is no Service app/web"]
     metadata = {"name": "web", "namespace": "app"}
+    namespace = described("Namespace", name="app")
     external = {"type": "ExternalName", "externalName": "x.example.com"}
-    assert warned(balancer, described("Service", external, metadata=metadata)) == []
+    assert warned(balancer, namespace, described("Service", external, metadata=metadata)) == []
     plain = described("Service", {"ports": [{"port": 80}]}, metadata=metadata)
-    assert warned(balancer, plain) == [
+    assert warned(balancer, namespace, plain) == [
         "LoadBalancer/lb spec.target.service.port: Service app/web has no port 81"
+    ]
+
+
+def test_balancers_of_ports_at_which_nobody_answers() -> None:
+    target = {"service": {"name": "web", "port": 53}}
+    balancer = described("LoadBalancer", {"target": target, "ports": [53, "53/UDP"]}, "lb")
+    tcp, udp = {"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}
+    assert warned(balancer, described("Service", {"ports": [tcp, udp]}, "web")) == []
+    assert warned(balancer, described("Service", {"ports": [tcp]}, "web")) == [
+        "LoadBalancer/lb spec.ports[1]: nobody answers at 53/UDP: port 53 of Service default/web is of TCP"
     ]
 
 

@@ -93,7 +93,7 @@ def test_wrong_versions_and_kinds_that_users_may_not_give() -> None:
 def test_a_kustomization_among_objects_is_none(text: str) -> None:
     told = f"apiVersion: kustomize.config.k8s.io/v1beta1\n{text}\nresources: [a.yaml]\n"
     (problem,) = problems(told)
-    assert "this is a kustomization; give what it makes: kubectl kustomize" in problem
+    assert "this is a kustomization; pipe in what it makes: kubectl kustomize" in problem
 
 
 def test_a_node_of_a_dump_is_left_out_and_that_is_told() -> None:
@@ -277,6 +277,27 @@ items:
     ]
     assert problems("apiVersion: v1\nkind: List\nitems: {}\n") == [
         "shop.yaml:3: List items: a mapping is not a list"
+    ]
+
+
+def test_fields_of_a_list_are_checked_too() -> None:
+    listed = "apiVersion: v1\nkind: List\nitens: []\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: a}}\n"
+    told = 'shop.yaml:3: List: unknown field "itens"; did you mean items?'
+    assert problems(listed) == problems(listed.partition("items:")[0]) == [told]
+    found = load([Source("shop.yaml", listed)], validation=WARN)
+    assert (len(found.objects), found.without_effect) == (1, (told,))
+    assert load([Source("shop.yaml", listed)], validation=IGNORE).without_effect == ()
+
+
+@pytest.mark.parametrize("text", ["a: {{ .Values.a }}\n", "a: b\n{{- if .Values.x }}\nb: c\n{{ end }}"])
+def test_a_template_is_told_to_be_one(text: str) -> None:
+    (problem,) = problems(text)
+    assert problem.endswith("; {{ … }} is of a template: give what `helm template` makes of it")
+
+
+def test_a_tab_is_called_one() -> None:
+    assert problems("apiVersion: v1\nmetadata:\n\tname: a\n") == [
+        "shop.yaml:3: not YAML: a tab indents this line, where YAML takes spaces alone"
     ]
 
 
@@ -521,7 +542,7 @@ spec:
     assert text.count("\n") == 100_000 - 2500
     loaded = manifest(text + "# padding\n" * 2500)
     assert len(loaded.objects) == 5000
-    assert loaded.warnings == ()
+    assert len(loaded.warnings) == 10 and all("there is no Namespace" in line for line in loaded.warnings)
     assert loaded.objects[-1].position.line == 97_500 - 12
     assert loaded.objects[-1].spec["ports"] == [{"name": "web", "port": 80, "targetPort": "http"}]
     assert problems(

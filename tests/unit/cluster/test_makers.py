@@ -112,7 +112,7 @@ def test_what_isnt_there_is_warned_of_once() -> None:
     raw = described("Deployment", patched(WORKLOAD, "template.spec", spec))
     raw["metadata"]["namespace"] = "shop"
     (o,) = accepted(raw)
-    there = [o, obj("ConfigMap", "here", "shop"), role("Role", "r"), OWN]
+    there = [o, obj("Namespace", "shop", ""), obj("ConfigMap", "here", "shop"), role("Role", "r"), OWN]
     at = "shop.yaml:1: Deployment/web spec.template.spec"
     made = f"which {ACCOUNT} would make in a cluster: stand-ins begin without it"
     assert warnings([o], Objects(there)) == [

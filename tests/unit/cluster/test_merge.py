@@ -373,3 +373,30 @@ def test_finalizers_of_what_is_being_deleted() -> None:
         merge(old, obj("ConfigMap", metadata={"finalizers": ["a.b/c", "d/e"]}))
     there = obj("ConfigMap", metadata=SERVER)
     assert merge(there, obj("ConfigMap", metadata={"finalizers": ["d/e"]})).metadata["finalizers"] == ["d/e"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "says"),
+    [
+        ("ConfigMap", {"data": {"a": "c"}}, "data: field is immutable when `immutable` is set"),
+        ("ConfigMap", {"binaryData": {"x": "AA=="}}, "binaryData: field is immutable"),
+        ("ConfigMap", {"immutable": False}, "immutable: field is immutable"),
+        ("ConfigMap", {"metadata": {"labels": {"a": "b"}}}, ""),
+        ("Secret", {"stringData": {"b": "x"}}, "data: field is immutable when `immutable` is set"),
+        ("Secret", {"type": "x.y/z"}, "type: can't be changed; it is Opaque; delete the Secret first"),
+    ],
+)
+def test_what_is_immutable_stays(kind: str, change: dict[str, Any], says: str) -> None:
+    given: dict[str, Any] = {"data": {"a": "Yg=="}, "immutable": True}
+    old, new = obj(kind, **given), obj(kind, **given | change)
+    if not says:
+        assert merge(old, new).raw["data"] == given["data"]
+        return
+    with pytest.raises(UserError, match=re.escape(says)):
+        merge(old, new)
+
+
+def test_what_becomes_immutable_may_change_with_it() -> None:
+    assert merge(obj("ConfigMap", data={}), obj("ConfigMap", data={"a": "b"}, immutable=True)).raw[
+        "immutable"
+    ]

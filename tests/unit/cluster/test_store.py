@@ -7,8 +7,9 @@ import re
 import pytest
 from lab_objects import obj, place, pod
 
+from emulab.cluster.history import HISTORY, Event, Expired
 from emulab.cluster.resolve import resolve
-from emulab.cluster.store import HISTORY, Conflict, Event, Expired, Store
+from emulab.cluster.store import Conflict, Store
 from emulab.kinds.registry import CONFIG_MAP, NODE, POD
 from emulab.model.collection import Delete, Put
 from emulab.model.keys import Key

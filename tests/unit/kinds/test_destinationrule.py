@@ -42,6 +42,9 @@ def one(text: str) -> Object:
     return o
 
 
+PROD = one("apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n")
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3"])
 def test_every_version_is_taken(version: str) -> None:
     o = one(RULE.replace("networking.istio.io/v1", f"networking.istio.io/{version}"))
@@ -65,7 +68,7 @@ def test_what_is_not_followed_is_a_warning() -> None:
     (line,) = warnings(loaded.objects, served)
     assert "Istio heeds a rule in the Namespace of who calls, of the Service, or istio-system" in line
     own = one(RULE.replace("{name: reviews}", "{name: reviews, namespace: prod}"))
-    assert warnings([own], Objects([own, one(SERVICE)])) == []
+    assert warnings([own], Objects([own, PROD, one(SERVICE)])) == []
     elsewhere = one(RULE.replace("reviews.prod.svc.cluster.local", "api.example.com.eu"))
     assert warnings([elsewhere]) == [
         'r.yaml:2: DestinationRule/reviews spec.host: "api.example.com.eu" is no name of a Service, so nothing'
@@ -86,7 +89,7 @@ def test_what_is_not_followed_is_a_warning() -> None:
 def test_a_name_that_istio_does_not_complete_is_told(host: str, told: bool) -> None:
     text = RULE.replace("{name: reviews}", "{name: reviews, namespace: prod}")
     rule = one(text.replace("reviews.prod.svc.cluster.local", host))
-    lines = warnings([rule], Objects([rule, one(SERVICE)]))
+    lines = warnings([rule], Objects([rule, PROD, one(SERVICE)]))
     assert [
         "is taken for reviews.prod.svc.cluster.local here; Istio completes names without a dot alone" in line
         for line in lines
@@ -103,7 +106,7 @@ def test_ports_have_policies_of_their_own() -> None:
     loaded = load([Source("r.yaml", text.replace("{name: reviews}", "{name: reviews, namespace: prod}"))])
     left = [line.partition("portLevelSettings[0].")[2].partition(":")[0] for line in loaded.warnings]
     assert {*filter(None, left)} == {"tls", "connectionPool.tcp.idleTimeout"}
-    (line,) = warnings(loaded.objects, Objects([*loaded.objects, one(SERVICE)]))
+    (line,) = warnings(loaded.objects, Objects([*loaded.objects, PROD, one(SERVICE)]))
     assert "portLevelSettings[1].port: Service prod/reviews has no port 81: nothing heeds it" in line
     rule = DestinationRule.of(loaded.objects[0])
     own = rule.at(80)

@@ -470,6 +470,14 @@ def test_clients() -> None:
         ({"type": "A", "value": "host"}, '.value: "host" is not an IPv4 address'),
         ({"type": "AAAA", "value": "10.0.0.1"}, '.value: "10.0.0.1" is not an IPv6 address'),
         ({"type": "CNAME", "name": "a", "value": "a..b"}, '.value: "a..b" is not a DNS name'),
+        (
+            {"type": "A", "name": "*.bücher", "value": "192.0.2.1"},
+            '.name: "*.bücher" is *.xn--bcher-kva in the DNS: write it so',
+        ),
+        (
+            {"type": "A", "name": "bü cher", "value": "192.0.2.1"},
+            '.name: "bü cher" is not @, * or a name relative to the zone',
+        ),
         ({"type": "CNAME", "value": "b"}, ".type: the zone's own name cannot be a CNAME"),
         (
             {"type": "CAA", "value": "256 issue x"},

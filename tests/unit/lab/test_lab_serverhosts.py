@@ -25,7 +25,7 @@ from server_processes import Processes
 
 from emulab.errors import KernelError
 from emulab.kernel import sockets
-from emulab.lab.hosts import pulse, recordings, serverhosts
+from emulab.lab.hosts import pauses, pulse, recordings, serverhosts
 from emulab.lab.hosts.hosted import Hosted
 from emulab.lab.hosts.logs import Logs
 from emulab.lab.hosts.processes import Process
@@ -381,7 +381,7 @@ async def test_a_server_that_fails_ends_and_is_tried_again_by_and_by(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a program that doesn't start with what it is told: neither a plan's fault, nor tried with every plan."""
-    monkeypatch.setattr(serverhosts, "_PUT_OFF", (0.0, 4.0))
+    monkeypatch.setattr(pauses, "_PUT_OFF", (0.0, 4.0))
 
     async def apply(fails: bool) -> None:
         config: dict[str, Any] = {"begins": False, "refused": "line 1: bad"} if fails else {}
@@ -406,7 +406,7 @@ async def test_one_alone_begins_a_server_again_however_often_it_has_failed(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waited to begin it when it was mended, or taken away, doesn't go on when it fails once more."""
-    monkeypatch.setattr(serverhosts, "_PUT_OFF", (0.0, 0.3))
+    monkeypatch.setattr(pauses, "_PUT_OFF", (0.0, 0.3))
 
     async def apply(fails: bool | None) -> None:
         config: dict[str, Any] = {"begins": False, "refused": "line 1: bad"} if fails else {}

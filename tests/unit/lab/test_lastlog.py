@@ -44,6 +44,17 @@ def test_the_next_command_tells_how_it_ended(base: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err == "emulab: lab 'y' is not up; start it with: emulab -l y up\n"
 
 
+@pytest.mark.parametrize(
+    ("meant", "begins"), [("", "emulab"), ("default", "emulab"), ("shop", "emulab -l default")]
+)
+def test_the_lab_that_is_meant_without_a_name_needs_none(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], meant: str, begins: str
+) -> None:
+    monkeypatch.setenv("EMULAB_LAB", meant)
+    assert main(["-l", "default", "get", "pods"]) == 1
+    assert capsys.readouterr().err == f"emulab: lab 'default' is not up; start it with: {begins} up\n"
+
+
 def test_down_tells_it_and_forgets_it(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     crashed("x", "MemoryError")
     assert main(["-l", "x", "down"]) == 0

@@ -14,7 +14,7 @@ from emulab.lab.supervisor.servedfiles import served_folders
 from emulab.plan.state import Network, Place, PlannedServer, World
 from emulab.servers.base import Filed
 from emulab.servers.bgp.config import BgpConfig
-from emulab.servers.host import FILED, SERVERS
+from emulab.servers.kinds import FILED, SERVERS
 
 
 class _Servers:

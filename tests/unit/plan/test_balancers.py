@@ -15,6 +15,7 @@ from emulab.kinds.core.serviceview import ingress_ips
 from emulab.kinds.emulab.balancerplaces import service_place
 from emulab.kinds.emulab.balancingview import HealthCheck
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.servicebalancing import service_balancing
 from emulab.kinds.registry import SERVICE
 from emulab.model.collection import Objects, PutStatus
 from emulab.model.objects import Object
@@ -203,3 +204,23 @@ spec: {network: {families: [IPv4, IPv6]}}
     objects, _ = plan(cluster + service("a", pair) + service("b", "203.0.113.78,2001:db8:2::77"))
     found = {o.name: ingress_ips(o) for o in objects.kind(SERVICE) if o.name in ("a", "b")}
     assert found == {"a": pair.split(","), "b": []}  # which waits, as one of its addresses is another's
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds"),
+    [
+        ("sessionAffinity: ClientIP\n", 10800),
+        ("sessionAffinity: ClientIP\n  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}\n", 60),
+        ("sessionAffinity: None\n", 0),
+    ],
+)
+@pytest.mark.parametrize("mode", ["proxy", "nat"])
+def test_session_affinity_is_the_balancers_business_too(mode: str, more: str, seconds: int) -> None:
+    """As the clouds' controllers have it: each node by itself would pick another endpoint."""
+    own = WEB.replace("spec:\n", f"spec:\n  {more}", 1)
+    o = plan(own)[0].get(SERVICE.key("default", "db"))
+    assert o is not None and service_balancing(o).stickiness == seconds
+    annotations = f"{{balancer.emulab.dev/mode: {mode}, balancer.emulab.dev/stickiness: '7'}}"
+    said = own.replace("{name: db}", f"{{name: db, annotations: {annotations}}}")
+    o = plan(said)[0].get(SERVICE.key("default", "db"))
+    assert o is not None and (service_balancing(o).stickiness, service_balancing(o).mode) == (7, mode)

@@ -15,6 +15,8 @@ from emulab.plan.coredns.lines import CorefileError, lines_of
 from emulab.plan.coredns.syntax import parse
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import (
+    AccessPolicy,
+    AccessRule,
     AutopathConfig,
     BlockConfig,
     CacheLimits,
@@ -167,10 +169,15 @@ def test_what_is_not_followed_is_told(line: str, said: str) -> None:
 
 def test_blocks_that_choose_otherwise_are_told() -> None:
     one = "{} {{\n kubernetes {} {{\n {}\n}}\n}}\n"
-    made = corefile(one.format("a.test", "a.test", "labels a=b") + one.format(".", "c.test", "ttl 5"))
-    assert [text for _, text in made.warnings] == [
-        "kubernetes: all server blocks have labels, namespace_labels and noendpoints of the first"
-    ]
+    made = corefile(one.format("a.test", "c.test", "labels a=b") + one.format(".", "c.test", "ttl 5"))
+    alike = "kubernetes: all server blocks have"
+    assert made.warnings == ((7, f"{alike} labels of the first, in line 2"),)
+    first = one.format("a.test", "a.test 10.0.0.0/8", "pods verified\nttl 7")
+    made = corefile(first + one.format(".", "c.test fd00::/8", "pods insecure\nnamespaces a"))
+    assert made.warnings == ((8, f"{alike} the zone, pods, ttl, namespaces of the first, in line 2"),)
+    assert (made.cluster["domain"], made.cluster["ttl"], made.verified) == ("a.test.", 7, True)
+    assert made.cluster["reverse"] == ("10.in-addr.arpa.", "d.f.ip6.arpa.") and "exposed" not in made.cluster
+    assert not corefile(first + one.format(".", "a.test", "ttl 7\npods verified")).warnings
     made = corefile(one.format(".", "c.test", "labels a=b") + "a.test {\n forward . 10.0.0.1\n}\n")
     assert not made.warnings
 
@@ -230,6 +237,13 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n autopath @file\n}", "line 2: autopath: file does not implement the AutoPather interface"),
         ("a..b {\n}", "line 1: 'a..b' is no DNS zone"),
         ("{\n}", "line 1: a server block without a name"),
+        (". {\n acl {\n refuse\n}\n}", "line 3: acl: unexpected token 'refuse'; expect allow, block"),
+        (". {\n acl {\n block from all\n}\n}", "line 3: acl: unexpected token 'from'; expect 'type | net'"),
+        (". {\n acl {\n block type net *\n}\n}", "line 3: acl: no token specified in 'type' section"),
+        (". {\n acl {\n block type NO\n}\n}", "line 3: acl: unexpected token 'NO'; expect legal QTYPE"),
+        (". {\n acl {\n block net 10.0.0.0/33\n}\n}", "line 3: acl: illegal CIDR notation '10.0.0.0/33'"),
+        (". {\n local {\n localhost_prefix no\n}\n}", "line 3: localhost_prefix: no is none of on, off"),
+        (". {\n minimal x\n}", "line 2: minimal: wrong argument count"),
         (". {\n cache ²\n}", "line 2: cache: '²' is no DNS zone"),
         (". {\n health :²\n}", "line 2: health: :² is no address with a port"),
         (". {\n rewrite ttl a.test ²\n}", "line 2: rewrite: invalid TTL '²'"),
@@ -239,6 +253,40 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
 )
 def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
     assert corefile(text).error.startswith(said)
+
+
+def test_who_may_ask_and_how_much_is_answered() -> None:
+    made = corefile(
+        """. {
+        minimal
+        local {
+            localhost_prefix off
+        }
+        acl a.test {
+            allow net 10.0.0.1 fd00::/8
+            Block type A AAAA net *
+            filter
+        }
+        acl {
+            drop net 192.0.2.0/24
+        }
+        }"""
+    )
+    assert not made.error
+    (block,) = made.blocks
+    assert (block.minimal, block.local, block.localhost_prefix) == (True, True, False)
+    assert block.access == (
+        AccessRule(
+            ("a.test.",),
+            (
+                AccessPolicy("allow", (), ("10.0.0.1", "fd00::/8")),
+                AccessPolicy("block", ("A", "AAAA")),
+                AccessPolicy("filter"),
+            ),
+        ),
+        AccessRule((".",), (AccessPolicy("drop", (), ("192.0.2.0/24",)),)),
+    )
+    DnsSettings().changed(from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks))))
 
 
 def test_what_of_questions_and_answers_is_rewritten() -> None:

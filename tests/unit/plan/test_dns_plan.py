@@ -271,8 +271,19 @@ status: {{hostIP: {address}}}
         (
             "Ingress",
             {"aws_failover": "PRIMARY", "aws_weight": "1", "set_identifier": "a"},
-            "beside aws-weight",
+            "beside aws-weight: a record is by weight, or by failover, so Route 53 refuses it",
         ),
+        (
+            "Ingress",
+            {"aws_failover": "primary", "set_identifier": "a"},
+            "so Route 53 refuses it, and nothing",
+        ),
+        (
+            "Service",
+            {"aws_weight": "-1", "set_identifier": "a"},
+            "is not a weight from 0 to 255, so Route 53",
+        ),
+        ("Service", {"aws_weight": " 7", "set_identifier": "a"}, "is no whole number, so it is 0"),
         (
             "Service",
             {"aws_multi_value_answer": "", "set_identifier": "a", "aws_evaluate_target_health": "no"},
@@ -461,6 +472,23 @@ def test_sets_of_route_53() -> None:
         ["tls.test.", "CNAME", ["c.test."], 30, None, "secondary", True],
         ["a.test.", "A", ["203.0.113.20"], 30, None, "primary", True],
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"aws_weight": "256"},
+        {"aws_weight": "-1"},
+        {"aws_weight": "1", "aws_failover": "PRIMARY"},
+        {"aws_failover": "primary"},
+    ],
+)
+def test_what_route_53_refuses_is_not_published(said: dict[str, str]) -> None:
+    one = annotated("Service", "one", LB, hostname="a.test", set_identifier="one", **said)
+    other = annotated("Service", "two", LB, hostname="a.test", set_identifier="two", aws_weight="1")
+    made = world(one, other)
+    assert [one[2] for one in sets(made)] == [["203.0.113.21"]]
+    assert not any(name == "a.test." for name, *_ in records(made, "dns", "."))
 
 
 def test_aliases_are_drawn_from_too() -> None:

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulab.servers.configuration import BadConfiguration, from_json
+from emulab.servers.dns import names, rdata, wire
+from emulab.servers.dns.cache import Cache
 from emulab.servers.dns.config import (
     DnsConfig,
     Kubernetes,
@@ -21,7 +23,9 @@ from emulab.servers.dns.config import (
     SliceNames,
 )
 from emulab.servers.dns.directory import ClusterChanges
+from emulab.servers.dns.engine import Engine, Solved
 from emulab.servers.dns.settings import DnsSettings
+from emulab.servers.dns.wire import Query
 from emulab.servers.late import held
 from emulab.servers.told import read_told, told_bytes
 
@@ -224,6 +228,21 @@ def test_an_alias_within_the_cluster_that_leads_nowhere_is_not_told(
     told = answers(settings, "lead.app.svc.c.test.")
     assert told == found if isinstance(told, str) else [r[2] for r in told] == found
     assert answers(settings, "lead.app.svc.c.test.", "CNAME") == [["lead.app.svc.c.test.", "CNAME", alias, 5]]
+
+
+@pytest.mark.parametrize("aliases", [11, 12])
+def test_aliases_one_after_the_other_come_to_an_end(aliases: int) -> None:
+    """`maxCnameChainLength` of plugin/backend_lookup.go; there are no addresses at the end of more."""
+    leading = [service(f"lead{i}", alias=f"lead{i + 1}.app.svc.c.test.") for i in range(1, aliases)]
+    last = service(f"lead{aliases}", alias="web.app.svc.c.test.")
+    world = replace(WORLD, services={**WORLD.services, **by_name(*leading, last)})
+    settings = DnsSettings().changed(DnsConfig(listen=(), kubernetes=world))
+    name = names.from_text("lead1.app.svc.c.test.")
+    query = Query(1, wire.RD, name, name, rdata.A, wire.CLASS_IN)
+    solved = Engine(settings.zones, Cache(), forwards=False).resolve(query, 0, 0.0)
+    assert isinstance(solved, Solved)
+    assert solved.reply.rcode == wire.NOERROR
+    assert len(solved.reply.answer) == (12 if aliases == 11 else 0)
 
 
 @pytest.mark.parametrize(("ttl", "said", "own"), [(5, 5, 5), (30, 30, 30), (3600, 3600, 300)])

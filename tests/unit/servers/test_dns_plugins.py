@@ -12,6 +12,8 @@ from emulab.servers.dns import names, rdata, wire
 from emulab.servers.dns.cache import Cache
 from emulab.servers.dns.config import (
     ASKED_TYPES,
+    AccessPolicy,
+    AccessRule,
     AutopathConfig,
     BlockConfig,
     CacheLimits,
@@ -391,6 +393,82 @@ def test_any_is_answered_with_a_word_and_what_is_sent_is_bounded() -> None:
     assert (record.rtype, record.ttl, record.data.data) == (13, 8482, b"\x0dANY obsoleted\x0cSee RFC 8482")
     limits = [made.blocks.limit((b"x",), size) for size in (512, 1232)]
     assert limits == [512, 600]
+
+
+LOCAL = {
+    ("localhost.", "A"): (0, ["127.0.0.1"]),
+    ("localhost.", "AAAA"): (0, ["::1"]),
+    ("localhost.", "NS"): (0, ["localhost."]),
+    ("localhost.", "MX"): (0, []),
+    ("db.localhost.", "A"): (0, ["127.0.0.1"]),
+    ("db.localhost.", "TXT"): (0, []),
+    ("127.in-addr.arpa.", "A"): (0, []),
+    ("1.0.0.127.in-addr.arpa.", "PTR"): (0, ["localhost."]),
+    ("1.0.0.127.in-addr.arpa.", "A"): (0, []),
+    ("2.0.0.127.in-addr.arpa.", "PTR"): (3, []),
+    ("localhost.corp.test.", "A"): (0, ["127.0.0.1"]),
+}
+
+
+@pytest.mark.parametrize(("asked", "found"), LOCAL.items())
+def test_names_of_the_machine_itself(asked: tuple[str, str], found: tuple[int, list[str]]) -> None:
+    """As plugin/local has them, before names are rewritten and without a cache's bounds."""
+    back = rule("suffix", "localhost", "web.app.svc.c.test")
+    made = engine(BlockConfig((".",), (back,), local=True, caches=True, limits=CacheLimits(30)))
+    reply = solved(made, *asked).reply
+    assert (reply.rcode, [rdata.to_text(one.data) for one in reply.answer]) == found
+    assert [one.rtype for one in reply.authority] == ([] if reply.answer else [rdata.SOA])
+    assert {one.ttl for one in (*reply.answer, *reply.authority)} == {604800} and not reply.authoritative
+    strict = engine(BlockConfig((".",), local=True, localhost_prefix=False, forward=(FORWARD,)))
+    assert isinstance(strict.resolve(ask("localhost.corp.test."), 0, 0.0), Forward)
+
+
+def test_answers_without_records_beside_them() -> None:
+    block = BlockConfig((".",), cluster=True, minimal=True)
+    busy = engine(block)
+    assert solved(busy, "none.app.svc.c.test.").reply.authority, "that there is none is said by whom"
+    slices = {
+        "app/db/1": SliceNames((NamedEndpoint("a", "10.244.0.9", True),), (NamedPort("sql", "TCP", 5432),))
+    }
+    headless = {"app/db": ServiceNames("app", "db", (), headless=True)}
+    for minimal, more in ((False, 1), (True, 0)):
+        made = engine(replace(block, minimal=minimal), services=headless, slices=slices)
+        reply = solved(made, "_sql._tcp.db.app.svc.c.test.", "SRV").reply
+        assert (len(reply.answer), len(reply.additional)) == (1, more)
+
+
+@pytest.mark.parametrize(
+    ("name", "rtype", "client", "rcode", "error", "dropped"),
+    [
+        ("web.app.svc.c.test.", "A", "10.0.0.9", wire.NOERROR, None, False),
+        ("web.app.svc.c.test.", "A", "10.0.1.9", wire.REFUSED, 15, False),
+        ("web.app.svc.c.test.", "A", "fd00::1", wire.REFUSED, 15, False),
+        ("web.app.svc.c.test.", "AAAA", "10.0.1.9", wire.NOERROR, 17, False),
+        ("web.app.svc.c.test.", "AAAA", "fe80::1%eth0", wire.NOERROR, 17, False),
+        ("web.hidden.svc.c.test.", "A", "fd00::1", wire.NOERROR, None, True),
+        ("web.hidden.svc.c.test.", "A", "10.0.1.9", wire.NOERROR, None, False),
+    ],
+)
+def test_who_may_ask_for_what(
+    name: str, rtype: str, client: str, rcode: int, error: int | None, dropped: bool
+) -> None:
+    """As plugin/acl has it: the first policy that fits, rule by rule; one client's answer is nobody else's."""
+    first = AccessRule(
+        ("app.svc.c.test.",),
+        (
+            AccessPolicy("allow", (), ("10.0.0.0/24",)),
+            AccessPolicy("block", ("A",)),
+            AccessPolicy("filter"),
+        ),
+    )
+    second = AccessRule((".",), (AccessPolicy("drop", (), ("fd00::/8",)),))
+    made = engine(BlockConfig((".",), cluster=True, access=(first, second)))
+    done = made.resolve(ask(name, rtype), 0, 0.0, client)
+    assert isinstance(done, Solved)
+    assert (done.reply.rcode, done.dropped) == (rcode, dropped)
+    assert dropped or done.reply.error == error
+    assert bool(done.reply.answer) == (rcode == wire.NOERROR and error is None and not dropped)
+    assert done.until < 0
 
 
 def test_the_soa_of_a_template_has_its_numbers_in_parentheses_as_one_pleases() -> None:

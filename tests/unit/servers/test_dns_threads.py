@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import dnslib
+import pytest
 from loopback import beside, held
 from patience import LONG, until
 from test_dns_responder import configured
 
 from emulab.servers.configuration import from_json
-from emulab.servers.dns import udpport
+from emulab.servers.dns import datagrams, udpport
 from emulab.servers.dns.config import DnsConfig
 from emulab.servers.dns.responder import Responder
 from emulab.servers.dns.settings import DnsSettings
@@ -95,6 +97,13 @@ async def threaded(responder: Responder, **how):
         await until(lambda: not port.threaded)
         await responder.close(0.0)
         assert sock.fileno() == -1
+
+
+def hold_up_until(condition: Callable[[], bool]) -> None:
+    """Keeps the loop from doing anything until something is so."""
+    limit = time.monotonic() + LONG
+    while not condition() and time.monotonic() < limit:
+        time.sleep(0.01)
 
 
 def addresses(answer: dnslib.DNSRecord) -> list[str]:
@@ -191,6 +200,119 @@ async def test_a_stopped_port_takes_no_more():
         asker.sock.send(b"whatever comes now")
         await asyncio.sleep(0.05)
         assert port._sock.recv(100) == b"whatever comes now"
+
+
+async def test_a_closed_port_leaves_its_address_at_once(monkeypatch):
+    monkeypatch.setattr(udpport, "_LOOK", 3600.0)  # so long would a thread not look about by itself
+    async with threaded(quiet(zones=zones("203.0.113.1"))) as (port, _):
+        port.close()
+        await until(lambda: port._sock.fileno() == -1)
+
+
+async def test_what_the_loop_has_no_time_for_waits_in_the_kernel():
+    responder = quiet(zones=zones("203.0.113.1"))
+    async with threaded(responder) as (port, asker):
+        finished = bytes(dnslib.DNSRecord.question(f"n0.{ZONE}").pack())
+        rounds, most = 300, udpport._MOST_HANDED_OVER + datagrams._DATAGRAMS
+        before = responder.status()["queries"]
+        for i in range(rounds):
+            asker.sock.send(bytes(dnslib.DNSRecord.question(f"x{i}.{ZONE}").pack()))
+            for _ in range(udpport._WEIGHT):
+                asker.sock.send(finished)
+        hold_up_until(lambda: port._handed_over >= udpport._MOST_HANDED_OVER)
+        assert udpport._MOST_HANDED_OVER <= port._handed_over <= most < rounds
+        assert port._taken == 0
+        await until(lambda: responder.status()["queries"] == before + rounds * (1 + udpport._WEIGHT))
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+async def test_a_crowd_gets_what_is_so_now(restricted):
+    """Those that are read together follow a change, as one that is read alone does; also what becomes of views."""
+
+    def told(address: str, clients: list[str] | None) -> DnsSettings:
+        given = [each | {"clients": clients} for each in zones(address)]
+        config = {"listen": [], "events_per_second": 0, "zones": given}
+        return DnsSettings().changed(from_json(DnsConfig, config))
+
+    async def ask(read) -> set[tuple[str, ...]]:
+        for _ in range(8):
+            asker.sendto(query, sock.getsockname())
+        for _ in range(8):  # first those that are new, then those that are finished
+            read()
+        return {tuple(addresses(dnslib.DNSRecord.parse(asker.recv(4096)))) for _ in range(8)}
+
+    responder = quiet()
+    query = bytes(dnslib.DNSRecord.question(f"n0.{ZONE}").pack())
+    sock, asker = beside(held("udp")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sock, asker:
+        asker.settimeout(LONG)
+        made = datagrams.DatagramAnswers(sock, responder, responder.note)
+
+        def work(packet: bytes, host) -> bytes | None:
+            return responder.answer(packet, host, False, lambda _: None)
+
+        for last in range(1, 5):
+            responder.configure(told(f"203.0.113.{last}", ["127.0.0.0/8"] if restricted else None))
+            assert await ask(lambda: made.answer_one(work)) == {(f"203.0.113.{last}",)}
+            responder.configure(told(f"203.0.113.{last + 100}", ["127.0.0.0/8"] if restricted else None))
+            assert await ask(lambda: made.answer_others(work)) == {(f"203.0.113.{last + 100}",)}
+        responder.configure(told("203.0.113.1", ["192.0.2.0/24"]))
+        assert await ask(lambda: made.answer_others(work)) == {()}
+
+
+async def test_coredns_gives_as_much_as_a_client_takes():
+    """Also where those that are read together have no place for it."""
+    entries = [[f"10.0.{i // 250}.{i % 250 + 1}", ["many.test."]] for i in range(300)]
+    responder = quiet(blocks=[{"zones": ["."], "hosts": {"zones": ["."], "entries": entries}}])
+    query = dnslib.DNSRecord.question("many.test.")
+    query.add_ar(dnslib.EDNS0(udp_len=65535))
+    sock, asker = beside(held("udp")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sock, asker:
+        asker.settimeout(LONG)
+        made = datagrams.DatagramAnswers(sock, responder, responder.note)
+        for each in range(3):
+            for ident in range(3):
+                query.header.id = 10 * each + ident
+                asker.sendto(bytes(query.pack()), sock.getsockname())
+            made.answer_others(lambda packet, host: responder.answer(packet, host, False, lambda _: None))
+            for ident in range(3):
+                answer = dnslib.DNSRecord.parse(asker.recv(65535))
+                assert answer.header.id == 10 * each + ident
+                assert len(answer.rr) == 300 and not answer.header.tc
+                assert answer.ar[0].edns_len == 65535
+
+
+async def test_who_may_not_ask_is_told_so_or_not():
+    told = [["block", [], ["192.0.2.1"]], ["drop", [], ["192.0.2.2"]]]
+    hosts = {"zones": ["."], "entries": [["10.0.0.1", ["a.test."]]]}
+    block = {"zones": ["."], "hosts": hosts, "access": [[["."], told]]}
+    responder = quiet(blocks=[block])
+    query = dnslib.DNSRecord.question("a.test.")
+    query.add_ar(dnslib.EDNS0(udp_len=1232))
+    for _ in range(2):  # nobody gets what another one got
+        for last, said in (1, dnslib.RCODE.REFUSED), (2, None), (3, dnslib.RCODE.NOERROR):
+            given = responder.answer(bytes(query.pack()), (f"192.0.2.{last}", 5), False, lambda _: None)
+            if said is None:
+                assert given == b""
+                continue
+            answer = dnslib.DNSRecord.parse(given)
+            assert answer.header.rcode == said
+            (opt,) = answer.ar
+            assert [(o.code, o.data) for o in opt.rdata] == ([(15, b"\0\x0f")] if said else [])
+    assert responder.status()["dropped"] == 2
+
+
+async def test_an_answer_is_counted_that_two_give_at_once():
+    responder = quiet(zones=zones("203.0.113.1"))
+    query = bytes(dnslib.DNSRecord.question(f"n0.{ZONE}").pack())
+    host = "127.0.0.1", 1
+    responder.answer(query, host, False, lambda _: None)
+    hot = responder.hot.datagrams("127.0.0.1", False)[query[2:]]
+    for given in range(1, 3):
+        assert hot.take(0.0)  # by a thread that isn't on to noting it
+        responder.answer(query, host, False, lambda _: None)
+        assert responder.status()["queries"] == 1 + 2 * given
+        assert not hot.noted
 
 
 async def test_both_families_at_once_and_clients_without_end():

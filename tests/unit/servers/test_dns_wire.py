@@ -107,8 +107,8 @@ def test_plain_query_is_read():
     assert (query.edns, query.size, query.rtype, query.rclass) == (False, 512, 1, 1)
 
 
-@pytest.mark.parametrize(("asked", "given_"), [(100, 512), (1000, 1000), (4096, 1232)])
-def test_edns_size_is_honoured_within_bounds(asked, given_):
+@pytest.mark.parametrize(("asked", "given_"), [(100, 512), (1000, 1000), (4096, 4096)])
+def test_edns_size_is_what_dns_has_room_for_at_least(asked, given_):
     assert wire.parse_query(question(edns=asked)).size == given_
 
 
@@ -117,6 +117,21 @@ def test_edns_is_echoed_with_the_do_bit():
     assert query.do
     answer = dnslib.DNSRecord.parse(wire.pack_reply(query, Reply(), 512, False))
     assert answer.ar[0].rtype == dnslib.QTYPE.OPT and answer.ar[0].edns_do and answer.ar[0].edns_len == 1232
+
+
+def test_some_options_of_edns_are_echoed():
+    given = [dnslib.EDNSOption(code, data) for code, data in ((3, b""), (8, b"\0\1\0\0"), (10, b"12345678"))]
+    query = wire.parse_query(question(edns=4096, opts=given))
+    for echoes, codes in ((False, []), (True, [3, 10])):
+        packed = wire.pack_reply(query, Reply(), 4096, False, 2000, echoes)
+        (opt,) = dnslib.DNSRecord.parse(packed).ar
+        assert opt.edns_len == 2000 and [option.code for option in opt.rdata] == codes
+    assert opt.rdata[1].data == b"12345678"
+    # The rest is none: too many, too long for the room, or cut off.
+    assert len(wire.echoed(b"\0\3\0\0" * 100)) == wire._MOST_OPTIONS
+    assert [(o.code, o.data) for o in wire.echoed(b"\0\x0a\0\1x\0\x0a\0\5x")] == [(10, b"x")]
+    long = wire.parse_query(question(edns=512, opts=[dnslib.EDNSOption(12, bytes(400))]))
+    assert len(wire.pack_reply(long, Reply(), 512, False, 512, True)) < 50
 
 
 def test_badvers_is_an_extended_rcode():

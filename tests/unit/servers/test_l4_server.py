@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import select
 import socket
 import struct
@@ -436,6 +438,33 @@ async def test_a_silent_target_is_given_up(limit: float, monkeypatch: pytest.Mon
             made.of("proxy-connect")[0]["reason"]
             == "roundrobin, 2 of 2 targets healthy, after silent timed out"
         )
+
+
+class NoRoom:
+    """An epoll set of a user who watches as many descriptors as fs.epoll.max_user_watches allows."""
+
+    def __init__(self, real: select.epoll) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def register(self, fd: int, mask: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@on_uvloop
+async def test_a_target_that_cannot_be_waited_for_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tcp, "CONNECT_TIMEOUT", 3600)
+    async with bench() as made:
+        with silent_target() as silent:
+            await made.change(targets=[silent])
+            pump = made.server._around.pump
+            epoll, pump._epoll = pump._epoll, NoRoom(pump._epoll)
+            await refused(made)
+            pump._epoll = epoll
+        assert "No space left on device" in made.of("drop")[0]["reason"]
+        assert made.connections() == 0
 
 
 @on_uvloop

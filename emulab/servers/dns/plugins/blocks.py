@@ -15,7 +15,9 @@ from dnslib import RD
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Asking, BlockConfig, ForwardConfig
 from emulab.servers.dns.names import Name, lower, suffixes
+from emulab.servers.dns.plugins.access import Access
 from emulab.servers.dns.plugins.hosts import Hosts
+from emulab.servers.dns.plugins.localnames import LocalNames
 from emulab.servers.dns.plugins.logs import QueryLog
 from emulab.servers.dns.plugins.made import Below, Made
 from emulab.servers.dns.plugins.rewriting import Rewriting, compiled, rewritten
@@ -53,7 +55,11 @@ class Block:
         self.logs, self.errors = [QueryLog(rule) for rule in config.logs], config.errors
         self.autopath = Autopath(config.autopath) if config.autopath else None
         self._rewrites = [compiled(rule) for rule in config.rewrites]
-        self._layers: list[Layer] = [_no_any] if config.any else []
+        self.access, self.minimal = Access(config.access), config.minimal
+        self._first: list[Layer] = [LocalNames(config.localhost_prefix)] if config.local else []
+        if config.any:
+            self._first.append(_no_any)
+        self._layers: list[Layer] = []
         if config.templates:
             self._layers.append(_first([AnswerTemplate(one) for one in config.templates]))
         if config.hosts:
@@ -69,6 +75,10 @@ class Block:
         if not self._rewrites:
             return None
         return rewritten(self._rewrites, names.to_text(name).lower(), rtype)
+
+    def at_once(self, name: Name, rtype: int) -> Made | None:
+        """What is answered before anything else is done with a question."""
+        return next((made for layer in self._first if (made := layer(name, rtype)) is not None), None)
 
     def answer(self, name: Name, rtype: int) -> Made | None:
         """What templates and hosts have for a name."""

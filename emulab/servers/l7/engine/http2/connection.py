@@ -3,14 +3,7 @@
 A machine: events are its methods, with the time as an argument. What is to be sent is had by `output`; what else it
 wants done is in `commands`, and what streams want in theirs: those that an event concerned are had by `concerned`.
 
-What a client may ask of us is bounded as nginx bounds it (`ngx_http_v2.c`):
-
-* Streams at once; one more is refused, and so is each beyond twice as many that come in one reading (rapid reset,
-  CVE-2023-44487). Who is refused too often has the connection closed.
-* Requests of a connection, after which it ends in good order.
-* The size of a head and of each of its fields; how many frames it comes in is the library's limit.
-* PRIORITY frames, which nothing follows; and bytes that are neither heads nor bodies (PING, SETTINGS, resets …).
-* Who doesn't read what we answer isn't read from (`OWED`), and not for longer than `send_timeout`.
+What a client may ask of us is bounded (`bounds`), and who takes nothing is waited for `send_timeout`.
 
 Of what was read at most `TURN` bytes are looked at: the rest waits for the loop's next turn, as a frame costs more than
 its bytes.
@@ -36,11 +29,12 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SETTLE, TELL, Command
+from emulab.servers.l7.engine.http2.bounds import OWED, Bounds
 from emulab.servers.l7.engine.http2.heads import refused_head, request_head
 from emulab.servers.l7.engine.http2.stream import Http2Stream
 from emulab.servers.l7.personalities.personality import Ends
 from emulab.servers.wire.http1.head import BadMessage
-from emulab.servers.wire.http2.fields import FieldList, size
+from emulab.servers.wire.http2.fields import FieldList
 from emulab.servers.wire.http2.frames import ServerEnd
 from emulab.servers.wire.proxyprotocol import Proxied
 
@@ -53,10 +47,6 @@ LINGER = 5.0
 TURN = 1 << 14
 SLICE = 1 << 12
 """Bytes that the library reads before what is in them is looked at: whoever asks for too much is stopped then."""
-OWED = 1 << 16
-"""Bytes for a client that reads nothing, besides bodies, beyond which we read nothing, too."""
-FLOOD = 1 << 18
-"""An eighth of all bytes may be above those of heads and bodies by so much; nginx, which is quicker, takes 1 MiB."""
 
 
 class Http2Machine:
@@ -90,16 +80,12 @@ class Http2Machine:
         self.streams: dict[int, Http2Stream] = {}
         self.blocked: dict[int, Http2Stream] = {}  # those that wait for a window
         self.stalled = False  # whether the client takes no more bytes
-        self.paid = 0  # bytes of heads and bodies, both ways
-        self._moved = 0  # all bytes
-        self._owed = 0  # those that wait for a client that takes none
+        self.bounds = Bounds(self.options.http2_streams)
         self._concerned: dict[int, Http2Stream] = {}
         self._said = b""  # what goes before all that is said from now on
         self._held = b""
         self._reading = True
         self._opened = False  # whether a window has been opened in this reading
-        self._requests = self._refused = self._fresh = 0
-        self._priorities = max(self.options.http2_streams, 100)
         self._leaving = False  # whether no more requests are taken
         self._closing = False  # whether an error ended the connection, and what still comes is dropped
         self.closed = False
@@ -140,7 +126,7 @@ class Http2Machine:
         if self._closing or self.closed:
             return
         self._held = self._held + data if self._held else data
-        self._fresh = 0
+        self.bounds.read()
         if self._reading:
             self._turn(now)
 
@@ -157,13 +143,13 @@ class Http2Machine:
     def filled(self, now: float) -> None:
         """The client takes no more bytes."""
         self.stalled = True
-        self._owed = 0
+        self.bounds.owed = 0
         self._deadline = now + self._patience
 
     def drained(self, now: float) -> None:
         """The client takes bytes again."""
         self.stalled = False
-        self._owed = 0
+        self.bounds.owed = 0
         self._rest(now)
         self._resume(now)
         self._read(not self._held)
@@ -199,9 +185,9 @@ class Http2Machine:
         data: bytes = self.frames.data_to_send()
         if self._said:
             data, self._said = self._said + data, b""
-        self._moved += len(data)
+        self.bounds.moved += len(data)
         if self.stalled:
-            self._owed += len(data)
+            self.bounds.owed += len(data)
         return data
 
     def concerned(self) -> list[Http2Stream]:
@@ -216,7 +202,7 @@ class Http2Machine:
         self._now = now
         held = self._held
         piece, self._held = (held, b"") if len(held) <= TURN else (held[:TURN], held[TURN:])
-        self._moved += len(piece)
+        self.bounds.moved += len(piece)
         view = memoryview(piece)
         try:
             for start in range(0, len(piece), SLICE):
@@ -231,10 +217,10 @@ class Http2Machine:
         if self._opened:  # once a reading, as there may be thousands of such frames in one
             self._opened = False
             self._resume(now)
-        if self._moved // 8 > self.paid + FLOOD:
+        if self.bounds.flooded:
             self._fail(ErrorCodes.NO_ERROR, now)
             return
-        flooded = self.stalled and self._owed > OWED
+        flooded = self.stalled and self.bounds.owed > OWED
         self._read(not self._held and not flooded)
         if self._held and not flooded:
             self.commands.append((SETTLE, None))
@@ -248,7 +234,7 @@ class Http2Machine:
         match event:
             case RequestReceived():
                 if event.priority_updated is not None:
-                    self._priorities += 1
+                    self.bounds.prefers()
                 self._take_request(event, now)
             case DataReceived():
                 self._take_data(event, now)
@@ -262,35 +248,26 @@ class Http2Machine:
             case WindowUpdated() | RemoteSettingsChanged():
                 self._opened = True
             case PriorityUpdated():
-                self._priorities -= 1
-                if self._priorities <= 0:
+                if self.bounds.prefers_too_often():
                     self._fail(ErrorCodes.ENHANCE_YOUR_CALM, now)
 
     def _take_request(self, event: RequestReceived, now: float) -> None:
         number, fields = event.stream_id, event.headers
         options = self.options = self.around.snapshot.options
-        self._fresh += 1
         if self._leaving:
             self.reset(number, ErrorCodes.REFUSED_STREAM)
             return
-        if len(self.streams) >= options.http2_streams or self._fresh > 2 * options.http2_streams:
-            self._refused += 1
-            if self._refused > max(options.http2_streams, 100):
-                self._fail(ErrorCodes.NO_ERROR, now)
+        refused = self.bounds.opens(len(self.streams), options)
+        if refused is not None:
+            if refused == ErrorCodes.REFUSED_STREAM:
+                self.reset(number, refused)
             else:
-                self.reset(number, ErrorCodes.REFUSED_STREAM)
+                self._fail(refused, now)
             return
-        total, most = size(fields), options.header_buffer_max
-        if total > options.header_buffers * most or any(
-            len(name) > most or len(value) > most for name, value in fields
-        ):
+        if not self.bounds.pays(fields, options):
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM, now)
             return
-        self.paid += total
-        self._priorities += options.http2_streams
-        self._requests += 1
-        last = options.keepalive_timeout <= 0 or self.around.closing
-        if last or self._requests >= options.keepalive_requests:
+        if options.keepalive_timeout <= 0 or self.around.closing or self.bounds.is_last(options):
             self._farewell(number)
         self._deadline = now + self._patience if self.stalled else inf
         self._admit(Http2Stream(self, number, event.stream_ended is not None), fields, now)
@@ -307,7 +284,7 @@ class Http2Machine:
 
     def _take_data(self, event: DataReceived, now: float) -> None:
         counted = event.flow_controlled_length
-        self.paid += len(event.data)
+        self.bounds.paid += len(event.data)
         stream = self.streams.get(event.stream_id)
         if stream is None:
             self.acknowledge(counted, event.stream_id)

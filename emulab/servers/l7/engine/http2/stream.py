@@ -238,7 +238,7 @@ class Http2Stream:
                 return False
             end = self._last and room >= len(pending) and not self.trailers
             frames.send_data(self.number, pending[:room], end)
-            connection.paid += min(room, len(pending))
+            connection.bounds.paid += min(room, len(pending))
             self.pending = pending[room:]
             self._done = end
             if self.pending or end:
