@@ -255,6 +255,31 @@ async def test_another_service_answers_for_errors(lab: Lab) -> None:
     assert (facts["service"], facts["path"]) == ("other", "/x") and facts["headers"]["X-Code"] == ["503"]
 
 
+TRANSPORT = [
+    ("paths.test/", "200", True),
+    ("moved.test/", "301", True),
+    ("shared.test/x", "503", True),
+    ("paths.test/", "405", False),  # asked by TRACE
+    ("root.test/", "302", False),
+    ("www.root.test/", "308", False),
+    ("errors.test/status/404", "200", False),
+    ("nobody.test/", "404", True),
+    ("nobody.test/healthz", "200", False),
+]
+"""What is asked over TLS, its status, and whether Strict-Transport-Security is said."""
+
+
+async def test_strict_transport_security_is_said_in_the_name_of_routes(lab: Lab) -> None:
+    """As ingress-nginx says it in locations: not where a host answers, nor where another server does for an error."""
+    for place, wanted, there in TRANSPORT:
+        how = ["-X", "TRACE"] if wanted == "405" else []
+        to = ["--connect-to", f"::{VIP}:443", "-k"]
+        status, fields, _ = await curl(lab, *how, *to, f"https://{place}")
+        assert (status, "strict-transport-security" in fields) == (wanted, there), place
+        assert "x-served-by" in fields, "which is said everywhere"
+        assert fields.get("x-asked", ["none"])[0], "no field is empty"
+
+
 async def test_of_who_lets_nobody_in_there_is_nothing_else(lab: Lab) -> None:
     status, fields, _ = await curl(lab, "-H", "Origin: https://front.test", "http://locked.test/")
     assert status == "503" and "access-control-allow-origin" not in fields
@@ -339,6 +364,9 @@ async def test_answers_are_compressed(lab: Lab) -> None:
         size, _, rest = rest.partition(b"\r\n")
         data, rest = data + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
     assert json.loads(gzip.decompress(data))["service"] == "web"
+    for asks in (["-I"], ["-I", "-H", "Accept-Encoding: gzip"], []):
+        _, fields, _ = await curl(lab, *asks, "-A", "x" * 300, "http://alias.test/")
+        assert fields["vary"] == ["Accept-Encoding"], asks
 
 
 async def test_a_connection_serves_so_many_requests(lab: Lab) -> None:
@@ -358,6 +386,39 @@ async def test_lines_may_end_in_lf_alone_and_methods_be_anybodys(lab: Lab) -> No
     status, _, body = await response(reader)
     writer.close()
     assert status == 200 and json.loads(body)["method"] == "BAN"
+
+
+ODD = [
+    (b"ban / HTTP/1.1\r\nHost: alias.test\r\n\r\n", 400),
+    (b"M1 / HTTP/1.1\r\nHost: alias.test\r\n\r\n", 400),
+    (b"GET / HTTP/2.0\r\nHost: alias.test\r\n\r\n", 505),
+    (b"POST / HTTP/1.0\r\nHost: alias.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: alias.test\r\nX-A: a\0b\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: alias.test\r\nX-A : b\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: alias.test:abc\r\nExpect: much\r\n\r\n", 200),
+    (b"GET /\xc3\xa9#x HTTP/1.1\r\nHost: alias.test\r\n\r\n", 200),
+    (b"GET http://alias.test HTTP/1.1\r\nHost: alias.test\r\n\r\n", 200),
+]
+"""What clients may send, and what nginx answers. After an error of which it isn't sure the connection ends."""
+
+
+async def test_what_clients_may_not_say_is_what_nginx_refuses(lab: Lab) -> None:
+    for sent, wanted in ODD:
+        reader, writer = await connect(lab, "client", VIP, 80)
+        writer.write(sent)
+        status, _, body = await response(reader)
+        assert status == wanted, sent
+        if wanted == 200:
+            assert json.loads(body)["path"].startswith("/")
+        else:
+            assert await reader.read() == b"", sent
+        writer.close()
+
+
+async def test_what_is_between_two_ends_goes_no_further(lab: Lab) -> None:
+    fields = ["TE: trailers", "Keep-Alive: 5", "Connection: X-Other, keep-alive"]
+    _, _, body = await curl(lab, *(word for one in fields for word in ("-H", one)), "http://alias.test/")
+    assert not {"te", "keep-alive", "connection"} & {name.lower() for name in json.loads(body)["headers"]}
 
 
 async def test_what_cannot_be_followed_is_told(lab: Lab) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never
+from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never, partly
 from emulab.kinds.networking.nginxvalues import (
     EachWord,
     boolean,
@@ -77,7 +77,7 @@ COMPOSED: Mapping[str, ComposedKey] = {
     "global-allowed-response-headers": ComposedKey(EachWord(field_name)),
     "gzip-disable": ComposedKey(expression),
     "gzip-level": ComposedKey(_level, (never(HAPROXY, "it has one level of its own"),)),
-    "gzip-min-length": ComposedKey(integer, (never(HAPROXY, "it compresses answers of any length"),)),
+    "gzip-min-length": ComposedKey(integer, (partly(HAPROXY, "it compresses answers of any length"),)),
     "gzip-types": ComposedKey(str.split),
     "hide-headers": ComposedKey(field_names),
     "large-client-header-buffers": ComposedKey(number_and_size, (never(HAPROXY, "a head may have 24 KB"),)),

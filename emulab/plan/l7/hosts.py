@@ -26,6 +26,8 @@ from emulab.servers.l7.config import (
     Mirror,
     Policy,
     Refusal,
+    ReplaceFullPath,
+    RequestRedirect,
     RequestRoute,
     RootRedirect,
 )
@@ -73,6 +75,8 @@ def arranged(
         routes = [_finished(draft, every, default) for draft in own]
         if any(draft.is_regular for draft in own):
             routes = list(_regular(routes, own))
+        else:
+            routes += _without_slash(routes)
         routes = [*_root(own), *routes]
         yield from routes
         aliases = next((draft.aliases for draft in own if draft.aliases), ())
@@ -127,6 +131,22 @@ def _regular(routes: Sequence[RequestRoute], drafts: Sequence[RouteDraft]) -> It
             paths = [path.rstrip("/") + "/", *([path] if path not in exact else [])]
         for one in dict.fromkeys(paths):
             yield replace(route, match=replace(route.match, path=one, path_type=REGULAR_EXPRESSION))
+
+
+def _without_slash(routes: Sequence[RequestRoute]) -> Iterator[RequestRoute]:
+    """Where paths lead that lack the slash of an Exact one, unless they are somebody's (nginx: `auto_redirect`)."""
+    taken = {
+        path
+        for route in routes
+        for path in (route.match.path, route.match.path.rstrip("/"))
+        if path == route.match.path or route.match.path_type != "Exact"
+    }
+    for route in routes:
+        path, bare = route.match.path, route.match.path[:-1]
+        if route.match.path_type == "Exact" and path.endswith("/") and bare and bare not in taken:
+            to = RequestRedirect(path=ReplaceFullPath(path), status=301)
+            match = replace(route.match, path=bare)
+            yield replace(route, match=match, backends=(), filters=(to,), policy=Policy(), canary=None)
 
 
 def _root(drafts: Sequence[RouteDraft]) -> Iterator[RequestRoute]:

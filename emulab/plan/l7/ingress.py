@@ -129,7 +129,10 @@ def _own_pages(flags: ControllerFlags) -> tuple[RequestRoute, ...]:
     """What is at hosts that nobody has, beside what an Ingress says: a page for clouds' balancers, and nginx' counters,
     which are for its own host alone (nginx.tmpl)."""
     quiet = Policy(access_log=False)
-    pages = ((flags.health_path, DirectResponse(200)), ("/nginx_status", DirectResponse(403)))
+    pages = (
+        (flags.health_path, DirectResponse(200, plain=True)),
+        ("/nginx_status", DirectResponse(403, plain=True)),
+    )
     return tuple(RequestRoute(Match("", path), (), "", (page,), quiet) for path, page in pages)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
+
+from emulab.servers.l7.config import DirectResponse, Filter, HostRedirect, RootRedirect
 
 
 class Places(NamedTuple):
@@ -35,3 +38,12 @@ OLD_BROWSERS = (
     "^(?!.*Chrome)(?=.*Macintosh)(?=.*Intel Mac OS X 10_14)(?=.*Safari)"
 )
 """An expression for browsers that take `SameSite=None` for `Strict`."""
+
+
+def answers_for_host(filters: Iterable[Filter]) -> bool:
+    """Whether one of a route's filters answers for its whole host, or for the controller: to nginx that is no location
+    of an Ingress, and nothing is said of Strict-Transport-Security."""
+    return any(
+        isinstance(one, RootRedirect | HostRedirect) or (isinstance(one, DirectResponse) and one.plain)
+        for one in filters
+    )

@@ -304,6 +304,21 @@ def test_they_are_once_in_answers_of_our_own(scheme: str) -> None:
     assert len(values(lines, "Strict-Transport-Security")) == (scheme == "https")
 
 
+@pytest.mark.parametrize(
+    ("scheme", "hsts", "told"),
+    [
+        ("https", "true", "max-age=31536000; includeSubDomains"),
+        ("https", "false", "own"),
+        ("http", "true", "own"),
+    ],
+)
+def test_what_an_upstream_says_of_transport_is_replaced(scheme: str, hsts: str, told: str) -> None:
+    play = served(ingress(), scheme=scheme, hsts=hsts)
+    forwarded(play, "/")
+    _, lines, _ = answered(play, "Strict-Transport-Security: own")
+    assert values(lines, "Strict-Transport-Security") == [told]
+
+
 # --- gzip -----------------------------------------------------------------------------------------------------------
 
 TEXT = b"0123456789" * 100
@@ -364,7 +379,9 @@ def test_which_answers_are_compressed() -> None:
     assert not values(answered(play, "Content-Type: text/css", body=bytes(99))[1], "Content-Encoding")
     forwarded(play, "/", *TAKES, method="HEAD")
     play.upstream(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99\r\n\r\n")
-    assert values(sent(play)[1], "Content-Length") == ["99"]
+    lines = sent(play)[1]
+    assert values(lines, "Content-Encoding") == ["gzip"] and values(lines, "Vary") == ["Accept-Encoding"]
+    assert not values(lines, "Content-Length"), "which nobody knows"
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,29 @@ from tlspairs import pair, tls_secret
 
 TLS = {"tls": [{"hosts": ["a.test"], "secretName": "pair"}]}
 
+# --- slashes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "asked", "answer"),
+    [
+        ([("/bar/", "web", "Exact")], "/bar?q=1", ("301", "http://a.test/bar/?q=1")),
+        ([("/bar/", "web", "Exact"), ("/", "web", "Prefix")], "/bar", ("301", "http://a.test/bar/")),
+        ([("/bar/", "web", "Exact"), ("/bar", "web", "Prefix")], "/bar", None),
+        ([("/bar/", "web", "Exact"), ("/bar", "web", "Exact")], "/bar", None),
+        ([("/bar/", "web", "Exact")], "/bar/x", ("404", None)),
+    ],
+)
+def test_who_lacks_the_slash_of_an_exact_path_is_sent_there(
+    paths: list[tuple[str, ...]], asked: str, answer: tuple[str, str | None] | None
+) -> None:
+    play = served(ingress(*paths))
+    if answer is None:
+        assert server(play, asked) == "web"
+    else:
+        status, fields = own(play, asked)
+        assert (status, fields.get("Location")) == answer
+
 
 # --- rewrite-target and use-regex ----------------------------------------------------------------------------------
 

@@ -123,6 +123,15 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
         assert line in own, own
 
 
+def test_of_grpc_no_body_is_waited_for() -> None:
+    for protocol, waits in (("HTTP", True), ("HTTPS", True), ("GRPC", False), ("GRPCS", False)):
+        own = section(
+            config(route(policy=Policy(request_buffer=1, reach=Reach(protocol)))), "backend route-0"
+        )
+        assert ("option http-buffer-request" in own) == waits
+        assert ("http-request del-header TE" in own) == waits
+
+
 def test_shares_names_and_nobody() -> None:
     upstreams = {"a": Upstream(("10.0.0.1:80", "10.0.0.2:80")), "b": Upstream(("db:80",)), "none": Upstream()}
     shared = route(backends=(WeightedUpstream("a", 1), WeightedUpstream("b", 1)))

@@ -461,3 +461,9 @@ def test_redirects_to_tls_come_after_what_nginx_rewrites() -> None:
 
 def test_workers_are_as_many_as_are_asked_for() -> None:
     assert "worker_processes 3;" in nginx_conf(config(route()), replace(ENGINE, workers=3))
+
+
+def test_who_is_not_allowed_gets_what_the_upstream_says_of_origins() -> None:
+    one = CORS(("https://a.test",), "GET", "X-A")
+    text = nginx_conf(config(route(filters=(one,))), ENGINE)
+    assert re.search(r'true "?GET"?;\s+default \$upstream_http_access_control_allow_methods;', text)

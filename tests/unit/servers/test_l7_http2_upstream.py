@@ -15,7 +15,7 @@ from emulab.servers.l7.messages.http2response import Http2Response
 from emulab.servers.l7.messages.response import fields_by
 from emulab.servers.l7.personalities.ingress_nginx import fields
 
-FIELDS = fields_by(fields.RESPONSE)
+FIELDS = fields_by(fields.response_actions(False, False))
 GET = b"GET /a?b HTTP/1.1\r\nHost: h:1\r\nX-Request-ID: f\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEAD_MAX = 4096

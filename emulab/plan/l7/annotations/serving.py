@@ -44,7 +44,7 @@ SERVING = Theme(
             size,
             "body_max",
             "the largest body of a request; 0: any",
-            lacks=(partly(HAPROXY, "a body in chunks is measured as far as it comes within 32 KB"),),
+            lacks=(partly(HAPROXY, "a body in chunks is measured as far as it comes within 32 KB", bool),),
         ),
         Annotation(
             "proxy-buffer-size",

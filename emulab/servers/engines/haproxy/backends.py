@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from emulab.servers.engines.haproxy.balancing import balanced, server_name, sticky
 from emulab.servers.engines.haproxy.erring import with_pages
 from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES, in_phases
-from emulab.servers.engines.haproxy.filters.answers import sent_to
+from emulab.servers.engines.haproxy.filters.answers import LOCATED, sent_to
 from emulab.servers.engines.haproxy.frontend import DEFAULT
 from emulab.servers.engines.haproxy.pages import returned
 from emulab.servers.engines.haproxy.places import CERTIFICATES, UNREACHABLE
@@ -15,8 +15,18 @@ from emulab.servers.engines.haproxy.reaching import parameters
 from emulab.servers.engines.haproxy.text import CfgLines, milliseconds
 from emulab.servers.engines.haproxy.variants import variants
 from emulab.servers.engines.haproxy.verifying import verification_of, verified
-from emulab.servers.engines.shared import is_named
-from emulab.servers.l7.config import Filter, L7Config, Match, Policy, RequestRoute, Upstream, WeightedUpstream
+from emulab.servers.engines.shared import answers_for_host, is_named
+from emulab.servers.l7.config import (
+    GRPC,
+    GRPCS,
+    Filter,
+    L7Config,
+    Match,
+    Policy,
+    RequestRoute,
+    Upstream,
+    WeightedUpstream,
+)
 
 Names = Mapping[str, str]
 """What names of servers are in full."""
@@ -58,6 +68,8 @@ def _decided(route: RequestRoute, config: L7Config) -> CfgLines:
     wish = verification_of(route.match.host.lower(), config.verifications)
     if wish is not None:
         lines += verified(wish)
+    if not answers_for_host(route.filters):
+        lines.append(LOCATED)
     early, late = in_phases(route.filters)
     lines += _filtered(early, route.match)
     if policy.ssl_redirect or policy.force_ssl_redirect:
@@ -114,8 +126,11 @@ def _served(
     ]
     if policy.limit_rate:
         lines.append(f"filter lua.limit-rate {policy.limit_rate} {policy.limit_rate_after}")
-    if policy.request_buffer:
-        lines.append("option http-buffer-request")
+    if policy.reach.protocol not in (GRPC, GRPCS):
+        lines.append("http-request del-header TE")
+        # Of gRPC nginx waits for no body (`ngx_http_grpc_handler`): answers may come before its end.
+        if policy.request_buffer:
+            lines.append("option http-buffer-request")
     if policy.body_max:
         lines.append(f"{returned(413)} if {{ req.hdr_val(content-length) gt {policy.body_max} }}")
         lines.append(f"{returned(413)} if {{ req.body_size gt {policy.body_max} }}")
@@ -151,8 +166,8 @@ def default_backend(config: L7Config, names: Names) -> CfgLines:
     """The section of what no route takes."""
     name = config.default_upstream
     if name is None:
-        return [f"backend {DEFAULT}", returned(404)]
+        return [f"backend {DEFAULT}", LOCATED, returned(404)]
     filters: Sequence[Filter] = config.default_filters
     served = _served(config.policy, [(config.upstreams.get(name, Upstream()), 1)], config, names, "/")
-    lines = [*_filtered(filters, Match("", "/", "Prefix")), *served]
+    lines = [LOCATED, *_filtered(filters, Match("", "/", "Prefix")), *served]
     return [f"backend {DEFAULT}", *with_pages(lines, filters, config.upstreams)]

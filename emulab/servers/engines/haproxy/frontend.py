@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from emulab.servers.engines.haproxy.filters.access import among
+from emulab.servers.engines.haproxy.filters.answers import UNREPLACED
 from emulab.servers.engines.haproxy.logged import captures
 from emulab.servers.engines.haproxy.maps import RouteMaps
 from emulab.servers.engines.haproxy.pages import returned
@@ -14,11 +15,13 @@ from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
 from emulab.servers.engines.haproxy.variants import choices
 from emulab.servers.engines.haproxy.verifying import any_looks
 from emulab.servers.l7.config import L7Config, Options
+from emulab.servers.l7.personalities.ingress_nginx.pages import CLOSING, wire_status
 
 DEFAULT = "default"
 """The backend of what no route takes."""
+_CLOSING = sorted({wire_status(one) for one in CLOSING})
 _DEPTH = 5
-"""How many in front are looked at in a list of addresses."""
+"""How many in front are looked at in a list of addresses, and how many fields with such lists."""
 
 
 def frontend(config: L7Config, descriptors: Mapping[str, int], maps: RouteMaps) -> CfgLines:
@@ -26,6 +29,7 @@ def frontend(config: L7Config, descriptors: Mapping[str, int], maps: RouteMaps) 
     options = config.options
     return [
         "frontend ingress",
+        "option accept-invalid-http-request",  # characters that nginx takes in paths
         *_binds(config, descriptors),
         *captures(),
         *_asked(options),
@@ -76,8 +80,6 @@ def _asked(options: Options) -> CfgLines:
         "http-request set-var(txn.port) dst_port if !{ ssl_fc }",
         "http-request set-var(txn.host) req.hdr(host)",
     ]
-    if options.proxy_protocol:  # whoever has ended TLS in front
-        lines.append("http-request set-var(txn.scheme) str(https) if { dst_port 443 }")
     forwarded = "{ req.hdr(x-forwarded-%s) -m found }"
     if options.trust_forwarded:
         lines += [
@@ -85,6 +87,8 @@ def _asked(options: Options) -> CfgLines:
             f"http-request set-var(txn.port) req.hdr(x-forwarded-port) if {forwarded % 'port'}",
             f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
         ]
+    if options.proxy_protocol:  # whoever has ended TLS in front, whatever a field says
+        lines.append("http-request set-var(txn.scheme) str(https) if { dst_port 443 }")
     lines.append(f"http-request set-var(txn.before) {'src' if options.proxy_protocol else 'fc_src'}")
     if options.trust_forwarded and options.proxy_protocol:
         # A list is read where the address of the PROXY header is believed, and from who sent that one on.
@@ -95,11 +99,26 @@ def _asked(options: Options) -> CfgLines:
     return [
         *lines,
         # The one who asked decides about the route, whoever is believed about the host that is told.
-        "http-request set-var(txn.name) var(txn.asked),regsub(:[0-9]+$,),regsub([.]$,),lower",
+        "http-request set-var(txn.name) var(txn.asked),regsub(:[^]:]*$,),regsub([.]$,),lower",
         "http-request set-var(txn.bare_host) var(txn.host),regsub(:[0-9]+$,)",
-        "http-request deny deny_status 405 if METH_TRACE or METH_CONNECT",
+        *_refused(),
         f"{returned(400)} if {{ req.fhdr(host) -m reg {_NO_HOST} }}",
         *([] if options.invalid_names else [_nameless("" if not options.underscores else "_")]),
+    ]
+
+
+_NO_FIELD = quoted(r"\x00|(^|\n)[^:\n]*[ \t][^:\n]*:")
+"""A zero byte, or a space in the name of a field."""
+
+
+def _refused() -> CfgLines:
+    """What nginx's parser takes for no request, and HAProxy's does."""
+    return [
+        f"{returned(505)} if !{{ fc_http_major 2 }} !{{ req.ver -m beg 1. }}",
+        f"{returned(400)} if {{ method -m reg [^A-Z_-] }}",
+        f"{returned(405)} if METH_TRACE or METH_CONNECT",
+        f"{returned(400)} if HTTP_1.0 {{ req.hdr(transfer-encoding) -m found }}",
+        f"{returned(400)} if {{ req.hdrs -m reg {_NO_FIELD} }}",
     ]
 
 
@@ -179,10 +198,16 @@ def _forwarding(options: Options) -> CfgLines:
     return [
         "acl forwarded req.hdr(x-forwarded-for) -m found",
         "http-request set-var-fmt(txn.chain) %[var(txn.before)]",
-        'http-request set-var-fmt(txn.chain) "%[req.fhdr(x-forwarded-for)], %[var(txn.before)]" if forwarded',
+        "http-request set-var(txn.forwarded) req.fhdr(x-forwarded-for,1)",
+        *(
+            f'http-request set-var-fmt(txn.forwarded) "%[var(txn.forwarded)], %[req.fhdr(x-forwarded-for,{n})]" '
+            f"if {{ req.fhdr_cnt(x-forwarded-for) ge {n} }}"
+            for n in range(2, _DEPTH + 1)
+        ),
+        'http-request set-var-fmt(txn.chain) "%[var(txn.forwarded)], %[var(txn.before)]" if forwarded',
         "http-request del-header X-Original-Forwarded-For",
         "http-request del-header X-Original-Forwarded-Host",
-        "http-request set-header X-Original-Forwarded-For %[req.fhdr(x-forwarded-for)] if forwarded",
+        "http-request set-header X-Original-Forwarded-For %[var(txn.forwarded)] if forwarded",
         "http-request set-header X-Original-Forwarded-Host %[req.fhdr(x-forwarded-host)] "
         "if { req.hdr(x-forwarded-host) -m found }",
         "http-request set-header X-Request-ID %[uuid(),regsub(-,,g)] if !{ req.hdr(x-request-id) -m found }",
@@ -196,6 +221,11 @@ def _forwarding(options: Options) -> CfgLines:
         "http-request set-header X-Forwarded-Scheme %[var(txn.scheme)]",
         "http-request set-header X-Scheme %[var(txn.scheme)]",
         "http-request del-header Proxy",
+        # What is between the client and us alone, and what nginx says itself.
+        "http-request del-header Keep-Alive",
+        "http-request del-header Expect if !{ req.hdr(expect) -m str -i 100-continue }",
+        "http-request del-header Connection",
+        "http-request set-header Connection upgrade if { req.hdr(upgrade) -m found }",
     ]
 
 
@@ -204,12 +234,19 @@ def _answers(options: Options) -> Iterator[str]:
     yield "http-request set-var(sess.requests) var(sess.requests),add(1)"
     most = max(1, options.keepalive_requests)
     yield f"http-after-response set-header Connection close if {{ var(sess.requests) -m int ge {most} }}"
+    # nginx ends a connection after answers of its own of which it isn't sure where the next request begins.
+    ours = "!{ var(txn.answered) -m bool }"
+    yield "http-response set-var(txn.answered) bool(true)"
+    yield f"http-after-response set-header Connection close if {{ status {' '.join(map(str, _CLOSING))} }} {ours}"
     yield "http-response del-header X-Accel- -m beg"  # what servers say to nginx
     yield "http-response del-header Keep-Alive"
-    if not options.pass_server:
-        yield "http-response del-header Server"
+    yield (
+        "http-request set-var(txn.pass_server) bool(true)"
+        if options.pass_server
+        else "http-response del-header Server"
+    )
     for field in options.fields:
         yield f"http-after-response set-header {quoted(field.name)} {in_format(field.value)}"
     if options.hsts:
-        value = in_format(options.hsts)
-        yield f"http-after-response set-header Strict-Transport-Security {value} if {{ ssl_fc }}"
+        value, located = in_format(options.hsts), "{ var(txn.located) -m bool }"
+        yield f"http-after-response set-header Strict-Transport-Security {value} if {{ ssl_fc }} {located} {UNREPLACED}"

@@ -221,9 +221,7 @@ core.register_action("error_page", { "http-req", "http-res" }, function(txn, ser
     end
     fields["x-code"] = { status }
     fields["host"] = { txn:get_var("txn.host") }
-    for name, variable in pairs({ ["x-forwarded-for"] = "txn.client", ["x-real-ip"] = "txn.client",
-                                  ["x-forwarded-host"] = "txn.host", ["x-forwarded-proto"] = "txn.scheme",
-                                  ["x-forwarded-port"] = "txn.port", ["user-agent"] = "txn.agent",
+    for name, variable in pairs({ ["x-forwarded-for"] = "txn.client", ["user-agent"] = "txn.agent",
                                   ["accept"] = "txn.accept" }) do
         local value = txn:get_var(variable)
         fields[name] = value and value ~= "" and { tostring(value) } or nil
@@ -239,7 +237,8 @@ core.register_action("error_page", { "http-req", "http-res" }, function(txn, ser
         return
     end
     local reply = txn:reply({ status = answer.status, reason = answer.reason or "", body = answer.body or "" })
-    local ours = { ["content-length"] = true, ["transfer-encoding"] = true, ["connection"] = true, ["date"] = true }
+    local ours = { ["content-length"] = true, ["transfer-encoding"] = true, ["connection"] = true, ["date"] = true,
+                   ["server"] = not txn:get_var("txn.pass_server") }
     for name, values in pairs(answer.headers or {}) do
         for at = 0, #values do
             if not ours[name] and values[at] then

@@ -17,8 +17,14 @@ _CAPTURED = ("user-agent", "referer", "x-forwarded-for")
 def captures() -> list[str]:
     """The directives that keep fields of a request until it is logged."""
     kept = [f"http-request capture req.hdr({name}) len 1024" for name in _CAPTURED]
-    asked = ["http-request set-var(txn.asked) req.hdr(host)", "http-request set-var(txn.target) pathq"]
-    return [*kept, *asked]  # over HTTP/2 the URI has scheme and host
+    whole = "{ fc_http_major 1 } { url -m sub :// } !{ url -m beg / }"  # with scheme and host, as proxies are asked
+    asked = [
+        f"http-request set-uri %[pathq] if {whole} {{ path -m found }}",
+        f"http-request set-uri / if {whole}",
+        "http-request set-var(txn.asked) req.hdr(host)",
+        "http-request set-var(txn.target) pathq",  # over HTTP/2 the URI has scheme and host
+    ]
+    return [*kept, *asked]
 
 
 _TEXTS = {

@@ -73,6 +73,11 @@ def _sign_in(one: ExternalAuthentication, match: Match) -> str:
     return "@" + sha256(f"{match.path}{match.path_type}{one.signin}".encode()).hexdigest()[:16]
 
 
+def asks_to_sign_in(place: str) -> bool:
+    """Whether the location of this place answers clients, by sending them to where they sign in."""
+    return place.startswith("@")
+
+
 def _asks(one: ExternalAuthentication, match: Match) -> ConfLines:
     always = ["always"] if one.always_set_cookie else []
     lines = [
@@ -137,7 +142,7 @@ def asked_beside(
     for one in route.filters:
         if isinstance(one, AccessControl) and one.external is not None:
             for place, lines in questions(one.external, route.match).items():
-                allowed = beside(route) if place.startswith("@") else []
+                allowed = beside(route) if asks_to_sign_in(place) else []
                 yield place, [*allowed, *lines]
 
 
@@ -250,14 +255,22 @@ def of_server(host: str, config: L7Config) -> ConfLines:
     ]
     wish = next((one for one in config.verifications if host in one.hosts), None)
     lines += [
-        directive("set", told_variable(field), value if wish is not None and _tells(wish, field) else '""')
+        directive("set", told_variable(field), _told(wish, field, value))
         for field, value in zip(TOLD, _VALUES, strict=True)
     ]
     return lines if wish is None else [*lines, *_verified(wish)]
 
 
+def _told(wish: ClientVerification | None, field: str, value: str) -> str:
+    """What upstreams are told: nothing but what we know, where clients' certificates are looked at, and else the
+    client's own words."""
+    if wish is None or not wish.authorities:
+        return "$http_" + field.replace("-", "_")
+    return value if _tells(wish, field) else '""'
+
+
 def _tells(wish: ClientVerification, field: str) -> bool:
-    return bool(wish.authorities) and (field != "ssl-client-cert" or wish.pass_certificate)
+    return field != "ssl-client-cert" or wish.pass_certificate
 
 
 def _verified(wish: ClientVerification) -> ConfLines:

@@ -132,6 +132,12 @@ def beside(
     """What a route's location says of mirrors and of the pages of errors, and the locations that these are."""
     own: ConfLines = []
     others: ConfLines = []
+    everywhere = [
+        line
+        for one in route.filters
+        if isinstance(one, AnswerFields) and one.spoken
+        for line in _answered(one, route.match)
+    ]
     for one in route.filters:
         if isinstance(one, Mirror):
             own += [directive("mirror", f"/_mirror_{number}"), directive("mirror_request_body", on(one.body))]
@@ -141,7 +147,7 @@ def beside(
             for status in one.statuses:
                 name = f"@errors_{number}_{status}"
                 own.append(directive("error_page", status, "=", name))
-                others += block(f"location {name}", _error(one, status, upstreams))
+                others += block(f"location {name}", [*everywhere, *_error(one, status, upstreams)])
     return own, others
 
 

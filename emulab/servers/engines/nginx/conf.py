@@ -12,10 +12,12 @@ from emulab.servers.engines.nginx.crossorigin import origins
 from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
-    HSTS,
     UPSTREAM_FIELDS,
+    answer_fields,
     locations,
     policy,
+    said_by_routes,
+    unsaid,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.names import upstream_name
@@ -153,8 +155,13 @@ def _maps(options: Options) -> ConfLines:
         *block("map $http_upgrade $connection_upgrade", ["default upgrade;", "'' '';"]),
         *block("map $http_x_request_id $req_id", ["default $http_x_request_id;", "'' $request_id;"]),
         *block(
-            "map $http_x_forwarded_proto $pass_access_scheme",
+            "map $http_x_forwarded_proto $forwarded_scheme",
             [f"default {'$http_x_forwarded_proto' if trusted else '$scheme'};", "'' $scheme;"],
+        ),
+        # Whoever has ended TLS in front is believed, whatever a field says.
+        *block(
+            "map $proxy_protocol_server_port $pass_access_scheme",
+            ["default $forwarded_scheme;", *(["443 https;"] if options.proxy_protocol else [])],
         ),
         *block(
             "map $http_x_forwarded_host $best_http_host",
@@ -177,14 +184,12 @@ def _maps(options: Options) -> ConfLines:
         ),
         *block(
             "map $scheme $strict_transport",
-            [f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};", "default '';"],
+            [
+                f"https {quoted(options.hsts) if options.hsts else chr(39) * 2};",
+                "default $upstream_http_strict_transport_security;",
+            ],
         ),
-        HSTS,
-        *(
-            directive("add_header", quoted(one.name), quoted(one.value), "always")
-            for one in options.fields
-            if one.name.lower() != "server"
-        ),
+        *answer_fields(options),
     ]
     lines += [*access.real_ip(options), *access.blocked(options)]
     return lines
@@ -280,7 +285,7 @@ def _server(
         directive("set", "$route", '""'),
         *access.of_server(host, config),
         *block("if ($request_method = TRACE)", [directive("return", 405)]),
-        *locations(routes, config.upstreams, engine.names),
+        *locations(routes, config, engine.names),
     ]
     if not any(route.match.path == "/" and route.match.path_type != "Exact" for _, route in routes):
         lines += ["", *block("location /", _default(config))]
@@ -295,10 +300,12 @@ def _default(config: L7Config) -> ConfLines:
         *policy(config.policy),
         *(directive("proxy_set_header", *one) for one in UPSTREAM_FIELDS.items()),
     ]
+    every = said_by_routes(config)
     if name is None:
         return [
             directive("set", "$proxy_upstream_name", "upstream-default-backend"),
             *lines,
+            *every,
             directive("return", 404),
         ]
     filtered = [
@@ -307,11 +314,10 @@ def _default(config: L7Config) -> ConfLines:
         if type(one) in DIRECTIVES
         for line in DIRECTIVES[type(one)](one, match)
     ]
-    if any(line.startswith("add_header ") for line in filtered):
-        filtered.append(HSTS)
-    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines, *filtered]
+    lines = [directive("set", "$proxy_upstream_name", upstream_name(name)), *lines, *unsaid(every, filtered)]
     return [
         *lines,
+        *filtered,
         directive("proxy_pass", f"http://{upstream_name(name)}")
         if upstream.servers
         else directive("return", 503),

@@ -45,8 +45,10 @@ def origins(routes: Iterable[RequestRoute]) -> ConfLines:
         said = ["default true;"] if {*_EVERYBODY, ""}.intersection(one.origins) else [*allowed, "default '';"]
         lines += block(f"map $http_origin {name}", said)
         lines += block(f"map $request_method{name} {name}_asked", ["OPTIONStrue 1;", "default '';"])
-        for number, value in enumerate(_told(one).values()):
-            lines += block(f"map {name} {name}_{number}", [f"true {value};", "default '';"])
+        for number, (field, value) in enumerate(_told(one).items()):
+            # Of who isn't allowed ingress-nginx says nothing, and what the upstream says stays.
+            theirs = "$upstream_http_" + field.lower().replace("-", "_")
+            lines += block(f"map {name} {name}_{number}", [f"true {value};", f"default {theirs};"])
     return lines
 
 

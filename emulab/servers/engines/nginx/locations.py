@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from emulab.servers.engines.nginx.access import TOLD, asked_beside, told_variable
+from emulab.servers.engines.nginx.access import TOLD, asked_beside, asks_to_sign_in, told_variable
 from emulab.servers.engines.nginx.annotated import EARLY, beside
 from emulab.servers.engines.nginx.choosing import set_cookie, target
 from emulab.servers.engines.nginx.crossorigin import cross_origin
@@ -16,13 +16,15 @@ from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.names import upstream_name
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
-from emulab.servers.engines.shared import is_named
+from emulab.servers.engines.shared import answers_for_host, is_named
 from emulab.servers.l7.config import (
     REGULAR_EXPRESSION,
     AccessControl,
     ClientLimits,
     DirectResponse,
+    L7Config,
     LocationChange,
+    Options,
     Policy,
     RegexRewrite,
     RequestRoute,
@@ -30,7 +32,12 @@ from emulab.servers.l7.config import (
 )
 
 CERTIFICATES = "/etc/nginx/ssl"
-HSTS = directive("add_header", "Strict-Transport-Security", "$strict_transport", "always")
+HSTS = (
+    directive("proxy_hide_header", "Strict-Transport-Security"),
+    directive("add_header", "Strict-Transport-Security", "$strict_transport", "always"),
+)
+"""Of routes alone, as ingress-nginx' code says it in their locations: not where `return` answers for a whole host, nor
+where another server answers in the place of an error."""
 UPSTREAM_FIELDS: Mapping[str, str] = {
     "Host": "$best_http_host",
     "Upgrade": "$http_upgrade",
@@ -52,21 +59,46 @@ UPSTREAM_FIELDS: Mapping[str, str] = {
 each location has all of them; so it is with `add_header`."""
 
 
+def said_by_routes(config: L7Config) -> ConfLines:
+    """What each route says of its answers, beside its filters. A place that says anything of fields is told nothing
+    from outside, so those of every answer are among them."""
+    return [*HSTS, *answer_fields(config.options)] if config.options.hsts else []
+
+
+def answer_fields(options: Options) -> ConfLines:
+    """The fields of every answer, but for the name that nginx says by itself."""
+    return [
+        directive("add_header", quoted(one.name), quoted(one.value), "always")
+        for one in options.fields
+        if one.name.lower() != "server"
+    ]
+
+
+def unsaid(every: ConfLines, own: ConfLines) -> ConfLines:
+    """What of that a route's own directives don't say."""
+    said = {line.split()[1].lower() for line in own if line.startswith("add_header ")}
+    return [
+        line for line in every if not (line.startswith("add_header ") and line.split()[1].lower() in said)
+    ]
+
+
 def locations(
-    routes: Sequence[tuple[int, RequestRoute]], upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+    routes: Sequence[tuple[int, RequestRoute]], config: L7Config, names: Mapping[str, str]
 ) -> ConfLines:
     """The locations of one host's routes, each with its number; `names`: what names of servers are in full."""
+    upstreams, every = config.upstreams, said_by_routes(config)
     lines: ConfLines = []
     taken: set[str] = set()
     for number, route in sorted(routes, key=_order):
         for place in _places(route):
             if place not in taken:
                 taken.add(place)
-                lines += ["", *block(f"location {place}", _served(number, route, upstreams, names))]
+                lines += ["", *block(f"location {place}", _served(number, route, upstreams, names, every))]
         for place, asked in asked_beside(route, cross_origin):
             if place not in taken:
                 taken.add(place)
-                lines += ["", *block(f"location {place}", asked)]
+                told = answer_fields(config.options) if asks_to_sign_in(place) else []
+                lines += ["", *block(f"location {place}", [*asked, *told])]
         lines += beside(number, route, upstreams)[1]
     return lines
 
@@ -101,7 +133,11 @@ def _raw(path: str) -> str:
 
 
 def _served(
-    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], names: Mapping[str, str]
+    number: int,
+    route: RequestRoute,
+    upstreams: Mapping[str, Upstream],
+    names: Mapping[str, str],
+    every: ConfLines,
 ) -> ConfLines:
     kind, _, name = route.origin.partition(" ")
     namespace, _, ingress = name.partition("/") if kind == "Ingress" else ("", "", "")
@@ -123,8 +159,8 @@ def _served(
     if route.policy.ssl_redirect or route.policy.force_ssl_redirect:
         early += block("if ($pass_access_scheme = http)", [_to_https(route.policy)])
     own = early + own
-    if any(line.startswith("add_header ") for line in own):
-        lines.append(HSTS)
+    if not answers_for_host(route.filters):
+        lines += unsaid(every, own)
     said = {line.split()[1].lower() for line in own if line.startswith("proxy_set_header ")}
     lines += [
         directive("proxy_set_header", *one) for one in UPSTREAM_FIELDS.items() if one[0].lower() not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from emulab.servers.engines.backendfiles import file_of, own_pair
@@ -67,7 +68,7 @@ def in_words_of(policy: Policy, lines: ConfLines) -> ConfLines:
     """Directives about what backends are told, as `grpc_pass` heeds them where that is used."""
     if not speaks_grpc(policy):
         return lines
-    return [line.replace("proxy_set_header ", "grpc_set_header ", 1) for line in lines]
+    return [re.sub(r"\bproxy_(set|hide)_header ", r"grpc_\1_header ", line) for line in lines]
 
 
 def reaching(policy: Policy, folder: str) -> ConfLines:

@@ -103,7 +103,7 @@ class Options:
     http2_streams: int = 128  # requests at once of one connection
     log_format: str = ""  # of the access log, as nginx's `log_format`; empty: the personality's own
     log_escape: str = "default"  # or `json`, or `none`, as nginx has them
-    hsts: str = "max-age=31536000; includeSubDomains"  # on every answer over TLS; empty: none
+    hsts: str = "max-age=31536000; includeSubDomains"  # on answers of routes over TLS; empty: none
     fields: tuple[Field, ...] = ()  # on every answer
     pass_server: bool = False  # whether an upstream's Server goes to the client
     underscores: bool = False  # whether names of fields may have underscores; others aren't passed on

@@ -98,12 +98,18 @@ class Answered(Erring):
     def _filtered_response(self, out: list[bytes]) -> tuple[bytes, list[bytes]]:
         """The head of the response as the route's filters have it, and what there is of the body."""
         reader, client = self._reader, self._client
-        date, extra, framing = self._around.date(), client.extra, reader.framing
+        # Who answers in the place of an error is a location of its own to nginx.
+        extra = client.everywhere if self._replaced else client.extra
+        date, framing = self._around.date(), reader.framing
         if not self._replaced:
             self._filter([date, *reader.lines, *extra.splitlines(keepends=True)])
             date = extra = b""
             if self._encoder is not None:
-                framing, out = UNTIL_CLOSE, self._encoder.pieces(out, reader.complete)
+                framing = UNTIL_CLOSE
+                if reader.bodiless:
+                    self._encoder = None
+                else:
+                    out = self._encoder.pieces(out, reader.complete)
         line, self._chunked, client.keep = client_response(
             reader, framing, date=date, extra=extra, old=self._head.old, keep=client.keep
         )
@@ -167,7 +173,7 @@ class Answered(Erring):
         if filters is None or self._asked is None:
             return
         length = reader.framing if reader.framing >= 0 else -1
-        incoming = Incoming(self._asked, reader.status, lines, self._server, length, reader.bodiless)
+        incoming = Incoming(self._asked, reader.status, lines, self._server, length)
         filters.response(incoming, self._replaced)
         reader.lines, self._encoder = incoming.lines, incoming.encoder
 

@@ -44,7 +44,8 @@ class ClientSide(Protocol):
     secured: ClientIdentity | None  # who is at the other end of TLS, where anybody looks
     shown: str  # the address of who asks, in records
     leaving: list[Callable[[], None]]  # what is to be done once a tunnel is over
-    extra: bytes  # more field lines of every answer
+    extra: bytes  # more field lines of answers in the name of a route
+    everywhere: bytes  # those of every answer
 
     @property
     def body(self) -> object | None:

@@ -60,6 +60,7 @@ class ConnectionMachine:
         "commands",
         "deadline",
         "ends",
+        "everywhere",
         "exchange",
         "extra",
         "forwarding",
@@ -96,7 +97,7 @@ class ConnectionMachine:
         """
         self.around = around
         snapshot = around.snapshot
-        self.personality = personality = snapshot.personality
+        self.personality = personality = snapshot.secured if scheme == "https" else snapshot.personality
         self.options = snapshot.options
         self.policy = snapshot.policy  # that of the present request's route, once it has one
         self.scheme = scheme
@@ -109,9 +110,10 @@ class ConnectionMachine:
         self.ends = Ends(self.address, self.port, scheme, proxied)
         self.front: tuple[FrontReader, Front] | None = None
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
+        self.everywhere = snapshot.answer_lines  # more field lines of every answer
         self.extra = (
-            personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
-        )  # more field lines of every answer
+            personality.answer_lines(scheme, self.options.hsts) + self.everywhere
+        )  # those of answers in the name of a route
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: Exchange | None = None
@@ -227,7 +229,7 @@ class ConnectionMachine:
 
     def refuse(self, data: bytes, status: int, why: str, now: float) -> None:
         """Answers a request that can't be taken, of which this has come, with a page of our own."""
-        self._begin(begun_head(data), now).fail(status, why, now)
+        self._begin(begun_head(data), now).refuse(status, why, now)
 
     def _begins_http2(self) -> bool:
         """Goes on in HTTP/2 where the client begins with its preface, without TLS (RFC 9113, section 3.3).
@@ -327,7 +329,7 @@ class ConnectionMachine:
         close = not self.keep or refused or page.status in personality.closing
         written = personality.answer(
             page,
-            date=self.around.date() + (b"" if page.whole else self.extra),
+            date=self.around.date() + (b"" if page.whole else self.everywhere if page.plain else self.extra),
             close=close,
             head_only=head.method == b"HEAD",
         )

@@ -43,6 +43,10 @@ class Ending(Recorded):
         """Answers with a page of our own, if there is still a place for it; `why` is for records."""
         self.answer_page(Page(status, why), now)
 
+    def refuse(self, status: int, why: str, now: float) -> None:
+        """Answers what is refused before anybody looks for a route."""
+        self.answer_page(Page(status, why, plain=True), now)
+
     def fail_too_large(self, now: float) -> None:
         """The request's body is larger than it may be."""
         self.fail(413, f"request body is larger than {self._client.policy.body_max} bytes", now)
@@ -58,12 +62,15 @@ class Ending(Recorded):
             return
         if self._is_replaced(page, now):
             return
+        if self._asked is not None and self._replaced:
+            page = page._replace(plain=True)
         if self._turn is not None and self._turn.lines:
             page = page._replace(lines=(*page.lines, *self._turn.lines))
         filters, asked = self._rule.filters if self._rule is not None else None, self._asked
         if filters is not None and asked is not None and filters.changes_pages:
-            there = [*page.lines, *client.extra.splitlines(keepends=True)]
-            lines = filters.page(Incoming(asked, page.status, there, "", bodiless=True), self._replaced)
+            more = client.everywhere if page.plain else client.extra
+            there = [*page.lines, *more.splitlines(keepends=True)]
+            lines = filters.page(Incoming(asked, page.status, there, ""), self._replaced)
             page = page._replace(lines=tuple(lines), whole=True)
         close, written = client.send_page(page, head)
         self._sent, self._head_size = len(written), written.index(b"\r\n\r\n") + 4

@@ -74,7 +74,7 @@ class Exchange(Admitting):
         head, client = self._head, self._client
         personality = client.personality
         if head.method in personality.refused_methods:
-            return self.fail(405, "method not allowed", now)
+            return self.refuse(405, "method not allowed", now)
         snapshot = self._around.snapshot
         try:
             host = head.host if head.host is not None else personality.host
@@ -84,7 +84,7 @@ class Exchange(Admitting):
                 head = self._head
             rule = self._rule = snapshot.routes.match(host, head)
         except PeerError as error:
-            return self.fail(400, str(error), now)
+            return self.refuse(400, str(error), now)
         if rule is not None:
             client.policy = rule.policy
             if rule.ways is not None:
@@ -147,7 +147,7 @@ class Exchange(Admitting):
             head.method, head.target = b"GET", page.instead
             return False
         if page is not None:
-            self.answer_page(page, now)
+            self.answer_page(page._replace(plain=True), now)
         return page is not None
 
     def _go_in(self, host: bytes, forwarding: bytes, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from emulab.dataclass import dataclass
@@ -73,7 +73,8 @@ class Personality:
     host: bytes  # stands in for a Host that HTTP/1.0 needn't send
     dialect: Callable[[Options], Dialect[RequestHead]]  # what it takes for the head of a request
     response_fields: ResponseFields  # what of a response is passed on
-    with_server: ResponseFields  # … where its Server is, too
+    other_fields: Mapping[tuple[bool, bool], ResponseFields]
+    """… by whether its Server is, too, and whether what it says of Strict-Transport-Security isn't."""
     refused_methods: frozenset[bytes]  # are answered with 405
     not_idempotent: frozenset[bytes]  # aren't sent to a second server once they were sent
     closing: frozenset[int]  # statuses of our own after which the connection ends
@@ -82,7 +83,7 @@ class Personality:
     wire_status: Callable[[int], int]  # the status that goes over the wire for one of our own
     locations: Locations  # in which order the paths of a host are looked at
     told_port: Callable[[str, str], str]  # scheme and port → the port that upstreams are told
-    answer_lines: Callable[[str, str], bytes]  # scheme, hsts → field lines of every answer
+    answer_lines: Callable[[str, str], bytes]  # scheme, hsts → field lines of answers in the name of a route
     forwarding: Callable[[str, str, str], bytes]  # client's address, told port, scheme → lines for upstreams
     front: Callable[[Options], FrontReader | None]  # what reads who asks; None: the peer itself
     log_format: Callable[[str, str], Callable[[RequestEntry, float], str]]

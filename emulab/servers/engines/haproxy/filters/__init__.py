@@ -77,4 +77,7 @@ def in_phases(filters: Sequence[Filter]) -> tuple[Sequence[Filter], Sequence[Fil
 
 
 def _is_early(one: Filter) -> bool:
+    """What all answers say is known before any of these is given."""
+    if isinstance(one, AnswerFields):
+        return one.spoken
     return type(one) in _EARLY or (isinstance(one, RegexRewrite) and answers.elsewhere(one))

@@ -15,6 +15,10 @@ WITH_HOST = "%[ssl_fc,iif(https,http)]://%[var(txn.name)]"
 UNREPLACED = "!{ var(txn.failed) -m found }"
 """Whether nobody else answers in the place of an error (`erring`), who has none of the route's own fields."""
 
+LOCATED = "http-request set-var(txn.located) bool(true)"
+"""What is answered from here on is so in the name of a route, not of its host (`frontend`)."""
+ELSEWHERE = "http-request unset-var(txn.located)"
+
 
 def sent_to(status: int, place: str, condition: str = "") -> str:
     """The action that sends a client to a place, which is a format, with nginx's page."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from urllib.parse import parse_qs, urlsplit
 
-from emulab.servers.engines.haproxy.filters.answers import WITH_HOST, sent_to
+from emulab.servers.engines.haproxy.filters.answers import ELSEWHERE, WITH_HOST, sent_to
 from emulab.servers.engines.haproxy.pages import page_file, returned
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
 from emulab.servers.engines.haproxy.variables import noted, spoken
@@ -94,7 +94,7 @@ def _sign_in(one: ExternalAuthentication, condition: str) -> CfgLines:
     lines, place = spoken(one.signin if said else f"{one.signin}{'&' if known else '?'}{way_back}")
     if one.signin.startswith("/") and not one.signin_relative:
         place = f'"{WITH_HOST}{place.strip(chr(34))}"'
-    return [*lines, sent_to(302, place, condition)]
+    return [*lines, ELSEWHERE + condition, sent_to(302, place, condition)]
 
 
 def granted(one: ExternalAuthentication) -> CfgLines:

@@ -110,11 +110,25 @@ def location_change(one: LocationChange, _match: Match) -> CfgLines:
 
 
 def gzip(one: Gzip, _match: Match) -> CfgLines:
-    """HAProxy has neither a level nor a least length."""
+    """HAProxy has neither a level nor a least length, and says Vary of what it has compressed alone."""
     lines = ["compression algo gzip"]
     if "*" not in one.types:
         lines.append(f"compression type {' '.join(dict.fromkeys(['text/html', *map(quoted, one.types)]))}")
     if one.disable:
         agent = quoted(one.disable)
         lines.append(f"http-request del-header Accept-Encoding if {{ req.fhdr(user-agent) -m reg {agent} }}")
-    return lines
+    kinds = " ".join(dict.fromkeys(["text/html", *map(quoted, one.types)]))
+    kind = "-m found" if "*" in one.types else f"-m str -i {kinds}"
+    conditions = [
+        "{ status 200 403 404 }",
+        f"{{ res.hdr(content-type),word(1,;) {kind} }}",
+        "!{ res.hdr(content-encoding) -m found }",
+        f"!{{ res.hdr_val(content-length) lt {one.min_length} }}",
+        "!{ var(txn.compressed) -m bool }",
+    ]
+    return [
+        *lines,
+        "http-request set-var(txn.compressed) bool(true) if { req.fhdr(accept-encoding) -m sub -i gzip } "
+        "!HTTP_1.0 !METH_HEAD",
+        f"http-response add-header Vary Accept-Encoding if {' '.join(conditions)}",
+    ]

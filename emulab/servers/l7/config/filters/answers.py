@@ -15,6 +15,7 @@ class DirectResponse(Variant):
     body: str = ""
     why: str = ""  # for records
     relative: bool = False  # whether a path is told as it is, without the scheme and host that were asked for
+    plain: bool = False  # whether it is the controller's own, which says nothing of Strict-Transport-Security
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,8 @@ def direct_response(one: DirectResponse, _match: Match) -> OwnAnswer:
             return lambda asked: page._replace(location=with_host(asked, location))
     else:
         text = (one.body or one.location).encode()
-        page = Page(
-            one.status, one.why or "the rule answers", body=text or (b"" if one.status < 300 else None)
-        )
+        body = text or (b"" if one.status < 300 else None)
+        page = Page(one.status, one.why or "the rule answers", body=body, plain=one.plain)
     return lambda _asked: page
 
 
@@ -38,7 +37,7 @@ def root_redirect(one: RootRedirect, _match: Match) -> OwnAnswer:
         if normalise_path(asked.head.target) != b"/":
             return None
         location = b"%b://%b%b" % (asked.listener[0].encode("latin-1"), asked.head.host or b"", path)
-        return Page(302, "the rule redirects / to the application's root", location)
+        return Page(302, "the rule redirects / to the application's root", location, plain=True)
 
     return answer
 
@@ -51,7 +50,7 @@ def host_redirect(one: HostRedirect, _match: Match) -> OwnAnswer:
         scheme = asked.scheme.encode("latin-1")
         port = asked.port.encode("latin-1") or (b"443" if scheme == b"https" else b"80")
         location = b"%b://%b:%b%b" % (scheme, host, port, asked.target.removesuffix(b"/"))
-        return Page(one.status, f"the rule redirects to {one.host}", location)
+        return Page(one.status, f"the rule redirects to {one.host}", location, plain=True)
 
     return answer
 

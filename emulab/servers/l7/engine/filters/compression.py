@@ -41,6 +41,7 @@ def _takes_gzip(asked: Asked) -> bool:
 
 
 def gzip(one: Gzip, _match: Match) -> ResponseChange:
+    """What it says of a body it says to who asks for the head alone, too."""
     if not 1 <= one.level <= 9:
         raise BadConfiguration(f"level: {one.level} is not from 1 to 9")
     types = frozenset({b"text/html", *(name.lower().encode() for name in one.types)})
@@ -52,7 +53,6 @@ def gzip(one: Gzip, _match: Match) -> ResponseChange:
         kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if (
             incoming.status not in _STATUSES
-            or incoming.bodiless
             or b"content-encoding" in fields
             or 0 <= incoming.length < one.min_length
             or not (kind in types or (any_type and kind))

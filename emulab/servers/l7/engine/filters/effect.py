@@ -78,6 +78,9 @@ class Page(NamedTuple):
     source: str = ""  # whose wish it was that the request is refused: an annotation, say
     instead: bytes = b""  # a path that is asked for by GET in its place (nginx: an internal redirect)
     whole: bool = False  # whether its lines have those of every answer already
+    plain: bool = (
+        False  # whether it isn't in the name of a route: nginx has no location, or another one, for it
+    )
 
 
 class Outgoing:
@@ -100,7 +103,7 @@ class BodyEncoder(Protocol):
 class Incoming:
     """The fields of an answer on its way to the client, the upstream's or our own. Each of the lines ends in CRLF."""
 
-    __slots__ = ("asked", "bodiless", "encoder", "length", "lines", "server", "status")
+    __slots__ = ("asked", "encoder", "length", "lines", "server", "status")
 
     def __init__(
         self,
@@ -109,7 +112,6 @@ class Incoming:
         lines: list[bytes],
         server: str,
         length: int = -1,
-        bodiless: bool = False,
     ) -> None:
         """`server` is the upstream's address, empty for an answer of our own; `length` the body's, if it is known."""
         self.asked = asked
@@ -117,7 +119,6 @@ class Incoming:
         self.lines = lines
         self.server = server
         self.length = length
-        self.bodiless = bodiless
         self.encoder: BodyEncoder | None = None  # what becomes of the body
 
 

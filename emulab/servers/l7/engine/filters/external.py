@@ -192,6 +192,6 @@ def sign_in(one: ExternalAuthentication) -> Callable[[Asked, Page], Page]:
     def page(asked: Asked, refused: Page) -> Page:
         location = re.sub(r"[\r\n]", "", where(asked)).encode("latin-1", "replace")
         place = location if one.signin_relative else with_host(asked, location)
-        return Page(302, f"{refused.why}; it is sent to sign in", place, source=one.source)
+        return Page(302, f"{refused.why}; it is sent to sign in", place, source=one.source, plain=True)
 
     return page

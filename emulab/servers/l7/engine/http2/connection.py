@@ -64,7 +64,7 @@ class Http2Machine:
         """See `ConnectionMachine`."""
         self.around = around
         snapshot = around.snapshot
-        self.personality = personality = snapshot.personality
+        self.personality = personality = snapshot.secured if scheme == "https" else snapshot.personality
         self.options = snapshot.options
         self.scheme = scheme
         self.address, self.name = client
@@ -73,7 +73,8 @@ class Http2Machine:
         self.port = personality.told_port(scheme, port)
         self.ends = Ends(self.address, self.port, scheme, proxied)
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
-        self.extra = personality.answer_lines(scheme, self.options.hsts) + snapshot.answer_lines
+        self.everywhere = snapshot.answer_lines
+        self.extra = personality.answer_lines(scheme, self.options.hsts) + self.everywhere
         self.commands: list[Command] = []
         self.frames = ServerEnd(self.options.http2_streams)
         self.streams: dict[int, Http2Stream] = {}

@@ -37,9 +37,9 @@ class Http2Stream:
 
     __slots__ = (
         "_begun", "_connection", "_done", "_framed", "_head", "_last", "_length", "_unacknowledged", "address", "ahead",
-        "around", "body", "closed", "commands", "deadline", "ends", "exchange", "extra", "forwarding", "front", "keep",
-        "leaving", "listener", "local", "name", "number", "options", "pending", "personality", "policy", "port",
-        "reading", "scheme", "secured", "shown", "stalled", "trailers", "waits",
+        "around", "body", "closed", "commands", "deadline", "ends", "everywhere", "exchange", "extra", "forwarding",
+        "front", "keep", "leaving", "listener", "local", "name", "number", "options", "pending", "personality",
+        "policy", "port", "reading", "scheme", "secured", "shown", "stalled", "trailers", "waits",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Machine, number: int, whole: bool) -> None:
@@ -51,7 +51,11 @@ class Http2Stream:
         self.options, self.policy = snapshot.options, snapshot.policy
         self.personality, self.scheme, self.port = connection.personality, connection.scheme, connection.port
         self.name, self.local = connection.name, connection.local
-        self.address, self.extra = connection.address, connection.extra
+        self.address, self.extra, self.everywhere = (
+            connection.address,
+            connection.extra,
+            connection.everywhere,
+        )
         self.forwarding, self.ends, self.shown = connection.forwarding, connection.ends, connection.address
         self.listener, self.secured = connection.listener, connection.secured
         self.front: tuple[FrontReader, Front] | None = None
@@ -88,7 +92,7 @@ class Http2Stream:
         """What has come is no request."""
         self.around.counters.requests += 1
         self.exchange = exchange = StreamExchange(self, head, now)
-        exchange.fail(status, why, now)
+        exchange.refuse(status, why, now)
 
     def received(self, data: bytes, counted: int, last: bool, now: float) -> None:
         """A piece of the request's body, for which `counted` bytes of the window were used."""
@@ -144,7 +148,7 @@ class Http2Stream:
         """See `ClientSide`."""
         written = self.personality.answer(
             page,
-            date=self.around.date() + (b"" if page.whole else self.extra),
+            date=self.around.date() + (b"" if page.whole else self.everywhere if page.plain else self.extra),
             close=False,
             head_only=head.method == b"HEAD",
         )

@@ -25,12 +25,17 @@ from emulab.servers.l7.personalities.ingress_nginx import (
 )
 from emulab.servers.l7.personalities.personality import Personality
 
+_FIELDS = {
+    (server, transport): fields_by(fields.response_actions(server, transport))
+    for server in (False, True)
+    for transport in (False, True)
+}
 PERSONALITY = Personality(
     name="ingress-nginx",
     host=b"_",  # the name of its default server
     dialect=heads.dialect_of,
-    response_fields=fields_by(fields.RESPONSE),
-    with_server=fields_by(fields.WITH_SERVER),
+    response_fields=_FIELDS[False, False],
+    other_fields=_FIELDS,
     refused_methods=frozenset({b"CONNECT", b"TRACE"}),
     not_idempotent=frozenset({b"POST", b"LOCK", b"PATCH"}),
     closing=pages.CLOSING,

@@ -67,6 +67,13 @@ _RESPONSE = {
     b"x-accel-buffering": DROP,
     b"x-accel-charset": DROP,
 }
-RESPONSE = ActionTable(_RESPONSE)
-WITH_SERVER = ActionTable({name: action for name, action in _RESPONSE.items() if name != b"server"})
-"""Where the upstream's Server is passed on (`allow-backend-server-header`)."""
+
+
+def response_actions(server: bool, own_transport: bool) -> ActionTable:
+    """What to do with fields of responses.
+
+    `server`: the upstream's Server is passed on (`allow-backend-server-header`). `own_transport`: we say
+    Strict-Transport-Security in its place.
+    """
+    known = {**_RESPONSE, **({b"strict-transport-security": DROP} if own_transport else {})}
+    return ActionTable({name: action for name, action in known.items() if not server or name != b"server"})

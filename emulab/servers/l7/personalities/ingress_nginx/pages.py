@@ -71,7 +71,7 @@ def html(status: int) -> bytes:
 
 
 def answer_lines(scheme: str, hsts: str) -> bytes:
-    """The field lines of every answer to a client: Strict-Transport-Security over TLS."""
+    """The field lines of answers that are given in a location: Strict-Transport-Security over TLS."""
     return f"Strict-Transport-Security: {hsts}\r\n".encode("latin-1") if scheme == "https" and hsts else b""
 
 
