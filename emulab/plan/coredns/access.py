@@ -28,14 +28,15 @@ def _policy(option: Directive) -> AccessPolicy:
         raise CorefileError(
             option.line, f"acl: unexpected token {option.name!r}; expect {', '.join(_ACTIONS)}"
         )
-    types: Sequence[str] = ()
-    networks: Sequence[str] = ()
+    said: dict[str, list[str]] = {_TYPE: [], _NET: []}
     for section, words in _sections(option):
-        if section == _TYPE:
-            types = (*types, *_types(option, words))
-        else:
-            networks = (*networks, *_networks(option, words))
-    return AccessPolicy(action, tuple(types), tuple(networks))
+        said[section] += words
+    types, networks = (_chosen(said[section]) for section in (_TYPE, _NET))
+    if wrong := next((word for word in types if word not in ASKED_TYPES), None):
+        raise _wrong(option, f"unexpected token {wrong!r}; expect legal QTYPE")
+    if wrong := next((word for word in networks if not _is_network(word)), None):
+        raise _wrong(option, f"illegal CIDR notation {wrong!r}")
+    return AccessPolicy(action, types, networks)
 
 
 def _sections(option: Directive) -> list[tuple[str, list[str]]]:
@@ -53,24 +54,19 @@ def _sections(option: Directive) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _types(option: Directive, words: Sequence[str]) -> Sequence[str]:
-    if _EVERY in words:
-        return ()
-    for word in words:
-        if word not in ASKED_TYPES:
-            raise _wrong(option, f"unexpected token {word!r}; expect legal QTYPE")
-    return words
+def _chosen(words: Sequence[str]) -> tuple[str, ...]:
+    """What is said of types or of networks; nothing where all are meant, whatever else is said."""
+    return () if _EVERY in words else tuple(words)
 
 
-def _networks(option: Directive, words: Sequence[str]) -> Sequence[str]:
-    if _EVERY in words:
-        return ()
-    for word in words:
-        try:
-            ip_network(word, strict=False)
-        except ValueError:
-            raise _wrong(option, f"illegal CIDR notation {word!r}") from None
-    return words
+def _is_network(word: str) -> bool:
+    """An address, or a network with the length of its prefix (`net.ParseCIDR` of Go: no mask, no scope)."""
+    try:
+        ip_network(word, strict=False)
+    except ValueError:
+        return False
+    _, slash, length = word.partition("/")
+    return "%" not in word and (not slash or length.isdecimal())
 
 
 def _wrong(option: Directive, why: str) -> CorefileError:

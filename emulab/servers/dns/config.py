@@ -271,10 +271,10 @@ class AccessRule(NamedTuple):
 class BlockConfig:
     """What becomes of queries for names in `zones`: a server block of a Corefile.
 
-    In this order: names that are `local` and ANY, rewritten, led along search domains, let through by `access`, made of
-    templates, looked up among hosts and then, where it has
-    them (`cluster`), the cluster's names, and forwarded, by way of the cache where it has one (`caches`). Lines of
-    queries are `logs`, those of what went wrong `errors`.
+    In this order: names that are `local` and ANY, rewritten, led along search domains, each of which `access` lets
+    through, made of templates, looked up among hosts and then, where it has them (`cluster`), the cluster's names, and
+    forwarded, by way of the cache where it has one (`caches`). Lines of queries are `logs`, those of what went wrong
+    `errors`.
     """
 
     zones: tuple[str, ...]

@@ -53,6 +53,7 @@ class Walk:
     cache: str = ""  # "hit", "miss" or "stale" once upstream data has a part in the answer
     until: float = math.inf
     refresh: list[Forward] = field(default_factory=list)
+    client: str = ""  # its address
     block: Block | None = None
     rewriting: Rewriting | None = None
     first: Name = ()  # what was looked up before search domains were gone through
@@ -121,7 +122,7 @@ class Engine:
             return _error(wire.BADVERS)
         if query.rclass != wire.CLASS_IN or query.rtype in (rdata.AXFR, rdata.IXFR):
             return _error(wire.REFUSED)
-        walk = Walk(query, view, query.name)
+        walk = Walk(query, view, query.name, client=client)
         if self.blocks:
             walk.block = self.blocks.find(query.name)
             if walk.block is None:
@@ -140,8 +141,8 @@ class Engine:
                     walk.until = -math.inf  # what is kept counts down
             if walk.block.access:
                 walk.until = -math.inf  # another client may have another answer
-                if (refused := _barred(walk, client)) is not None:
-                    return refused
+                if (refused := _barred(walk)) is not None:
+                    return _reverted(walk, refused)
             if walk.block.autopath:
                 walk.first, *walk.search = walk.block.autopath.names(walk.name, client, self.pods) or (
                     walk.name,
@@ -176,7 +177,9 @@ class Engine:
                 return walk.refused
             walk.name = walk.search.pop(0)
             walk.chain, walk.seen, walk.authoritative = [], set(), False
-            done = self._step(walk, now)
+            done = _barred(walk) or self._step(walk, now)
+            if isinstance(done, Solved) and done.dropped:
+                done = _error(wire.SERVFAIL)  # CoreDNS stumbles over having nothing there
         return done
 
     def _step(self, walk: Walk, now: float) -> Solved | Forward:
@@ -331,10 +334,10 @@ def _reverted(walk: Walk, done: Solved | Forward) -> Solved | Forward:
     return done
 
 
-def _barred(walk: Walk, client: str) -> Solved | None:
+def _barred(walk: Walk) -> Solved | None:
     """What a client gets that may not ask; None for others."""
     assert walk.block is not None
-    action = walk.block.access.action(walk.name, walk.query.rtype, client)
+    action = walk.block.access.action(walk.name, walk.query.rtype, walk.client)
     if action == access.ALLOW:
         return None
     refused = _error(wire.REFUSED if action == access.BLOCK else wire.NOERROR)

@@ -242,6 +242,11 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n acl {\n block type net *\n}\n}", "line 3: acl: no token specified in 'type' section"),
         (". {\n acl {\n block type NO\n}\n}", "line 3: acl: unexpected token 'NO'; expect legal QTYPE"),
         (". {\n acl {\n block net 10.0.0.0/33\n}\n}", "line 3: acl: illegal CIDR notation '10.0.0.0/33'"),
+        (
+            ". {\n acl {\n block net 10.0.0.0/255.0.0.0\n}\n}",
+            "line 3: acl: illegal CIDR notation '10.0.0.0/2",
+        ),
+        (". {\n acl {\n block net fe80::1%eth0\n}\n}", "line 3: acl: illegal CIDR notation 'fe80::1%eth0'"),
         (". {\n local {\n localhost_prefix no\n}\n}", "line 3: localhost_prefix: no is none of on, off"),
         (". {\n minimal x\n}", "line 2: minimal: wrong argument count"),
         (". {\n cache ²\n}", "line 2: cache: '²' is no DNS zone"),
@@ -265,6 +270,8 @@ def test_who_may_ask_and_how_much_is_answered() -> None:
         acl a.test {
             allow net 10.0.0.1 fd00::/8
             Block type A AAAA net *
+            block type A type * net fd00::/8 net 10.0.0.0/8
+            block net 10.0.0.0/8 net * type TXT
             filter
         }
         acl {
@@ -281,6 +288,8 @@ def test_who_may_ask_and_how_much_is_answered() -> None:
             (
                 AccessPolicy("allow", (), ("10.0.0.1", "fd00::/8")),
                 AccessPolicy("block", ("A", "AAAA")),
+                AccessPolicy("block", (), ("fd00::/8", "10.0.0.0/8")),
+                AccessPolicy("block", ("TXT",)),
                 AccessPolicy("filter"),
             ),
         ),

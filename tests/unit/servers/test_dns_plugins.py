@@ -222,6 +222,19 @@ def test_search_domains_of_a_file_are_everybodys() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("action", "rcode"), [("block", wire.REFUSED), ("filter", wire.NOERROR), ("drop", wire.SERVFAIL)]
+)
+def test_who_may_not_ask_for_a_name_may_not_come_to_it_along_search_domains(action: str, rcode: int) -> None:
+    search = AutopathConfig((".",), ("no.svc.c.test.", "app.svc.c.test."))
+    rules = (AccessRule(("web.app.svc.c.test.",), (AccessPolicy(action, (), ("10.0.0.0/24",)),)),)
+    made = engine(BlockConfig((".",), autopath=search, cluster=True, access=rules))
+    step = led("web.no.svc.c.test.", "10.0.0.9", made)
+    assert isinstance(step, Solved) and (step.reply.rcode, step.reply.answer) == (rcode, ())
+    assert not step.dropped and step.until < 0
+    assert texts(led("web.no.svc.c.test.", "10.0.1.9", made)) == ["web.app.svc.c.test.", "10.96.0.5"]
+
+
 def test_names_of_addresses_are_those_of_pods_where_these_are_known() -> None:
     made = engine(BlockConfig((".",), cluster=True), verified=PODS)
     assert texts(solved(made, "10-244-1-5.app.pod.c.test.")) == ["10.244.1.5"]
