@@ -19,7 +19,8 @@ IP_MODE = f"{PREFIX}ip-mode"
 CLASSES: Mapping[str, Mapping[str, Any]] = {
     "emulab.dev/proxy": {"mode": "proxy"},
     "emulab.dev/nat": {"mode": "nat"},
-    "service.k8s.aws/nlb": {"mode": "nat"},
+    # Its controller takes no notice of sessionAffinity: a client is kept by the attributes of a target group.
+    "service.k8s.aws/nlb": {"mode": "nat", "stickiness": 0},
     "networking.gke.io/l4-regional-external": {"mode": "nat"},
 }
 """What `loadBalancerClass` may be, with the fields that a balancer of the class has of its own accord."""

@@ -23,12 +23,12 @@ SHARING_KEYS = (
 def service_balancing(o: Object) -> Balancing:
     """How the balancer of a Service of type LoadBalancer balances."""
     own = CLASSES.get(o.spec.get("loadBalancerClass") or "", {})
-    return Balancing.of({**own, **_affinity(o.spec), **annotated(o.annotations)})
+    return Balancing.of({**_affinity(o.spec), **own, **annotated(o.annotations)})
 
 
 def _affinity(spec: Mapping[str, Any]) -> dict[str, int]:
-    """What `sessionAffinity: ClientIP` asks of the balancer, too, as the clouds' controllers have it: nodes keep a
-    client to an endpoint each by itself."""
+    """What `sessionAffinity: ClientIP` asks of the balancer, too, as Google's, Azure's and OpenStack's controllers have
+    it: each node keeps a client at an endpoint by itself."""
     if spec.get("sessionAffinity") != "ClientIP":
         return {}
     config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}

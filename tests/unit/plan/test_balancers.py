@@ -212,6 +212,7 @@ spec: {network: {families: [IPv4, IPv6]}}
         ("sessionAffinity: ClientIP\n", 10800),
         ("sessionAffinity: ClientIP\n  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}\n", 60),
         ("sessionAffinity: None\n", 0),
+        ("loadBalancerClass: service.k8s.aws/nlb\n  sessionAffinity: ClientIP\n", 0),
     ],
 )
 @pytest.mark.parametrize("mode", ["proxy", "nat"])
