@@ -100,11 +100,12 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     if service is None or nowhere:
         return
     spoken = {port.protocol for port in service.ports if target.port in (port.port, port.name)}
-    for index, (protocol, number) in enumerate(map(port_of, o.spec.get("ports") or ())):
+    given = o.spec.get("ports") or ()
+    for index, (protocol, number) in enumerate(map(port_of, given or (80, 443))):
         if service.type != "ExternalName" and protocol not in spoken:
             name = f"Service {target.namespace}/{target.service}"
             why = f"nobody answers at {number}/{protocol}: port {target.port} of {name} is of {', '.join(spoken)}"
-            yield Finding(o, ("spec", "ports", index), why)
+            yield Finding(o, ("spec", "ports", index) if given else paths[1], why)
 
 
 # How it is printed

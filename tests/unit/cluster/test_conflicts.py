@@ -269,6 +269,13 @@ def test_balancers_of_ports_at_which_nobody_answers() -> None:
     assert warned(balancer, described("Service", {"ports": [tcp]}, "web")) == [
         "LoadBalancer/lb spec.ports[1]: nobody answers at 53/UDP: port 53 of Service default/web is of TCP"
     ]
+    balancer = described("LoadBalancer", {"target": target}, "lb")  # of 80 and 443
+    assert warned(balancer, described("Service", {"ports": [tcp]}, "web")) == []
+    assert warned(balancer, described("Service", {"ports": [udp]}, "web")) == [
+        f"LoadBalancer/lb spec.target.service.port: nobody answers at {port}/TCP: "
+        "port 53 of Service default/web is of UDP"
+        for port in (80, 443)
+    ]
 
 
 def test_nodes_that_are_not_there() -> None:
