@@ -159,3 +159,23 @@ def test_answers_that_wait_to_be_counted_are_no_more_than_some():
     assert 0 < most <= 4096
     status = responder.status()
     assert status["queries"] == status["rcodes"]["NXDOMAIN"] == 5000 * 3 and not responder._given
+
+
+def test_who_may_not_ask_is_told_so_or_not():
+    told = [["block", [], ["192.0.2.1"]], ["drop", [], ["192.0.2.2"]]]
+    hosts = {"zones": ["."], "entries": [["10.0.0.1", ["a.test."]]]}
+    block = {"zones": ["."], "hosts": hosts, "access": [[["."], told]]}
+    responder = configured(blocks=[block])
+    query = dnslib.DNSRecord.question("a.test.")
+    query.add_ar(dnslib.EDNS0(udp_len=1232))
+    for _ in range(2):  # nobody gets what another one got
+        for last, said in (1, dnslib.RCODE.REFUSED), (2, None), (3, dnslib.RCODE.NOERROR):
+            given = responder.answer(bytes(query.pack()), (f"192.0.2.{last}", 5), False, lambda _: None)
+            if said is None:
+                assert given == b""
+                continue
+            answer = dnslib.DNSRecord.parse(given)
+            assert answer.header.rcode == said
+            (opt,) = answer.ar
+            assert [(o.code, o.data) for o in opt.rdata] == ([(15, b"\0\x0f")] if said else [])
+    assert responder.status()["dropped"] == 2

@@ -112,9 +112,9 @@ def addresses(answer: dnslib.DNSRecord) -> list[str]:
 
 async def test_a_thread_gives_finished_answers_and_the_loop_all_others():
     responder = quiet(zones=zones("203.0.113.1", 3))
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     async with threaded(responder) as (port, asker):
-        assert threading.active_count() == before + 1
+        (own,) = {*threading.enumerate()} - before
         assert addresses(await asker.ask()) == ["203.0.113.1"]
         worked = responder.worked
         assert addresses(await asker.ask(f"n1.{ZONE}")) == ["203.0.113.1"]
@@ -123,7 +123,7 @@ async def test_a_thread_gives_finished_answers_and_the_loop_all_others():
         assert addresses(await asker.ask(f"n1.{ZONE}")) == ["203.0.113.1"]
         assert responder.worked == worked + 2
         assert port.threaded
-    assert threading.active_count() == before
+    await until(lambda: not own.is_alive())
 
 
 async def test_every_answer_is_counted_whoever_gave_it():
@@ -198,7 +198,8 @@ async def test_a_stopped_port_takes_no_more():
         port.stop()
         await until(lambda: not port.threaded)
         asker.sock.send(b"whatever comes now")
-        await asyncio.sleep(0.05)
+        for _ in range(3):  # turns of the loop, which would read it in the next one
+            await asyncio.sleep(0)
         assert port._sock.recv(100) == b"whatever comes now"
 
 
@@ -280,26 +281,6 @@ async def test_coredns_gives_as_much_as_a_client_takes():
                 assert answer.header.id == 10 * each + ident
                 assert len(answer.rr) == 300 and not answer.header.tc
                 assert answer.ar[0].edns_len == 65535
-
-
-async def test_who_may_not_ask_is_told_so_or_not():
-    told = [["block", [], ["192.0.2.1"]], ["drop", [], ["192.0.2.2"]]]
-    hosts = {"zones": ["."], "entries": [["10.0.0.1", ["a.test."]]]}
-    block = {"zones": ["."], "hosts": hosts, "access": [[["."], told]]}
-    responder = quiet(blocks=[block])
-    query = dnslib.DNSRecord.question("a.test.")
-    query.add_ar(dnslib.EDNS0(udp_len=1232))
-    for _ in range(2):  # nobody gets what another one got
-        for last, said in (1, dnslib.RCODE.REFUSED), (2, None), (3, dnslib.RCODE.NOERROR):
-            given = responder.answer(bytes(query.pack()), (f"192.0.2.{last}", 5), False, lambda _: None)
-            if said is None:
-                assert given == b""
-                continue
-            answer = dnslib.DNSRecord.parse(given)
-            assert answer.header.rcode == said
-            (opt,) = answer.ar
-            assert [(o.code, o.data) for o in opt.rdata] == ([(15, b"\0\x0f")] if said else [])
-    assert responder.status()["dropped"] == 2
 
 
 async def test_an_answer_is_counted_that_two_give_at_once():
