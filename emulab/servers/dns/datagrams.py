@@ -43,7 +43,7 @@ class DatagramAnswers:
         responder = self._responder
         if host is None:
             return  # no datagram: the socket takes no more
-        answers = self._answers()
+        answers = self._present()
         if responder.plain:
             table = self._table
             if table is None:
@@ -65,7 +65,7 @@ class DatagramAnswers:
         count = batch.receive()
         if not count:
             return 0
-        lengths, now, answers = batch.lengths, responder.clock(), self._answers()
+        lengths, now, answers = batch.lengths, responder.clock(), self._present()
         table = self._table if responder.plain else _NONE
         first = 0
         reply: bytes | None
@@ -97,7 +97,7 @@ class DatagramAnswers:
         batch.send(first, count)
         return count
 
-    def _answers(self) -> HotAnswers:
+    def _present(self) -> HotAnswers:
         """The finished answers as they are now; those of all clients are `_table`."""
         answers = self._responder.hot
         if answers is not self._hot:

@@ -51,10 +51,9 @@ _OWN_SERVICE = ("kube-system", "kube-dns")
 """The Service behind which the cluster's DNS is: its name is the zone's name server (plugin/kubernetes/ns.go)."""
 _SERVICES, _PODS = "svc", "pod"
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
-_MOST_ALIASES, _LONGEST = (
-    11,
-    300,
-)  # the eleventh has ten before it (`maxCnameChainLength` of backend_lookup.go)
+_LONGEST = 300
+_MOST_ALIASES = 11
+"""The eleventh has ten before it (`maxCnameChainLength` of plugin/backend_lookup.go)."""
 
 
 def cluster_zones(directory: Directory, soa: Soa) -> tuple[Authority, ...]:

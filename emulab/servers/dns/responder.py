@@ -85,6 +85,7 @@ class Responder:
         )
         self.hot = HotAnswers(self._zones.view, self._zones.restricted)
         self._logs = any(block.logs or block.errors for block in settings.given)
+        self._is_coredns = settings.is_coredns
 
     def answer(self, packet: bytes, host: Host, stream: bool, respond: Respond) -> bytes | None:
         """The answer to a query from `host` over TCP (`stream`) or UDP; empty when none is due.
@@ -199,7 +200,7 @@ class Responder:
     def _finish(self, asked: _Asked, solved: Solved) -> bytes:
         """Packs the answer, counts and tells it, and keeps it for those who ask the same."""
         query, reply = asked.query, solved.reply
-        size, recursion, echoes = wire.UDP_LIMIT, asked.recursion, self._settings.is_coredns
+        size, recursion, echoes = wire.UDP_LIMIT, asked.recursion, self._is_coredns
         if echoes:  # which takes the client at its word
             size = self._engine.blocks.limit(query.name, query.size)
             # Recursion is what upstream says of itself, and what is cached is given as if it were its own (item.go).

@@ -97,7 +97,7 @@ class ConnectionMachine:
         """
         self.around = around
         snapshot = around.snapshot
-        self.personality = personality = snapshot.secured if scheme == "https" else snapshot.personality
+        self.personality = personality = snapshot.over_tls if scheme == "https" else snapshot.personality
         self.options = snapshot.options
         self.policy = snapshot.policy  # that of the present request's route, once it has one
         self.scheme = scheme
@@ -110,10 +110,9 @@ class ConnectionMachine:
         self.ends = Ends(self.address, self.port, scheme, proxied)
         self.front: tuple[FrontReader, Front] | None = None
         self.forwarding = personality.forwarding(self.address, self.port, scheme)
-        self.everywhere = snapshot.answer_lines  # more field lines of every answer
-        self.extra = (
-            personality.answer_lines(scheme, self.options.hsts) + self.everywhere
-        )  # those of answers in the name of a route
+        # More field lines: those of every answer, and those of answers in the name of a route.
+        self.everywhere = snapshot.answer_lines
+        self.extra = personality.answer_lines(scheme, self.options.hsts) + self.everywhere
         self.commands: list[Command] = []
         self.deadline = inf
         self.exchange: Exchange | None = None

@@ -56,7 +56,7 @@ class Erring(Trying):
             return False
         self._replaced, self._because = True, f"{why}; answered as the error {status}"
         if errors.group is None or not errors.group.servers:
-            self.refuse(404 if errors.group is None else 503, self._because, now)
+            self.fail(404 if errors.group is None else 503, self._because, now)
             return True
         body: list[bytes] = []
         if client.body is None and self._kept is not None:

@@ -54,7 +54,7 @@ class Snapshot:
     hosts: frozenset[str]  # that routes name
     origins: frozenset[str]  # of routes
     personality: Personality
-    secured: Personality  # of connections over TLS
+    over_tls: Personality  # of connections over TLS
     dialect: Dialect[RequestHead]
     unlogged: frozenset[bytes]  # targets whose requests have no line in the access log
     answer_lines: bytes  # of every answer, besides those of the personality
@@ -123,7 +123,7 @@ def take(
     personality, options = personality_of(config.personality), config.options
     fields = personality.other_fields
     personality = replace(personality, response_fields=fields[options.pass_server, False])
-    secured = replace(personality, response_fields=fields[options.pass_server, bool(options.hsts)])
+    over_tls = replace(personality, response_fields=fields[options.pass_server, bool(options.hsts)])
     return Snapshot(
         listen=listen,
         tls_listen=tls_listen,
@@ -133,7 +133,7 @@ def take(
         hosts=frozenset(route.match.host.lower() for route in config.routes),
         origins=frozenset(route.origin for route in config.routes),
         personality=personality,
-        secured=secured,
+        over_tls=over_tls,
         dialect=personality.dialect(options),
         unlogged=frozenset(target.encode() for target in options.unlogged),
         answer_lines=_answer_lines(options),

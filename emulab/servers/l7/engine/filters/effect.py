@@ -78,9 +78,7 @@ class Page(NamedTuple):
     source: str = ""  # whose wish it was that the request is refused: an annotation, say
     instead: bytes = b""  # a path that is asked for by GET in its place (nginx: an internal redirect)
     whole: bool = False  # whether its lines have those of every answer already
-    plain: bool = (
-        False  # whether it isn't in the name of a route: nginx has no location, or another one, for it
-    )
+    plain: bool = False  # whether it isn't in the name of a route: nginx has another location for it, or none
 
 
 class Outgoing:

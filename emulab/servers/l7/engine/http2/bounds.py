@@ -43,8 +43,8 @@ class Bounds:
         """Whether too many bytes are neither heads nor bodies."""
         return self.moved // 8 > self.paid + FLOOD
 
-    def read(self) -> None:
-        """Something has come."""
+    def begin_reading(self) -> None:
+        """Something has come, of which nothing is counted yet."""
         self._fresh = 0
 
     def opens(self, streams: int, options: Options) -> ErrorCodes | None:

@@ -64,7 +64,7 @@ class Http2Machine:
         """See `ConnectionMachine`."""
         self.around = around
         snapshot = around.snapshot
-        self.personality = personality = snapshot.secured if scheme == "https" else snapshot.personality
+        self.personality = personality = snapshot.over_tls if scheme == "https" else snapshot.personality
         self.options = snapshot.options
         self.scheme = scheme
         self.address, self.name = client
@@ -126,7 +126,7 @@ class Http2Machine:
         if self._closing or self.closed:
             return
         self._held = self._held + data if self._held else data
-        self.bounds.read()
+        self.bounds.begin_reading()
         if self._reading:
             self._turn(now)
 

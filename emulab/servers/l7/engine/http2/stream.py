@@ -51,11 +51,8 @@ class Http2Stream:
         self.options, self.policy = snapshot.options, snapshot.policy
         self.personality, self.scheme, self.port = connection.personality, connection.scheme, connection.port
         self.name, self.local = connection.name, connection.local
-        self.address, self.extra, self.everywhere = (
-            connection.address,
-            connection.extra,
-            connection.everywhere,
-        )
+        self.address = connection.address
+        self.extra, self.everywhere = connection.extra, connection.everywhere
         self.forwarding, self.ends, self.shown = connection.forwarding, connection.ends, connection.address
         self.listener, self.secured = connection.listener, connection.secured
         self.front: tuple[FrontReader, Front] | None = None
