@@ -123,6 +123,18 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
         assert line in own, own
 
 
+def test_what_nobody_reads_is_not_noted() -> None:
+    for noted, read in (
+        ("txn.located", Options()),
+        ("txn.chain", Options(trust_forwarded=True, full_forwarded_for=True)),
+        ("txn.pass_server", Options(pass_server=True)),
+    ):
+        bare = Options(hsts="", trust_forwarded=True)
+        for options, wanted in ((read, True), (bare, False)):
+            text = haproxy_files(config(route(), options=options), PLACE, "")[places.CFG]
+            assert (f"set-var({noted})" in text or f"set-var-fmt({noted})" in text) == wanted, noted
+
+
 def test_of_grpc_no_body_is_waited_for() -> None:
     for protocol, waits in (("HTTP", True), ("HTTPS", True), ("GRPC", False), ("GRPCS", False)):
         own = section(

@@ -69,7 +69,7 @@ def _decided(route: RequestRoute, config: L7Config) -> CfgLines:
     if wish is not None:
         lines += verified(wish)
     if not answers_for_host(route.filters):
-        lines.append(LOCATED)
+        lines += _located(config)
     early, late = in_phases(route.filters)
     lines += _filtered(early, route.match)
     if policy.ssl_redirect or policy.force_ssl_redirect:
@@ -84,6 +84,11 @@ def _decided(route: RequestRoute, config: L7Config) -> CfgLines:
             ),
         ]
     return lines + _filtered(late, route.match)
+
+
+def _located(config: L7Config) -> CfgLines:
+    """Who reads it says Strict-Transport-Security."""
+    return [LOCATED] if config.options.hsts else []
 
 
 def _filtered(filters: Iterable[Filter], match: Match) -> CfgLines:
@@ -166,8 +171,8 @@ def default_backend(config: L7Config, names: Names) -> CfgLines:
     """The section of what no route takes."""
     name = config.default_upstream
     if name is None:
-        return [f"backend {DEFAULT}", LOCATED, returned(404)]
+        return [f"backend {DEFAULT}", *_located(config), returned(404)]
     filters: Sequence[Filter] = config.default_filters
     served = _served(config.policy, [(config.upstreams.get(name, Upstream()), 1)], config, names, "/")
-    lines = [LOCATED, *_filtered(filters, Match("", "/", "Prefix")), *served]
+    lines = [*_located(config), *_filtered(filters, Match("", "/", "Prefix")), *served]
     return [f"backend {DEFAULT}", *with_pages(lines, filters, config.upstreams)]

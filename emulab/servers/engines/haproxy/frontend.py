@@ -107,20 +107,22 @@ def _asked(options: Options) -> CfgLines:
     ]
 
 
-_NO_FIELD = quoted(r"\x00|(^|\n)[^:\n]*[ \t][^:\n]*:")
-"""A zero byte, or a space in the name of a field."""
+_USUAL = "{ method GET HEAD POST PUT PATCH DELETE OPTIONS }"
 
 
 def _refused() -> CfgLines:
-    """What nginx's parser takes for no request, and HAProxy's does."""
+    """What nginx's parser takes for no request, and HAProxy's does. What most requests aren't is asked first."""
     return [
-        f"{returned(505)} if !{{ fc_http_major 2 }} !{{ req.ver -m beg 1. }}",
-        f"{returned(400)} if {{ method -m reg [^A-Z_-] }}",
+        f"{returned(505)} if !{{ req.ver -m beg 1. }} !{{ fc_http_major 2 }}",
         f"{returned(405)} if METH_TRACE or METH_CONNECT",
+        f"{returned(400)} if !{_USUAL} {{ method -m reg [^A-Z_-] }}",
         f"{returned(400)} if HTTP_1.0 {{ req.hdr(transfer-encoding) -m found }}",
-        f"{returned(400)} if {{ req.hdrs -m reg {_NO_FIELD} }}",
+        f"{returned(400)} if {{ req.hdr_names -m reg {_NO_NAME} }} || {{ req.hdrs -m reg {_ZERO} }}",
     ]
 
+
+_NO_NAME, _ZERO = quoted(r"[\x01-\x20\x7f]"), quoted(r"\x00")
+"""What isn't in names of fields, and what is nowhere (`ngx_http_parse_header_line`)."""
 
 _NO_HOST = quoted(r"^[.]?(:.*)?$|[\x01-\x20/\x7f]|[.][.]")
 """A Host that nginx refuses (`ngx_http_validate_host`)."""
@@ -193,18 +195,22 @@ def _route(maps: RouteMaps) -> CfgLines:
 def _forwarding(options: Options) -> CfgLines:
     """What servers are told of the client and its request."""
     chain = "%[var(txn.client)]"
+    chained: CfgLines = []
     if options.trust_forwarded and options.full_forwarded_for:
         chain = "%[var(txn.chain)]"
+        chained = [
+            "http-request set-var-fmt(txn.chain) %[var(txn.before)]",
+            'http-request set-var-fmt(txn.chain) "%[var(txn.forwarded)], %[var(txn.before)]" if forwarded',
+        ]
     return [
-        "acl forwarded req.hdr(x-forwarded-for) -m found",
-        "http-request set-var-fmt(txn.chain) %[var(txn.before)]",
+        "acl forwarded var(txn.forwarded) -m found",
         "http-request set-var(txn.forwarded) req.fhdr(x-forwarded-for,1)",
         *(
             f'http-request set-var-fmt(txn.forwarded) "%[var(txn.forwarded)], %[req.fhdr(x-forwarded-for,{n})]" '
-            f"if {{ req.fhdr_cnt(x-forwarded-for) ge {n} }}"
+            f"if forwarded {{ req.fhdr_cnt(x-forwarded-for) ge {n} }}"
             for n in range(2, _DEPTH + 1)
         ),
-        'http-request set-var-fmt(txn.chain) "%[var(txn.forwarded)], %[var(txn.before)]" if forwarded',
+        *chained,
         "http-request del-header X-Original-Forwarded-For",
         "http-request del-header X-Original-Forwarded-Host",
         "http-request set-header X-Original-Forwarded-For %[var(txn.forwarded)] if forwarded",

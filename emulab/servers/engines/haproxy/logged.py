@@ -17,7 +17,7 @@ _CAPTURED = ("user-agent", "referer", "x-forwarded-for")
 def captures() -> list[str]:
     """The directives that keep fields of a request until it is logged."""
     kept = [f"http-request capture req.hdr({name}) len 1024" for name in _CAPTURED]
-    whole = "{ fc_http_major 1 } { url -m sub :// } !{ url -m beg / }"  # with scheme and host, as proxies are asked
+    whole = "!{ url -m beg / } { url -m sub :// } { fc_http_major 1 }"  # with scheme and host, as proxies are asked
     asked = [
         f"http-request set-uri %[pathq] if {whole} {{ path -m found }}",
         f"http-request set-uri / if {whole}",

@@ -112,12 +112,12 @@ def location_change(one: LocationChange, _match: Match) -> CfgLines:
 def gzip(one: Gzip, _match: Match) -> CfgLines:
     """HAProxy has neither a level nor a least length, and says Vary of what it has compressed alone."""
     lines = ["compression algo gzip"]
+    kinds = " ".join(dict.fromkeys(["text/html", *map(quoted, one.types)]))
     if "*" not in one.types:
-        lines.append(f"compression type {' '.join(dict.fromkeys(['text/html', *map(quoted, one.types)]))}")
+        lines.append(f"compression type {kinds}")
     if one.disable:
         agent = quoted(one.disable)
         lines.append(f"http-request del-header Accept-Encoding if {{ req.fhdr(user-agent) -m reg {agent} }}")
-    kinds = " ".join(dict.fromkeys(["text/html", *map(quoted, one.types)]))
     kind = "-m found" if "*" in one.types else f"-m str -i {kinds}"
     conditions = [
         "{ status 200 403 404 }",
