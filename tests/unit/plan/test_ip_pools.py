@@ -15,6 +15,8 @@ from emulab.model.collection import Objects
 from emulab.model.families import IPV4, IPV6
 from emulab.plan.links import Route
 from emulab.plan.state import Ruleset
+from emulab.servers.bgp.config import BgpConfig
+from emulab.servers.engines.bird.conf import bird_conf
 
 
 def cluster(network: str = "{plugin: calico}") -> str:
@@ -47,6 +49,18 @@ def test_blocks_are_of_the_pools_size() -> None:
     made = world(cluster() + pool("cidr: 10.244.0.0/16, blockSize: 28, vxlanMode: Always"))
     holes = {str(i.destination) for i in made.network.items if isinstance(i, Route) and i.type == "blackhole"}
     assert holes == {"10.244.1.0/28", "10.244.2.0/28"}
+
+
+@pytest.mark.parametrize("mode", ["vxlanMode", "ipipMode"])
+def test_a_block_of_one_address_is_not_in_the_way_of_its_pod(mode: str) -> None:
+    made = world(cluster() + pool(f"cidr: 10.244.0.0/16, blockSize: 32, {mode}: Always"))
+    assert not [i for i in made.network.items if isinstance(i, Route) and i.type == "blackhole"]
+
+
+def test_bird_has_no_route_of_its_own_to_a_block_of_one_address() -> None:
+    text = bird_conf(BgpConfig((), own=("10.0.0.11",), blocks=("10.244.1.0/32", "10.244.1.64/26")))
+    assert "route 10.244.1.64/26 blackhole;" in text and "route 10.244.1.0/32" not in text
+    assert "if ( net = 10.244.1.0/32 ) then { accept; }" in text
 
 
 @pytest.mark.parametrize(
