@@ -260,7 +260,7 @@ class Operations:
         ignore_missing = bool(arguments.get("ignore_missing"))
         how = arguments.get("grace"), arguments.get("cascade") or deletion.BACKGROUND
         outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing, *how)
-        noted = brought.notes_of_deletion(self._around.store.objects(), [key for key, _ in outcome.deleted])
+        noted = deletion.notes(self._around.store.objects(), [key for key, _ in outcome.deleted])
 
         def work(store: Store) -> None:
             nonlocal outcome

@@ -6,6 +6,7 @@ import pytest
 from manifest_texts import manifest, problems
 from worlds import world
 
+from emulab.cluster.admission import deletion
 from emulab.cluster.system import system_objects
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster, cluster_of, cluster_to_be
@@ -134,6 +135,15 @@ def test_a_cluster_to_be_has_pools_that_are_there_but_for_those_that_follow_from
         ([], [own, ipip], "ipip"),
     ):
         assert cluster_to_be(given, Objects(there)).network_mode == mode
+
+
+def test_the_end_of_the_last_pool_is_told() -> None:
+    objects = manifest(cluster() + pool("cidr: 10.244.0.0/16") + pool("cidr: 10.9.0.0/16", "other")).objects
+    mine, other = (o.key for o in objects if o.type == IP_POOL)
+    assert deletion.notes(Objects(objects), [other]) == []
+    assert deletion.notes(Objects(objects), [mine]) == deletion.notes(Objects(objects), [mine, other])
+    (told,) = deletion.notes(Objects(objects), [mine])
+    assert told.startswith("no IPPool gives pods addresses any more")
 
 
 async def test_a_program_that_a_pools_mode_needs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
