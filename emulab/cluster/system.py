@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.emulab.podnetworks import CALICO
 from emulab.kinds.images import DNS_IMAGE, INGRESS_IMAGE, NODE_CACHE_IMAGE
 from emulab.kinds.installed import (
     API_NAMESPACE,
@@ -30,7 +31,7 @@ from emulab.kinds.installed import (
     node_cache_address,
 )
 from emulab.kinds.kind import Kind
-from emulab.kinds.networking.ippoolview import CALICO, pool_spec
+from emulab.kinds.networking.ippoolview import pool_spec
 from emulab.kinds.registry import (
     CLIENT,
     CONFIG_MAP,

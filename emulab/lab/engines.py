@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from emulab.errors import UserError
 from emulab.kernel.processes.installed import installed
 from emulab.kernel.processes.programs import run_program
-from emulab.kinds.emulab.clusterview import Cluster, cluster_of
+from emulab.kinds.emulab.clusterview import Cluster, cluster_of, cluster_to_be
 from emulab.kinds.emulab.resolver import Resolver
 from emulab.kinds.networking.destinations import DestinationRule
 from emulab.kinds.networking.ingressclasses import IngressClasses
@@ -40,10 +40,10 @@ _UNABLE: Mapping[
 """What of a route and of its upstreams an engine can't do."""
 
 
-async def refuse_missing(given: Sequence[Object]) -> None:
+async def refuse_missing(given: Sequence[Object], there: Objects) -> None:
     """Raises UserError when an engine that is asked for isn't installed, or can't do what is asked of it."""
     refuse_missing_programs(given)
-    _refuse_missing_of_network([o for o in given if o.type in (CLUSTER, IP_POOL)])
+    _refuse_missing_of_network(given, there)
     for o in given:
         for field, name in _asked(o):
             if name == _OWN:
@@ -59,16 +59,18 @@ async def refuse_missing(given: Sequence[Object]) -> None:
                 raise UserError(f"{place}: the haproxy of this host {why}")
 
 
-def _refuse_missing_of_network(saying: Sequence[Object]) -> None:
+def _refuse_missing_of_network(given: Sequence[Object], there: Objects) -> None:
+    saying = [o for o in given if o.type in (CLUSTER, IP_POOL)]
     if not saying:
         return
-    cluster = cluster_of(Objects(saying))
-    o = next((o for o in saying if o.type == CLUSTER), saying[0])
+    cluster = cluster_to_be(given, there)
+    own = [o for o in saying if o.type == CLUSTER and Cluster.of(o).network_mode == cluster.network_mode]
+    o = next(iter(own), saying[-1])
     for name, package in mode_of(cluster).programs.items():
         if not cluster.chain and installed(name) is None:
             raise UserError(
-                f"{o.position}: {o.key} spec.network.mode: there is no {name} on this host; install it, for example "
-                f"with apt install {package}"
+                f"{o.position}: {o.key} spec: network mode {cluster.network_mode} needs {name}, which "
+                f"isn't on this host; install it, for example with apt install {package}"
             )
 
 

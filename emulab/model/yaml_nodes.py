@@ -34,7 +34,6 @@ Lines = dict[int, dict[Any, int]]
 
 _STANDARD_TAG = "tag:yaml.org,2002:"
 _NO_KEY = object()
-_INDENTED_BY_TAB = re.compile(r" *\t")
 _BLANK: Callable[..., Any] = re.compile(r"\s*").match  # which matches everywhere
 
 
@@ -169,8 +168,10 @@ def _separated(text: str) -> str:
 def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> MalformedYaml:
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
     # what is never closed is found to be so behind the last line, where libyaml puts its mark
-    line = min(mark.line + 1, max(1, len(text.splitlines()))) if mark else 1
-    if _INDENTED_BY_TAB.match(text.split("\n")[line - 1]):
+    lines = text.splitlines()
+    line = min(mark.line + 1, max(1, len(lines))) if mark else 1
+    before = lines[line - 1][: mark.column + 1] if mark and lines else ""
+    if before.endswith("\t") and before.isspace():
         return MalformedYaml(line, "not YAML: a tab indents this line, where YAML takes spaces alone")
     context = f" ({error.context}" if error.context else ""
     if context:

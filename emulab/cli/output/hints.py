@@ -19,7 +19,7 @@ def hints(
 
     `rules_shown_by`: the command that shows on a node where Services lead.
     """
-    emulab = commandline.emulab(lab)
+    emulab = commandline.begun(lab)
     node = next((str(o["metadata"]["name"]) for o in nodes), "")
     pod = next(
         (name for name in places if "." in name and not name.startswith(("kube-system.", "ingress-nginx."))),

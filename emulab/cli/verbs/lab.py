@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from emulab.cli.output.table import table
 from emulab.cli.usage import UsageError, add_output
 from emulab.errors import UserError
-from emulab.lab.client.commandline import emulab
+from emulab.lab.client import commandline
 from emulab.observe.telling.escapes import as_json
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _start(options: argparse.Namespace) -> int:
     else:
         print(f"exercise {chosen.name} (seed {seed}) is in lab {options.lab}\n\n{chosen.task}\n\nThen:")
         for word in ("hint", "check", "solution"):
-            print(f"  {emulab(options.lab)} lab {word}")
+            print(f"  {commandline.begun(options.lab)} lab {word}")
     return 0
 
 
@@ -144,7 +144,7 @@ def _solution(options: argparse.Namespace) -> int:
     if broken.manifest:
         print(f"\n{broken.manifest.strip()}")
     for line in broken.mend:
-        print(f"\n  {emulab(options.lab)} {line.format(file='FILE')}")
+        print(f"\n  {commandline.begun(options.lab)} {line.format(file='FILE')}")
     return 0
 
 

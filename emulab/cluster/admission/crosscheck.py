@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from emulab.cluster import brought
-from emulab.cluster.admission.namespaces import IMMORTAL
+from emulab.cluster.admission.namespaces import EVER_THERE
 from emulab.cluster.makers import maker
 from emulab.cluster.programs import Lacks, Loaded, images_of, missing, no_image, nothing
 from emulab.cluster.system import system_objects
@@ -84,9 +84,11 @@ def notes(objects: Iterable[Object]) -> list[str]:
 
 def _homeless(objects: Sequence[Object], world: _World) -> Iterator[Finding]:
     """The first object of each Namespace that isn't there, which is no error since one may come with another file."""
-    first = {o.namespace: o for o in reversed(objects) if o.namespace}
+    first: dict[str, Object] = {}
+    for o in objects:
+        first.setdefault(o.namespace, o)
     for namespace, o in first.items():
-        if namespace not in IMMORTAL and not world.has(NAMESPACE.key("", namespace)):
+        if namespace and namespace not in EVER_THERE and not world.has(NAMESPACE.key("", namespace)):
             what = f"there is no Namespace {namespace}: a cluster refuses what is in it until it has one"
             yield Finding(o, ("metadata", "namespace"), what)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from emulab.cluster import brought
@@ -10,7 +10,10 @@ from emulab.cluster.admission.namespaces import refuse_deletion
 from emulab.cluster.store import NotFound, Store
 from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import check_no_cluster, cluster_of
-from emulab.kinds.registry import CLUSTER, KINDS
+from emulab.kinds.emulab.podnetworks import CALICO
+from emulab.kinds.networking.ippoolview import AddressPool
+from emulab.kinds.registry import CLUSTER, IP_POOL, KINDS
+from emulab.model.collection import Objects
 from emulab.model.keys import Key
 
 BACKGROUND, FOREGROUND, ORPHAN = "background", "foreground", "orphan"
@@ -31,6 +34,20 @@ class Outcome(NamedTuple):
 
     deleted: list[tuple[Key, str]]
     refused: list[tuple[str, str, str]]
+
+
+def notes(before: Objects, deleted: Sequence[Key]) -> list[str]:
+    """What the end of objects means for others."""
+    return [*brought.notes_of_deletion(before, deleted), *_of_pools(before, deleted)]
+
+
+def _of_pools(before: Objects, deleted: Sequence[Key]) -> Iterator[str]:
+    if not any(key.type == IP_POOL for key in deleted):
+        return
+    cluster = cluster_of(before)
+    left = [AddressPool.of(o) for o in before.kind(IP_POOL) if o.key not in deleted]
+    if cluster.network_plugin == CALICO and not any(pool.has_pods(cluster.pod_cidrs) for pool in left):
+        yield "no IPPool gives pods addresses any more: they get those of the Cluster's podCIDR all the same"
 
 
 def delete(

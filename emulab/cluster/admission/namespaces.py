@@ -10,6 +10,8 @@ from emulab.model.keys import Key
 from emulab.model.objects import Object
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
+EVER_THERE = IMMORTAL | {"kube-node-lease"}
+"""The Namespaces that an API server makes by itself (pkg/controlplane/controller/systemnamespaces)."""
 
 
 def refuse_newcomer(store: Store, o: Object) -> None:

@@ -129,9 +129,7 @@ def _ranges(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(o, ("spec", "loadBalancerSourceRanges", index), what)
     for family in own if ranges else ():
         if family not in there:
-            what = (
-                f"has no range of {family}: by that the balancer lets nobody in, and nodes let in everybody"
-            )
+            what = f"has no range of {family}, by which the balancer then lets nobody in, and nodes everybody"
             yield Finding(o, ("spec", "loadBalancerSourceRanges"), what)
 
 

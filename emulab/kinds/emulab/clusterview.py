@@ -13,6 +13,7 @@ from emulab.kinds.emulab.conntrack import seconds, settings
 from emulab.kinds.emulab.plugins import chain_field_of, chain_of
 from emulab.kinds.emulab.podnetworks import (
     BLOCKS_OF,
+    CALICO,
     NODE_LENGTHS,
     BlockSizes,
     around,
@@ -22,14 +23,14 @@ from emulab.kinds.emulab.podnetworks import (
 )
 from emulab.kinds.emulab.proxymodes import proxy_mode_of
 from emulab.kinds.emulab.zonelinks import ZoneLink, links_of
-from emulab.kinds.networking.ippoolview import CALICO, AddressPool
+from emulab.kinds.networking.ippoolview import AddressPool
 from emulab.kinds.registry import CLUSTER, IP_POOL
 from emulab.kinds.underlay import DEFAULT_VPCS, Underlay, underlay_of
 from emulab.model.addresses import IPNetwork, networks
 from emulab.model.collection import Objects
 from emulab.model.families import FAMILIES, IPV4, IPV6, Families, Family, families_of, first, of_family
 from emulab.model.keys import Key
-from emulab.model.objects import Object
+from emulab.model.objects import NOWHERE, Object
 
 ZONE = "topology.kubernetes.io/zone"
 ZONES = ("zone-a", "zone-b", "zone-c")
@@ -279,6 +280,17 @@ def cluster_of(objects: Objects) -> Cluster:
     asked = (pool.mode for pool in pools if pool.has_pods(cluster.pod_cidrs))
     able = (mode for mode in asked if all(carries(mode, family.version) for family in cluster.families))
     return replace(cluster, network_mode=next(able, cluster.network_mode))
+
+
+def cluster_to_be(given: Sequence[Object], there: Objects) -> Cluster:
+    """The Cluster of a lab once it has what is given beside what is there.
+
+    IPPools of the lab's own don't count: they follow from the Cluster.
+    """
+    clusters = [o for o in given if o.type == CLUSTER] or there.kind(CLUSTER)
+    pools = {o.key: o for o in there.kind(IP_POOL) if o.position != NOWHERE}
+    pools |= {o.key: o for o in given if o.type == IP_POOL}
+    return cluster_of(Objects([*clusters, *pools.values()]))
 
 
 _FIXED = {

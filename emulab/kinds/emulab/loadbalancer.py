@@ -99,7 +99,7 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     service = world.service(target.namespace, target.service)
     if service is None or nowhere:
         return
-    spoken = {port.protocol for port in service.ports if target.port in (port.port, port.name)}
+    spoken = sorted({port.protocol for port in service.ports if target.port in (port.port, port.name)})
     given = o.spec.get("ports") or ()
     for index, (protocol, number) in enumerate(map(port_of, given or (80, 443))):
         if service.type != "ExternalName" and protocol not in spoken:

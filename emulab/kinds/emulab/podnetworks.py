@@ -14,13 +14,15 @@ from emulab.model.addresses import IPAddress, IPNetwork
 from emulab.model.checks import Problems, wrong
 from emulab.model.objects import Object
 
+CALICO = "calico"
+"""The plug-in whose IPPools are followed."""
 KUBE_ROUTER = "kube-router"
 """A plug-in, and the proxy mode that is its own."""
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "flannel": ("vxlan", "routed", "wireguard"),
     "bridge": ("routed",),
     "kindnet": ("routed",),
-    "calico": ("vxlan", "ipip", "bgp"),
+    CALICO: ("vxlan", "ipip", "bgp"),
     "cilium": ("vxlan", "routed"),
     KUBE_ROUTER: ("bgp",),
 }
@@ -51,7 +53,7 @@ class BlockSizes(NamedTuple):
         return self.four if version == 4 else self.six
 
 
-BLOCKS_OF: Mapping[str, BlockSizes] = {"calico": BlockSizes(26, 122)}
+BLOCKS_OF: Mapping[str, BlockSizes] = {CALICO: BlockSizes(26, 122)}
 """Those of plug-ins that give addresses in blocks, where nobody says another size."""
 
 

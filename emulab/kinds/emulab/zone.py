@@ -122,9 +122,8 @@ def _record_name(value: Any) -> Problems:
     if problems and isinstance(value, str) and not value.isascii():
         with suppress(UnicodeError):
             coded = value.encode("idna").decode()
-            return (
-                problems if _plain_name(coded) else wrong(f"{show(value)} is {coded} in the DNS: write it so")
-            )
+            if not _plain_name(coded) and coded.encode().decode("idna") == value.lower():
+                return wrong(f"{show(value)} is {coded} in the DNS: write it so")
     return problems
 
 

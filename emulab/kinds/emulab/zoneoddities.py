@@ -54,7 +54,7 @@ def odd_records(records: Sequence[Record], origin: str) -> Iterator[OddRecord]:
 
 
 def _owner(record: Record, origin: str) -> str:
-    return origin if record.name == "@" else f"{record.name}.{origin}".lower()
+    return origin if record.name == "@" else f"{record.name}.{origin}".rstrip(".").lower()
 
 
 def _target(record: Record) -> str:

@@ -6,8 +6,8 @@ nodes where the Cluster doesn't say it. Pods get addresses of the Cluster's `pod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import collapse_addresses, ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
 from emulab.errors import UserError
@@ -15,16 +15,15 @@ from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
 from emulab.kinds.definition import Definition
-from emulab.kinds.emulab.podnetworks import NODE_LENGTHS
+from emulab.kinds.emulab.podnetworks import CALICO, NODE_LENGTHS
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.networking.ippoolview import (
-    BLOCK_SIZES,
-    CALICO,
-    DEFAULTS,
     MODES,
     NEVER,
     WORKLOAD,
     AddressPool,
+    block_size,
+    with_defaults,
 )
 from emulab.kinds.networking.networkpolicy import policy_cidr
 from emulab.kinds.registry import CLUSTER, IP_POOL
@@ -46,16 +45,27 @@ if TYPE_CHECKING:
     from emulab.model.objects import Object
 
 _SIZES = {4: (20, 32), 6: (116, 128)}
+_LINK_LOCAL = {4: ip_network("169.254.0.0/16"), 6: ip_network("fe80::/10")}
+_ALL_NODES = "all()"
 _FIXED = {"cidr": "IPPool CIDR cannot be modified", "blockSize": "IPPool BlockSize cannot be modified"}
+
+
+def _network(spec: dict[str, Any]) -> Problems:
+    network = ip_network(spec["cidr"], strict=False)
+    if ip_interface(spec["cidr"]).ip != network.network_address:
+        return wrong(f"{spec['cidr']} is not strictly masked: its network is {network}", "cidr")
+    if network.overlaps(local := _LINK_LOCAL[network.version]):
+        return wrong(f"{network} overlaps with the link-local range {local}", "cidr")
+    return ()
 
 
 def _sizes(spec: dict[str, Any]) -> Problems:
     network = ip_network(spec["cidr"], strict=False)
     least, most = _SIZES[network.version]
-    size = spec.get("blockSize") or BLOCK_SIZES[network.version]
+    size = block_size(spec)
     if not least <= size <= most:
         return wrong(f"must be between {least} and {most} for {network}", "blockSize")
-    if network.prefixlen > size:
+    if network.prefixlen > size and not spec.get("disabled"):
         return wrong(f"{network} is smaller than a block, which is a /{size}", "cidr")
     return ()
 
@@ -84,7 +94,7 @@ _spec = mapping(
         "assignmentMode": one_of("Automatic", "Manual"),
     },
     required=("cidr",),
-    rules=(_sizes, _modes),
+    rules=(_network, _sizes, _modes),
     closed=True,
 )
 
@@ -94,8 +104,7 @@ def _stored(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _written(o: Object) -> Object:
-    size = BLOCK_SIZES[ip_network(o.spec["cidr"], strict=False).version]
-    return o.replace(spec={**DEFAULTS, "blockSize": size, **o.spec})
+    return o.replace(spec=with_defaults(o.spec))
 
 
 def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
@@ -111,10 +120,8 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
     if cluster.network_plugin != CALICO or cluster.chain:
         yield Finding(o, (), "has no effect without the Cluster's network.plugin calico")
         return
-    if pool.gives and not pool.has_pods(cluster.pod_cidrs):
-        own = ", ".join(map(str, cluster.pod_cidrs))
-        text = f"gives pods no addresses: they have those of the Cluster's podCIDR, {own}; say this one there"
-        yield Finding(o, ("spec", "cidr"), text)
+    if pool.gives:
+        yield from _addresses(o, pool, world)
     others = [
         one.name
         for one in world.kind(IP_POOL)
@@ -133,10 +140,27 @@ def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
         yield Finding(o, ("spec", field), text)
     if pool.block < (least := NODE_LENGTHS[4]) and pool.network.version == 4:
         yield Finding(o, ("spec", "blockSize"), f"is {least} here: blocks are parts of nodes' ranges")
-    if spec.get("nodeSelector", "all()").replace(" ", "") != "all()":
+    if (spec.get("nodeSelector") or _ALL_NODES).replace(" ", "") != _ALL_NODES:
         yield Finding(o, ("spec", "nodeSelector"), "isn't followed: all nodes have addresses of the podCIDR")
     if spec.get("assignmentMode") == "Manual":
         yield Finding(o, ("spec", "assignmentMode"), "isn't followed: pods get addresses of the podCIDR")
+
+
+def _addresses(o: Object, pool: AddressPool, world: Lookup) -> Iterator[Finding]:
+    """What of a pool's addresses isn't followed, as pods have those of the Cluster's podCIDR."""
+    pods, version = world.cluster.pod_cidrs, pool.network.version
+    if not pool.has_pods(pods):
+        own = ", ".join(map(str, pods))
+        text = f"gives pods no addresses: they have those of the Cluster's podCIDR, {own}; say this one there"
+        yield Finding(o, ("spec", "cidr"), text)
+        return
+    all_pools = map(AddressPool.of, world.kind(IP_POOL))
+    giving = [one.network for one in all_pools if one.gives and one.network.version == version]
+    joined = [*collapse_addresses(giving)]  # type: ignore[type-var]  # of one version
+    for network in pods:
+        if network.overlaps(pool.network) and not any(network.subnet_of(one) for one in joined):  # type: ignore[arg-type]
+            text = f"leaves some of the Cluster's podCIDR, {network}, to no pool, and pods have addresses there, too"
+            yield Finding(o, ("spec", "cidr"), text)
 
 
 def _cells(o: Raw, now: float) -> Cells:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
+from emulab.kinds.emulab.podnetworks import BLOCKS_OF, CALICO
 from emulab.model.addresses import IPNetwork
 from emulab.model.objects import Object
 
-CALICO = "calico"
-"""The plug-in whose they are."""
 NEVER, ALWAYS, CROSS_SUBNET = MODES = "Never", "Always", "CrossSubnet"
 WORKLOAD = "Workload"
 DEFAULTS: Mapping[str, Any] = {
@@ -21,7 +20,6 @@ DEFAULTS: Mapping[str, Any] = {
     "assignmentMode": "Automatic",
 }
 """What Calico's API server fills in, beside the size of blocks."""
-BLOCK_SIZES = {4: 26, 6: 122}
 
 
 class AddressPool(NamedTuple):
@@ -41,7 +39,7 @@ class AddressPool(NamedTuple):
         return AddressPool(
             o.name,
             network,
-            spec.get("blockSize") or BLOCK_SIZES[network.version],
+            block_size(spec),
             mode_of_pool(spec),
             bool(spec.get("natOutgoing")),
             not spec.get("disabled") and WORKLOAD in (spec.get("allowedUses") or [WORKLOAD]),
@@ -50,6 +48,17 @@ class AddressPool(NamedTuple):
     def has_pods(self, pods: Sequence[IPNetwork]) -> bool:
         """Whether pods of these networks get addresses of it."""
         return self.gives and any(self.network.overlaps(one) for one in pods)
+
+
+def with_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A pool's `spec` as Calico's API server stores it."""
+    return {**DEFAULTS, **spec, "blockSize": block_size(spec)}
+
+
+def block_size(spec: Mapping[str, Any]) -> int:
+    """The prefix length of a pool's blocks."""
+    version = ip_network(spec["cidr"], strict=False).version
+    return spec.get("blockSize") or BLOCKS_OF[CALICO].length(version)
 
 
 def mode_of_pool(spec: Mapping[str, Any]) -> str:
@@ -63,5 +72,4 @@ def pool_spec(network: IPNetwork, mode: str, masquerades: bool) -> dict[str, Any
     """The `spec` of the pool that calico-node makes of a cluster's network where there is none."""
     own = {"ipip": "ipipMode", "vxlan": "vxlanMode"}
     modes = {field: ALWAYS if own.get(mode) == field else NEVER for field in own.values()}
-    size = BLOCK_SIZES[network.version]
-    return {"cidr": str(network), "blockSize": size, "natOutgoing": masquerades, **DEFAULTS, **modes}
+    return with_defaults({"cidr": str(network), "natOutgoing": masquerades, **modes})

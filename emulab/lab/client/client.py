@@ -12,8 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from emulab.errors import EmulabError, KernelError, ManifestError, NotReady, NotUp, UserError
-from emulab.lab.client import hung
-from emulab.lab.client.commandline import emulab
+from emulab.lab.client import commandline, hung
 from emulab.lab.folders import lastlog, rundir
 
 TYPE_CHECKING = False  # not from typing, which takes long to load
@@ -161,7 +160,9 @@ def _not_up(path: Path) -> NotUp:
         rundir.sweep(path)
     ended = lastlog.how_it_ended(path)
     why = f"; {ended}" if ended else ""
-    return NotUp(f"lab {path.name!r} is not up{why}; start it with: {emulab(path.name)} up", bool(ended))
+    return NotUp(
+        f"lab {path.name!r} is not up{why}; start it with: {commandline.begun(path.name)} up", bool(ended)
+    )
 
 
 def connect(name: str) -> LabClient:

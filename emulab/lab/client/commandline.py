@@ -7,7 +7,7 @@ import os
 _DEFAULT = "default"
 
 
-def emulab(lab: str) -> str:
-    """How a command line about this lab begins: with its name, unless it is the one that is meant without."""
+def begun(lab: str) -> str:
+    """How a command line about this lab begins: with its name, unless it is the default one and no other is meant."""
     meant = os.environ.get("EMULAB_LAB") or _DEFAULT
     return "emulab" if lab == meant == _DEFAULT else f"emulab -l {lab}"

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from emulab.errors import EmulabError
-from emulab.lab.client.commandline import emulab
+from emulab.lab.client import commandline
 from emulab.lab.folders import rundir
 
 LOOK = 1.0  # seconds between two looks
@@ -76,7 +76,7 @@ def no_answer(path: Path, reason: str) -> NoAnswer:
     pid = _pid(path)
     who = f"its supervisor (pid {pid})" if pid else "its supervisor"
     go_on = f"let it go on with: kill -CONT {pid}, or " if _process(pid)[0] in _STOPPED else ""
-    end = f"end the lab with: {emulab(path.name)} down"
+    end = f"end the lab with: {commandline.begun(path.name)} down"
     return NoAnswer(f"lab {path.name!r} does not answer: {who} {reason}; {go_on}{end}")
 
 

@@ -181,7 +181,9 @@ class ServerHosts:
         """Makes the running servers equal to `wanted`. Raises KernelError."""
         self._wanted, self._handles = wanted, handles
         self._left.clear()
-        known = {*self._hosts, *self._draining, *self._pauses}  # the last may be down for minutes
+        known = dict.fromkeys(
+            (*self._hosts, *self._draining, *self._pauses)
+        )  # the last may be down for minutes
         for name in [n for n in known if n not in wanted or self._is_anothers(wanted[n])]:
             self._end(name)
         told = [

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from emulab.kernel import networkneeds, probe
 from emulab.kinds.core.kuberouterservice import DSR
-from emulab.kinds.emulab.clusterview import cluster_of
+from emulab.kinds.emulab.clusterview import cluster_of, cluster_to_be
 from emulab.kinds.registry import CLUSTER, IP_POOL, SERVICE
 from emulab.model.collection import Objects
 from emulab.model.families import IPV6
@@ -23,9 +23,8 @@ def lack_of(given: Sequence[Object], there: Objects, furnished: bool) -> str:
 
     `furnished`: whether the lab is there already, with the Cluster that is `there`.
     """
-    clusters = [o for o in given if o.type in (CLUSTER, IP_POOL)]
-    kept = [] if any(o.type == CLUSTER for o in clusters) else there.kind(CLUSTER)
-    asked, now = cluster_of(Objects([*kept, *clusters])), cluster_of(there)
+    clusters = any(o.type in (CLUSTER, IP_POOL) for o in given)
+    asked, now = cluster_to_be(given, there), cluster_of(there)
     lack = ""
     if not furnished or (clusters and _MODES(asked) != _MODES(now)):
         lack = probe.lack_of(

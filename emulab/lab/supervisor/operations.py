@@ -23,8 +23,8 @@ from emulab.cluster.system import system_objects
 from emulab.errors import KernelError, ManifestError, UserError
 from emulab.kernel import libc, sockets
 from emulab.kernel.processes.enter import Entry
-from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of
-from emulab.kinds.registry import CLUSTER, ENDPOINTS, IP_POOL, KINDS, NODE, POD
+from emulab.kinds.emulab.clusterview import Cluster, check_cluster, cluster_of, cluster_to_be
+from emulab.kinds.registry import CLUSTER, ENDPOINTS, KINDS, NODE, POD
 from emulab.lab.client.client import MAX_FDS
 from emulab.lab.engines import refuse_missing
 from emulab.lab.hosts.processes import Process
@@ -142,7 +142,7 @@ class Operations:
                 check_cluster(cluster, o)
         await self._refuse_mode(given)
         await refuse_unready(self._around, given)
-        await refuse_missing(given)
+        await refuse_missing(given, self._around.store.objects())
         if arguments.get("strict"):
             await self._refuse_oddities(given, without_effect)
         outcome: list[list[str]] = []
@@ -222,18 +222,14 @@ class Operations:
 
         What stands aside for an object that is given goes before that comes.
         """
-        cluster = next((o for o in given if o.type == CLUSTER), None)
         replaced = brought.brings_ingress(given) is not None
         if replaced:
             brought.stand_aside(store)
-        if self._furnished and cluster is None:
+        if self._furnished and all(o.type != CLUSTER for o in given):
             return
         own = {o.key for o in given}
         ingress = not replaced and not brought.has_brought_ingress(store.objects())
-        there = (o for o in store.objects().kind(IP_POOL) if o.position != NOWHERE and o.key not in own)
-        pools = [*there, *(o for o in given if o.type == IP_POOL)]
-        asked = cluster_of(Objects([*([cluster] if cluster else []), *pools]))
-        for o in system_objects(asked, ingress=ingress):
+        for o in system_objects(cluster_to_be(given, store.objects()), ingress=ingress):
             old = store.get(o.key)
             if o.key not in own and (old is None or old.position == NOWHERE):
                 admit(store, o)
@@ -264,7 +260,7 @@ class Operations:
         ignore_missing = bool(arguments.get("ignore_missing"))
         how = arguments.get("grace"), arguments.get("cascade") or deletion.BACKGROUND
         outcome = deletion.delete(self._around.store.fork(), asked, ignore_missing, *how)
-        noted = brought.notes_of_deletion(self._around.store.objects(), [key for key, _ in outcome.deleted])
+        noted = deletion.notes(self._around.store.objects(), [key for key, _ in outcome.deleted])
 
         def work(store: Store) -> None:
             nonlocal outcome

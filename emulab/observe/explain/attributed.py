@@ -25,8 +25,8 @@ def attributed(case: Case, found: Diagnosis) -> Diagnosis:
     return replace(found, failure=replace(failure, text=text, remedy=_mend(fault)))
 
 
-_LOST = frozenset({"lost", "arp", "no-answer", "unanswered"})
-"""What comes of lost packets, questions for a neighbour among them."""
+_LOST = frozenset({"lost", "arp"})
+"""What comes of lost packets, questions for a neighbour among them; what was delivered and isn't answered is none."""
 
 
 def _on_a_link(case: Case, found: Diagnosis, about: str) -> Diagnosis:

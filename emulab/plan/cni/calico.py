@@ -166,8 +166,8 @@ def _plan_blocks(
 ) -> None:
     for node, own in zip(nodes, blocks, strict=True):
         draft.rules(node.name, Mesh(node.name, link, ways), family)
-        for block in own:
-            draft.add(Route(node.name, block, type="blackhole"))
+        # One of a single address would be in the way of the route to its pod (Felix: `routeIsLocalVXLANBlock`).
+        draft.add(*(Route(node.name, block, type="blackhole") for block in own if block.num_addresses > 1))
 
 
 def plan_pod(draft: Draft, place: Place, node: Node, identity: str, cluster: Cluster, mtu: int) -> None:

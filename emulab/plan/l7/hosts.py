@@ -76,7 +76,7 @@ def arranged(
         if any(draft.is_regular for draft in own):
             routes = list(_regular(routes, own))
         else:
-            routes += _without_slash(routes)
+            routes += [*_without_slash(routes)]
         routes = [*_root(own), *routes]
         yield from routes
         aliases = next((draft.aliases for draft in own if draft.aliases), ())

@@ -170,7 +170,16 @@ def test_a_namespace_that_is_not_there_is_told_of_once() -> None:
         "ConfigMap/x metadata.namespace: there is no Namespace a: a cluster refuses what is in it until it has one"
     ]
     assert warned(*there, described("Namespace", name="a")) == []
-    assert warned({**WEB, "metadata": {"name": "web", "namespace": "kube-system"}}) == []
+    for namespace in ("kube-system", "kube-node-lease"):
+        assert warned({**WEB, "metadata": {"name": "web", "namespace": namespace}}) == []
+
+
+def test_namespaces_that_are_not_there_are_told_of_in_the_order_of_what_is_in_them() -> None:
+    there = [
+        {**described("ConfigMap"), "metadata": {"name": f"x{number}", "namespace": name}}
+        for number, name in enumerate("baba")
+    ]
+    assert [line.partition("Namespace ")[2][0] for line in warnings(accepted(*there))] == ["b", "a"]
 
 
 def test_levels_of_pod_security_hold_nobody_back() -> None:

@@ -301,6 +301,20 @@ def test_a_tab_is_called_one() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('{\n\t"kind": "Pod",\n\t"metadata" {}\n}\n', 3),  # JSON, where tabs may be
+        ("kind: Pod\nspec: {\n\ta: @b}\n", 3),
+        ("a: 1\rb: 2\rc: [\r", 3),  # lines as YAML counts them
+        ("a: [", 1),
+    ],
+)
+def test_what_is_wrong_beside_a_tab_is_called_what_it_is(text: str, line: int) -> None:
+    (problem,) = problems(text)
+    assert problem.startswith(f"shop.yaml:{line}: not YAML: ") and "a tab" not in problem
+
+
 def test_json_is_yaml() -> None:
     (o,) = manifest(
         '{\n\t"apiVersion": "v1", "kind": "Namespace",\n\t"metadata": {"name": "a\\u002db"}\n}'

@@ -474,6 +474,10 @@ def test_clients() -> None:
             {"type": "A", "name": "*.bücher", "value": "192.0.2.1"},
             '.name: "*.bücher" is *.xn--bcher-kva in the DNS: write it so',
         ),
+        (  # which IDNA of 2003 has for another name than RFC 5890 does
+            {"type": "A", "name": "straße", "value": "192.0.2.1"},
+            '.name: "straße" is not @, * or a name relative to the zone',
+        ),
         (
             {"type": "A", "name": "bü cher", "value": "192.0.2.1"},
             '.name: "bü cher" is not @, * or a name relative to the zone',

@@ -34,7 +34,11 @@ spec:
         ("PreferDualStack", '[10.0.0.0/8, "2001:db8::/32"]', []),
         ("PreferDualStack", "[]", []),
         ("SingleStack", '[10.0.0.0/8, "2001:db8::/32"]', ["[1]: means nobody: the Service has no IPv6"]),
-        ("PreferDualStack", "[10.0.0.0/8]", [": has no range of IPv6: by that the balancer lets nobody in"]),
+        (
+            "PreferDualStack",
+            "[10.0.0.0/8]",
+            [": has no range of IPv6, by which the balancer then lets nobody in"],
+        ),
     ],
 )
 def test_families_of_ranges(policy: str, ranges: str, said: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from emulab.errors import EmulabError
 from emulab.kernel import networkneeds, probe
 from emulab.lab.supervisor.kernellacks import lack_of
 from emulab.model.collection import Objects
-from emulab.model.objects import Object
+from emulab.model.objects import Object, Position
 
 
 def _object(api: str, kind: str, spec: dict[str, Any], annotations: dict[str, str]) -> Object:
@@ -53,3 +54,13 @@ def test_a_cluster_that_comes_later_is_asked_of_the_services_that_are_there() ->
         ([own, direct(**{"kube-router.io/service.dsr": "none"})], [nftables, direct()]),
     ):
         assert lack_of(given, Objects(there), True) == ""
+
+
+def test_pools_that_are_there_are_heeded_with_a_new_cluster() -> None:
+    calico = _object("emulab.dev/v1", "Cluster", {"network": {"plugin": "calico"}}, {})
+    spec = {"cidr": "10.244.0.0/16", "ipipMode": "Always"}
+    pool = replace(_object("projectcalico.org/v3", "IPPool", spec, {}), position=Position("a.yaml", 1))
+    lack = "network mode ipip can't work here: the kernel has no IP in IP; "
+    for given, there in (([calico, pool], []), ([pool], [calico]), ([calico], [pool])):
+        assert lack_of(given, Objects(there), bool(there)).startswith(lack)
+    assert lack_of([calico], Objects([calico, pool]), True) == ""

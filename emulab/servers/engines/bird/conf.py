@@ -57,7 +57,9 @@ def _of_node(config: BgpConfig, versions: Sequence[int]) -> Iterator[str]:
             version, "import all;", "filter calico_kernel_programming", "learn;", "persist;", "metric 0;"
         )
     for version in versions:
-        if blocks := [one for one in config.blocks if ip_network(one).version == version]:
+        own = map(ip_network, config.blocks)
+        # One of a single address is known by its pod's route, for which this one would be in the way.
+        if blocks := [one for one in own if one.version == version and one.num_addresses > 1]:
             routes = [f"  route {block} blackhole;" for block in blocks]
             yield from ("protocol static {", f"  {_CHANNELS[version]};", *routes, "}", "")
     yield from _template(config)
