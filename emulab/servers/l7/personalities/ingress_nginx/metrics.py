@@ -32,7 +32,7 @@ from emulab.servers.l7.personalities.ingress_nginx.series import (
     lines_of,
 )
 
-ROWS = 1000
+ROWS = 64  # of a thousand, whoever comes last would wait for half a millisecond
 KNOWN_MAX = 16384
 """Kinds of requests of which is remembered where they are counted."""
 _EXPIRE_HELP = (
