@@ -116,17 +116,18 @@ _MERGE = _MergeKey()
 
 
 def documents(
-    text: str, parser: Callable[[str], Any] = PARSER, *, last_wins: bool = False
+    text: str, parser: Callable[[str], Any] = PARSER, *, last_wins: bool = False, as_written: bool = False
 ) -> Iterator[Document]:
     """The documents of a YAML stream, empty ones with `data` None.
 
     Raises MalformedYaml at the first thing that is wrong, after the documents before it. A key that is given twice is
     such a thing, or its last value counts, as it does for kubectl: sigs.k8s.io/yaml's `YAMLToJSON` isn't strict.
     JSON objects may follow each other without a separator (apimachinery's `YAMLOrJSONDecoder`), as jq writes them.
+    `as_written`: numbers and booleans are the texts that stand there, to quote them.
     """
     text = _separated(text)
     try:
-        yield from _Reader(parser(text), last_wins).read()
+        yield from _Reader(parser(text), last_wins, as_written).read()
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(error, text) from None
     except yaml.reader.ReaderError as error:
@@ -180,9 +181,10 @@ def _not_yaml(error: yaml.MarkedYAMLError, text: str) -> MalformedYaml:
 
 
 class _Reader:
-    def __init__(self, parser: Any, last_wins: bool) -> None:
+    def __init__(self, parser: Any, last_wins: bool, as_written: bool) -> None:
         self.parser = parser
         self.last_wins = last_wins
+        self.as_written = as_written
         self.repeated: list[tuple[int, str]] = []
         self.stack: list[_Frame] = []
         self.lines: Lines = {}
@@ -270,6 +272,8 @@ class _Reader:
             value = _MERGE if value == "<<" else plain(value)
         elif tag is not None and tag != "!":
             value = _tagged(tag, value, event.start_mark.line + 1)
+        if self.as_written and isinstance(value, bool | int | float):
+            value = event.value
         if type(value) is str:
             value = intern(value)  # most texts repeat: keys, names, addresses
         if tag is None and event.implicit[0]:

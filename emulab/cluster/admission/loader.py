@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,8 @@ from emulab.cluster.admission.dumps import Dumps
 from emulab.cluster.admission.generatednames import GeneratedNames, asked_base
 from emulab.cluster.admission.ingresswebhook import denied_ingresses
 from emulab.cluster.admission.makings import Makings, without_numbers
+from emulab.cluster.admission.reading import Origin, objects_of, read_again
+from emulab.cluster.admission.spelling import Spelling
 from emulab.cluster.admission.unfollowed import Unfollowed
 from emulab.dataclass import dataclass, field
 from emulab.errors import ManifestError
@@ -22,7 +23,7 @@ from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.kind import Kind
 from emulab.kinds.registry import CLUSTER, CUSTOM_RESOURCE_DEFINITION, INGRESS, KINDS
 from emulab.kinds.schema import check_object, unknown_field
-from emulab.model.checks import Problems, Unknown, show, wrong
+from emulab.model.checks import Problems, Unknown, wrong
 from emulab.model.collection import Objects
 from emulab.model.findings import Finding, one_line
 from emulab.model.keys import group_kind
@@ -72,7 +73,7 @@ def load(
     that say another one are refused.
     Raises ManifestError with every problem found, at most MAX_PROBLEMS of them written out.
     """
-    batch = _Batch(validation, GeneratedNames() if names else None, namespace)
+    batch = _Batch(validation, GeneratedNames() if names else None, namespace, Spelling(validation))
     for number, source in enumerate(sources):
         batch.read(number, source)
     clusters = [o for o in batch.objects if o.type == CLUSTER]
@@ -97,12 +98,13 @@ class _Batch:
     validation: str
     names: GeneratedNames | None
     namespace: str
+    spelling: Spelling
     objects: list[Object] = field(default_factory=list)
     without_effect: list[str] = field(default_factory=list)
     ignored: Unfollowed = field(default_factory=Unfollowed)
     dumps: Dumps = field(default_factory=Dumps)
     makings: Makings = field(default_factory=Makings)
-    origins: list[tuple[int, int]] = field(default_factory=list)  # source and number in it, of each object
+    origins: list[Origin] = field(default_factory=list)  # of each object
     problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
     shared: Shared = field(default_factory=Shared)
 
@@ -113,8 +115,10 @@ class _Batch:
                 first = len(self.objects)
                 if self.validation == WARN:
                     self.without_effect += [f"{source.name}:{line}: {why}" for line, why in document.repeated]
-                for data, line in _objects(document, partial(self.meet_list, number, source.name, document)):
-                    self.check((number, count), source.name, document, data, line)
+                for data, line in objects_of(
+                    document, partial(self.meet_list, number, source.name, document)
+                ):
+                    self.check((number, count), source, document, data, line)
                     count += 1
                 for o in self.objects[first:]:  # not before: lines are found by identity
                     self.shared.parts(o.raw)
@@ -137,8 +141,8 @@ class _Batch:
             else:
                 self.problems.append((number, at.line, _line(at, data, (field_name,), why)))
 
-    def check(self, origin: tuple[int, int], name: str, document: Document, data: Any, line: int) -> None:
-        place = partial(_place, name, document, data, line)
+    def check(self, origin: Origin, source: Source, document: Document, data: Any, line: int) -> None:
+        place = partial(_place, source.name, document, data, line)
         if type(data) is dict and (kind := KINDS.serving(data.get("apiVersion"), data.get("kind"))):
             data = kind.definition.stored(data)
         checked = named = self.names.given(data) if self.names is not None else data
@@ -154,8 +158,8 @@ class _Batch:
             checked = without(named, [path for path, _ in unknown])
             problems = check_object(checked) or _elsewhere(checked, self.namespace)
         for path, why in problems:
-            at = place(path)
-            self.problems.append((origin[0], at.line, _line(at, data, path, why)))
+            at, told = place(path), self.spelling.told(origin, source, checked, path, why)
+            self.problems.append((origin[0], at.line, _line(at, data, path, told)))
         if problems:
             return
         self.ignored.meet(checked, place)
@@ -166,7 +170,9 @@ class _Batch:
             self.without_effect.append(one_line(place(path), checked, path, why))
         if group_kind(checked["apiVersion"], checked["kind"]) == CUSTOM_RESOURCE_DEFINITION:
             define(checked)
-        self.objects.append(Object(_as_created(checked, self.namespace or "default"), Position(name, line)))
+        self.objects.append(
+            Object(_as_created(checked, self.namespace or "default"), Position(source.name, line))
+        )
         self.origins.append(origin)
 
     def leave_out(self) -> None:
@@ -179,12 +185,12 @@ class _Batch:
     def locate(self, sources: Sequence[Source], found: Sequence[Finding]) -> None:
         """Makes problems of findings; the lines they stand on are found by reading their sources again."""
         origins = {id(o): origin for o, origin in zip(self.objects, self.origins, strict=True)}
-        wanted: dict[tuple[int, int], list[Finding]] = {}
+        wanted: dict[Origin, list[Finding]] = {}
         for finding in found:
             wanted.setdefault(origins[id(finding.object)], []).append(finding)
         lines: dict[int, int] = {}
         for number in dict.fromkeys(number for number, _ in wanted):
-            for origin, document, data in _again(number, sources[number], self.validation):
+            for origin, document, data in read_again(number, sources[number], self.validation):
                 for finding in wanted.get(origin, ()):
                     lines[id(finding)] = document.line_of(data, finding.path, finding.object.position.line)
         for finding in found:
@@ -202,54 +208,6 @@ def _line(at: Position, data: Any, path: FieldPath, why: str) -> str:
     if isinstance(why, Unknown):
         return one_line(at, data, (), unknown_field(path, why))
     return one_line(at, data, path, why)
-
-
-def _again(number: int, source: Source, validation: str) -> Iterator[tuple[tuple[int, int], Document, Any]]:
-    """The objects of a source that has been read before, as far as it can be read, each with its origin."""
-    count = 0
-    with suppress(MalformedYaml):  # which is among the problems
-        for document in documents(source.text, last_wins=validation != STRICT):
-            for data, _ in _objects(document):
-                yield (number, count), document, data
-                count += 1
-
-
-def _objects(
-    document: Document, meet_list: Callable[[dict[str, Any]], object] = lambda _: None
-) -> Iterator[tuple[Any, int]]:
-    """The objects of a document, with the line on which each begins; a List, which is met, stands for its items."""
-    if document.data is None:
-        return
-    waiting = [(document.data, document.line)]
-    while waiting:
-        data, line = waiting.pop()
-        lines = document.lines.get(id(data), {})
-        if isinstance(data, dict):
-            line = next(iter(lines.values()), line)
-        listed = _listed(data)
-        if listed is None:
-            yield data, line
-            continue
-        meet_list(data)
-        items = data.get("items", [])
-        if not isinstance(items, list):
-            raise MalformedYaml(lines["items"], f"List items: {show(items)} is not a list")
-        for item in items if listed else ():
-            if isinstance(item, dict):  # those of a list of one kind needn't say what they are
-                item.setdefault("apiVersion", data["apiVersion"])
-                item.setdefault("kind", listed)
-        item_lines = document.lines.get(id(items), {})
-        waiting += reversed([(item, item_lines.get(i, line)) for i, item in enumerate(items)])
-
-
-def _listed(data: Any) -> str | None:
-    """The kind that a list is of: `Pod` for a PodList, as an API server answers, "" for a List of any; else None."""
-    if not isinstance(data, dict) or type(kind := data.get("kind")) is not str or not kind.endswith("List"):
-        return None
-    version, one = data.get("apiVersion"), kind.removesuffix("List")
-    if not one:
-        return "" if version == "v1" else None
-    return one if type(version) is str and KINDS.get(group_kind(version, one)) else None
 
 
 def _template_hint(text: str, line: int) -> str:

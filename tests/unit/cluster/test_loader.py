@@ -89,6 +89,20 @@ def test_wrong_versions_and_kinds_that_users_may_not_give() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("spelt", "read"), [("n", "false"), ("Yes", "true"), ("1.0", "1"), ("0x1F", "31"), ("1_0", "10")]
+)
+def test_values_that_yaml_reads_otherwise_are_quoted_as_they_stand_there(spelt: str, read: str) -> None:
+    text = (
+        SHOP
+        + "---\napiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: %s}}\n"
+    )
+    (problem,) = problems(text % spelt)
+    assert problem.endswith(f"metadata.name: {spelt} (read as {read}) is not a string; put it in quotes")
+    (problem,) = problems(text % "5")
+    assert problem.endswith("metadata.name: 5 is not a string; put it in quotes")
+
+
 @pytest.mark.parametrize("text", ["kind: Kustomization", "kind: Component\nmetadata: {name: a}"])
 def test_a_kustomization_among_objects_is_none(text: str) -> None:
     told = f"apiVersion: kustomize.config.k8s.io/v1beta1\n{text}\nresources: [a.yaml]\n"
