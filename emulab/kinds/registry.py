@@ -173,7 +173,7 @@ def _aside(api_version: str, kind: str, plural: str, *short: str, **more: Any) -
     return _add(Kind(api_version, kind, plural, *short, home="emulab.kinds.aside", **more))
 
 
-_aside("v1", "ServiceAccount", "serviceaccounts", "sa")
+SERVICE_ACCOUNT = _aside("v1", "ServiceAccount", "serviceaccounts", "sa")
 PERSISTENT_VOLUME_CLAIM = _add(
     Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", categories=(COUNTED,))
 )
@@ -198,8 +198,8 @@ _aside(
     also=("autoscaling/v1",),
 )
 _aside("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb")
-_aside("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", "pc", namespaced=False)
-_aside("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False)
+PRIORITY_CLASS = _aside("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", "pc", namespaced=False)
+RUNTIME_CLASS = _aside("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False)
 _aside("coordination.k8s.io/v1", "Lease", "leases")
 _aside(_NETWORKING, "IPAddress", "ipaddresses", "ip", namespaced=False)
 _aside(_NETWORKING, "ServiceCIDR", "servicecidrs", namespaced=False)

@@ -83,7 +83,7 @@ POD_FIELDS: FollowedFields = table(
     followed="activeDeadlineSeconds affinity.nodeAffinity dnsConfig dnsPolicy enableServiceLinks hostAliases"
     " hostNetwork hostname hostnameOverride nodeName nodeSelector overhead readinessGates resources.limits"
     " resources.requests restartPolicy schedulingGates"
-    " serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds"
+    " serviceAccount serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds"
     " tolerations topologySpreadConstraints.labelSelector topologySpreadConstraints.matchLabelKeys"
     " topologySpreadConstraints.maxSkew topologySpreadConstraints.minDomains"
     " topologySpreadConstraints.nodeAffinityPolicy topologySpreadConstraints.topologyKey"
@@ -92,8 +92,7 @@ POD_FIELDS: FollowedFields = table(
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile"
     " securityContext.supplementalGroups securityContext.supplementalGroupsPolicy securityContext.sysctls",
     # Images aren't pulled, nobody has to be asked who a Pod is.
-    kept="automountServiceAccountToken imagePullSecrets os serviceAccount"
-    " topologySpreadConstraints.nodeTaintsPolicy",
+    kept="automountServiceAccountToken imagePullSecrets os topologySpreadConstraints.nodeTaintsPolicy",
     ignored={
         "ephemeralContainers": "they aren't run",
         "preemptionPolicy": "no Pod makes room for another",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core import configoddities
+from emulab.kinds.core import accounts, configoddities
 from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.kinds.core.nodecache import NodeCacheFlags, own_addresses
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
@@ -35,6 +35,7 @@ def oddities(
     yield from _left_out(o, (*base, "spec"), spec)
     yield from _not_allowed(o, (*base, "spec", "volumes"), spec.get("volumes") or (), world)
     yield from configoddities.oddities(o, (*base, "spec"), spec, world)
+    yield from accounts.oddities(o, (*base, "spec"), spec, world)
     yield from of_resources(o, (*base, "spec"), spec)
     yield from _of_controllers(o, (*base, "spec", "containers"), spec.get("containers") or (), world)
     yield from _of_node_caches(o, (*base, "spec"), spec, world)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from emulab.kinds.core.accounts import account_of
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, ContainerPort
 from emulab.kinds.core.volumespec import VolumeMount
@@ -59,7 +60,7 @@ def pod_fields(pod: Mapping[str, Any]) -> dict[str, str]:
     found |= {f"metadata.labels['{k}']": str(v) for k, v in (metadata.get("labels") or {}).items()}
     found |= {f"metadata.annotations['{k}']": str(v) for k, v in (metadata.get("annotations") or {}).items()}
     found["spec.nodeName"] = str(spec.get("nodeName") or "")
-    found["spec.serviceAccountName"] = str(spec.get("serviceAccountName") or "default")
+    found["spec.serviceAccountName"] = account_of(spec)
     found |= {f"status.{field}": str(status.get(field) or "") for field in ("podIP", "hostIP")}
     return found
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from emulab.kinds.core.accounts import account_of
 from emulab.kinds.core.podspec import PodSpec
 from emulab.kinds.core.resources import containers, limits, requests
 from emulab.model.objects import Object
@@ -35,7 +36,7 @@ def downward_fields(pod: Object, spec: PodSpec) -> dict[str, str]:
         "metadata.labels": listed(pod.labels),
         "metadata.annotations": listed(pod.annotations),
         "spec.nodeName": spec.node_name,
-        "spec.serviceAccountName": str(pod.spec.get("serviceAccountName") or "default"),
+        "spec.serviceAccountName": account_of(pod.spec),
         "status.podIP": str(pod.status.get("podIP", "")),
         "status.podIPs": ",".join(e["ip"] for e in pod.status.get("podIPs") or ()),
         "status.hostIP": host,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.cluster.controllers.world import unix_time
+from emulab.kinds.core.accounts import account_of
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.lab.kubelet.volumes import downwardapi, keyed
 from emulab.lab.kubelet.volumes.files import WrittenFile, WrittenFiles, mode_of
@@ -44,7 +45,7 @@ def _token(asked: AskedVolume, settings: Mapping[str, Any]) -> str:
     """
     domain = asked.cluster.cluster_domain
     issuer = f"https://kubernetes.default.svc.{domain}"
-    account = str(asked.pod.spec.get("serviceAccountName") or "default")
+    account = account_of(asked.pod.spec)
     begun = int(unix_time(asked.pod.metadata.get("creationTimestamp")) or 0)
     uid = str(asked.pod.metadata.get("uid") or "")
     claims = {
