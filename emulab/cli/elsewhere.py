@@ -8,6 +8,7 @@ _NO_API = "a lab has no API server that kubectl's configuration could name"
 
 ELSEWHERE = {
     "annotate": _EDITED,
+    "api-versions": "`emulab api-resources` says of which version each kind is",
     "attach": "`emulab logs -f` shows what a container writes, `emulab exec` runs another program beside it",
     "auth": "nobody is refused anything in a lab",
     "autoscale": "`emulab scale` does it by hand",

@@ -25,7 +25,7 @@ def find(name: str, lab: str = "") -> Kind:
     if kind is None:
         followed = [k.plural for k in KINDS if k.definition.standing.name == "followed"]
         meant = suggest(name, [word for k in KINDS for word in (k.plural, k.singular)], followed)
-        raise UsageError(f"there is no kind {name!r}; {meant}")
+        raise UsageError(f"there is no kind {name!r}; {meant or '`emulab api-resources` lists them'}")
     return kind
 
 

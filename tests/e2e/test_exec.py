@@ -210,6 +210,10 @@ async def test_what_cannot_be_run_is_told_as_a_shell_does(made: Lab) -> None:
             assert done.stderr.startswith(why) and done.stderr.count(b"\n") == 1, (target, done.stderr)
     with pytest.raises(UserError, match="nowhere: no such place"):
         await made.exec("nowhere", "true")
+    with pytest.raises(UserError, match="pod/client: no such pod in namespace default; client is a place"):
+        await made.exec("pod/client", "true")
+    with pytest.raises(UserError, match="client has no containers, and so no 'web'"):
+        await made.exec("client", "true", container="web")
     assert (await made.exec("client", "true")).status == 0
 
 

@@ -64,11 +64,18 @@ def find_pod(around: Surroundings, target: str, namespace: str) -> Object:
     else:
         raise UserError(f"{target}: a target is a place, pod/NAME, deploy/NAME or svc/NAME")
     if pod is None:
-        places = around.world.places if around.world else {}
         raise UserError(
-            f"{target}: no such place, and no such pod in namespace {namespace}; there are {_names(places)}"
+            f"{target}: {_no_such_pod(around, name if slash else target, bool(slash), namespace)}"
         )
     return pod
+
+
+def _no_such_pod(around: Surroundings, name: str, asked: bool, namespace: str) -> str:
+    """Why there is nothing of that name. `asked`: for a pod alone, and for no place."""
+    places = around.world.places if around.world else {}
+    if asked and name in places and places[name].kind != "pod":
+        return f"no such pod in namespace {namespace}; {name} is a place, and sees the files of this machine"
+    return f"no such place, and no such pod in namespace {namespace}; there are {_names(places)}"
 
 
 def _pod_of(around: Surroundings, place: Place) -> Object | None:
@@ -137,6 +144,8 @@ async def describe_entry(
         "working_directory": "",
     }
     if pod is None or not is_contained(around, target, namespace):
+        if container:
+            raise UserError(f"{target} has no containers, and so no {container!r}")
         served = await served_folders(around, place)
         return {**entry, "files": {**write_place_files(around, place), **served}}
     spec = PodSpec.of_pod(pod)

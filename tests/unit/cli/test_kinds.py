@@ -57,6 +57,11 @@ def test_what_is_no_name_of_a_kind(name: str) -> None:
         find(name)
 
 
+def test_a_kind_like_no_other_is_told_where_kinds_are_listed() -> None:
+    with pytest.raises(UsageError, match="there is no kind 'foo'; `emulab api-resources` lists them"):
+        find("foo")
+
+
 def test_lists_of_kinds() -> None:
     assert [k.kind for k in find_all("po,svc,pods")] == ["Pod", "Service"]
     everything = [
