@@ -169,8 +169,10 @@ _RBAC, _STORAGE, _ADMISSION = (
 _RESOURCE, _FLOW = "resource.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1"
 
 
-def _aside(api_version: str, kind: str, plural: str, *short: str, **more: Any) -> Kind:
-    return _add(Kind(api_version, kind, plural, *short, home="emulab.kinds.aside", **more))
+def _aside(
+    api_version: str, kind: str, plural: str, *short: str, home: str = "emulab.kinds.aside", **more: Any
+) -> Kind:
+    return _add(Kind(api_version, kind, plural, *short, home=home, **more))
 
 
 SERVICE_ACCOUNT = _aside("v1", "ServiceAccount", "serviceaccounts", "sa")
@@ -192,12 +194,16 @@ _aside(_STORAGE, "CSINode", "csinodes", namespaced=False)
 _aside(_STORAGE, "CSIStorageCapacity", "csistoragecapacities")
 _aside(_STORAGE, "VolumeAttachment", "volumeattachments", namespaced=False)
 _aside(_STORAGE, "VolumeAttributesClass", "volumeattributesclasses", "vac", namespaced=False)
-_aside(
+HORIZONTAL_POD_AUTOSCALER = _aside(
     *("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "hpa"),
     categories=(ALL,),
     also=("autoscaling/v1",),
+    home="emulab.kinds.apps.horizontalpodautoscaler",
 )
-_aside("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb")
+POD_DISRUPTION_BUDGET = _aside(
+    *("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb"),
+    home="emulab.kinds.apps.poddisruptionbudget",
+)
 PRIORITY_CLASS = _aside("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", "pc", namespaced=False)
 RUNTIME_CLASS = _aside("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False)
 _aside("coordination.k8s.io/v1", "Lease", "leases")

@@ -84,7 +84,7 @@ def _moves(rollout: Rollout) -> Rule:
     return rule
 
 
-def _part(value: Any) -> Problems:
+def number_or_part(value: Any) -> Problems:
     """A number, or what is at most all of them (`IsNotMoreThan100Percent`)."""
     problems = _number_or_percent(value)
     if not problems and type(value) is str and int(value.rstrip("%")) > 100:
@@ -94,7 +94,7 @@ def _part(value: Any) -> Problems:
 
 _ROLLING: dict[str, Check] = {
     "maxSurge": _number_or_percent,
-    "maxUnavailable": _part,
+    "maxUnavailable": number_or_part,
     "partition": count,
 }
 
