@@ -176,6 +176,10 @@ def test_a_corefile_is_followed(user: User) -> None:
         end = time.monotonic() + 30
         while "CrashLoopBackOff" not in (shown := user.run("get", "pod", "edge").stdout):
             assert time.monotonic() < end, shown
+        waited = user.run("up", file.name, "--timeout", "2s").stderr  # which says why, as of any program
+        assert (
+            "it ended with status 1: /etc/coredns/Corefile - Error during parsing: line 2: unknown" in waited
+        )
         assert "Error during parsing: line 2: unknown directive 'hostss'" in user.run("logs", "edge").stdout
         Path(file.name).write_text(WORLD)
         assert user.run("apply", "-f", file.name).returncode == 0

@@ -14,6 +14,7 @@ from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.lab.kubelet import hooks, telling
+from emulab.lab.kubelet.container import last_words
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.probes import Aim
@@ -26,7 +27,8 @@ from emulab.plan.standins import STANDINS, is_standin
 from emulab.plan.world import server_name
 
 _LOOK = 0.1
-"""Seconds between two looks at whether what a stand-in has begun for a pod that goes is done."""
+"""Seconds between two looks at whether what a stand-in has begun for a pod that goes is done, and before one at what a
+server has printed."""
 
 
 class StoodIn(Protocol):
@@ -134,6 +136,8 @@ class ServedContainers:
             if counted and (seconds := servers.put_off(served.server)):
                 served.put_off()
                 self._put_off(container, state, seconds)
+            if counted and status and not served.shared:
+                self._pod.keep(self._hear_last_words(container, state))
         elif begins and not state.running:
             self._begin(container, served)
 
@@ -142,6 +146,12 @@ class ServedContainers:
         state.waiting = "CrashLoopBackOff"
         state.message = telling.why_waiting(seconds, container.name, self._pod.name)
         self._pod.tell(container, telling.backing_off(container.name, self._pod.name))
+
+    async def _hear_last_words(self, container: Container, state: ContainerState) -> None:
+        """Has the state say what a server said last that ended badly; that is on its way into the log just then."""
+        await asyncio.sleep(_LOOK)
+        state.last_words = await asyncio.to_thread(last_words, self._pod.log(container).path)
+        self._pod.report()
 
     def _begin(self, container: Container, served: Served) -> None:
         served.begun = asyncio.get_running_loop().time()
