@@ -170,7 +170,7 @@ def test_what_a_killed_lab_said_last_is_told(user: User) -> None:
         text.splitlines()[-1]
     )  # a balancer may tell of a backend after the supervisor's own word
     assert re.fullmatch(
-        rf"emulab: lab '{user.lab}' is not up; it ended at \S+Z, and the last line of its log is: {last}"
+        rf"emulab: lab '{user.lab}' is not up; it was last heard of at \S+Z, and the last line of its log is: {last}"
         rf" \(log: {log}\); start it with: .*\n",
         asked.stderr,
     )

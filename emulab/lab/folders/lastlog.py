@@ -69,8 +69,10 @@ def how_it_ended(path: Path) -> str:
             text, at = _tail(base, name)
             if basedir.says(base, name, _TEXT):
                 moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-                said = _last_line(text)
-                return f"it ended at {moment}, and the last line of its log is: {said} (log: {path.parent}/{name})"
+                said, log = _last_line(text), f"{path.parent}/{name}"
+                return (
+                    f"it was last heard of at {moment}, and the last line of its log is: {said} (log: {log})"
+                )
     return ""
 
 

@@ -35,7 +35,8 @@ def test_the_next_command_tells_how_it_ended(base: Path, capsys: pytest.CaptureF
     for _ in range(2):
         assert main(["-l", "x", "get", "pods"]) == 1
         assert capsys.readouterr().err == (
-            "emulab: lab 'x' is not up; it ended at 2023-11-14T22:13:20Z, and the last line of its log is: MemoryError "
+            "emulab: lab 'x' is not up; it was last heard of at 2023-11-14T22:13:20Z, "
+            "and the last line of its log is: MemoryError "
             f"(log: {base}/x.log); start it with: emulab -l x up\n"
         )
     assert not path.exists() and (base / "x.log").read_text().endswith("\none\nMemoryError\n\n")
@@ -60,7 +61,7 @@ def test_down_tells_it_and_forgets_it(base: Path, capsys: pytest.CaptureFixture[
     assert main(["-l", "x", "down"]) == 0
     assert (
         capsys.readouterr().out
-        == "lab x is down: it ended at 2023-11-14T22:13:20Z, and the last line of its log is: MemoryError\n"
+        == "lab x is down: it was last heard of at 2023-11-14T22:13:20Z, and the last line of its log is: MemoryError\n"
     )
     assert list(base.iterdir()) == []
     assert main(["-l", "x", "down"]) == 0
@@ -100,7 +101,7 @@ def test_only_the_end_of_it_and_only_the_newest_are_kept(base: Path) -> None:
     assert left == sorted(f"lab-{number}.log" for number in range(10, 30))
     assert all((base / name).stat().st_size < 70_000 for name in left)
     assert lastlog.how_it_ended(base / "lab-29").startswith(
-        "it ended at 2023-11-14T22:13:49Z, and the last line of its log is: last line (log: "
+        "it was last heard of at 2023-11-14T22:13:49Z, and the last line of its log is: last line (log: "
     )
 
 
@@ -125,6 +126,7 @@ def test_a_dead_lab_that_nobody_has_swept_tells_it_too(base: Path) -> None:
     """From Python, nothing sweeps before it asks."""
     crashed("x", "MemoryError")
     with pytest.raises(
-        UserError, match="it ended at 2023-11-14T22:13:20Z, and the last line of its log is: MemoryError"
+        UserError,
+        match="it was last heard of at 2023-11-14T22:13:20Z, and the last line of its log is: MemoryError",
     ):
         connect("x")
