@@ -130,11 +130,15 @@ class Lab:
     async def scale(
         self, name: str, replicas: int, namespace: str = "default", kind: str = "Deployment"
     ) -> None:
-        """Scales a workload; returns when the data plane has changed, not when all are Ready."""
-        group, kind = kind_meant(kind)
+        """Scales a workload; returns when the data plane has changed, not when all are Ready.
+
+        `name` may be KIND/NAME, such as `sts/db`, instead of a `kind`.
+        """
+        word, slash, own = text_meant("name", name).partition("/")
+        group, kind = kind_meant(word if slash else kind)
         if isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 0:
             raise UserError(f"replicas is a number from 0 on, not {replicas!r}")
-        name = text_meant("name", name)
+        name = text_meant("name", own if slash else name)
         await self._ask("scale", group=group, kind=kind, namespace=namespace, name=name, replicas=replicas)
 
     async def get(self, kind: str, name: str = "", namespace: str = "") -> list[dict[str, Any]]:

@@ -92,7 +92,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     try:
         found = modes(asked)
     except UserError as error:
-        pytest.fail(f"{metafunc.definition.nodeid}: {error}", pytrace=False)
+        # not `pytest.fail`, whose report would have this error besides
+        raise pytest.fail.Exception(f"{metafunc.definition.nodeid}: {error}", pytrace=False) from None
     if isinstance(asked, str) and asked != "all":
         return
     metafunc.parametrize("emulab_proxy", found, ids=found, indirect=True, scope="module")

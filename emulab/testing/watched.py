@@ -116,11 +116,16 @@ async def _trace(lab: WatchedLab) -> str:
 
 
 async def _events(lab: Lab) -> str:
-    return "\n".join(
-        f"{e.get('lastTimestamp') or e.get('firstTimestamp')} {e.get('type')} {e.get('reason')} "
-        f"{about.get('kind')} {about.get('namespace')}/{about.get('name')}: {e.get('message')}"
-        for e in (await lab.events())[-LINES:]
-        if (about := e.get("involvedObject") or {})
+    return "\n".join(map(event_line, (await lab.events())[-LINES:]))
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """An Event: when, how, and of whom. What is in no namespace has none before its name."""
+    about = event.get("involvedObject") or {}
+    name = "/".join(filter(None, (about.get("namespace"), about.get("name"))))
+    when = event.get("lastTimestamp") or event.get("firstTimestamp")
+    return (
+        f"{when} {event.get('type')} {event.get('reason')} {about.get('kind')} {name}: {event.get('message')}"
     )
 
 

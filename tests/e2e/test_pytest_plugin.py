@@ -81,6 +81,7 @@ def test_a_failure_is_told_with_its_evidence(run: pytest.Pytester) -> None:
         ]
     )
     outcome.stdout.fnmatch_lines(["*emulab lab py-*: events*", "*Pod default/product-*"])
+    outcome.stdout.fnmatch_lines(["* LoadBalancer public-lb: *"])
     assert labs() == []
 
 
@@ -175,3 +176,4 @@ def test_a_wrong_marker(run: pytest.Pytester) -> None:
     outcome = run.runpytest_subprocess()
     assert outcome.ret != 0
     outcome.stdout.fnmatch_lines(["*proxy='iptable': the modes are nftables*"])
+    outcome.stdout.no_fnmatch_line("*During handling of the above exception*")

@@ -49,6 +49,16 @@ async def test_waiting(shop: Lab) -> None:
     await shop.wait("deploy", "absent", "delete")
 
 
+async def test_a_workload_is_scaled_by_its_kind_and_name(shop: Lab) -> None:
+    for name, kind, replicas in (("deploy/product", "ignored", 2), ("product", "deploy", 3)):
+        await shop.scale(name, replicas, kind=kind)
+        (deployment,) = await shop.get("deploy", "product", "default")
+        assert deployment["spec"]["replicas"] == replicas
+    for name, why in (("foo/product", "there is no kind 'foo'"), ("deploy/", "name is empty")):
+        with pytest.raises(UserError, match=why):
+            await shop.scale(name, 2)
+
+
 async def test_events_and_logs(shop: Lab) -> None:
     pod = (await shop.get("pods", namespace="default"))[0]["metadata"]["name"]
     about = await shop.events(about=f"pod/{pod}")
