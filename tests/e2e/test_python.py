@@ -54,7 +54,11 @@ async def test_a_workload_is_scaled_by_its_kind_and_name(shop: Lab) -> None:
         await shop.scale(name, replicas, kind=kind)
         (deployment,) = await shop.get("deploy", "product", "default")
         assert deployment["spec"]["replicas"] == replicas
-    for name, why in (("foo/product", "there is no kind 'foo'"), ("deploy/", "name is empty")):
+    for name, why in (
+        ("foo/product", "there is no kind 'foo'"),
+        ("deploy/", "name is empty"),
+        ("sts/db", 'statefulsets.apps "db" not found'),
+    ):
         with pytest.raises(UserError, match=why):
             await shop.scale(name, 2)
 

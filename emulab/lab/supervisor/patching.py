@@ -38,7 +38,7 @@ class Patching:
         def work(store: Store) -> None:
             there = store.get(key)
             if there is None:
-                raise UserError(f"{key} not found")
+                raise _not_found(key)
             changed = there.replace(spec=merge_patched(there.spec, arguments["spec"]))
             if (annotations := arguments.get("annotations")) is not None:
                 changed = changed.replace(metadata={**there.metadata, "annotations": annotations})
@@ -54,7 +54,7 @@ class Patching:
         key = Key(*(arguments[part] for part in Key._fields))
         o = self._store.get(key)
         if o is None:
-            raise UserError(f"{key} not found")
+            raise _not_found(key)
         scalable = KINDS.of(SCALABLE)
         if key.type not in scalable:
             *some, last = (kind.kind for kind in scalable)
@@ -80,7 +80,7 @@ class Patching:
         key = Key(*(arguments[part] for part in Key._fields))
         o, patch = self._store.get(key), conditions_in(arguments["patch"])
         if o is None:
-            raise UserError(f"{key} not found")
+            raise _not_found(key)
 
         def work(store: Store) -> None:
             if (there := store.get(key)) is not None:
@@ -105,3 +105,8 @@ def tried(store: Store, work: Work, keys: Sequence[Key], loaded: Loaded) -> tupl
 def kubectl_name(key: Key) -> str:
     """An object's name as kubectl prints it: `deployment.apps/web`."""
     return f"{key.kind.lower()}{'.' if key.group else ''}{key.group}/{key.name}"
+
+
+def _not_found(key: Key) -> UserError:
+    """An API server's words (`NewNotFound`)."""
+    return UserError(f'{KINDS[key.type].resources} "{key.name}" not found')
