@@ -33,7 +33,8 @@ from emulab.kernel.rules import iptables
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Intent
-from emulab.plan.proxy.modes.iptables import chain_name, rules
+from emulab.plan.proxy.modes.iptables import rules
+from emulab.plan.proxy.modes.iptablesport import chain_name
 from emulab.plan.rules.iptables_script import Chains, script_stages, table_script
 from emulab.plan.state import Iptables, Namespace
 

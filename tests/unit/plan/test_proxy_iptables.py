@@ -12,7 +12,8 @@ from emulab.kinds.core.serviceview import ServicePort
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.model.families import IPV4
 from emulab.plan.proxy.intents import Intent, ProxiedEndpoint
-from emulab.plan.proxy.modes.iptables import LARGE_CLUSTER, chain_name, probability, rules
+from emulab.plan.proxy.modes.iptables import LARGE_CLUSTER, rules
+from emulab.plan.proxy.modes.iptablesport import chain_name, probability
 from emulab.plan.render import rules_lines
 from emulab.plan.rules.iptables_script import table_script
 

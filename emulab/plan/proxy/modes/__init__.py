@@ -2,7 +2,7 @@
 
 * `mode`         what a mode says of itself, and the sums that modes plan with
 * `nftables`     flat maps (with `proxy.affinity` and `proxy.tables`)
-* `iptables`     kube-proxy's chains
+* `iptables`     kube-proxy's chains (`iptablesport`: what each Service port has in them)
 * `ipvs`         the kernel's IPVS, a device with all addresses, and rules for the rest
 * `ebpf`         BPF programs at the links of nodes and pods, as Cilium instead of a kube-proxy
 * `kuberouter`   IPVS, as kube-router has it
