@@ -77,19 +77,17 @@ def _ingress(tls: bool = False, named: bool = False) -> Find:
 
 def _layers(node: str, engines: Sequence[str]) -> list[_Measured]:
     """The table: a line a layer, in the order of the ledger."""
+    return [*_inside(node), *_from_outside(node), *map(_by_ingress, engines), *_by_name()]
+
+
+def _inside(node: str) -> list[_Measured]:
+    """Layers of a request from inside of the cluster."""
     near, asking = f"pod/{worlds.NEAR}", f"pod/{worlds.FROM}"
-
-    def ingress(engine: str) -> str:
-        return f"ingress, {engine}"
-
-    own = ingress(OWN_ENGINE)
     return [
         _Measured(PathLayer(REFERENCE, "", "inside a pod, to its loopback address"), MAIN, near, _loopback),
         _Measured(
             PathLayer("veth", REFERENCE, "from a node to its own pod: one veth pair"),
-            MAIN,
-            node,
-            _pod(worlds.NEAR),
+            *(MAIN, node, _pod(worlds.NEAR)),
         ),
         _Measured(
             PathLayer("node forwarding", "veth", "from pod to pod of one node, which forwards"),
@@ -107,6 +105,12 @@ def _layers(node: str, engines: Sequence[str]) -> list[_Measured]:
             PathLayer("VXLAN", "second node", "the nodes reach each other by VXLAN"),
             *(MAIN, asking, _service(worlds.FAR)),
         ),
+    ]
+
+
+def _from_outside(node: str) -> list[_Measured]:
+    """Layers of a request of a client on the internet, as far as to a node."""
+    return [
         _Measured(
             PathLayer("router, node port", "VXLAN", "from a client on the internet, to a node port"),
             *(MAIN, CLIENT, _node_port(node)),
@@ -119,17 +123,25 @@ def _layers(node: str, engines: Sequence[str]) -> list[_Measured]:
             PathLayer("balancer, proxy", "router, node port", "by a balancer that is a proxy"),
             *(MAIN, CLIENT, _balancer(worlds.PROXY_LB)),
         ),
-        *(
-            _Measured(
-                PathLayer(
-                    ingress(name), "balancer, proxy", f"by an ingress, {name}", trunk=name == OWN_ENGINE
-                ),
-                *(MAIN if name == OWN_ENGINE else name, CLIENT, _ingress()),
-            )
-            for name in engines
-        ),
+    ]
+
+
+def _ingress_layer(engine: str) -> str:
+    return f"ingress, {engine}"
+
+
+def _by_ingress(engine: str) -> _Measured:
+    own = engine == OWN_ENGINE
+    layer = PathLayer(_ingress_layer(engine), "balancer, proxy", f"by an ingress, {engine}", trunk=own)
+    return _Measured(layer, MAIN if own else engine, CLIENT, _ingress())
+
+
+def _by_name() -> list[_Measured]:
+    """Layers of a request by https and by name, and all of it once more."""
+    return [
         _Measured(
-            PathLayer("TLS", own, f"by https, to the ingress, {OWN_ENGINE}"), MAIN, CLIENT, _ingress(tls=True)
+            PathLayer("TLS", _ingress_layer(OWN_ENGINE), f"by https, to the ingress, {OWN_ENGINE}"),
+            *(MAIN, CLIENT, _ingress(tls=True)),
         ),
         _Measured(
             PathLayer("DNS", "TLS", "the name is asked for before each request"),

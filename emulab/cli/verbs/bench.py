@@ -61,7 +61,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "                    [--arrivals even|poisson] [--connections N] [--fresh] …"
     )
     parser.epilog = EPILOG
-    add = parser.add_argument
+    _add_common(parser.add_argument)
+    _add_particular(parser.add_argument)
+    add_namespace(parser)
+    parser.add_argument(
+        "--timeout",
+        type=duration,
+        metavar="TIME",
+        help="how long labs may take to get Ready; of load: how long the last answers may (default: 60s, load 5s)",
+    )
+    add_output(parser, "json")
+
+
+def _add_common(add: Callable[..., object]) -> None:
+    """What to measure, and the options of more than one action."""
     add("action", choices=_ACTIONS, metavar="|".join(_ACTIONS), help="what to measure")
     add("words", nargs="*", metavar="WORD", help="files with a Cluster, of compare two; of load the URL")
     add("--quick", action="store_true", help="take 20 seconds in all; intervals are wider")
@@ -80,6 +93,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what an earlier run printed with -o json; status 1 when something got worse",
     )
     add("--tolerance", type=_percent, default=5.0, metavar="PERCENT", help="by how much it may (default: 5)")
+
+
+def _add_particular(add: Callable[..., object]) -> None:
+    """The options of one action alone (`_OWN`)."""
     add(
         "--networks",
         metavar="NAMES",
@@ -111,14 +128,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="of load: a place, pod/NAME, deploy/NAME or svc/NAME (default: client)",
     )
-    add_namespace(parser)
-    add(
-        "--timeout",
-        type=duration,
-        metavar="TIME",
-        help="how long labs may take to get Ready; of load: how long the last answers may (default: 60s, load 5s)",
-    )
-    add_output(parser, "json")
 
 
 def _percent(text: str) -> float:
