@@ -9,7 +9,7 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.cluster.events import Recorder
 from emulab.cluster.store import Store
@@ -44,7 +44,6 @@ async def run(
     """
     stop = asyncio.Event()
     told: list[bool] = []
-
     loop = asyncio.get_running_loop()
 
     def end() -> None:
@@ -53,7 +52,58 @@ async def run(
         told.append(True)
         stop.set()
 
+    def release() -> None:
+        loop.remove_reader(leash)
+        print("released: the lab outlives the command that started it", flush=True)
+
     loop.add_signal_handler(signal.SIGTERM, end)
+    parts = _put_together(info, folder, images, spawned, named)
+    around, reconciler = parts.around, parts.reconciler
+    operations = Operations(around, parts.kubelet, reconciler, info.pid, end, release)
+    control = ControlServer(operations, folder)
+    tasks = [
+        asyncio.ensure_future(work)
+        for work in (
+            *(
+                control.run(),
+                reconciler.run(),
+                around.logs.run(),
+                _age(around.events),
+                translators.forget(around),
+            ),
+            *(bound_own_log(folder / "supervisor.log"), _until(around.processes.lost, stop)),
+        )
+    ]
+    if leash >= 0:
+        loop.add_reader(leash, end)
+    loop.add_signal_handler(signal.SIGCHLD, _reap_orphans)
+    await _begun(tasks[0])
+    tasks.append(asyncio.ensure_future(_until_gone(Presence(folder), stop)))
+    _tell_ready(ready)
+    for task in tasks:
+        task.add_done_callback(lambda t: stop.set() if not t.cancelled() else None)
+    await stop.wait()
+    await _end_tasks(reconciler, [*tasks, *control.requests])
+    if parts.publisher is not None:
+        parts.publisher.retract_all()
+    _end_processes()
+    sweeping.sweep(info.name)
+    parts.network.close()
+    return bool(told)
+
+
+class _Parts(NamedTuple):
+    """What a lab is put together of."""
+
+    around: Surroundings
+    network: KernelNetwork
+    kubelet: Kubelet
+    publisher: Publisher | None
+    reconciler: Reconciler
+
+
+def _put_together(info: LabInfo, folder: Path, images: Path, spawned: socket.socket, named: bool) -> _Parts:
+    """The parts of a lab that doesn't run yet. See `run`."""
     network = KernelNetwork()
     processes = Processes(spawned)
     reconciler: Reconciler  # assigned below; the servers may poke it only after that
@@ -70,36 +120,7 @@ async def run(
     kubelet = Kubelet(around)
     publisher = Publisher(around, info.pid) if named else None
     reconciler = Reconciler(around, network, kubelet, publisher)
-
-    def release() -> None:
-        loop.remove_reader(leash)
-        print("released: the lab outlives the command that started it", flush=True)
-
-    operations = Operations(around, kubelet, reconciler, info.pid, end, release)
-    control = ControlServer(operations, folder)
-    tasks = [
-        asyncio.ensure_future(work)
-        for work in (
-            *(control.run(), reconciler.run(), logs.run(), _age(around.events), translators.forget(around)),
-            *(bound_own_log(folder / "supervisor.log"), _until(processes.lost, stop)),
-        )
-    ]
-    if leash >= 0:
-        loop.add_reader(leash, end)
-    loop.add_signal_handler(signal.SIGCHLD, _reap_orphans)
-    await _begun(tasks[0])
-    tasks.append(asyncio.ensure_future(_until_gone(Presence(folder), stop)))
-    _tell_ready(ready)
-    for task in tasks:
-        task.add_done_callback(lambda t: stop.set() if not t.cancelled() else None)
-    await stop.wait()
-    await _end_tasks(reconciler, [*tasks, *control.requests])
-    if publisher is not None:
-        publisher.retract_all()
-    _end_processes()
-    sweeping.sweep(info.name)
-    network.close()
-    return bool(told)
+    return _Parts(around, network, kubelet, publisher, reconciler)
 
 
 async def _begun(control: asyncio.Task[None]) -> None:
