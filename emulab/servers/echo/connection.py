@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 from emulab.servers.base import socket_name
 from emulab.servers.echo.answers import EchoAnswer, answer, answer_bytes, refusal
 from emulab.servers.echo.grpchealth import PREFACE, GRPCHealth
-from emulab.servers.echo.records import log, record, told_call
+from emulab.servers.echo.records import log, record, told_calls, told_exit
 from emulab.servers.echo.resetting import reset
 from emulab.servers.echo.tls import HANDSHAKE, Secured, secrets_of
 from emulab.servers.echo.websocket import WebSocketEcho, handshake, websocket_problem
@@ -302,15 +302,9 @@ class EchoConnection(asyncio.Protocol):
         Its connection is closed by then: who hears of the end may take the pod's network away at once, and with it the
         FIN for which the client waits.
         """
-        identity = self._listener.identity
-        container = identity.played.container if identity.played is not None else ""
-        told = {"namespace": identity.namespace, "pod": identity.pod, "container": container}
         self._record(request, 0)
         self._close()
-        emit = self._listener.hub.emit
-        asyncio.get_running_loop().call_later(
-            FAREWELL, lambda: emit({"event": "exit", **told, "status": status})
-        )
+        asyncio.get_running_loop().call_later(FAREWELL, told_exit, self._listener, status)
 
     def _send(self, request: Request, what: EchoAnswer, close: bool) -> None:
         journal = self._listener.hub.journal
@@ -388,10 +382,8 @@ class EchoConnection(asyncio.Protocol):
         assert self._tunnel is not None
         reply = self._tunnel.feed(data)
         if isinstance(self._tunnel, GRPCHealth):
-            for path, status in self._tunnel.paths:
-                self._served += 1
-                self._listener.hub.requests += 1
-                told_call(self._listener, self._transport, self._client, path, status)
+            self._served += len(self._tunnel.paths)
+            told_calls(self._listener, self._transport, self._client, self._tunnel.paths)
             self._tunnel.paths.clear()
         if reply:
             self._transport.write(reply)

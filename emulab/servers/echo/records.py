@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emulab.servers.base import socket_name
@@ -55,12 +56,22 @@ def log(listener: EchoListener, client: str, request: Request | None, status: in
     journal.request(listener.log, client, line, status, size, agent)
 
 
-def told_call(
-    listener: EchoListener, transport: asyncio.Transport, client: str, path: str, status: int
+def told_calls(
+    listener: EchoListener, transport: asyncio.Transport, client: str, calls: Sequence[tuple[str, int]]
 ) -> None:
-    """Tells of a call of gRPC."""
-    if listener.hub.emit.wanted:
-        _tell(listener, transport, client, ("POST", path, status))
+    """Counts and tells of calls of gRPC, each with its path and status."""
+    listener.hub.requests += len(calls)
     journal = listener.hub.journal
-    if journal.takes(listener.log):
-        journal.request(listener.log, client, f"POST {path} HTTP/2.0", status, 0)
+    for path, status in calls:
+        if listener.hub.emit.wanted:
+            _tell(listener, transport, client, ("POST", path, status))
+        if journal.takes(listener.log):
+            journal.request(listener.log, client, f"POST {path} HTTP/2.0", status, 0)
+
+
+def told_exit(listener: EchoListener, status: int) -> None:
+    """Tells that the program for which the stand-in answers has ended, as a request wanted it to."""
+    identity = listener.identity
+    container = identity.played.container if identity.played is not None else ""
+    whose = {"namespace": identity.namespace, "pod": identity.pod, "container": container}
+    listener.hub.emit({"event": "exit", **whose, "status": status})
