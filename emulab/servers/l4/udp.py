@@ -132,18 +132,9 @@ class UdpProxy:
         failed: list[str] = []
         healthy = frontend.order(client[0], self._loop.time())
         for target in healthy:
-            sock = socket.socket(
-                socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM
-            )
-            sock.setblocking(False)
-            try:
-                sock.connect((target.address, target.port))
-            except OSError as error:  # no route to it
-                sock.close()
-                target.errors += 1
-                failed.append(f"{target.name} {os.strerror(error.errno or 0)}")
-                continue
-            break
+            sock = _connected(target, failed)
+            if sock is not None:
+                break
         else:
             self._drop(common, frontend.lament(failed))
             return None
@@ -203,3 +194,17 @@ class UdpProxy:
         flow.sock.close()
         flow.target.open -= 1
         self._frontend.gate.leave(client[0])
+
+
+def _connected(target: BalancedTarget, failed: list[str]) -> socket.socket | None:
+    """A socket to a target, or None, and why in `failed`, where there is no route to it."""
+    sock = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    try:
+        sock.connect((target.address, target.port))
+    except OSError as error:
+        sock.close()
+        target.errors += 1
+        failed.append(f"{target.name} {os.strerror(error.errno or 0)}")
+        return None
+    return sock
