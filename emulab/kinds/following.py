@@ -15,10 +15,14 @@ from emulab.model.paths import FieldPath
 
 
 class Following(NamedTuple):
-    """What becomes of a field. `instead` says what happens, where it isn't followed."""
+    """What becomes of a field. `instead` says what happens, where it isn't followed.
+
+    `default`: the value that an API server fills in, which every dump has and nobody has asked for.
+    """
 
     word: str
     instead: str = ""
+    default: str = ""
 
 
 FOLLOWED = Following("followed")
@@ -31,7 +35,7 @@ FollowedFields = dict[str, Following]
 def table(
     followed: str = "",
     kept: str = "",
-    ignored: Mapping[str, str] | None = None,
+    ignored: Mapping[str, str | Following] | None = None,
     **within: FollowedFields,
 ) -> FollowedFields:
     """A table of these fields, separated by spaces; `ignored` are those that aren't followed.
@@ -39,10 +43,16 @@ def table(
     `within`: the tables of what is in fields, by the field; `__` stands for a dot.
     """
     found = dict.fromkeys(followed.split(), FOLLOWED) | dict.fromkeys(kept.split(), KEPT)
-    found |= {path: Following("ignored", instead) for path, instead in (ignored or {}).items()}
+    for path, what in (ignored or {}).items():
+        found[path] = what if isinstance(what, Following) else Following("ignored", what)
     for outer, inner in within.items():
         found |= {f"{outer.replace('__', '.')}.{path}": what for path, what in inner.items()}
     return found
+
+
+def ignored_unless(default: str, instead: str) -> Following:
+    """What isn't followed where it says something else than this, which an API server fills in."""
+    return Following("ignored", instead, default)
 
 
 NOTHING: FollowedFields = {}
@@ -74,7 +84,7 @@ class Watch:
     """Finds what isn't followed in objects of one kind."""
 
     def __init__(self, rows: FollowedFields) -> None:
-        self._rows = {path: what.instead for path, what in rows.items() if what.word == "ignored"}
+        self._rows = {path: what for path, what in rows.items() if what.word == "ignored"}
         self._tree: dict[str, Any] = {}
         for path in self._rows:
             here = self._tree
@@ -85,7 +95,18 @@ class Watch:
 
     def found(self, value: Any) -> list[Ignored]:
         """What says nothing (false, "", empty) isn't missed."""
-        return [Ignored(path, row, self._rows[row]) for path, row in _walk(value, self._tree)]
+        met = ((path, self._rows[row], row) for path, row in _walk(value, self._tree))
+        return [
+            Ignored(path, row, what.instead)
+            for path, what, row in met
+            if not what.default or _at(value, path) != what.default
+        ]
+
+
+def _at(value: Any, path: FieldPath) -> Any:
+    for step in path:
+        value = value[step]
+    return value
 
 
 def _walk(value: Any, tree: Mapping[str, Any]) -> Sequence[tuple[FieldPath, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emulab.kinds.following import FOLLOWED, METADATA, FollowedFields, table
+from emulab.kinds.following import FOLLOWED, METADATA, FollowedFields, ignored_unless, table
 
 _HTTP = table(followed="host httpHeaders path port scheme")
 
@@ -95,13 +95,13 @@ POD_FIELDS: FollowedFields = table(
     kept="automountServiceAccountToken imagePullSecrets os topologySpreadConstraints.nodeTaintsPolicy",
     ignored={
         "ephemeralContainers": "they aren't run",
-        "preemptionPolicy": "no Pod makes room for another",
+        "preemptionPolicy": ignored_unless("PreemptLowerPriority", "no Pod makes room for another"),
         "priority": "no Pod makes room for another",
         "priorityClassName": "no Pod makes room for another",
         "resourceClaims": "there are no such devices",
         "resources.claims": "there are no such devices",
         "runtimeClassName": "programs run as all others",
-        "schedulerName": "emulab's scheduler places it",
+        "schedulerName": ignored_unless("default-scheduler", "emulab's scheduler places it"),
         "securityContext.appArmorProfile": "programs have no profile",
         "securityContext.seLinuxChangePolicy": "volumes have no labels",
         "securityContext.seLinuxOptions": "programs have no labels",

@@ -127,6 +127,13 @@ def test_what_says_nothing_is_not_missed() -> None:
     assert not without_effect(described("Pod", spec), described("Service", SERVICE))
 
 
+def test_what_an_api_server_fills_in_is_not_missed() -> None:
+    filled = {"schedulerName": "default-scheduler", "preemptionPolicy": "PreemptLowerPriority", "priority": 0}
+    assert not without_effect(described("Pod", {**POD, **filled}))
+    asked = {"schedulerName": "volcano", "preemptionPolicy": "Never", "priority": 5}
+    assert len(without_effect(described("Pod", {**POD, **asked}))) == 3
+
+
 def test_a_watch_finds_all_that_is_there() -> None:
     rows = table("a.b", ignored={"a.c": "x", "d": "y"}, e__f=table("g", ignored={"h": "z"}))
     assert [*rows] == ["a.b", "a.c", "d", "e.f.g", "e.f.h"]
