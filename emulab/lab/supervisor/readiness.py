@@ -12,7 +12,7 @@ from emulab.kinds.cells import Raw
 from emulab.kinds.core.namespace import is_ending
 from emulab.kinds.core.podspec import PROGRAM, STANDIN
 from emulab.kinds.kind import SCALABLE
-from emulab.kinds.registry import CONFIG_MAP, EVENT, JOB, KINDS, NAMESPACE, POD, SECRET
+from emulab.kinds.registry import CONFIG_MAP, EVENT, JOB, KINDS, NAMESPACE, NODE, POD, SECRET
 from emulab.lab.kubelet.served import is_run_to_its_end
 from emulab.lab.supervisor.targets import is_ready
 from emulab.model.collection import Objects
@@ -47,7 +47,7 @@ def why_not_ready(objects: Objects) -> list[str]:
             return told.get((*which, container)) or (
                 told.get((*which, ""), "") if _has_not_begun(pod) else ""
             )
-        return "; ".join(dict.fromkeys(remedies(pod, objects)))
+        return _absent_node(objects, pod) or "; ".join(dict.fromkeys(remedies(pod, objects)))
 
     return _missing(objects, more)
 
@@ -68,6 +68,12 @@ def waits_in_vain(objects: Objects) -> bool:
         return False  # Pods of before go once those of now are available
     asking = {root(objects, pod).key for pod in (*refused.values(), *untold.values())}
     return all(o.key in asking for o in owners if not o.metadata.get("ownerReferences") and _lacks(o))
+
+
+def _absent_node(objects: Objects, pod: Object) -> str:
+    """Which node a Pod names that isn't there: no scheduler is asked for it, and no kubelet tells of it."""
+    node = pod.spec.get("nodeName")
+    return f"there is no node {node}" if node and objects.get(NODE.key("", node)) is None else ""
 
 
 _ABSENT = re.compile(r'(configmap|secret) "([^"]*)" not found$')

@@ -494,6 +494,14 @@ def test_what_a_probe_was_answered_is_told() -> None:
     ]
 
 
+def test_a_pod_of_a_node_that_is_not_there_says_so() -> None:
+    bound = obj(
+        "Pod", "p", spec={"nodeName": "gone", "containers": [{"name": "c"}]}, status={"phase": "Pending"}
+    )
+    assert why_not_ready(Objects([bound])) == ["Pod default/p is Pending; there is no node gone"]
+    assert why_not_ready(Objects([bound, obj("Node", "gone", "")])) == ["Pod default/p is Pending"]
+
+
 def test_nobody_waits_for_workloads_of_a_namespace_that_is_ending() -> None:
     """Their Pods are deleted before they are, and none is made again."""
     metadata = {"deletionTimestamp": "2023-11-14T22:13:20Z"}
