@@ -117,6 +117,10 @@ def test_lines(parser: Callable[[str], Any]) -> None:
     ("text", "line", "why"),
     [
         ("a: 1\nb: 2\na: 3", 3, 'the key "a" was already given on line 1; kubectl takes the last'),
+        (
+            *("apiVersion: v1\nkind: A\napiVersion: v1", 3),
+            'the key "apiVersion" was already given on line 1; is a line with --- missing before it?',
+        ),
         ("a: {b: 1, 'b': 2}", 1, 'the key "b" was already given on line 1; kubectl takes the last'),
         ("on: 1\ntrue: 2", 2, 'the key "true" was already given on line 1; kubectl takes the last'),
         ("a:\n  ? [b]\n  : 1", 2, "a key must be a string"),
