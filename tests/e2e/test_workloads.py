@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -303,6 +304,30 @@ async def test_a_rolling_update_fails_no_request(lab: Lab, tmp_path: Path) -> No
     assert seen <= new
     sets = [s for s in await lab.get("ReplicaSet", namespace="default") if name(s).startswith("roll-")]
     assert sorted(s["spec"]["replicas"] for s in sets) == [0, 3]
+
+
+async def test_a_rolling_update_to_what_ends_at_once_stops(lab: Lab) -> None:
+    """A program that ends at once was never ready, and so never available, as with a kubelet."""
+    spec = {"containers": [{"name": "c", "image": "x", "command": ["sleep", "1000"]}]}
+    labels = {"app": "stops"}
+    template = {"metadata": {"labels": labels}, "spec": {**spec, "terminationGracePeriodSeconds": 0}}
+    workload: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "stops"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
+    }
+    await lab.apply(json.dumps(workload))
+    before = {name(pod) for pod in await pods(lab, app="stops")}
+    spec["containers"][0]["command"] = ["false"]
+    template["spec"] = {**spec, "terminationGracePeriodSeconds": 0}
+    await lab.apply(json.dumps(workload), ready=False)
+    for _ in range(20):
+        await asyncio.sleep(0.1)
+        now = await pods(lab, app="stops")
+        assert before <= {name(pod) for pod in now if is_ready(pod)}
+    assert len(now) == 3
+    await lab.delete("deploy", "stops")
 
 
 async def test_a_container_is_restarted_after_its_program_ended(lab: Lab, folder: Path) -> None:

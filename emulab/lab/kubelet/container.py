@@ -20,6 +20,9 @@ from emulab.lab.kubelet.telling import Said
 
 LEAST_GRACE = 2.0
 """Seconds that a container has at least between SIGTERM and SIGKILL (`minimumGracePeriodInSeconds`)."""
+PROVEN = 0.3
+"""Seconds for which a program has run that is ready without a probe. A kubelet looks once a second at what runs (PLEG's
+`genericPlegRelistPeriod`), and hardly ever sees one that ends at once, so a rollout of such Pods stops."""
 _LAST_WORDS = 1024  # octets
 
 
@@ -46,6 +49,7 @@ class ContainerRunner:
         self.state = ContainerState(container.name, container.image)
         self.id = ""  # of the container of its last life, as the runtime knows it
         self.begun = 0.0  # when its last life began; seconds of the loop's clock
+        self.proven = False  # it has run for `PROVEN`
         self._runtime = runtime
         self._create = create
         self._log = log
@@ -153,7 +157,12 @@ class ContainerRunner:
             self._changed()
         else:
             self.state.started_at = timestamp()
-        status = await runtime.wait_container(id)
+        proof = asyncio.get_running_loop().call_later(PROVEN, self._prove)
+        try:
+            status = await runtime.wait_container(id)
+        finally:
+            proof.cancel()
+            self.proven = False
         await printed.drained()  # whoever is told of the end finds in the log what came before
         last = await asyncio.to_thread(last_words, self._log.path) if status else ""
         said = await asyncio.to_thread(termination.read, self.state.message_file)
@@ -162,6 +171,10 @@ class ContainerRunner:
         if status and not self._stopping.is_set() and not self._anew:
             self._tell(telling.exited(self.state.name, status, last, self.state.failure))
         await runtime.remove_container(id)
+
+    def _prove(self) -> None:
+        self.proven = True
+        self._changed()
 
     async def _created(self) -> str:
         """The id of the container of the next life, of its newest definition; "" where there won't be one."""

@@ -47,11 +47,11 @@ class ContainerState:
         """A life begins."""
         self.running, self.started_at = True, now
 
-    def unasked(self, container: Container) -> None:
-        """What no probe asks goes without saying, once it runs."""
+    def unasked(self, container: Container, proven: bool) -> None:
+        """What no probe asks goes without saying, once it runs, and is ready once it has `proven` to go on."""
         if container.startup is None:
             self.started = True
-            self.ready = self.ready or container.readiness is None
+            self.ready = self.ready or (proven and container.readiness is None)
 
     def ended(
         self, status: int, now: str, last_words: str = "", failure: str = "", message: str = ""

@@ -275,7 +275,7 @@ class PodWorker:
         for container in self.spec.lasting:
             runner = self.runners.get(container.name)
             if runner is not None and runner.state.running:
-                runner.state.unasked(container)
+                runner.state.unasked(container, runner.proven)
         if self._initialised and all(self.state(c).done for c in self.spec.containers):
             for sidecar in self.spec.sidecars:  # they go with the containers that they stand by
                 runner = self.runners.get(sidecar.name)

@@ -144,15 +144,23 @@ def _missing(objects: Objects, more: Callable[[Object, str], str]) -> list[str]:
         for o in objects.kind(kind):
             if o.metadata.get("ownerReferences") or o.namespace in ending:
                 continue
-            wanted = replicas_asked(o)
-            ready = int(o.status.get("readyReplicas") or 0)
             if _lacks(o):
                 why = f": {message}" if (message := failure(o).get("message") or refusal(o)) else ""
-                reasons.append(f"{o.kind} {o.namespace}/{o.name} has {ready} of {wanted} replicas ready{why}")
+                reasons.append(f"{o.kind} {o.namespace}/{o.name} has {_replicas_there(o)}{why}")
     return [
         *reasons,
         *(_job_reason(o) for o in objects.facts(JOB, _failed).values() if o.namespace not in ending),
     ]
+
+
+def _replicas_there(o: Object) -> str:
+    """How many Pods of a workload are ready; where those are enough, how many more there are that shall go."""
+    wanted, ready = replicas_asked(o), int(o.status.get("readyReplicas") or 0)
+    if ready < wanted:
+        return f"{ready} of {wanted} replicas ready"
+    there, updated = int(o.status.get("replicas") or 0), o.status.get("updatedReplicas")
+    more = "" if updated is None else f", {updated} of them updated"
+    return f"{there} replicas, and shall have {wanted}{more}"
 
 
 def _failed(job: Object) -> Object | None:

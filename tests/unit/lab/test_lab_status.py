@@ -399,7 +399,7 @@ def test_nothing_is_missing() -> None:
     ("o", "reason"),
     [
         (workload("Deployment", 3, 2), "Deployment default/web has 2 of 3 replicas ready"),
-        (workload("StatefulSet", 1, 1, total=2), "StatefulSet default/web has 1 of 1 replicas ready"),
+        (workload("StatefulSet", 1, 1, total=2), "StatefulSet default/web has 2 replicas, and shall have 1"),
         (workload("ReplicaSet", 1, 0), "ReplicaSet default/web has 0 of 1 replicas ready"),
         (
             obj("Job", "x", spec={}, status={"conditions": [FAILED]}),
