@@ -29,6 +29,8 @@ _NEW = ".emulab-new"
 _BASE_TEXT = b"emulab keeps its labs in this folder; what has no lock file of emulab's in it is no lab.\n"
 _LAB_TEXT = b"the lock of a lab of emulab: who holds it is its supervisor\n"
 _PATIENCE = 10.0  # seconds; who holds the mark does so for the time of a few system calls
+_LOOKS = 3
+"""Looks at what is in a base until it is somebody else's: meanwhile others may mark it, and begin and end labs."""
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -155,15 +157,24 @@ def _is_lab(base: int, name: str) -> bool:
 
 def _refuse_others(base: int, path: Path) -> None:
     """Raises UserError when there are other folders than labs, or links, in an unmarked base."""
-    with os.scandir(base) as entries:
-        names = sorted(e.name for e in entries if e.is_symlink() or e.is_dir(follow_symlinks=False))
-    others = [name for name in names if not _is_lab(base, name) and name != _NEW]
+    others = _others(base)
+    for _ in range(_LOOKS):
+        if not others or _is_marked(base):
+            return
+        others = [name for name in _others(base) if name in others]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
     if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
             f"{path} is no folder of labs: {others[0]!r}{more} in it is something else; "
             f"set EMULAB_RUN_DIR to a folder of its own, such as {path}/emulab"
         )
+
+
+def _others(base: int) -> list[str]:
+    """What is neither a lab nor a file. A lab that is being removed is among them for an instant."""
+    with os.scandir(base) as entries:
+        names = sorted(e.name for e in entries if e.is_symlink() or e.is_dir(follow_symlinks=False))
+    return [name for name in names if not _is_lab(base, name) and name != _NEW]
 
 
 def _hold_mark(base: int, path: Path) -> int:

@@ -182,6 +182,15 @@ def test_what_a_killed_command_has_begun_is_taken_over(base: Path) -> None:
     os.close(lock)
 
 
+def test_a_base_may_be_marked_while_somebody_looks_at_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another command has marked it meanwhile, and what is there is a lab that it is about to remove."""
+    base.mkdir(mode=0o700)
+    (base / "x").mkdir()
+    looks = iter((False, False, True))
+    monkeypatch.setattr(basedir, "_is_marked", lambda _: next(looks))
+    assert basedir.lab_names(base) == []
+
+
 def test_many_commands_claim_and_sweep_at_once(base: Path) -> None:
     """Each lab has one supervisor at a time, and nobody sees half a folder."""
     script = """
