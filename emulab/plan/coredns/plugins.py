@@ -71,7 +71,8 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
         elif option.name == "reload":
             arguments.time(option)
         elif option.name == "fallthrough_unsupported":
-            unfollowed(draft, "hosts", option)
+            arguments.none(option)
+            found["passes_types"] = True
         elif "fallthrough" in found:
             raise CorefileError(
                 option.line, f"hosts: unknown property {option.name!r}: hosts stand above fallthrough"
@@ -80,6 +81,8 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
             lines.append([option.name, *option.words])
         else:
             unfollowed(draft, "hosts", option)
+    if "passes_types" in found and "fallthrough" not in found:
+        raise wrong(told, "fallthrough_unsupported requires fallthrough")
     entries = tuple(
         HostNames(line[0], tuple(filter(sayable, map(absolute, line[1:]))))
         for line in lines

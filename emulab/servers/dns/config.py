@@ -23,14 +23,6 @@ ASKED_TYPES = frozenset(_NAMES.split())
 """Types of which a template may be."""
 
 
-def expression(text: str) -> re.Pattern[str]:
-    """A regular expression of Go's. Raises ValueError."""
-    try:
-        return re.compile(text.replace(r"\z", r"\Z"))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
-
-
 def check_template(text: str) -> None:
     """Raises ValueError for what isn't followed of Go's templates."""
     for hole in HOLE.finditer(text):
@@ -159,14 +151,21 @@ class Kubernetes:
     fallthrough: tuple[str, ...] = ("in-addr.arpa.", "ip6.arpa.")
 
 
+class AnswerRule(NamedTuple):
+    """What becomes of names in answers to a question that was rewritten: `of` name, the owners of records, or value,
+    what they lead to. Those that the regular expression `old` finds become `new`."""
+
+    of: str
+    old: str
+    new: str
+
+
 class RewriteRule(NamedTuple):
     """What is asked for, or answered, in the place of something else (`rewrite` of CoreDNS).
 
     `matching` is exact, prefix, suffix, substring or regex, `old` what of names it matches. By `field` is changed:
 
-    * name: to `new`. With `auto` names of answers are written back; else owners that match the regular expression
-      `answer_old` become `answer_new`, and names that records lead to which match `value_old` `value_new`, where these
-      aren't "";
+    * name: to `new`. With `auto` names of answers are written back, after what `answers` make of them;
     * type: from `old` to `new`;
     * ttl: into the bounds `low` and `high`; rcode: from the number `low` to `high`.
     """
@@ -174,13 +173,10 @@ class RewriteRule(NamedTuple):
     matching: str
     old: str
     new: str
-    auto: bool
-    answer_old: str
-    answer_new: str
-    goes_on: bool  # to the next rule
+    auto: bool = False
+    goes_on: bool = False  # to the next rule
     field: str = "name"
-    value_old: str = ""
-    value_new: str = ""
+    answers: tuple[AnswerRule, ...] = ()
     low: int = 0
     high: int = 0
 
@@ -194,13 +190,15 @@ class HostNames(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HostsConfig:
-    """Names as a hosts file has them. Below `fallthrough` others are asked for what isn't there."""
+    """Names as a hosts file has them. Below `fallthrough` others are asked for what isn't there, and where it
+    `passes_types` for all that is no address."""
 
     zones: tuple[str, ...]
     entries: tuple[HostNames, ...]
     fallthrough: tuple[str, ...] = ()
     ttl: int = 3600
     reverse: bool = True
+    passes_types: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +299,10 @@ class BlockConfig:
 class CacheLimits:
     """Bounds of the cache: TTLs in seconds, `size` in answers.
 
-    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that. For `stale` seconds more
-    an answer that is too old is kept for the case that nobody gives another one (RFC 8767), and is given with
-    `stale_ttl`; with `stale_first` it is given at once, and upstream asked beside that.
+    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that, and `negative_min` that
+    there are none. That a server failed is kept for `failure_ttl` (RFC 9520), unless something better is known. For
+    `stale` seconds more an answer that is too old is kept for the case that nobody gives another one (RFC 8767), and is
+    given with `stale_ttl`; with `stale_first` it is given at once, and upstream asked beside that.
     """
 
     max_ttl: int = 3600
@@ -313,6 +312,8 @@ class CacheLimits:
     stale: int = 0
     stale_ttl: int = 30
     stale_first: bool = False
+    negative_min: int = 0
+    failure_ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from emulab.servers.dns.config import (
     ASKED_TYPES,
     AccessPolicy,
     AccessRule,
+    AnswerRule,
     AutopathConfig,
     BlockConfig,
     CacheLimits,
@@ -61,10 +62,11 @@ def rule(
     new: str,
     *,
     auto: bool = False,
-    answer: tuple[str, str] = ("", ""),
+    answer: tuple[str, str] | None = None,
     on: bool = False,
 ):
-    return RewriteRule(matching, old, new, auto, *answer, on)
+    answers = (AnswerRule("name", *answer),) if answer else ()
+    return RewriteRule(matching, old, new, auto, on, answers=answers)
 
 
 def solved(engine: Engine, name: str, rtype: str = "A") -> Solved:
@@ -81,7 +83,7 @@ def owners(solved: Solved) -> list[str]:
     ("rewrite", "name", "owner"),
     [
         (rule("exact", "shop.test.", "web.app.svc.c.test."), "Shop.test.", "shop.test."),
-        (rule("prefix", "old-", ""), "old-web.app.svc.c.test.", "web.app.svc.c.test."),
+        (rule("prefix", "old-web.", "web."), "old-web.app.svc.c.test.", "web.app.svc.c.test."),
         (rule("suffix", ".short.test.", ".app.svc.c.test."), "web.short.test.", "web.app.svc.c.test."),
         (rule("suffix", ".short.test.", ".app.svc.c.test.", auto=True), "web.short.test.", "web.short.test."),
         (rule("substring", "production", "app"), "web.production.svc.c.test.", "web.app.svc.c.test."),
@@ -141,12 +143,53 @@ def test_owners_and_what_records_lead_to_are_written_back_apart() -> None:
         return names.to_text(record.owner), rdata.to_text(record.data)
 
     assert answered(by_owner) == ("web.x.test.", "0 100 80 web.app.svc.c.test.")
-    both = by_owner._replace(value_old=r"(.*)\.app\..*", value_new="{1}.y.test.")
+    both = by_owner._replace(
+        answers=(*by_owner.answers, AnswerRule("value", r"(.*)\.app\..*", "{1}.y.test."))
+    )
     assert answered(both) == ("web.x.test.", "0 100 80 web.y.test.")
 
 
+def test_each_answer_rule_counts_and_the_last_one_first() -> None:
+    """An exact rule is written back besides what it says of answers (plugin/rewrite, `responseRuleFor`)."""
+    made = rule("exact", "a.test.", "web.app.svc.c.test.")
+    made = made._replace(
+        answers=(AnswerRule("name", r"^b\.", "a."), AnswerRule("name", r"^web\.app\.svc\.c\.", "b.test."))
+    )
+    asked = engine(BlockConfig((".",), rewrites=(made,), cluster=True))
+    assert owners(solved(asked, "a.test.")) == ["a."]
+    once = made._replace(answers=(AnswerRule("name", "nothing", "b."),))
+    assert owners(solved(engine(BlockConfig((".",), rewrites=(once,), cluster=True)), "a.test.")) == [
+        "a.test."
+    ]
+    gone = rule("suffix", ".x.test.", ".app.svc.c.test.", auto=True)
+    (soa,) = solved(engine(BlockConfig((".",), rewrites=(gone,), cluster=True)), "no.x.test.").reply.authority
+    assert rdata.to_text(soa.data).startswith("ns.dns.c.test. ")
+    servers = gone._replace(answers=(AnswerRule("value", r"ns\.dns\.c", "ns"),))
+    (soa,) = solved(
+        engine(BlockConfig((".",), rewrites=(servers,), cluster=True)), "no.x.test."
+    ).reply.authority
+    assert rdata.to_text(soa.data).startswith("ns. ")
+
+
+def test_hosts_outside_their_zones_and_families_apart() -> None:
+    """As plugin/hosts keeps and finds them."""
+    entries = (
+        HostNames("10.0.0.1", ("one.in.test.", "far.test.", "*.in.test.")),
+        HostNames("fd00::1", ("six.in.test.",)),
+    )
+    config = HostsConfig(("in.test.",), entries, ("in.test.",), passes_types=True)
+    made = engine(BlockConfig((".",), hosts=config, forward=(FORWARD,)))
+    assert texts(solved(made, "1.0.0.10.in-addr.arpa.", "PTR")) == ["one.in.test."]
+    assert isinstance(made.resolve(ask("far.test."), 0, 0.0), Forward)
+    assert texts(solved(made, "six.in.test.")) == ["10.0.0.1"]
+    assert texts(solved(made, "six.in.test.", "AAAA")) == ["fd00::1"]
+    assert isinstance(made.resolve(ask("one.in.test.", "TXT"), 0, 0.0), Forward)
+    strict = engine(BlockConfig((".",), hosts=replace(config, passes_types=False), forward=(FORWARD,)))
+    assert solved(strict, "one.in.test.", "TXT").reply.answer == ()
+
+
 def test_a_rule_that_makes_no_name() -> None:
-    too_long = rule("prefix", "a", "x" * 64)
+    too_long = rule("prefix", "a.", "x" * 64 + ".")
     assert solved(engine(BlockConfig((".",), rewrites=(too_long,))), "a.test.").reply.rcode == wire.SERVFAIL
 
 
@@ -280,11 +323,12 @@ def test_a_cache_bounds_what_plugins_below_it_say() -> None:
         reply = solved(engine(block), name).reply
         return [r.ttl for r in (*reply.answer, *reply.authority)]
 
-    coredns = CacheLimits(30, 5, 20)  # `cache 30`, and 20 for denials
+    coredns = CacheLimits(30, 5, 20, negative_min=5)  # `cache 30`, and 20 for denials
     assert ttls(coredns, "one.test.") == [30, 30]
     assert ttls(coredns, "web.app.svc.c.test.") == [5]
     assert ttls(CacheLimits(3600, 8, 20), "web.app.svc.c.test.") == [8]
     assert ttls(CacheLimits(3600, 1, 2), "none.app.svc.c.test.") == [2]
+    assert ttls(CacheLimits(3600, 60, 1800, negative_min=40), "none.app.svc.c.test.") == [40]
     assert ttls(coredns, "one.test.", cached=("kept.test.",)) == [60, 60]
 
 
