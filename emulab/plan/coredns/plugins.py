@@ -44,6 +44,7 @@ from emulab.plan.coredns.serving import (
 )
 from emulab.plan.coredns.syntax import Directive
 from emulab.plan.coredns.templating import template
+from emulab.plan.coredns.zonefiles import file
 from emulab.servers.dns.config import (
     ForwardConfig,
     HostNames,
@@ -192,6 +193,7 @@ PLUGINS: Mapping[str, Followed] = {
     "rewrite": rewrite,
     "autopath": autopath,
     "template": template,
+    "file": file,
     "forward": forward,
     "cache": cache,
     "kubernetes": kubernetes,

@@ -188,6 +188,13 @@ class HostNames(NamedTuple):
     names: tuple[str, ...]
 
 
+class ZoneFile(NamedTuple):
+    """The records of a zone file, none of one that isn't there (`file` of CoreDNS)."""
+
+    origin: str
+    records: tuple[ZoneRecord, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HostsConfig:
     """Names as a hosts file has them. Below `fallthrough` others are asked for what isn't there, and where it
@@ -270,9 +277,9 @@ class BlockConfig:
     """What becomes of queries for names in `zones`: a server block of a Corefile.
 
     In this order: names that are `local` and ANY, rewritten, led along search domains, each of which `access` lets
-    through, made of templates, looked up among hosts and then, where it has them (`cluster`), the cluster's names, and
-    forwarded, by way of the cache where it has one (`caches`). Lines of queries are `logs`, those of what went wrong
-    `errors`.
+    through, made of templates, looked up among hosts and then, where it has them (`cluster`), the cluster's names, in
+    `files`, below `files_through` of which others are asked for what isn't there, and forwarded, by way of the cache
+    where it has one (`caches`). Lines of queries are `logs`, those of what went wrong `errors`.
     """
 
     zones: tuple[str, ...]
@@ -281,6 +288,8 @@ class BlockConfig:
     templates: tuple[TemplateConfig, ...] = ()
     hosts: HostsConfig | None = None
     cluster: bool = False
+    files: tuple[ZoneFile, ...] = ()
+    files_through: tuple[str, ...] = ()
     forward: tuple[ForwardConfig, ...] = ()
     caches: bool = False
     cached: tuple[str, ...] = ()  # the zones of which it caches answers; none: all of its own

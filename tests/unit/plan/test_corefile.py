@@ -344,6 +344,77 @@ def test_parts_of_names_end_with_a_label() -> None:
     ]
 
 
+ZONE = """
+$TTL 1h
+@   IN SOA ns hostmaster.corp.test. (
+        2024010101 ; serial
+        2h 30m 4w 5m )
+    NS  ns
+    300 IN MX 10 mail
+ns  A   10.0.0.53
+*.wild.corp.test. CNAME ns
+txt TXT "two words; no comment" plain
+_sip._tcp 1m SRV 0 5 5060 ns.corp.test.
+alias.sub A 10.0.0.7
+key SSHFP 1 1 00
+far.test. A 10.0.0.8
+$ORIGIN deep.corp.test.
+six AAAA fd00::6
+"""
+
+
+def test_a_zone_file_is_read() -> None:
+    made = corefile(
+        ". {\n file /etc/coredns/db.corp corp.test 10.0.0.0/24 {\n fallthrough\n }\n file db.none none.test\n}",
+        **{"db.corp": ZONE + "$ORIGIN 0.0.10.in-addr.arpa.\n@ SOA a b 1 2 3 4 5\n53 PTR ns.corp.test.\n"},
+    )
+    assert not made.error
+    corp, reverse, none = made.blocks[0].files
+    soa = "ns.corp.test. hostmaster.corp.test. 2024010101 7200 1800 2419200 300"
+    assert corp.origin == "corp.test." and corp.records == (
+        ("corp.test.", "SOA", soa, 3600),
+        ("corp.test.", "NS", "ns.corp.test.", 3600),
+        ("corp.test.", "MX", "10 mail.corp.test.", 300),
+        ("ns.corp.test.", "A", "10.0.0.53", 3600),
+        ("*.wild.corp.test.", "CNAME", "ns.corp.test.", 3600),
+        ("txt.corp.test.", "TXT", '"two words; no comment" "plain"', 3600),
+        ("_sip._tcp.corp.test.", "SRV", "0 5 5060 ns.corp.test.", 60),
+        ("alias.sub.corp.test.", "A", "10.0.0.7", 3600),
+        ("six.deep.corp.test.", "AAAA", "fd00::6", 3600),
+    )
+    assert reverse.records[0][:2] == ("0.0.10.in-addr.arpa.", "SOA")  # as names are relative
+    assert reverse.records[-1][:3] == ("53.0.0.10.in-addr.arpa.", "PTR", "ns.corp.test.")
+    assert (none.origin, none.records, made.blocks[0].files_through) == ("none.test.", (), (".",))
+    told = {f"line {line}: {what}" for line, what in made.warnings}
+    assert "line 5: file: there is no db.none: a key of that name in the ConfigMap is read for it;" in str(
+        told
+    )
+    assert (
+        "line 13 of db.corp: file: type SSHFP is not followed; the record of key.corp.test. is left out"
+        in told
+    )
+    assert "line 14 of db.corp: file: far.test. is outside of corp.test.; the record is left out" in told
+    DnsSettings().changed(from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks))))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("@ A 10.0.0.1\n", "line 2: file: db has no SOA record for origin corp.test."),
+        ("@ SOA a b 1 2 3 4\n", "line 1 of db: file: a.corp.test. b.corp.test. 1 2 3 4 is no data of SOA"),
+        ("\nx A 10.0.0\n", 'line 2 of db: file: A: "10.0.0" is not an IPv4 address'),
+        ("x NONSENSE 1\n", "line 1 of db: file: NONSENSE is no type of records"),
+        ("x\n", "line 1 of db: file: a record without a type"),
+        ("x TXT (\n", "line 1 of db: file: a ) is missing"),
+        ("x TXT )\n", "line 1 of db: file: a ) without its ("),
+        ('x TXT "a\n', "line 1 of db: file: a quotation that doesn't end"),
+        ("$TTL x\n", "line 1 of db: file: $TTL x is no directive"),
+    ],
+)
+def test_what_is_no_zone_file(text: str, said: str) -> None:
+    assert corefile("corp.test {\n file db\n}", db=text).error.startswith(said)
+
+
 def test_bounds_of_what_a_cache_keeps() -> None:
     made = corefile(". {\n cache 30 {\n denial 9984 60 20\n success 9984 90 7\n servfail 10s\n }\n}")
     expected = CacheLimits(90, 7, 60, 9984, stale_ttl=0, negative_min=20, failure_ttl=10)

@@ -31,6 +31,8 @@ from emulab.servers.dns.config import (
     ServiceNames,
     SliceNames,
     TemplateConfig,
+    ZoneFile,
+    ZoneRecord,
 )
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.plugins.logs import Exchanged, QueryLog, error_line, line
@@ -186,6 +188,41 @@ def test_hosts_outside_their_zones_and_families_apart() -> None:
     assert isinstance(made.resolve(ask("one.in.test.", "TXT"), 0, 0.0), Forward)
     strict = engine(BlockConfig((".",), hosts=replace(config, passes_types=False), forward=(FORWARD,)))
     assert solved(strict, "one.in.test.", "TXT").reply.answer == ()
+
+
+def test_zones_of_files() -> None:
+    """As plugin/file answers: with the zone's servers, and what is beside; what others are asked for, and what not."""
+    told = [
+        ("corp.test.", "SOA", "ns.corp.test. root.corp.test. 1 2 3 4 60", 60),
+        ("corp.test.", "NS", "ns.corp.test.", 60),
+        ("ns.corp.test.", "A", "10.0.0.53", 60),
+        ("mail.corp.test.", "MX", "5 ns.corp.test.", 60),
+        ("www.corp.test.", "CNAME", "web.app.svc.c.test.", 60),
+        ("a.b.corp.test.", "A", "10.0.0.7", 60),
+        ("sub.corp.test.", "NS", "ns.sub.corp.test.", 60),
+        ("ns.sub.corp.test.", "A", "10.0.0.54", 60),
+    ]
+    files = (
+        ZoneFile("corp.test.", tuple(ZoneRecord(*one) for one in told)),
+        ZoneFile("gone.test.", ()),
+    )
+    block = BlockConfig((".",), cluster=True, files=files, forward=(FORWARD,))
+    made = engine(block)
+    mail = solved(made, "mail.corp.test.", "MX").reply
+    assert mail.authoritative and [rdata.to_text(r.data) for r in mail.authority] == ["ns.corp.test."]
+    assert [rdata.to_text(r.data) for r in mail.additional] == ["10.0.0.53"]
+    servers = solved(made, "corp.test.", "NS").reply
+    assert len(servers.answer) == 1 and not servers.authority and len(servers.additional) == 1
+    assert texts(solved(made, "www.corp.test.")) == ["web.app.svc.c.test.", "10.96.0.5"]
+    assert solved(made, "b.corp.test.").reply.rcode == wire.NOERROR
+    below = solved(made, "x.sub.corp.test.").reply
+    assert not below.authoritative and not below.answer and len(below.authority) == len(below.additional) == 1
+    assert solved(made, "no.corp.test.").reply.rcode == wire.NXDOMAIN
+    assert solved(made, "gone.test.").reply.rcode == wire.SERVFAIL
+    assert isinstance(made.resolve(ask("other.test."), 0, 0.0), Forward)
+    through = engine(replace(block, files_through=("corp.test.",)))
+    assert isinstance(through.resolve(ask("no.corp.test."), 0, 0.0), Forward)
+    assert solved(through, "mail.corp.test.").reply.answer == ()
 
 
 def test_a_rule_that_makes_no_name() -> None:

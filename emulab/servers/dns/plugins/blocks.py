@@ -16,6 +16,7 @@ from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Asking, BlockConfig, ForwardConfig
 from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.plugins.access import Access
+from emulab.servers.dns.plugins.files import ZoneFiles
 from emulab.servers.dns.plugins.hosts import Hosts
 from emulab.servers.dns.plugins.localnames import LocalNames
 from emulab.servers.dns.plugins.logs import QueryLog
@@ -64,6 +65,7 @@ class Block:
             self._layers.append(_first([AnswerTemplate(one) for one in config.templates]))
         if config.hosts:
             self._layers.append(Hosts(config.hosts))
+        self.files = ZoneFiles(config.files, config.files_through)
         self._ways = [_way(one, asking) for one in config.forward]
 
     def caches(self, name: Name) -> bool:
