@@ -131,6 +131,7 @@ def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
         recursion=any(block.forward for block in corefile.blocks),
         cache=corefile.limits,
         pages=corefile.pages,
+        lameduck=corefile.lameduck,
     )
 
 

@@ -366,7 +366,8 @@ class DnsConfig(Configuration):
     With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
     servers without. Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers
     `recursion`, where that isn't said, when it has them. `events_per_second` bounds how many queries and exchanges are
-    told while someone records; the rest are counted only.
+    told while someone records; the rest are counted only. Told to end, it answers for `lameduck` seconds more, if it
+    has them.
     """
 
     PATCHED = frozenset({"kubernetes.services", "kubernetes.slices", "kubernetes.verified"})
@@ -385,6 +386,7 @@ class DnsConfig(Configuration):
     refused: str = ""
     begins: bool = True
     unread: bool = False
+    lameduck: float = 0.0
     pages: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -335,6 +335,11 @@ def test_what_of_questions_and_answers_is_rewritten() -> None:
     )
 
 
+def test_a_lame_duck_has_its_time() -> None:
+    made = corefile(". {\n health {\n lameduck 5s\n }\n}\na.test {\n health :8081\n}")
+    assert (made.lameduck, corefile(". {\n health\n}").lameduck) == (5.0, 0.0)
+
+
 def test_parts_of_names_end_with_a_label() -> None:
     """CoreDNS gives each name a dot at its end (`Normalize`), so no rule finds a part of a label."""
     made = corefile(". {\n rewrite name substring .prod .app\n rewrite Continue Name Prefix old new\n}")
