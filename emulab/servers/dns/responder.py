@@ -265,8 +265,12 @@ class Responder:
     def note_reload(self, reloaded: Reload) -> None:
         """Writes what became of a Corefile, and counts what was none."""
         self._metrics.failed_reloads += bool(reloaded.refused)
+        self.say("\n".join(reloaded.lines))
+
+    def say(self, lines: str) -> None:
+        """Writes something of the server itself."""
         if self.journal.takes("dns"):
-            self.journal.write("dns", "\n".join(reloaded.lines))
+            self.journal.write("dns", lines)
 
     def metrics(self) -> str:
         """The metrics of CoreDNS, in Prometheus' format."""

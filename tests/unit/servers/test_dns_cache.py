@@ -66,6 +66,21 @@ def test_negative_answers_live_as_long_as_the_soa_says():
             assert cache.get(KEY, lifetime) is None
 
 
+def test_denials_and_failures_are_kept_as_coredns_has_them():
+    """For five seconds at least; a failure not in the place of something better (plugin/cache, RFC 9520)."""
+    limits = CacheLimits(negative_min=5, failure_ttl=5, stale=60)
+    cache = Cache(limits)
+    denied = cache.put(KEY, response(rcode=wire.NXDOMAIN, authority=(soa(1, 0),)), 0.0)
+    assert denied.lifetime == 5 and denied.authority[0].ttl == 5
+    cache.put(KEY, response(rcode=wire.SERVFAIL), 6.0)
+    assert cache.get(KEY, 6.0) is None and cache.stale(KEY, 6.0).rcode == wire.NXDOMAIN
+    cache.flush(None, 6.0)
+    cache.put(KEY, response(rcode=wire.SERVFAIL), 6.0)
+    assert cache.get(KEY, 10.9).rcode == wire.SERVFAIL and cache.get(KEY, 11.0) is None
+    cache.put(KEY, response(a(30)), 7.0)
+    assert cache.get(KEY, 7.0).rcode == wire.NOERROR
+
+
 def test_what_must_not_be_kept_is_not():
     cache = Cache()
     cache.put(KEY, response(rcode=wire.NXDOMAIN), 0.0)  # without SOA

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.config import HOLE, HOLE_WORD, RCODES, TemplateConfig, check_template, expression
+from emulab.servers.dns.config import HOLE, HOLE_WORD, RCODES, TemplateConfig, check_template
+from emulab.servers.dns.expressions import expression
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.plugins.made import Below, Made
 from emulab.servers.dns.wire import ResourceRecord
