@@ -45,6 +45,7 @@ from emulab.plan.coredns.serving import (
 from emulab.plan.coredns.syntax import Directive
 from emulab.plan.coredns.templating import template
 from emulab.plan.coredns.zonefiles import file
+from emulab.plan.hostsfiles import MANAGED_HOSTS
 from emulab.servers.dns.config import (
     ForwardConfig,
     HostNames,
@@ -59,6 +60,8 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
         draft.warn(
             told.line, f"hosts: there is no {file}: a key of that name in the ConfigMap is read for it"
         )
+    if file in ("", "/etc/hosts") and not text:
+        text = "\n".join(MANAGED_HOSTS)
     lines = [line.partition("#")[0].split() for line in text.splitlines()]
     found: dict[str, Any] = {}
     for option in told.inside:

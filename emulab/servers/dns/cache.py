@@ -75,8 +75,10 @@ class CachedAnswer:
 class Cache:
     """A bounded map from questions to answers; the one unused for longest makes room."""
 
-    def __init__(self, limits: CacheLimits | None = None) -> None:
+    def __init__(self, limits: CacheLimits | None = None, alike: bool = False) -> None:
+        """`alike`: all records of an answer have its shortest TTL, as CoreDNS gives them (plugin/cache, `toMsg`)."""
         self.limits = limits or CacheLimits()
+        self._alike = alike
         self.delegations = Delegations(self.limits.min_ttl, self.limits.max_ttl, self.limits.size)
         self._entries: OrderedDict[CacheKey, CachedAnswer] = OrderedDict()
 
@@ -138,6 +140,8 @@ class Cache:
     ) -> CachedAnswer:
         """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
         entry = self._made(key, response, now, limits or self.limits)
+        if self._alike and entry.lifetime > 0:
+            entry = _alike(entry)
         if entry.lifetime <= 0 and response.rcode in (NOERROR, NXDOMAIN):
             self._entries.pop(key, None)  # what was kept longer than it held is no answer any more
         if response.rcode == SERVFAIL and self._holds(key, now):
@@ -175,6 +179,16 @@ class Cache:
         tail = tuple(r for r in answer if rotates and r.rtype == key.rtype)
         head = tuple(r for r in answer if not rotates or r.rtype != key.rtype)
         return CachedAnswer(response.rcode, head, Rotor(tail), authority, now, min(lifetimes, default=0))
+
+
+def _alike(entry: CachedAnswer) -> CachedAnswer:
+    """With the shortest TTL for all records."""
+
+    def same(records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
+        return tuple(r._replace(ttl=entry.lifetime) for r in records)
+
+    tail = Rotor(same(entry.tail.records))
+    return replace(entry, head=same(entry.head), tail=tail, authority=same(entry.authority))
 
 
 def _negative(record: ResourceRecord, limits: CacheLimits) -> ResourceRecord:

@@ -108,6 +108,7 @@ class Engine:
         cache: Cache,
         *,
         forwards: bool,
+        passes_on: bool = False,
         blocks: Blocks | None = None,
         pods: PodDirectory | None = None,
     ) -> None:
@@ -115,6 +116,7 @@ class Engine:
         self.zones = zones
         self.cache = cache
         self.forwards = forwards
+        self._passes_on = passes_on  # whatever a client asks for, as CoreDNS' forward does
         self.blocks = blocks or Blocks()
 
     def resolve(self, query: Query, view: int, now: float, client: str = "") -> Solved | Forward:
@@ -245,7 +247,7 @@ class Engine:
     def _outside(self, walk: Walk, now: float) -> Solved | Forward | None:
         """A name in no zone: from the cache, from upstream, or not at all; None to go on.
 
-        Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1).
+        Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1), but for CoreDNS.
         """
         key = CacheKey(walk.name, walk.query.rtype, walk.query.do)
         block = walk.block
@@ -261,7 +263,7 @@ class Engine:
             walk.cache = "stale"
             walk.refresh.append(forward)
             return self._absorb(walk, old, now)
-        if forwards and walk.query.flags & wire.RD:
+        if forwards and (self._passes_on or walk.query.flags & wire.RD):
             return forward
         # CoreDNS says SERVFAIL where its plug-ins have come to an end.
         return self._solved(walk) if walk.chain else _error(wire.SERVFAIL if block else wire.REFUSED)

@@ -42,6 +42,18 @@ def test_the_shortest_ttl_decides():
     assert cache.get(KEY, 5.0) is None
 
 
+def test_all_records_may_have_the_shortest_ttl():
+    """CoreDNS gives a kept answer one TTL, also where an alias leads to a name that isn't there."""
+    cache = Cache(alike=True)
+    alias = ResourceRecord(NAME, rdata.CNAME, 60, rdata.from_text(rdata.CNAME, "lb.example.com."))
+    cache.put(KEY, response(alias, a(300, owner=names.from_text("lb.example.com."))), 0.0)
+    assert [r.ttl for r in cache.get(KEY, 4.5).answer(4.5, 0)] == [56, 56]
+    entry = cache.put(KEY, response(alias, rcode=wire.NXDOMAIN, authority=(soa(600, 5),)), 0.0)
+    assert [r.ttl for r in (*entry.answer(0.0, 0), *entry.authority)] == [5, 5]
+    passed = cache.passed_on(KEY, response(alias, a(300, owner=names.from_text("lb.example.com."))), 0.0)
+    assert [r.ttl for r in passed.answer(0.0, 0)] == [60, 300]  # which no cache has a say in
+
+
 def test_limits_bound_what_is_kept():
     cache = Cache(CacheLimits(max_ttl=10, min_ttl=3))
     assert cache.put(KEY, response(a(3600)), 0.0).answer(0.0, 0)[0].ttl == 10

@@ -418,6 +418,11 @@ def test_a_template_may_let_others_answer() -> None:
     )
 
 
+def test_a_template_of_one_type_answers_who_asks_for_any() -> None:
+    typed = TemplateConfig(("t.test.",), "TXT", answers=('{{ .Name }} 5 IN TXT "{{ .Type }}"',))
+    assert texts(solved(engine(BlockConfig((".",), templates=(typed,))), "x.t.test.", "ANY")) == ['"TXT"']
+
+
 def test_types_that_templates_may_be_of() -> None:
     for name in ASKED_TYPES - {"ANY"}:
         assert rdata.type_number(name)

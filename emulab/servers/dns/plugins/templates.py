@@ -37,7 +37,7 @@ class AnswerTemplate:
 
     def concerns(self, name: Name, rtype: int) -> bool:
         """Whether it is about a lower-case name and a type."""
-        return name in self._zones and self._rtype in (rdata.ANY, rtype)
+        return name in self._zones and (self._rtype == rtype or rdata.ANY in (self._rtype, rtype))
 
     def lets_through(self, name: Name) -> bool:
         return name in self._through
@@ -55,7 +55,7 @@ class AnswerTemplate:
             "Question.Name": text,
             "Zone": names.to_text(self._zones.zone(name) or ()),
             "Class": "IN",
-            "Type": rdata.type_name(rtype),
+            "Type": rdata.type_name(self._rtype if rtype == rdata.ANY else rtype),
         }
         try:
             answer, authority, additional = (
