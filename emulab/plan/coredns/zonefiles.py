@@ -153,15 +153,19 @@ class _Reader:
 
     def _data(self, line: ZoneLine, rtype: str, words: list[str]) -> str:
         """What a record says, with whole names. Raises CorefileError."""
+        said = list(words)
         for at in _NAMES.get(rtype, ()):
             if at < len(words):
                 words[at] = self._absolute(words[at])
+                # What a host may be called is stricter than what a name server hands out.
+                said[at] = "name." if sayable(words[at]) else words[at]
         if rtype == "TXT":
             return self._checked(
                 line, rtype, " ".join(word if word.startswith('"') else f'"{word}"' for word in words)
             )
         if rtype != "SOA":
-            return self._checked(line, rtype, " ".join(words))
+            self._checked(line, rtype, " ".join(said))
+            return " ".join(words)
         serial, *times = words[2:3] + words[3:]
         if len(words) != _SOA_WORDS or not is_number(serial) or not all(map(_TIME.fullmatch, times)):
             raise CorefileError(line.number, f"file: {' '.join(words)} is no data of SOA")

@@ -357,7 +357,7 @@ $TTL 1h
     NS  ns
     300 IN MX 10 mail
 ns  A   10.0.0.53
-*.wild.corp.test. CNAME ns
+*.wild.corp.test. CNAME *.any_thing
 txt TXT "two words; no comment" plain
 _sip._tcp 1m SRV 0 5 5060 ns.corp.test.
 alias.sub A 10.0.0.7
@@ -381,7 +381,7 @@ def test_a_zone_file_is_read() -> None:
         ("corp.test.", "NS", "ns.corp.test.", 3600),
         ("corp.test.", "MX", "10 mail.corp.test.", 300),
         ("ns.corp.test.", "A", "10.0.0.53", 3600),
-        ("*.wild.corp.test.", "CNAME", "ns.corp.test.", 3600),
+        ("*.wild.corp.test.", "CNAME", "*.any_thing.corp.test.", 3600),
         ("txt.corp.test.", "TXT", '"two words; no comment" "plain"', 3600),
         ("_sip._tcp.corp.test.", "SRV", "0 5 5060 ns.corp.test.", 60),
         ("alias.sub.corp.test.", "A", "10.0.0.7", 3600),
@@ -405,6 +405,7 @@ def test_a_zone_file_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("@ SOA a b 1 2 3 4 5\nx MX a b\n", "line 2 of db: file: MX: "),
         ("@ A 10.0.0.1\n", "line 2: file: db has no SOA record for origin corp.test."),
         ("@ SOA a b 1 2 3 4\n", "line 1 of db: file: a.corp.test. b.corp.test. 1 2 3 4 is no data of SOA"),
         ("\nx A 10.0.0\n", 'line 2 of db: file: A: "10.0.0" is not an IPv4 address'),

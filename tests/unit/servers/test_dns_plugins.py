@@ -193,7 +193,7 @@ def test_hosts_outside_their_zones_and_families_apart() -> None:
 def test_zones_of_files() -> None:
     """As plugin/file answers: with the zone's servers, and what is beside; what others are asked for, and what not."""
     told = [
-        ("corp.test.", "SOA", "ns.corp.test. root.corp.test. 1 2 3 4 60", 60),
+        ("corp.test.", "SOA", "ns.corp.test. root.corp.test. 1 2 3 4 60", 90),
         ("corp.test.", "NS", "ns.corp.test.", 60),
         ("ns.corp.test.", "A", "10.0.0.53", 60),
         ("mail.corp.test.", "MX", "5 ns.corp.test.", 60),
@@ -217,7 +217,10 @@ def test_zones_of_files() -> None:
     assert solved(made, "b.corp.test.").reply.rcode == wire.NOERROR
     below = solved(made, "x.sub.corp.test.").reply
     assert not below.authoritative and not below.answer and len(below.authority) == len(below.additional) == 1
-    assert solved(made, "no.corp.test.").reply.rcode == wire.NXDOMAIN
+    denied = solved(made, "no.corp.test.").reply
+    assert denied.rcode == wire.NXDOMAIN and denied.authority[0].ttl == 90  # the SOA's own, not the least one
+    nothing = solved(made, "mail.corp.test.", "ANY").reply
+    assert (nothing.rcode, nothing.answer, len(nothing.authority)) == (wire.NOERROR, (), 1)
     assert solved(made, "gone.test.").reply.rcode == wire.SERVFAIL
     assert isinstance(made.resolve(ask("other.test."), 0, 0.0), Forward)
     through = engine(replace(block, files_through=("corp.test.",)))
