@@ -61,7 +61,7 @@ def _root(one: RootRedirect, _match: Match) -> ConfLines:
 
 
 def _other_host(one: HostRedirect, _match: Match) -> ConfLines:
-    return [directive("return", one.status, f"$scheme://{quoted(one.host)}:$server_port$bare_uri")]
+    return [directive("return", one.status, f"$forwarded_scheme://{quoted(one.host)}:$pass_port$bare_uri")]
 
 
 def _regular(one: RegexRewrite, _match: Match) -> ConfLines:

@@ -22,10 +22,12 @@ from emulab.servers.l7.config import (
     AccessControl,
     ClientLimits,
     DirectResponse,
+    Filter,
     L7Config,
     LocationChange,
     Options,
     Policy,
+    Refusal,
     RegexRewrite,
     RequestRoute,
     Upstream,
@@ -168,6 +170,8 @@ def _served(
     lines += own
     lines = in_words_of(route.policy, lines)
     lines += [*policy(route.policy), *reaching(route.policy, CERTIFICATES)]
+    if any(map(_denies, route.filters)):
+        return lines
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
         return [*lines, *_answered(503 if route.backends else 404, route)]
@@ -175,6 +179,12 @@ def _served(
         # A rewritten path ends what is set, so that this is the first.
         return [directive("set", "$target", quoted(named)), *lines, passed_on(route.policy, "$target")]
     return [*lines, passed_on(route.policy, group(route.policy, target(number, route, upstreams)))]
+
+
+def _denies(one: Filter) -> bool:
+    """Whether nobody gets any further: nginx sends to a location with a slash at its end who lacks that slash, if the
+    location passes requests on."""
+    return isinstance(one, Refusal) or (isinstance(one, DirectResponse) and not one.location)
 
 
 def _answered(status: int, route: RequestRoute) -> ConfLines:
