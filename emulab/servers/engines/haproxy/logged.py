@@ -19,9 +19,10 @@ def captures() -> list[str]:
     kept = [f"http-request capture req.hdr({name}) len 1024" for name in _CAPTURED]
     whole = "!{ url -m beg / } { url -m sub :// } { fc_http_major 1 }"  # with scheme and host, as proxies are asked
     asked = [
+        "http-request set-var(txn.asked) req.hdr(host)",
+        f"http-request set-var(txn.asked) url,field(3,/),field(1,?) if {whole}",
         f"http-request set-uri %[pathq] if {whole} {{ path -m found }}",
         f"http-request set-uri / if {whole}",
-        "http-request set-var(txn.asked) req.hdr(host)",
         "http-request set-var(txn.target) pathq",  # over HTTP/2 the URI has scheme and host
     ]
     return [*kept, *asked]
