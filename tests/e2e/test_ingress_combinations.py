@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from .engine_differences import expected, served_by
 from .test_ingress import certificate, secret
 from .test_ingress_access import authority, opaque, settings
 from .test_ingress_annotations import document, ingress, pod, service
-from .tools import eventually, output, program
+from .tools import VIP, connect, eventually, output, program
 
 __all__ = ["authority"]
 
@@ -64,6 +65,9 @@ WORLD = [
     ),
     ingress("rewritten.test", ("/in/(.*)", "web"), kind="ImplementationSpecific", rewrite_target="/out/$1"),
     ingress("denied.test", ("/x/", "web"), kind="Exact", custom_headers="default/missing"),
+    ingress("shut.test", denylist_source_range="0.0.0.0/0,::/0"),
+    ingress("small.test", proxy_body_size="10"),
+    ingress("one.test", limit_connections="1"),
     secured(
         "certified.test",
         auth_url=f"{ASKED}/certified",
@@ -204,3 +208,26 @@ async def test_a_rewritten_path_is_escaped_again(lab: Lab, path: str, becomes: s
 
 async def test_nobody_is_sent_to_a_path_that_is_denied(lab: Lab) -> None:
     assert [(await curl(lab, f"http://denied.test/{path}"))[0] for path in ("x", "x/")] == ["503", "503"]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("shut.test", b"403"), ("signin.test", b"302"), ("small.test", b"413"), ("one.test", b"")],
+)
+async def test_nobody_waits_for_a_body_that_is_not_wanted(lab: Lab, host: str, status: bytes) -> None:
+    """Who may in is known by the head alone; while a body comes, its request is under way."""
+    reader, writer = await connect(lab, "client", VIP, 80)
+    writer.write(f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\nsome of it".encode())
+    if status:
+        async with asyncio.timeout(30):
+            assert (await reader.readline()).split()[1] == status
+    else:
+
+        async def refused() -> bool:
+            return (await curl(lab, f"http://{host}/"))[0] == "503"
+
+        await eventually(refused)
+        writer.write(b"." * 90)
+        async with asyncio.timeout(30):
+            assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
