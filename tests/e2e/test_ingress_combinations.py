@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -231,3 +232,30 @@ async def test_nobody_waits_for_a_body_that_is_not_wanted(lab: Lab, host: str, s
         async with asyncio.timeout(30):
             assert (await reader.readline()).split()[1] == b"200"
     writer.close()
+
+
+async def test_requests_are_logged_and_counted_as_their_locations(lab: Lab) -> None:
+    """A canary's by the Service that it is an alternative of, and those that somebody was asked about, or has a copy
+    of, by their own."""
+    await told(lab, "http://cookies.test/canary", "Cookie: go=always")
+    for host in ("asking.test", "mirrored.test", "cookies.test"):
+        await told(lab, f"http://{host}/{host}")
+    await curl(lab, "http://cookies.test/refused", options=["-X", "TRACE"])
+    names = {
+        "/canary": "[default-other-80] [default-canary-80]",
+        "/asking.test": "[default-web-80] []",
+        "/mirrored.test": "[default-web-80] []",
+        "/cookies.test": "[default-other-80] []",
+        "/refused": "[] []",
+    }
+
+    async def logged() -> bool:
+        text = str(await lab.logs("deploy/ingress-nginx-controller", namespace="ingress-nginx"))
+        return all(re.search(f" {path} HTTP.*{re.escape(name)}", text) for path, name in names.items())
+
+    await eventually(logged, 20)
+    where = ("deploy/ingress-nginx-controller", "curl", "-s", "http://localhost:10254/metrics")
+    text = await output(lab, *where, namespace="ingress-nginx")
+    requests = [line for line in text.splitlines() if line.startswith("nginx_ingress_controller_requests{")]
+    assert any('canary="default-canary-80"' in one and 'service="other"' in one for one in requests), requests
+    assert any('ingress="asking-test"' in one and 'service="web"' in one for one in requests), requests

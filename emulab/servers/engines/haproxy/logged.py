@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.servers.engines.logged import LoggedRequest
+from emulab.servers.engines.logged import LoggedRequest, upstream_of
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.messages.request import RequestHead
@@ -99,7 +99,7 @@ def entry(said: LoggedRequest, routes: Mapping[int, ReadyRoute]) -> RequestEntry
         version=said["version"],
         head=head,
         rule=rule,
-        upstream_name=rule.upstream if tries else "",
+        upstream_name=upstream_of(rule, tries),
         request_id=said["id"],
         status=max(0, int(said["status"])),
         request_size=int(said["size"]),
