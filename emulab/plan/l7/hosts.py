@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.errors import error_pages
+from emulab.plan.l7.annotations.redirects import is_on
 from emulab.plan.l7.annotations.rewriting import wrong_expression
 from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.servers.l7.config import (
@@ -76,7 +77,8 @@ def arranged(
         if any(draft.is_regular for draft in own):
             routes = list(_regular(routes, own))
         else:
-            routes += [*_without_slash(routes)]
+            served = [route for route, draft in zip(routes, own, strict=True) if not _is_denied(draft)]
+            routes += [*_without_slash(routes, served)]
         routes = [*_root(own), *routes]
         yield from routes
         aliases = next((draft.aliases for draft in own if draft.aliases), ())
@@ -133,15 +135,21 @@ def _regular(routes: Sequence[RequestRoute], drafts: Sequence[RouteDraft]) -> It
             yield replace(route, match=replace(route.match, path=one, path_type=REGULAR_EXPRESSION))
 
 
-def _without_slash(routes: Sequence[RequestRoute]) -> Iterator[RequestRoute]:
-    """Where paths lead that lack the slash of an Exact one, unless they are somebody's (nginx: `auto_redirect`)."""
+def _is_denied(draft: RouteDraft) -> bool:
+    """Whether a location says nothing but that it is (`isLocationAllowed` in nginx.tmpl)."""
+    return bool(draft.denied) or any(isinstance(one, Refusal) for one in draft.filters)
+
+
+def _without_slash(routes: Sequence[RequestRoute], served: Iterable[RequestRoute]) -> Iterator[RequestRoute]:
+    """Where paths lead that lack the slash of an Exact one, unless they are somebody's (nginx: `auto_redirect`, which
+    is of locations that pass requests on, also to nobody)."""
     taken = {
         path
         for route in routes
         for path in (route.match.path, route.match.path.rstrip("/"))
         if path == route.match.path or route.match.path_type != "Exact"
     }
-    for route in routes:
+    for route in served:
         path, bare = route.match.path, route.match.path[:-1]
         if route.match.path_type == "Exact" and path.endswith("/") and bare and bare not in taken:
             to = RequestRedirect(path=ReplaceFullPath(path), status=301)
@@ -180,7 +188,8 @@ def _www(hosts: dict[str, list[RouteDraft]]) -> Iterator[RequestRoute]:
         asking = next((draft for draft in own if draft.is_www), None)
         other = www_of(host)
         if asking is not None and host and not host.startswith("*") and other not in hosts:
-            to = HostRedirect(host, asking.policy.redirect_status)
+            trusts_front = is_on(asking.world.settings, "use-forwarded-headers")
+            to = HostRedirect(host, asking.policy.redirect_status, trusts_front)
             yield replace(asking.route(), match=Match(other, "/", "Prefix"), filters=(to,), policy=Policy())
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from emulab.servers.l7.engine.entry import RequestEntry
+from emulab.servers.l7.engine.entry import RequestEntry, Try
+from emulab.servers.l7.engine.routes import ReadyRoute
 
 LoggedRequest = Mapping[str, str]
 """One message, by the names that its format gives."""
@@ -19,6 +20,18 @@ _REASONS = {
     503: "no endpoints",
     308: "the rule redirects to https",
 }
+
+
+def upstream_of(rule: ReadyRoute, tries: Sequence[Try]) -> str:
+    """Which of a route's upstreams the server is of that answered; "" where none was asked."""
+    if not tries:
+        return ""
+    canary = rule.canary
+    return (
+        canary.group.name
+        if canary is not None and tries[-1].server in canary.group.servers
+        else rule.upstream
+    )
 
 
 def records(done: RequestEntry, said: LoggedRequest, program: str) -> Iterator[dict[str, Any]]:

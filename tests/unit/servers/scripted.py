@@ -23,6 +23,7 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.wire.proxyprotocol import Proxied
 
 CLIENT, LOCAL = ("192.0.2.7", "192.0.2.7:4000"), ("80", "192.0.2.1:80")
+SECURE = "443", "192.0.2.1:443"
 SOURCE = "192.0.2.1:5000"
 DATE, NOW = b"Date: now\r\n", 1795867200.0
 
@@ -107,7 +108,8 @@ class Script:
             snapshot, Audience(told), lambda: DATE, lambda: b"f" * 32, Room(lines), lambda: NOW, b"secret"
         )
         ends = client, f"{client}:4000" if client != CLIENT[0] else CLIENT[1]
-        self.machine = ConnectionMachine(self.around, scheme, ends, LOCAL, proxied, secured)
+        local = LOCAL if scheme == "http" else SECURE
+        self.machine = ConnectionMachine(self.around, scheme, ends, local, proxied, secured)
         self.machine.opened(self.now, 0, None)
 
     @property

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from annotated import answered, forwarded, ingress, own, planned, served, server, values, warnings
+from annotated import (
+    SERVERS,
+    answered,
+    ask,
+    forwarded,
+    ingress,
+    own,
+    planned,
+    served,
+    server,
+    values,
+    warnings,
+)
 from tlspairs import pair, tls_secret
 
 TLS = {"tls": [{"hosts": ["a.test"], "secretName": "pair"}]}
@@ -32,6 +44,15 @@ def test_who_lacks_the_slash_of_an_exact_path_is_sent_there(
         assert (status, fields.get("Location")) == answer
 
 
+def test_nobody_is_sent_to_a_path_that_is_denied() -> None:
+    """Its location passes nothing on, as it has to for that; one that lets some in does. All else of the host is
+    denied, too."""
+    denied = served(ingress(("/bar/", "web", "Exact"), custom_headers="default/missing"))
+    assert own(denied, "/bar")[0] == own(denied, "/bar/")[0] == "503"
+    some = ingress(("/bar/", "web", "Exact"), allowlist_source_range="10.0.0.0/8")
+    assert own(served(some), "/bar")[0] == "301" and own(served(some), "/bar/")[0] == "403"
+
+
 # --- rewrite-target and use-regex ----------------------------------------------------------------------------------
 
 
@@ -53,6 +74,17 @@ def test_who_lacks_the_slash_of_an_exact_path_is_sent_there(
 def test_a_path_is_rewritten(path: str, target: str, asked: str, becomes: str) -> None:
     play = served(ingress((path, "web"), rewrite_target=target))
     assert forwarded(play, asked, "X-Tenant: me")[0] == f"GET {becomes} HTTP/1.1"
+
+
+def test_a_field_that_is_there_twice_is_one_with_both_values() -> None:
+    """nginx' variables join them since 1.23, and cookies always."""
+    play = served(ingress(("/(.*)", "web"), rewrite_target="/$cookie_b/$http_x_a"))
+    said = "Cookie: a=1", "X-A: x", "Cookie: b=2; c=3", "X-A: y"
+    assert forwarded(play, "/", *said)[0] == "GET /2/x,%20y HTTP/1.1"
+    canary = ingress(("/", "other", "Prefix"), name="canary", canary="true", canary_by_cookie="b")
+    split = served(ingress(("/", "web", "Prefix")), canary)
+    ask(split, "/", "Cookie: a=1", "Cookie: b=always")
+    split.expect(("select", SERVERS["other"]))
 
 
 def test_what_the_expression_does_not_take_is_not_served() -> None:
@@ -240,6 +272,11 @@ def test_the_name_with_www_leads_to_the_one_without() -> None:
     )
     status, fields = own(back, "/", host="a.test")
     assert (status, fields["Location"]) == ("301", "https://www.a.test:443")
+    told = "X-Forwarded-Proto: https", "X-Forwarded-Port: 8443"
+    assert own(play, "/foo", *told, host="www.a.test")[1]["Location"] == "http://a.test:80/foo"
+    believing = served(ingress(from_to_www_redirect="true"), use_forwarded_headers="true")
+    where = [own(believing, "/foo", *some, host="www.a.test")[1]["Location"] for some in (told, told[:1])]
+    assert where == ["https://a.test:8443/foo", "https://a.test:80/foo"], "the port is the connection's, else"
     both = served(
         ingress(from_to_www_redirect="true"), ingress(("/", "other", "Prefix"), host="www.a.test", name="www")
     )

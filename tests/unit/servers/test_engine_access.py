@@ -64,6 +64,7 @@ class TestNginx:
             (LIMITS, ("limit_req zone=d_s_rps burst=25 nodelay;", "limit_req_status 503;")),
             (EXTERNAL, ("auth_request /_external-auth-Lw-Prefix;", "location = /_external-auth-Lw-Prefix {")),
             (EXTERNAL, ('set $target "http://auth.test/$host";', "proxy_set_header X-User $auth_header_0;")),
+            (EXTERNAL, ("proxy_set_header X-Forwarded-For $told_forwarded_for;",)),
         ],
     )
     def test_is_told(self, one: Filter, lines: tuple[str, ...]) -> None:

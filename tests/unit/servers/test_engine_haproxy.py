@@ -110,7 +110,7 @@ def test_what_is_decided_for_a_route_is_in_its_backend() -> None:
     own = section(config(route(path="/old", policy=policy, filters=filters)), "backend route-0")
     for line in (
         "# Ingress shop/front: a.test /old Prefix",
-        "timeout connect 2000ms", "timeout server 7500ms", "retries 0", "option http-buffer-request",
+        "timeout connect 2000ms", "timeout server 7500ms", "retries 0", "http-request wait-for-body time 60000ms",
         "http-request return status 413 content-type text/html file /etc/haproxy/pages/413.html "
         "if { req.hdr_val(content-length) gt 8388608 }",
         "http-request return status 308 content-type text/html file /etc/haproxy/pages/308.html "
@@ -140,7 +140,7 @@ def test_of_grpc_no_body_is_waited_for() -> None:
         own = section(
             config(route(policy=Policy(request_buffer=1, reach=Reach(protocol)))), "backend route-0"
         )
-        assert ("option http-buffer-request" in own) == waits
+        assert ("http-request wait-for-body time 60000ms" in own) == waits
         assert ("http-request del-header TE" in own) == waits
 
 

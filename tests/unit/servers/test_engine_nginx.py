@@ -408,7 +408,7 @@ def test_an_answer_of_nginx_own_has_its_reason() -> None:
         (DirectResponse(301, "https://b.test"), ["return 301 https://b.test;"]),
         (DirectResponse(503), ["return 503;"]),
         (RootRedirect("/app"), ["return 302 $scheme://$http_host/app;"]),
-        (HostRedirect("b.test", 308), ["return 308 $scheme://b.test:$server_port$bare_uri;"]),
+        (HostRedirect("b.test", 308), ["return 308 $forwarded_scheme://b.test:$pass_port$bare_uri;"]),
         (UpstreamFields((Field("X-A", "$scheme $$"),)), ['X-A "${scheme} ${literal_dollar}${literal_dollar}";']),
         (AnswerFields((Field("X-A", "1 2"),)), ["proxy_hide_header X-A;", 'add_header X-A "1 2" always;']),
         (HiddenFields(("X-A",)), ["proxy_hide_header X-A;"]),

@@ -370,13 +370,10 @@ class TestExternal:
         play = script(self.external(signin=signin, signin_param=param))
         ask(play, target="/x?y=1")
         play.skip()
-        play.told(ServiceAnswer(401, (("Set-Cookie", "csrf=1"),)))
-        play.expect(
-            (
-                "send",
-                contains(b" 302 ", f"Location: {location}\r\n".encode(), b"Set-Cookie: csrf=1\r\n"),
-            )
-        )
+        play.told(ServiceAnswer(401, (("Set-Cookie", "csrf=1"), ("WWW-Authenticate", "Bearer"))))
+        sent = [b" 302 ", f"Location: {location}\r\n".encode(), b"Set-Cookie: csrf=1\r\n"]
+        # The challenge is there already when nginx goes to where clients sign in.
+        play.expect(("send", contains(*sent, b"WWW-Authenticate: Bearer\r\n")))
 
     def test_asks_for_its_own_path_without_one(self) -> None:
         play = script(AccessControl(external=ExternalAuthentication("https://auth.test")))

@@ -84,6 +84,17 @@ class TestFields:
         )
         assert fields["Host"] == fields["X-Forwarded-Host"] == "shop.example"
 
+    def test_that_are_there_twice_are_one(self) -> None:
+        said = (
+            "X-Forwarded-Host: a.example",
+            "X-Forwarded-Host: b.example",
+            "X-Request-ID: 1",
+            "X-Request-ID: 2",
+        )
+        fields = told(script(self.FORWARDED), *said)
+        assert fields["Host"] == "a.example" and fields["X-Request-ID"] == "1, 2"
+        assert fields["X-Original-Forwarded-Host"] == "a.example, b.example"
+
     def test_addresses_are_believed_of_some_alone(self) -> None:
         options = Options(trust_forwarded=True, trusted=("10.0.0.0/8", "fd00::/8"))
         said = "X-Forwarded-For: 198.51.100.1", "X-Forwarded-Proto: https"

@@ -16,6 +16,7 @@ from emulab.kinds.networking.logformat import log_format as checked
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.exposition import Histogram, sample
 from emulab.servers.l7.config import (
+    Canary,
     Certificate,
     L7Config,
     Match,
@@ -95,6 +96,34 @@ def test_the_format_of_ingress_nginx() -> None:
         '192.0.2.7 - - [28/Nov/2026:12:00:00 +0000] "GET /shop?n=1 HTTP/1.1" 200 2 "-" "curl/8" 82 0.005'
         f" [shop-web-80] [] {A} 2 0.005 200 {'f' * 32}"
     ]
+
+
+def test_what_a_canary_gets_is_of_the_service_that_it_is_an_alternative_of() -> None:
+    route = RequestRoute(
+        Match("a.test", "/shop", "Prefix"),
+        (WeightedUpstream("shop/web/80"),),
+        "Ingress shop/front",
+        canary=Canary("shop/next/80", 100),
+    )
+    config = L7Config(
+        (), routes=(route,), upstreams={"shop/web/80": Upstream((A,)), "shop/next/80": Upstream((B,))}
+    )
+    play, metrics = Script(take(config, {}), lines=5), IngressMetrics()
+    metrics.configure(MeasuredAs(LABELS), ["a.test"], [route.origin])
+    play.around.measure = metrics.add
+    asked(play)
+    (line,) = lines(play)
+    assert f" [shop-web-80] [shop-next-80] {B} " in line
+    assert samples(metrics)["requests" + labels(200).replace('canary=""', 'canary="shop-next-80"')] == "1"
+
+
+def test_what_comes_to_no_location_is_of_no_upstream() -> None:
+    play, _ = script(A)
+    play.client(b"GET / HTTP/1.1\r\n\r\n")
+    assert [line.split('"-" "-" ')[1].split(" ")[2:4] for line in lines(play)] == [["[]", "[]"]]
+    play, _ = script(A)
+    play.client(b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")
+    assert "[upstream-default-backend] []" in lines(play)[0]
 
 
 def test_each_try_is_told() -> None:

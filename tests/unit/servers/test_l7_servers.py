@@ -154,6 +154,11 @@ class TestCertificates:
         play.connected()
         play.expect(("forward", starts(b"GET /sorry HTTP/1.1\r\n")))
 
+    def test_is_told_to_the_upstream_of_that_page(self) -> None:
+        play = script(verification(error_page="/sorry"), scheme="https", secured=NONE)
+        forged = "SSL-Client-Verify: SUCCESS", "ssl-client-subject-dn: CN=ann"
+        assert told(play, *forged) == {"ssl-client-verify": "NONE"}
+
     @pytest.mark.parametrize(
         ("match", "scheme", "refused"),
         [("CN=ann", "https", False), ("CN=(bob|eve)", "https", True), ("CN=ann", "http", True)],

@@ -83,7 +83,13 @@ ERRORS = Theme(
             "statuses",
             "statuses that the default backend answers in the place of, without what the route says of answers: "
             "CORS and custom-headers",
-            lacks=(partly(HAPROXY, "its own answers for servers that can't be reached keep their pages"),),
+            lacks=(
+                partly(
+                    HAPROXY,
+                    "its own answers for servers that can't be reached keep their pages, and of a request who"
+                    " answers is told Accept and User-Agent alone, without a body",
+                ),
+            ),
         ),
         Annotation(
             "disable-proxy-intercept-errors",

@@ -56,8 +56,13 @@ def _wrong(values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[
 def always_relative(settings: Mapping[str, str]) -> bool:
     """Whether the controller's ConfigMap says `relative-redirects`: nginx has it for all places then, those where
     clients sign in included, whatever an Ingress says of its own locations."""
+    return is_on(settings, "relative-redirects")
+
+
+def is_on(settings: Mapping[str, str], key: str) -> bool:
+    """Whether the controller's ConfigMap says that a key is on."""
     try:
-        return boolean(settings.get("relative-redirects", "").strip())
+        return boolean(settings.get(key, "").strip())
     except ValueError:
         return False
 

@@ -131,13 +131,15 @@ def _served(
     ]
     if policy.limit_rate:
         lines.append(f"filter lua.limit-rate {policy.limit_rate} {policy.limit_rate_after}")
-    if policy.reach.protocol not in (GRPC, GRPCS):
-        lines.append("http-request del-header TE")
-        # Of gRPC nginx waits for no body (`ngx_http_grpc_handler`): answers may come before its end.
-        if policy.request_buffer:
-            lines.append("option http-buffer-request")
     if policy.body_max:
         lines.append(f"{returned(413)} if {{ req.hdr_val(content-length) gt {policy.body_max} }}")
+    if policy.reach.protocol not in (GRPC, GRPCS):
+        lines.append("http-request del-header TE")
+        # Of gRPC nginx waits for no body (`ngx_http_grpc_handler`): answers may come before its end. Of others it does
+        # once it is known that they may in, which `option http-buffer-request` would wait before.
+        if policy.request_buffer:
+            lines.append(f"http-request wait-for-body time {milliseconds(policy.body_timeout)}")
+    if policy.body_max:
         lines.append(f"{returned(413)} if {{ req.body_size gt {policy.body_max} }}")
     if not servers:
         return [*lines, returned(503 if shares else 404)]

@@ -78,13 +78,13 @@ def _asked(options: Options) -> CfgLines:
         "http-request set-var(txn.client) src",
         "http-request set-var(txn.port) str(443) if { ssl_fc }",
         "http-request set-var(txn.port) dst_port if !{ ssl_fc }",
-        "http-request set-var(txn.host) req.hdr(host)",
+        "http-request set-var(txn.host) var(txn.asked)",
     ]
     forwarded = "{ req.hdr(x-forwarded-%s) -m found }"
     if options.trust_forwarded:
         lines += [
-            f"http-request set-var(txn.scheme) req.hdr(x-forwarded-proto) if {forwarded % 'proto'}",
-            f"http-request set-var(txn.port) req.hdr(x-forwarded-port) if {forwarded % 'port'}",
+            f"http-request set-var(txn.scheme) req.fhdr(x-forwarded-proto) if {forwarded % 'proto'}",
+            f"http-request set-var(txn.port) req.fhdr(x-forwarded-port) if {forwarded % 'port'}",
             f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
         ]
     if options.proxy_protocol:  # whoever has ended TLS in front, whatever a field says
@@ -231,6 +231,7 @@ def _forwarding(options: Options) -> CfgLines:
         "http-request del-header Keep-Alive",
         "http-request del-header Expect if !{ req.hdr(expect) -m str -i 100-continue }",
         "http-request del-header Connection",
+        "http-request del-header Upgrade if { req.hdr(upgrade) -m len 0 }",
         "http-request set-header Connection upgrade if { req.hdr(upgrade) -m found }",
     ]
 

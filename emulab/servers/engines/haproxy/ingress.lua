@@ -109,16 +109,39 @@ local function first(answer, name)
     return values and values[0]
 end
 
+-- The values of a field, as nginx' variables join them.
+local function joined(values)
+    local all = {}
+    for at = 0, #(values or {}) do
+        all[#all + 1] = (values or {})[at]
+    end
+    return #all > 0 and table.concat(all, ", ") or nil
+end
+
 local METHODS = { GET = "get", HEAD = "head", POST = "post", PUT = "put", DELETE = "delete" }
 
-local function send(method, url, fields, body)
+local function send(method, url, fields, body, address)
     local client = core.httpclient()
-    local request = { url = url, headers = fields, timeout = 60000 }
+    local request = { url = url, headers = fields, timeout = 60000, dst = address }
     if body ~= nil and #body > 0 then
         request.body = body
     end
     return client[METHODS[method] or "get"](client, request)
 end
+
+-- Paths as nginx compares them, decoded but for what would end one or begin another escape, and as it sends them on.
+core.register_converters("unescaped", function(path)
+    return (path:gsub("%%(%x%x)", function(code)
+        local byte = string.char(tonumber(code, 16))
+        return byte:find("[%%?#%z]") and "%" .. code or byte
+    end))
+end)
+
+core.register_converters("escaped", function(path)
+    return (path:gsub('[%z\1-\32"<>\\^`{|}\127-\255]', function(byte)
+        return string.format("%%%02X", byte:byte())
+    end))
+end)
 
 -- Another service is asked whether a request may in: nginx's auth_request.
 local OURS = { "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-scheme", "x-scheme",
@@ -148,10 +171,12 @@ end
 -- What is to be said to the service: its own fields by their names, values in variables of the transaction.
 local function question(txn, method, names)
     local fields = fields_of(txn)
+    local chain, asked = txn:get_var("txn.chain"), fields["x-original-forwarded-host"]
     for _, name in ipairs(OURS) do
         fields[name] = nil
     end
-    local told = { ["x-forwarded-for"] = "txn.client", ["x-original-url"] = "txn.ask_from",
+    fields["x-forwarded-host"], fields["x-original-forwarded-host"] = asked, nil
+    local told = { ["x-forwarded-for"] = chain and "txn.chain" or "txn.client", ["x-original-url"] = "txn.ask_from",
                    ["x-original-method"] = "txn.ask_method", ["x-request-id"] = "txn.id",
                    ["x-real-ip"] = "txn.client", ["x-auth-request-redirect"] = "txn.ask_redirect" }
     if method ~= "-" then
@@ -188,12 +213,9 @@ core.register_action("ask", { "http-req" }, function(txn, method, place, said, n
     txn:set_var("txn.ask_status", found.status)
     local number = 0
     for name in (wanted == "-" and "" or wanted):gmatch("[^,]+") do
-        local values = {}
-        for at = 0, #(found.headers[name:lower()] or {}) do
-            values[#values + 1] = (found.headers[name:lower()] or {})[at]
-        end
-        if #values > 0 then
-            txn:set_var("txn.ask_told_" .. number, table.concat(values, ", "))
+        local values = joined(found.headers[name:lower()])
+        if values then
+            txn:set_var("txn.ask_told_" .. number, values)
         end
         number = number + 1
     end
@@ -201,11 +223,9 @@ core.register_action("ask", { "http-req" }, function(txn, method, place, said, n
     if challenge then
         txn:set_var("txn.ask_challenge", challenge)
     end
-    local cookies = found.headers["set-cookie"] or {}
-    for at = 0, #cookies do
-        if cookies[at] then
-            txn:set_var("txn.ask_cookie_" .. at, cookies[at])
-        end
+    local cookies = joined(found.headers["set-cookie"])
+    if cookies then
+        txn:set_var("txn.ask_cookies", cookies)
     end
 end, 5)
 
@@ -253,12 +273,20 @@ end, 2)
 core.register_action("mirror", { "http-req" }, function(txn, host, with_body)
     local url, method = txn:get_var("txn.mirror"), txn.f:method()
     local fields = fields_of(txn)
+    local chain, asked = fields["x-original-forwarded-for"], fields["x-original-forwarded-host"]
     for _, name in ipairs(OURS) do
         fields[name] = nil
     end
-    fields["host"] = { host }
+    fields["host"], fields["x-forwarded-for"], fields["x-forwarded-host"] = { host }, chain, asked
+    fields["x-real-ip"] = nil
+    local address = txn:get_var("txn.mirror_address")
+    if address then
+        local port = url:match("^https?://[^/?]-:(%d+)%f[/?\0]") or (url:match("^https:") and 443 or 80)
+        local family = address:find(":") and "ipv6@[%s]:%s" or "ipv4@%s:%s"
+        address = family:format(address, port)
+    end
     local body = with_body == "on" and txn.f:req_body() or nil
     core.register_task(function()
-        send(method, url, fields, body)
+        send(method, url, fields, body, address)
     end)
 end, 2)

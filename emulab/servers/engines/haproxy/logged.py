@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.servers.engines.logged import LoggedRequest
+from emulab.servers.engines.logged import LoggedRequest, upstream_of
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.messages.request import RequestHead
@@ -19,9 +19,10 @@ def captures() -> list[str]:
     kept = [f"http-request capture req.hdr({name}) len 1024" for name in _CAPTURED]
     whole = "!{ url -m beg / } { url -m sub :// } { fc_http_major 1 }"  # with scheme and host, as proxies are asked
     asked = [
+        "http-request set-var(txn.asked) req.hdr(host)",
+        f"http-request set-var(txn.asked) url,field(3,/),field(1,?) if {whole}",
         f"http-request set-uri %[pathq] if {whole} {{ path -m found }}",
         f"http-request set-uri / if {whole}",
-        "http-request set-var(txn.asked) req.hdr(host)",
         "http-request set-var(txn.target) pathq",  # over HTTP/2 the URI has scheme and host
     ]
     return [*kept, *asked]
@@ -98,7 +99,7 @@ def entry(said: LoggedRequest, routes: Mapping[int, ReadyRoute]) -> RequestEntry
         version=said["version"],
         head=head,
         rule=rule,
-        upstream_name=rule.upstream if tries else "",
+        upstream_name=upstream_of(rule, tries),
         request_id=said["id"],
         status=max(0, int(said["status"])),
         request_size=int(said["size"]),

@@ -61,7 +61,7 @@ def _root(one: RootRedirect, _match: Match) -> ConfLines:
 
 
 def _other_host(one: HostRedirect, _match: Match) -> ConfLines:
-    return [directive("return", one.status, f"$scheme://{quoted(one.host)}:$server_port$bare_uri")]
+    return [directive("return", one.status, f"$forwarded_scheme://{quoted(one.host)}:$pass_port$bare_uri")]
 
 
 def _regular(one: RegexRewrite, _match: Match) -> ConfLines:
@@ -127,9 +127,10 @@ ANNOTATED: Mapping[type[Filter], Callable[[Any, Match], ConfLines]] = {
 
 
 def beside(
-    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream]
+    number: int, route: RequestRoute, upstreams: Mapping[str, Upstream], identity: ConfLines | None = None
 ) -> tuple[ConfLines, ConfLines]:
-    """What a route's location says of mirrors and of the pages of errors, and the locations that these are."""
+    """What a route's location says of mirrors and of the pages of errors, and the locations that these are; `identity`
+    is what those of mirrors say for the log."""
     own: ConfLines = []
     others: ConfLines = []
     everywhere = [
@@ -141,7 +142,7 @@ def beside(
     for one in route.filters:
         if isinstance(one, Mirror):
             own += [directive("mirror", f"/_mirror_{number}"), directive("mirror_request_body", on(one.body))]
-            others += block(f"location = /_mirror_{number}", _mirrored(one))
+            others += block(f"location = /_mirror_{number}", [*(identity or []), *_mirrored(one)])
         if isinstance(one, ErrorPages):
             own.append(directive("proxy_intercept_errors", on(one.intercept)))
             for status in one.statuses:

@@ -22,10 +22,12 @@ from emulab.servers.l7.config import (
     AccessControl,
     ClientLimits,
     DirectResponse,
+    Filter,
     L7Config,
     LocationChange,
     Options,
     Policy,
+    Refusal,
     RegexRewrite,
     RequestRoute,
     Upstream,
@@ -97,9 +99,12 @@ def locations(
         for place, asked in asked_beside(route, cross_origin):
             if place not in taken:
                 taken.add(place)
-                told = answer_fields(config.options) if asks_to_sign_in(place) else []
-                lines += ["", *block(f"location {place}", [*asked, *told])]
-        lines += beside(number, route, upstreams)[1]
+                if asks_to_sign_in(place):
+                    asked = [*asked, *answer_fields(config.options)]
+                else:
+                    asked = [*_identity(number, route), *asked]
+                lines += ["", *block(f"location {place}", asked)]
+        lines += beside(number, route, upstreams, _identity(number, route))[1]
     return lines
 
 
@@ -132,6 +137,21 @@ def _raw(path: str) -> str:
     return pattern(path) if "$" in path else quoted(path)
 
 
+def _identity(number: int, route: RequestRoute) -> ConfLines:
+    """What a location says of itself for the log. A question to a service, and a copy for a mirror, have the variables
+    of the request that they are for, and begin where a host takes them back: their locations say it again."""
+    kind, _, name = route.origin.partition(" ")
+    namespace, _, ingress = name.partition("/") if kind == "Ingress" else ("", "", "")
+    first = next((upstream_name(one.upstream) for one in route.backends if one.weight > 0), "")
+    return [
+        directive("set", "$namespace", quoted(namespace) if namespace else '""'),
+        directive("set", "$ingress_name", quoted(ingress) if ingress else '""'),
+        directive("set", "$location_path", quoted(route.match.path) if route.match.path else '""'),
+        directive("set", "$route", number),
+        directive("set", "$proxy_upstream_name", quoted(first) if first else '""'),
+    ]
+
+
 def _served(
     number: int,
     route: RequestRoute,
@@ -139,17 +159,8 @@ def _served(
     names: Mapping[str, str],
     every: ConfLines,
 ) -> ConfLines:
-    kind, _, name = route.origin.partition(" ")
-    namespace, _, ingress = name.partition("/") if kind == "Ingress" else ("", "", "")
     backends = [one for one in route.backends if one.weight > 0]
-    first = upstream_name(backends[0].upstream) if backends else ""
-    lines = [
-        directive("set", "$namespace", quoted(namespace) if namespace else '""'),
-        directive("set", "$ingress_name", quoted(ingress) if ingress else '""'),
-        directive("set", "$location_path", quoted(route.match.path) if route.match.path else '""'),
-        directive("set", "$route", number),
-        directive("set", "$proxy_upstream_name", quoted(first) if first else '""'),
-    ]
+    lines = _identity(number, route)
     done = [one for one in route.filters if type(one) in DIRECTIVES]
     early = [line for one in done if type(one) in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
     own = [line for one in done if type(one) not in EARLY for line in DIRECTIVES[type(one)](one, route.match)]
@@ -168,6 +179,8 @@ def _served(
     lines += own
     lines = in_words_of(route.policy, lines)
     lines += [*policy(route.policy), *reaching(route.policy, CERTIFICATES)]
+    if any(map(_denies, route.filters)):
+        return lines
     there = [one for one in backends if upstreams.get(one.upstream, Upstream()).servers]
     if not there:
         return [*lines, *_answered(503 if route.backends else 404, route)]
@@ -175,6 +188,12 @@ def _served(
         # A rewritten path ends what is set, so that this is the first.
         return [directive("set", "$target", quoted(named)), *lines, passed_on(route.policy, "$target")]
     return [*lines, passed_on(route.policy, group(route.policy, target(number, route, upstreams)))]
+
+
+def _denies(one: Filter) -> bool:
+    """Whether nobody gets any further: nginx sends to a location with a slash at its end who lacks that slash, if the
+    location passes requests on."""
+    return isinstance(one, Refusal) or (isinstance(one, DirectResponse) and not one.location)
 
 
 def _answered(status: int, route: RequestRoute) -> ConfLines:

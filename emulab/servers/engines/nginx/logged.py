@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from emulab.servers.engines.logged import upstream_of
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.messages.request import RequestHead
@@ -75,7 +76,7 @@ def entry(said: Mapping[str, str], routes: Mapping[int, ReadyRoute]) -> RequestE
         version=said["version"] or "HTTP/1.1",
         head=head,
         rule=rule,
-        upstream_name=rule.upstream if tries else "",
+        upstream_name=upstream_of(rule, tries),
         request_id=said["id"],
         status=int(said["status"]),
         request_size=int(said["size"]),

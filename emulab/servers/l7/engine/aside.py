@@ -98,7 +98,21 @@ class MirrorTarget:
     def _written(self, head: RequestHead, target: bytes, body: bytes | None) -> bytes:
         start = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n" % (head.method, target, self._host)
         length = framing_line(len(body)) if body is not None else b""
-        return b"".join([start, *head.lines, length, b"\r\n", body or b""])
+        return b"".join([start, *head.lines, *_said_of_front(head), length, b"\r\n", body or b""])
+
+
+def _said_of_front(head: RequestHead) -> Iterable[bytes]:
+    """The client's own fields that aren't among the lines of its head."""
+    for name, value in (
+        (b"X-Request-ID", head.request_id),
+        (b"X-Real-IP", head.real_ip),
+        (b"X-Forwarded-For", head.forwarded_for),
+        (b"X-Forwarded-Host", head.forwarded_host),
+        (b"X-Forwarded-Port", head.forwarded_port),
+        (b"X-Forwarded-Proto", head.forwarded_proto),
+    ):
+        if value:
+            yield b"%b: %b\r\n" % (name, value)
 
 
 def mirror_target(filters: Iterable[Filter]) -> MirrorTarget | None:

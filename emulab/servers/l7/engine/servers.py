@@ -89,6 +89,8 @@ class HostRules:
         if verified is not None and scheme == "https" and verified.looks:
             page = _handshake(verified.told, host, secured or ClientIdentity())
             if page is not None:
+                if page.instead:
+                    _tell(verified.told, head, secured, scheme)
                 return page
         for one in self._blocked:
             value = head.field(one.field)
@@ -105,7 +107,7 @@ class HostRules:
         if told.error:
             return Page(403, f"{told.error} ({told.source})", source=told.source)
         if told.authorities:
-            head.lines = replaced_lines(head.lines, _TOLD, list(_lines(told, secured, scheme)))
+            _tell(told, head, secured, scheme)
         return None
 
 
@@ -132,6 +134,11 @@ def _error(told: ClientVerification, status: int, why: str) -> Page:
     if page.startswith("/"):
         return Page(status, why, source=told.source, instead=page.encode())
     return Page(302, why, page.encode(), source=told.source)
+
+
+def _tell(told: ClientVerification, head: RequestHead, secured: ClientIdentity | None, scheme: str) -> None:
+    """Upstreams are told what is known of a client's certificate, an error page's among them."""
+    head.lines = replaced_lines(head.lines, _TOLD, list(_lines(told, secured, scheme)))
 
 
 def _lines(told: ClientVerification, secured: ClientIdentity | None, scheme: str) -> Iterable[bytes]:

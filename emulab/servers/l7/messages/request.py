@@ -74,10 +74,11 @@ class RequestHead:
         return own
 
     def field(self, name: bytes) -> str:
-        """A field that is passed on, by its name in lower case; "" where there is none. For records and logs."""
-        start = name + b":"
-        line = next((line for line in self.lines if line[: len(start)].lower() == start), start)
-        return line[len(start) :].strip().decode("latin-1")
+        """A field that is passed on, by its name in lower case; "" where there is none. One that is there several times
+        is joined, as nginx' variables have it (since 1.23)."""
+        start, size = name + b":", len(name) + 1
+        found = [line[size:].strip() for line in self.lines if line[:size].lower() == start]
+        return (b"; " if name == b"cookie" else b", ").join(found).decode("latin-1")
 
     @property
     def upgrades(self) -> bool:
@@ -207,14 +208,18 @@ def _take(head: RequestHead, action: int, value: bytes) -> None:
     elif action == headers.UPGRADE:
         head.upgrade = value
     elif action == headers.REQUEST_ID:
-        head.request_id = value
+        head.request_id = _joined(head.request_id, value)
     elif action == headers.FORWARDED_FOR:
-        head.forwarded_for = head.forwarded_for + b", " + value if head.forwarded_for else value
+        head.forwarded_for = _joined(head.forwarded_for, value)
     elif action == headers.FORWARDED_HOST:
-        head.forwarded_host = value
+        head.forwarded_host = _joined(head.forwarded_host, value)
     elif action == headers.FORWARDED_PORT:
-        head.forwarded_port = value
+        head.forwarded_port = _joined(head.forwarded_port, value)
     elif action == headers.FORWARDED_PROTO:
-        head.forwarded_proto = value
+        head.forwarded_proto = _joined(head.forwarded_proto, value)
     elif action == headers.REAL_IP:
         head.real_ip = value
+
+
+def _joined(before: bytes, value: bytes) -> bytes:
+    return before + b", " + value if before else value

@@ -12,8 +12,6 @@ from emulab.servers.engines.haproxy.variables import noted, spoken
 from emulab.servers.l7.config import ExternalAuthentication, Match, pieces
 from emulab.servers.l7.engine.filters.external import durations
 
-_COOKIES = 3
-"""How many cookies of the service's are handed on."""
 _SET_COOKIE = "{ status 200 201 204 206 301 302 303 304 307 308 }"
 
 
@@ -94,7 +92,14 @@ def _sign_in(one: ExternalAuthentication, condition: str) -> CfgLines:
     lines, place = spoken(one.signin if said else f"{one.signin}{'&' if known else '?'}{way_back}")
     if one.signin.startswith("/") and not one.signin_relative:
         place = f'"{WITH_HOST}{place.strip(chr(34))}"'
-    return [*lines, ELSEWHERE + condition, sent_to(302, place, condition)]
+    challenge = " hdr WWW-Authenticate %[var(txn.ask_challenge)]"
+    told = f"{condition} {{ var(txn.ask_challenge) -m found }}"
+    return [
+        *lines,
+        ELSEWHERE + condition,
+        sent_to(302, place, challenge + told),
+        sent_to(302, place, condition),
+    ]
 
 
 def granted(one: ExternalAuthentication) -> CfgLines:
@@ -110,10 +115,7 @@ def granted(one: ExternalAuthentication) -> CfgLines:
 
 
 def cookies(one: ExternalAuthentication) -> CfgLines:
-    """Its cookies go to the client, with most statuses."""
+    """Its cookies go to the client in one field, with most statuses."""
     status = "" if one.always_set_cookie else f" {_SET_COOKIE}"
-    return [
-        f"http-after-response add-header Set-Cookie %[var(txn.ask_cookie_{n})] "
-        f"if {{ var(txn.ask_cookie_{n}) -m found }}{status}"
-        for n in range(_COOKIES)
-    ]
+    there = "{ var(txn.ask_cookies) -m found }"
+    return [f"http-after-response add-header Set-Cookie %[var(txn.ask_cookies)] if {there}{status}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from emulab.servers.engines.haproxy.filters.answers import elsewhere, rewritten_away
+from emulab.servers.engines.haproxy.filters.answers import elsewhere, rewritten_away, sent_to
 from emulab.servers.engines.haproxy.pages import returned
 from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
 from emulab.servers.engines.haproxy.variables import noted, spoken
@@ -45,14 +45,14 @@ def rewrite(one: URLRewrite, match: Match) -> CfgLines:
 
 def redirect(one: RequestRedirect, match: Match) -> CfgLines:
     scheme = one.scheme or "%[var(txn.scheme)]"
-    host = in_format(one.hostname) if one.hostname else "%[var(txn.bare_host)]"
+    host = one.hostname or "%[var(txn.bare_host)]"
     port = f":{one.port}" if one.port else ""
     lines = [_new_path(one.path, match)] if one.path is not None else []
-    return [*lines, f"http-request redirect location {scheme}://{host}{port}%[pathq] code {one.status}"]
+    return [*lines, sent_to(one.status, f'"{scheme}://{host}{port}%[pathq]"')]
 
 
 def regular(one: RegexRewrite, match: Match) -> CfgLines:
-    """The expression is looked for in the path as nginx has it: decoded where that is no matter, without dots."""
+    """The expression is looked for in the path as nginx has it, and what comes of it is escaped again."""
     if elsewhere(one):
         return rewritten_away(one, match)
     lines, target = spoken(one.target, groups=True)
@@ -66,13 +66,23 @@ def regular(one: RegexRewrite, match: Match) -> CfgLines:
         ]
     return [
         *lines,
-        "http-request normalize-uri percent-decode-unreserved",
-        "http-request normalize-uri path-strip-dot",
-        "http-request normalize-uri path-strip-dotdot full",
-        "http-request normalize-uri path-merge-slashes",
+        *_READ,
         f"http-request replace-path {expression} {target}",
         returned(500) + " if { path -m len 0 }",
+        "http-request set-path %[path,lua.escaped]",
+        "http-request set-pathq %[path] if { pathq -m end ? }",
     ]
+
+
+_READ = (
+    'http-request set-path "%[path,regsub(%2f,/,gi)]"',
+    "http-request normalize-uri percent-decode-unreserved",
+    "http-request normalize-uri path-strip-dot",
+    "http-request normalize-uri path-strip-dotdot full",
+    "http-request normalize-uri path-merge-slashes",
+    "http-request set-path %[path,lua.unescaped]",
+)
+"""The path as nginx has it: decoded, but for what would end it."""
 
 
 def upstream_fields(one: UpstreamFields, _match: Match) -> CfgLines:
@@ -103,6 +113,17 @@ def mirror(one: Mirror, _match: Match) -> CfgLines:
     query = "" if len(list(pieces(target))) > 1 else "$is_args$args"
     return [
         *noted("mirror", target + query),
+        *_found(target, one.host),
         *(["http-request wait-for-body time 60s"] if one.body else []),
         f"http-request lua.mirror {quoted(one.host)} {'on' if one.body else 'off'}",
     ]
+
+
+def _found(target: str, host: str) -> CfgLines:
+    """Finds the address of a mirror that is told another host than its own: HAProxy's client looks up what it tells."""
+    name = re.match(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/$:?]+)(?=[/$:?]|$)", target)
+    if name is None or host.rpartition(":")[0 if host.rpartition(":")[2].isdigit() else 2] == name[1]:
+        return []
+    if re.fullmatch(r"\[.*\]|[0-9.]+", name[1]):
+        return [f"http-request set-var(txn.mirror_address) str({name[1].strip('[]')})"]
+    return [f"http-request do-resolve(txn.mirror_address,cluster) str({name[1]})"]

@@ -31,6 +31,7 @@ class HostRedirect(Variant):
 
     host: str
     status: int = 308
+    trusts_front: bool = False  # whether X-Forwarded-Proto and -Port are believed about scheme and port
 
 
 @dataclass(frozen=True, slots=True)

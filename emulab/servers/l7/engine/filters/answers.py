@@ -43,12 +43,14 @@ def root_redirect(one: RootRedirect, _match: Match) -> OwnAnswer:
 
 
 def host_redirect(one: HostRedirect, _match: Match) -> OwnAnswer:
-    """Says the port always, as ingress-nginx does."""
+    """Says the port always, as ingress-nginx does: that of the connection, and its scheme, unless one in front is
+    believed about them (`ngx_srv_redirect.lua`)."""
     host = one.host.encode()
 
     def answer(asked: Asked) -> Page:
-        scheme = asked.scheme.encode("latin-1")
-        port = asked.port.encode("latin-1") or (b"443" if scheme == b"https" else b"80")
+        scheme, port = (said.encode("latin-1") for said in asked.listener)
+        if one.trusts_front:
+            scheme, port = asked.head.forwarded_proto or scheme, asked.head.forwarded_port or port
         location = b"%b://%b:%b%b" % (scheme, host, port, asked.target.removesuffix(b"/"))
         return Page(one.status, f"the rule redirects to {one.host}", location, plain=True)
 

@@ -4,6 +4,8 @@
   with its challenge; anything else, and no answer, is a 500.
 * The question is a subrequest with a path of its own and without a query: `$uri`, `$args` and their like are its.
 * Names are looked up by nginx itself, which completes them by no search list: they have to be whole.
+* Its cookies reach the client in one field, joined as `$upstream_http_set_cookie` joins them: who sets several by one
+  answer has the first of them spoilt.
 * Answers may be kept (`proxy_cache_valid`), unless they set a cookie or say that nobody may keep them.
 """
 
@@ -83,10 +85,9 @@ def external(
 
 
 def _verdict(one: ExternalAuthentication, told: ServiceAnswer, asked: Asked) -> Page | bool:
-    asked.cookies += [
-        (f"Set-Cookie: {value}\r\n".encode("latin-1", "replace"), one.always_set_cookie)
-        for value in told.every("set-cookie")
-    ]
+    if cookies := ", ".join(told.every("set-cookie")):
+        line = f"Set-Cookie: {cookies}\r\n".encode("latin-1", "replace")
+        asked.cookies.append((line, one.always_set_cookie))
     if 200 <= told.status < 300:
         asked.granted += [
             (name.encode(), ", ".join(told.every(name.lower())).encode("latin-1", "replace"))
@@ -183,7 +184,8 @@ def _fields(
 
 
 def sign_in(one: ExternalAuthentication) -> Callable[[Asked, Page], Page]:
-    """Sends a client that isn't let in to where it can sign in, with the way back. Raises `BadConfiguration`."""
+    """Sends a client that isn't let in to where it can sign in, with the way back, and with the challenge that it had.
+    Raises `BadConfiguration`."""
     known = parse_qs(urlsplit(one.signin).query, keep_blank_values=True)
     way_back = f"{one.signin_param}=$pass_access_scheme://$http_host$escaped_request_uri"
     said = any(known.get(one.signin_param, ()))
@@ -192,6 +194,7 @@ def sign_in(one: ExternalAuthentication) -> Callable[[Asked, Page], Page]:
     def page(asked: Asked, refused: Page) -> Page:
         location = re.sub(r"[\r\n]", "", where(asked)).encode("latin-1", "replace")
         place = location if one.signin_relative else with_host(asked, location)
-        return Page(302, f"{refused.why}; it is sent to sign in", place, source=one.source, plain=True)
+        why = f"{refused.why}; it is sent to sign in"
+        return Page(302, why, place, refused.lines, source=one.source, plain=True)
 
     return page

@@ -55,7 +55,8 @@ def rewrite(one: RegexRewrite, _match: Match) -> RequestChange:
     def request(outgoing: Outgoing) -> None:
         path = None if rewriting.elsewhere else rewriting.apply(outgoing.asked)
         if path is not None:
-            outgoing.target = escaped(path) + b"".join(outgoing.target.partition(b"?")[1:])
+            query = outgoing.target.partition(b"?")[2]
+            outgoing.target = escaped(path) + (b"?" + query if query else b"")
         if one.prefix:
             line = _line("X-Forwarded-Prefix", prefix(outgoing.asked))
             outgoing.lines = replaced_lines(outgoing.lines, (b"x-forwarded-prefix",), line)

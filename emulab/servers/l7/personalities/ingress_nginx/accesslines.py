@@ -15,6 +15,7 @@ from http.cookies import CookieError, SimpleCookie
 
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
+from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.messages.targets import without_port
 
 DEFAULT = (
@@ -101,13 +102,29 @@ def _of_tries(read: Callable[[Try], str]) -> Variable:
 
 def _service(entry: RequestEntry) -> tuple[str, str, str]:
     """Namespace, name and port of the Service that the request went to, or would have gone to."""
-    namespace, _, rest = (entry.upstream_name or entry.rule.upstream).partition("/")
+    namespace, _, rest = served_as(entry.rule, entry.upstream_name)[0].partition("/")
     name, _, port = rest.partition("/")
     return namespace, name, port
 
 
+def served_as(rule: ReadyRoute, upstream: str) -> tuple[str, str]:
+    """The upstream by which a request is known that went to `upstream`, and the alternative one: a canary's requests
+    are those of the Service that it is an alternative of, as ingress-nginx counts and logs them."""
+    canary = rule.route.canary
+    is_canary = canary is not None and upstream == canary.upstream != rule.upstream
+    return (rule.upstream, upstream) if is_canary else (upstream or rule.upstream, "")
+
+
 def _upstream_name(entry: RequestEntry, _now: float) -> str | None:
-    return (entry.upstream_name or entry.rule.upstream or "upstream-default-backend").replace("/", "-")
+    """What was no request, and came to no location, has none."""
+    name = served_as(entry.rule, entry.upstream_name)[0]
+    if not name:
+        return "upstream-default-backend" if entry.rule is not NO_ROUTE or entry.status == 404 else ""
+    return name.replace("/", "-")
+
+
+def _alternative_name(entry: RequestEntry, _now: float) -> str | None:
+    return served_as(entry.rule, entry.upstream_name)[1].replace("/", "-")
 
 
 def ingress_of(origin: str) -> tuple[str, str]:
@@ -131,7 +148,7 @@ VARIABLES: Mapping[str, Variable] = {
     "msec": lambda _, now: f"{now:.3f}",
     "namespace": lambda entry, _: ingress_of(entry.rule.route.origin)[0],
     "pass_server_port": lambda entry, _: entry.local.rpartition(":")[2],
-    "proxy_alternative_upstream_name": lambda entry, _: "",
+    "proxy_alternative_upstream_name": _alternative_name,
     "proxy_upstream_name": _upstream_name,
     "query_string": lambda entry, _: _query(entry),
     "remote_addr": lambda entry, _: entry.client[0],

@@ -25,7 +25,7 @@ from emulab.servers.l7.personalities.figures import (
     SeriesFigures,
     SeriesKey,
 )
-from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of
+from emulab.servers.l7.personalities.ingress_nginx.accesslines import ingress_of, served_as
 from emulab.servers.l7.personalities.ingress_nginx.series import (
     RequestSeries,
     layout_of,
@@ -79,8 +79,8 @@ _MEASURES = (
     ),
     _Measure("bytes_sent", "DEPRECATED The number of bytes sent to a client", "size", 5),
 )
-_Key = tuple[str, str, str, str, str, str]
-"""Host, the route's origin and path, upstream, method, status."""
+_Key = tuple[str, str, str, str, str, str, str]
+"""Host, the route's origin and path, upstream, the alternative one (a canary), method, status."""
 _Kind = tuple[ReadyRoute, bytes | None, bytes, int, str]
 """What of a row says by what it is counted."""
 
@@ -177,7 +177,7 @@ class IngressMetrics:
             name if told.per_host else "",
             route.origin,
             route.match.path,
-            upstream or rule.upstream,
+            *served_as(rule, upstream),
             method.decode("latin-1"),
             f"{status // 100}xx" if told.status_classes else str(status),
         )
@@ -217,11 +217,11 @@ class IngressMetrics:
         return name in self._told.excluded or name.removeprefix(PREFIX) in self._told.excluded
 
     def _labels(self, key: SeriesKey) -> Labels:
-        host, origin, path, upstream, method, status = key
+        host, origin, path, upstream, alternative, method, status = key
         namespace, ingress = ingress_of(origin)
         labels = {
             **dict(self._own),
-            "canary": "",
+            "canary": alternative.replace("/", "-"),
             "ingress": ingress or "-",
             "method": method,
             "namespace": namespace or "-",
