@@ -173,7 +173,7 @@ def _aside(api_version: str, kind: str, plural: str, *short: str, **more: Any) -
     return _add(Kind(api_version, kind, plural, *short, home="emulab.kinds.aside", **more))
 
 
-_aside("v1", "ServiceAccount", "serviceaccounts", "sa")
+SERVICE_ACCOUNT = _aside("v1", "ServiceAccount", "serviceaccounts", "sa")
 PERSISTENT_VOLUME_CLAIM = _add(
     Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", categories=(COUNTED,))
 )
@@ -202,7 +202,13 @@ _aside("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", "pc", namespa
 _aside("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False)
 _aside("coordination.k8s.io/v1", "Lease", "leases")
 _aside(_NETWORKING, "IPAddress", "ipaddresses", "ip", namespaced=False)
-_aside(_NETWORKING, "ServiceCIDR", "servicecidrs", namespaced=False)
+_add(
+    Kind(
+        *(_NETWORKING, "ServiceCIDR", "servicecidrs"),
+        namespaced=False,
+        home="emulab.kinds.networking.servicecidr",
+    )
+)
 CUSTOM_RESOURCE_DEFINITION = _aside(
     *("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds"),
     namespaced=False,

@@ -1,11 +1,11 @@
-"""ConfigMaps and Secrets that a Pod, or a template of Pods, asks for and that aren't there."""
+"""ConfigMaps, Secrets and ServiceAccounts that a Pod, or a template of Pods, asks for and that aren't there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.registry import CONFIG_MAP, SECRET
+from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE_ACCOUNT
 from emulab.model.findings import Finding
 from emulab.model.paths import FieldPath
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 ROOT_CERTIFICATES = "kube-root-ca.crt"
 """The ConfigMap that every Namespace of a cluster has, with the API server's certificate."""
+_DEFAULT_ACCOUNT = "default"
+"""The ServiceAccount that every Namespace of a cluster has."""
+_SYSTEM = "kube-system"
+"""The Namespace with accounts of a cluster's own, which whoever sets it up makes."""
 _BY_ENV = {"configMapKeyRef": CONFIG_MAP, "secretKeyRef": SECRET}
 _BY_SOURCE = {"configMapRef": CONFIG_MAP, "secretRef": SECRET}
 _Reference = tuple[FieldPath, "Kind", str]
@@ -35,6 +39,17 @@ def oddities(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup)
         else:
             missing += ": Pods wait until there is"
         yield Finding(o, (*base, *path), missing)
+
+
+def of_accounts(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
+    """Of the account that Pods run as: a cluster makes no such Pod without it (admission plug-in ServiceAccount)."""
+    field = "serviceAccountName" if spec.get("serviceAccountName") else "serviceAccount"
+    name = spec.get(field)
+    if not name or name == _DEFAULT_ACCOUNT or o.namespace == _SYSTEM:
+        return
+    if not world.has(SERVICE_ACCOUNT.key(o.namespace, name)):
+        what = f"there is no ServiceAccount {o.namespace}/{name}: a cluster makes no such Pod until there is"
+        yield Finding(o, (*base, field), what)
 
 
 def _references(spec: Mapping[str, Any]) -> Iterator[_Reference]:
