@@ -14,26 +14,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from emulab.servers.configuration import BadConfiguration, Configuration, Plain, json_bytes
 from emulab.servers.late import Unread
 from emulab.servers.texts import text_writer
 
+_SOME = 512  # lines at a time
+
 
 def told_bytes(config: Configuration) -> bytes:
     """The file of a configuration. Raises BadConfiguration."""
-    lines = [""]
+    pieces: list[bytes] = []
     paths: frozenset[str] = getattr(type(config), "LATE", frozenset())
     whole = config
     for path in sorted(paths):
         steps = path.split(".")
         mapping = _at(whole, steps)
         if mapping:
-            lines.append(f"{path} {len(mapping)}")
-            lines += _lines(mapping, path)
+            pieces.append(f"\n{path} {len(mapping)}".encode())
+            pieces += _pieces(_lines(mapping, path))
             config = _without(config, steps)
-    return json_bytes(config) + "\n".join(lines).encode()
+    return b"".join([json_bytes(config), *pieces])
 
 
 def read_told(content: bytes) -> Plain:
@@ -64,6 +67,12 @@ def _without(config: Any, steps: list[str]) -> Any:
     """A configuration whose mapping at a path is empty."""
     first, *rest = steps
     return replace(config, **{first: _without(getattr(config, first), rest) if rest else {}})
+
+
+def _pieces(lines: Iterator[str]) -> Iterator[bytes]:
+    """All lines, many at a time: to take fresh memory from the kernel for each costs as much as to write them."""
+    while some := list(islice(lines, _SOME)):
+        yield "\n".join(["", *some]).encode()
 
 
 def _lines(mapping: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -189,8 +189,9 @@ def _service(number: int, ports: tuple[NamedPort, ...], address: str = "") -> Se
 
 def _many(figures: Figures) -> None:
     """Begins with 10,000 Services, and changes one and another of them."""
-    config = cluster(MANY, listeners(ADDRESSES[EMULAB]))
-    server = OwnServer(cluster(1, config.listen))
+    listen = listeners(ADDRESSES[EMULAB])
+    server = OwnServer(cluster(1, listen))
+    config = cluster(MANY, listen)  # not before the server is forked, with which we would share its pages
     wait(ADDRESSES[EMULAB], "s0.default.svc.cluster.local")
     try:
         begun, spent = time.perf_counter(), used(server.pid)

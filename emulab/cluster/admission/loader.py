@@ -79,9 +79,10 @@ def load(
     world = Cluster.of(clusters[0]) if clusters else cluster or Cluster()
     batch.without_effect += batch.dumps.adapt(batch.objects, world)
     batch.leave_out()
-    found = conflicts(batch.objects, cluster)
+    found = [] if batch.world_unknown else conflicts(batch.objects, cluster)
+    judged = cluster is None and validation != IGNORE and not batch.world_unknown
     # Of a lab, who has its objects asks; and what is to go needn't be such as may come.
-    if cluster is None and validation != IGNORE and any(o.type == INGRESS for o in batch.objects):
+    if judged and any(o.type == INGRESS for o in batch.objects):
         found += denied_ingresses(batch.objects, Objects(what_labs_have(batch.objects)), world)
     if found:
         batch.locate(sources, found)
@@ -105,6 +106,8 @@ class _Batch:
     origins: list[tuple[int, int]] = field(default_factory=list)  # source and number in it, of each object
     problems: list[tuple[int, int, str]] = field(default_factory=list)  # source, line, text
     shared: Shared = field(default_factory=Shared)
+    world_unknown: bool = False
+    """Whether a Cluster is wrong: beside the default one's families and networks, what is right would seem wrong."""
 
     def read(self, number: int, source: Source) -> None:
         count = 0
@@ -157,6 +160,7 @@ class _Batch:
             at = place(path)
             self.problems.append((origin[0], at.line, _line(at, data, path, why)))
         if problems:
+            self.world_unknown = self.world_unknown or _is_cluster(data)
             return
         self.ignored.meet(checked, place)
         self.dumps.meet(len(self.objects), checked, place)
@@ -190,6 +194,10 @@ class _Batch:
         for finding in found:
             at = Position(finding.object.position.file, lines[id(finding)])
             self.problems.append((origins[id(finding.object)][0], at.line, finding.line(at)))
+
+
+def _is_cluster(data: Any) -> bool:
+    return type(data) is dict and group_kind(str(data.get("apiVersion")), str(data.get("kind"))) == CLUSTER
 
 
 def _place(name: str, document: Document, data: Any, line: int, path: FieldPath) -> Position:

@@ -53,6 +53,14 @@ def test_families_that_the_cluster_has_not() -> None:
     assert len(refused(service("a", clusterIP="None", **dual))) == 2
 
 
+def test_beside_a_cluster_that_is_wrong_nothing_is_judged_by_the_default_one() -> None:
+    """What fits the one that was meant would be refused, too, and lead away from the fault."""
+    wrong = described("Cluster", {"proxy": "nftables", "network": {"families": ["IPv4", "IPv6"]}}, "a")
+    dual = service("b", ipFamilies=["IPv4", "IPv6"], clusterIP="10.200.0.7")
+    [problem] = problems(stream(wrong, dual))
+    assert "Cluster/a spec.proxy" in problem
+
+
 def test_cluster_ips_are_given_once_and_lie_in_the_cidr() -> None:
     assert refused(service("a", clusterIP="10.96.0.20"), service("b", clusterIP="10.96.0.20")) == [
         "spec.clusterIP: 10.96.0.20 is already that of Service/default/a at shop.yaml:1"
