@@ -19,6 +19,7 @@ from emulab.kinds.registry import ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from emulab.model.addresses import socket_name
 from emulab.model.members import Members, Version, changed_keys
 from emulab.model.objects import Object
+from emulab.plan.coredns.caching import bounds
 from emulab.plan.coredns.corefile import Corefile, Texts, read, texts_of
 from emulab.plan.coredns.drafting import Requirements
 from emulab.plan.coredns.lastgood import STOCK_ONE, FollowedCorefile
@@ -26,7 +27,6 @@ from emulab.plan.dns import listeners
 from emulab.plan.kept import PlanSource
 from emulab.plan.state import Place, PlannedServer
 from emulab.servers.dns.config import (
-    CacheLimits,
     DnsConfig,
     Kubernetes,
     NamedEndpoint,
@@ -93,7 +93,7 @@ class ClusterDns:
                 kubernetes=told,
                 forward=(_resolver(self._cluster),),
                 recursion=True,
-                cache=CacheLimits(max_ttl=30),  # CoreDNS' `cache 30`
+                cache=bounds(30, 30),  # `cache 30` of the stock Corefile
                 pages=_PAGES,
             )
         return replace(made, refused=self._followed.refused, unread=self._followed.unread)
@@ -131,6 +131,7 @@ def _by_corefile(told: Kubernetes, corefile: Corefile) -> DnsConfig:
         recursion=any(block.forward for block in corefile.blocks),
         cache=corefile.limits,
         pages=corefile.pages,
+        lameduck=corefile.lameduck,
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_interface
 
 from emulab.model.addresses import IPAddress, IPNetwork
-from emulab.model.families import IPV4, IPV6, Families, Family, family_of
+from emulab.model.families import IPV4, Families, Family, family_of
+from emulab.plan.hostsfiles import LOCALHOST
 from emulab.plan.links import Address, Item, Route, Veth
 from emulab.plan.state import (
     Iptables,
@@ -32,11 +33,6 @@ FABRIC = "fabric"
 
 RESERVED_PORTS = frozenset({"internet", "vpc", "router-vpc", "resolver-vpc", "lo", "all", "default"})
 """Names that links of the fabric have already, and two that no link can have (/proc/sys/net/ipv4/conf/all, default)."""
-
-
-LOCALHOST = (f"{IPV4.loopback}\tlocalhost", f"{IPV6.loopback}\tlocalhost ip6-localhost ip6-loopback")
-"""How an /etc/hosts begins, whatever the families: so the kubelet writes it (managedHostsFileContent in
-pkg/kubelet/kubelet_pods.go) and Debian's installer, as loopback has both addresses in every network namespace."""
 
 
 def mac(*parts: str) -> str:

@@ -55,6 +55,7 @@ def configurer(
             recursion=any(block.forward for block in made.blocks),
             cache=made.limits,
             pages=made.pages,
+            lameduck=made.lameduck,
         )
     return lambda _: config
 

@@ -19,7 +19,8 @@ from emulab.model.members import Members, changed_keys
 from emulab.model.objects import Object
 from emulab.plan.cni import plugin_of, pod_mtu
 from emulab.plan.cni.plugin import Node
-from emulab.plan.draft import LOCALHOST, Draft
+from emulab.plan.draft import Draft
+from emulab.plan.hostsfiles import MANAGED_HOSTS
 from emulab.plan.links import Translated
 from emulab.plan.links.translated import POD as POD_LINK
 from emulab.plan.nodecache import plan_addresses
@@ -118,7 +119,7 @@ def resolv_conf(namespace: str, spec: PodSpec, cluster: Cluster) -> str:
 
 def _hosts(pod: Object, spec: PodSpec, addresses: tuple[IPAddress, ...], cluster: Cluster) -> str:
     names = "\t".join(filter(None, (whole_hostname(pod, spec, cluster), hostname(pod, spec))))
-    lines = ["# Kubernetes-managed hosts file.", *LOCALHOST]
+    lines = ["# Kubernetes-managed hosts file.", *MANAGED_HOSTS]
     lines += [f"{a}\t{names}" for a in addresses]
     for alias in spec.host_aliases:
         lines.append(f"{alias['ip']}\t" + "\t".join(alias.get("hostnames") or ()))

@@ -47,6 +47,13 @@ def host(families: Families) -> Sysctls:
 
 
 @cache
+def announcer(families: Families) -> Sysctls:
+    """The settings of a place that tells its neighbours of its addresses."""
+    more = (("net/ipv6/conf/all/ndisc_notify", "1"),) if IPV6 in families else ()
+    return (*host(families), *more)
+
+
+@cache
 def switch(_families: Families) -> Sysctls:
     """The settings of the fabric, which has no addresses and so speaks no family."""
     return (

@@ -18,10 +18,10 @@ from emulab.model.addresses import IPAddress
 from emulab.model.families import Families, family_of
 from emulab.plan.draft import FABRIC, Draft, mac
 from emulab.plan.kept import PlanSource
-from emulab.plan.links import Bridge, Route
+from emulab.plan.links import AnnouncedLink, Bridge, Route
 from emulab.plan.rules.meaning import SNAT, Meaning, meant
 from emulab.plan.state import Ruleset
-from emulab.plan.sysctls import Sysctls, forwarder, host, switch
+from emulab.plan.sysctls import Sysctls, announcer, forwarder, host, switch
 
 
 def plan_outside(draft: Draft, source: PlanSource, cluster: Cluster) -> None:
@@ -153,7 +153,7 @@ def plug_nodes(
         if vip != own:
             draft.add(Route("router", family_of(vip).host(vip), "vpc", own))
     for node in nodes:
-        plug_vpc(draft, node.place, node.addresses, cluster)
+        plug_vpc(draft, node.place, node.addresses, cluster, announcer)
         both = dict.fromkeys([*vips, *addresses, *node.addresses])
         draft.place(node.place, "balancer", both, vpc_resolv_conf(cluster))
 
@@ -161,9 +161,13 @@ def plug_nodes(
 def plug_balancer(
     draft: Draft, name: str, addresses: Iterable[IPAddress], vips: Iterable[IPAddress], cluster: Cluster
 ) -> None:
-    """A balancer's place: in the vpc, with a virtual address for each own one on top where that is another one."""
+    """A balancer's place: in the vpc, with a virtual address for each own one on top where that is another one.
+
+    Its addresses may have been elsewhere, those of a balancer with two nodes.
+    """
     pairs = list(zip(addresses, vips, strict=True))
-    plug_vpc(draft, name, [own for own, _ in pairs], cluster)
+    plug_vpc(draft, name, [own for own, _ in pairs], cluster, announcer)
+    draft.add(AnnouncedLink(name, "eth0", mac("vpc", str(pairs[0][0]))))
     for own, vip in pairs:
         if vip != own:
             draft.address(name, "eth0", vip)

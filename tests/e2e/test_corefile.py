@@ -16,6 +16,9 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: coredns, namespace: kube-system}
 data:
+  db.corp: |
+    @ 60 IN SOA ns root (1 2h 30m 4w 1m)
+    shop 60 IN CNAME web.default.svc.cluster.local.
   Corefile: |
     .:53 {
         errors
@@ -42,6 +45,7 @@ data:
             ttl 30
             fallthrough in-addr.arpa ip6.arpa
         }
+        file /etc/coredns/db.corp corp.example
         forward . /etc/resolv.conf
         cache 30
     }
@@ -104,6 +108,7 @@ def test_a_corefile_is_followed(user: User) -> None:
 
         assert answer("shop.short.test") == ["shop.short.test. 30 IN A 10.96.0.50"]
         assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.9"]
+        assert answer("shop.corp.example")[1] == "web.default.svc.cluster.local. 30 IN A 10.96.0.50"
         assert answer("7.ip.test") == ["7.ip.test. 30 IN A 10.0.0.7"]
         assert answer("www.stub.test") == ["www.stub.test. 300 IN A 203.0.113.77"]  # its block has no cache
         assert answer("www.other.test") == ["www.other.test. 30 IN A 203.0.113.78"]
@@ -148,7 +153,7 @@ def test_a_corefile_is_followed(user: User) -> None:
         counts = Counter[str]()
         for labels, _, count in found:
             counts[f"{labels}}} "] += int(count)
-        assert counts[asked.replace("ZONE", ".")] == 10 and counts[asked.replace("ZONE", "stub.test.")] == 1
+        assert counts[asked.replace("ZONE", ".")] == 11 and counts[asked.replace("ZONE", "stub.test.")] == 1
         searched = [line for line in lines if line.startswith("coredns_autopath_success_total{")]
         assert sum(int(line.split()[-1]) for line in searched) == 1
         assert any(line.startswith("coredns_proxy_request_duration_seconds_count") for line in lines)
@@ -164,7 +169,7 @@ def test_a_corefile_is_followed(user: User) -> None:
         assert answer("legacy.corp.test") == ["legacy.corp.test. 30 IN A 10.9.9.10"]
         assert "ReloadFailed" in user.run("events", "-n", "kube-system").stdout
         end = time.monotonic() + 20
-        while "Corefile changed but reload failed: line 30: " not in (written := user.run(*logs).stdout):
+        while "Corefile changed but reload failed: line 31: " not in (written := user.run(*logs).stdout):
             assert time.monotonic() < end, written
         assert "[INFO] Reloading complete" in written
 

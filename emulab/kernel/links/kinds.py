@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from emulab.kernel.links import (
     address,
+    announced,
     bridge,
     checksums,
     delayline,
@@ -33,6 +34,7 @@ from emulab.kernel.netlink.messages import Message
 from emulab.kernel.netns import Handle
 from emulab.plan.links import (
     Address,
+    AnnouncedLink,
     Bridge,
     Checksums,
     DelayLine,
@@ -79,6 +81,7 @@ ENCODINGS: dict[type[Item], Encoding] = {
     Neighbour: neighbour.ENCODING,
     ForwardingEntry: forwarding.ENCODING,
     Route: route.ENCODING,
+    AnnouncedLink: announced.ENCODING,
     RoutingRule: rule.ENCODING,
 }
 

@@ -72,6 +72,7 @@ _INET_CONF = AttributeTable(
         "IPV4_DEVCONF_FORWARDING": (1, U32),
         "IPV4_DEVCONF_PROXY_ARP": (3, U32),
         "IPV4_DEVCONF_RP_FILTER": (8, U32),
+        "IPV4_DEVCONF_ARP_NOTIFY": (22, U32),
     }
 )
 _INET = AttributeTable({"IFLA_INET_CONF": (1, _INET_CONF)})

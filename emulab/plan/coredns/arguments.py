@@ -144,6 +144,12 @@ FORWARD: Mapping[str, ArgumentRule] = {
     "resolver": some,
     "source_address": one,
 }
+FILE: Mapping[str, ArgumentRule] = {
+    "fallthrough": any_number,
+    "reload": time,
+    "reload_by_mtime": any_number,
+    "upstream": any_number,
+}
 CACHE: Mapping[str, ArgumentRule] = {
     "success": count(1, 3),
     "denial": count(1, 3),

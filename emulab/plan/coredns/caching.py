@@ -11,8 +11,21 @@ from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import CacheLimits
 
-MIN_TTL, MAX_SUCCESS, MAX_DENIAL, CACHE_SIZE, STALE = 5, 3600, 1800, 9984, 3600
+MIN_TTL, MAX_SUCCESS, MAX_DENIAL, MAX_FAILURE, CACHE_SIZE, STALE = 5, 3600, 1800, 300, 9984, 3600
 """CoreDNS' own (plugin/cache/setup.go)."""
+
+
+def bounds(positive: int, negative: int) -> CacheLimits:
+    """Those of a cache that is told the most seconds that answers and denials are kept."""
+    return CacheLimits(
+        positive,
+        min(MIN_TTL, positive),
+        negative,
+        CACHE_SIZE,
+        stale_ttl=0,
+        negative_min=min(MIN_TTL, negative),
+        failure_ttl=MIN_TTL,
+    )
 
 
 def cache(draft: BlockDraft, told: Directive) -> None:
@@ -22,14 +35,7 @@ def cache(draft: BlockDraft, told: Directive) -> None:
     if words:
         draft.block["cached"] = zones_of(told, words)
     within(told, arguments.CACHE)
-    limits = CacheLimits(
-        MAX_SUCCESS if ttl is None else ttl,
-        MIN_TTL,
-        MAX_DENIAL if ttl is None else ttl,
-        CACHE_SIZE,
-        stale_ttl=0,
-    )
-    limits = replace(limits, min_ttl=min(MIN_TTL, limits.max_ttl))
+    limits = bounds(*(MAX_SUCCESS, MAX_DENIAL) if ttl is None else (ttl, ttl))
     for option in told.inside:
         values = option.words
         if option.name in ("success", "denial") and values:
@@ -41,10 +47,19 @@ def cache(draft: BlockDraft, told: Directive) -> None:
                     if option.name == "success"
                     else replace(limits, negative_ttl=bound)
                 )
-            if len(values) > 2 and option.name == "success":
-                limits = replace(limits, min_ttl=number(option, values[2]))
+            if len(values) > 2:
+                least = number(option, values[2])
+                limits = (
+                    replace(limits, min_ttl=least)
+                    if option.name == "success"
+                    else replace(limits, negative_min=least)
+                )
         elif option.name == "serve_stale":
             limits = _stale(limits, option)
+        elif option.name == "servfail":
+            if (kept := duration(option, values[0])) > MAX_FAILURE:
+                raise wrong(option, "caching SERVFAIL responses over 5 minutes is not permitted")
+            limits = replace(limits, failure_ttl=int(kept))
         elif option.name == "disable":
             draft.uncached.append(option)
         else:

@@ -76,6 +76,7 @@ class Corefile:
     warnings: tuple[tuple[int, str], ...] = ()
     error: str = ""
     port: int = _PORT
+    lameduck: float = 0.0  # seconds that it answers after it was told to end
 
 
 class Texts(NamedTuple):
@@ -191,6 +192,7 @@ def read(
         warnings=tuple(warnings),
         port=port,
         chosen=chosen,
+        lameduck=max((draft.lameduck for draft in drafts), default=0.0),
     )
 
 

@@ -50,6 +50,7 @@ class BlockDraft:
     autopath: int = 0  # the line of one that goes by Pods
     own_names: tuple[str, ...] = ()  # the zones of kubernetes
     pages: dict[str, str] = field(default_factory=dict)
+    lameduck: float = 0.0  # seconds
     uncached: list[Directive] = field(default_factory=list)  # what `cache` is told to leave out
 
     def warn(self, line: int, text: str) -> None:

@@ -44,6 +44,8 @@ from emulab.plan.coredns.serving import (
 )
 from emulab.plan.coredns.syntax import Directive
 from emulab.plan.coredns.templating import template
+from emulab.plan.coredns.zonefiles import file
+from emulab.plan.hostsfiles import MANAGED_HOSTS
 from emulab.servers.dns.config import (
     ForwardConfig,
     HostNames,
@@ -58,6 +60,8 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
         draft.warn(
             told.line, f"hosts: there is no {file}: a key of that name in the ConfigMap is read for it"
         )
+    if file in ("", "/etc/hosts") and not text:
+        text = "\n".join(MANAGED_HOSTS)
     lines = [line.partition("#")[0].split() for line in text.splitlines()]
     found: dict[str, Any] = {}
     for option in told.inside:
@@ -71,7 +75,8 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
         elif option.name == "reload":
             arguments.time(option)
         elif option.name == "fallthrough_unsupported":
-            unfollowed(draft, "hosts", option)
+            arguments.none(option)
+            found["passes_types"] = True
         elif "fallthrough" in found:
             raise CorefileError(
                 option.line, f"hosts: unknown property {option.name!r}: hosts stand above fallthrough"
@@ -80,6 +85,8 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
             lines.append([option.name, *option.words])
         else:
             unfollowed(draft, "hosts", option)
+    if "passes_types" in found and "fallthrough" not in found:
+        raise wrong(told, "fallthrough_unsupported requires fallthrough")
     entries = tuple(
         HostNames(line[0], tuple(filter(sayable, map(absolute, line[1:]))))
         for line in lines
@@ -189,6 +196,7 @@ PLUGINS: Mapping[str, Followed] = {
     "rewrite": rewrite,
     "autopath": autopath,
     "template": template,
+    "file": file,
     "forward": forward,
     "cache": cache,
     "kubernetes": kubernetes,

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
 from emulab.plan.coredns.arguments import wrong
 from emulab.plan.coredns.drafting import BlockDraft, absolute, checked
 from emulab.plan.coredns.lines import CorefileError, is_number
 from emulab.plan.coredns.syntax import Directive
-from emulab.servers.dns.config import ASKED_TYPES, RCODES, RewriteRule, expression
+from emulab.servers.dns.config import ASKED_TYPES, RCODES, AnswerRule, RewriteRule
+from emulab.servers.dns.expressions import expression
 
 _MATCHING = ("exact", "prefix", "suffix", "substring", "regex")
 _FIELDS = ("name", "type", "class", "edns0", "ttl", "cname", "rcode")
+_GROUPS = re.compile(r"\{(?:100|\d\d?)\}")
 _LONGEST_TTL = (1 << 31) - 1
 
 
 def rewrite(draft: BlockDraft, told: Directive) -> None:
     """`rewrite [continue|stop] FIELD …`, on one line or in braces with the answers on lines of their own."""
     words = told.words
-    mode = words[0] if words and words[0] in ("continue", "stop") else ""
+    mode = words[0].lower() if words and words[0].lower() in ("continue", "stop") else ""
     words = words[1:] if mode else words
     for option in told.inside:
         words += (option.name, *option.words)
     if not words:
         raise CorefileError(told.line, "rewrite: what of a question?")
-    field, words = (words[0], words[1:]) if words[0] in _FIELDS else ("name", words)
+    field, words = words[0].lower(), words[1:]
+    if field not in _FIELDS:
+        raise wrong(told, f"invalid rule type {field!r}: {', '.join(_FIELDS)} are")
     if field in ("class", "edns0", "cname"):
         draft.warn(told.line, f"rewrite {field} is not followed: name, type, ttl and rcode are")
         return
@@ -32,37 +38,47 @@ def rewrite(draft: BlockDraft, told: Directive) -> None:
 
 
 def _name(told: Directive, words: tuple[str, ...]) -> RewriteRule:
-    matching = words[0] if words and words[0] in _MATCHING else ""
+    matching = words[0].lower() if len(words) > 2 else ""
     words = words[1:] if matching else words
+    if matching and matching not in _MATCHING:
+        raise CorefileError(told.line, f"rewrite name: {matching} is none of {', '.join(_MATCHING)}")
     if len(words) < 2:
         raise CorefileError(told.line, "rewrite name: two names are needed")
     old, new, *answers = words
     matching = matching or "exact"
-    if matching != "regex":
-        whole = matching in ("exact", "suffix")
-        old, new = (absolute(word) if whole else word.lower() for word in (old, new))
-    else:
-        new = absolute(new)
+    if matching == "regex":
         checked(told, expression, old)
-    rule = _answers(told, answers, RewriteRule(matching, old, new, False, "", "", False))
-    checked(told, expression, rule.answer_old, rule.value_old)
-    return rule
+        _check_groups(told, old, new)
+    else:
+        old = absolute(old)  # of a prefix and a part, too: they end with a label
+    return _answers(told, answers, RewriteRule(matching, old, absolute(new)))
 
 
 def _answers(told: Directive, words: list[str], rule: RewriteRule) -> RewriteRule:
+    """`answer (auto | (name|value FROM TO))`, and more of these, before which `answer` may be left out."""
+    if words and words[0] != "answer":
+        raise CorefileError(told.line, f"rewrite name: {words[0]} stands where answer is expected")
     while words:
-        if words[0] == "answer":
-            words = words[1:]
-        match words:
-            case ["auto", *rest] | ["name", "auto", *rest]:
+        match words[1:] if words[0] == "answer" else words:
+            case ["auto", *rest]:
                 rule, words = rule._replace(auto=True), rest
-            case ["name", old, new, *rest]:
-                rule, words = rule._replace(answer_old=old, answer_new=absolute(new)), rest
-            case ["value", old, new, *rest]:
-                rule, words = rule._replace(value_old=old, value_new=absolute(new)), rest
+            case ["name" | "value" as of, old, new, *rest]:
+                checked(told, expression, old)
+                _check_groups(told, old, new)
+                made = AnswerRule(of, old, absolute(new))
+                rule, words = rule._replace(answers=(*rule.answers, made)), rest
             case _:
-                raise CorefileError(told.line, f"rewrite name: {' '.join(words) or 'answer'}: no answer rule")
+                said = " ".join(words)
+                raise CorefileError(told.line, f"rewrite name: {said}: answer auto, or name or value FROM TO")
+    if rule.auto and any(answer.of == "name" for answer in rule.answers):
+        raise CorefileError(told.line, "rewrite name: answer auto cannot be combined with answer name")
     return rule
+
+
+def _check_groups(told: Directive, old: str, new: str) -> None:
+    """What a name becomes has no more groups than what finds it (`isValidRegexPattern`). Raises CorefileError."""
+    if len({*_GROUPS.findall(new)}) > expression(old).groups:
+        raise CorefileError(told.line, f"rewrite: {new} has more groups than {old}")
 
 
 def _type(told: Directive, words: tuple[str, ...]) -> RewriteRule:
@@ -72,7 +88,7 @@ def _type(told: Directive, words: tuple[str, ...]) -> RewriteRule:
     for word in words:
         if word.upper() not in ASKED_TYPES:
             raise wrong(told, f"invalid type {word!r}")
-    return RewriteRule("exact", words[0].upper(), words[1].upper(), False, "", "", False, "type")
+    return RewriteRule("exact", words[0].upper(), words[1].upper(), field="type")
 
 
 def _ttl(told: Directive, words: tuple[str, ...]) -> RewriteRule:
@@ -113,5 +129,5 @@ def _matched(
     if matching == "regex":
         checked(told, expression, old)
     else:
-        old = absolute(old) if matching in ("exact", "suffix") else old.lower()
-    return RewriteRule(matching, old, old, False, "", "", False, field), words[1:]
+        old = absolute(old)
+    return RewriteRule(matching, old, old, field=field), words[1:]

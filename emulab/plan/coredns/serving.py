@@ -93,6 +93,9 @@ def page(what: str, port: int, rules: Mapping[str, arguments.ArgumentRule]) -> F
     def follow(draft: BlockDraft, told: Directive) -> None:
         within(told, rules)
         draft.pages[str(port_of(told, port))] = what
+        for option in told.inside:
+            if option.name == "lameduck":
+                draft.lameduck = duration(option, option.words[0])
 
     return follow
 

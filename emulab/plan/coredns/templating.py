@@ -9,7 +9,8 @@ from emulab.plan.coredns.arguments import within, wrong
 from emulab.plan.coredns.drafting import BlockDraft, checked, through, unfollowed, zones_of
 from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.syntax import Directive
-from emulab.servers.dns.config import ASKED_TYPES, RCODES, TemplateConfig, check_template, expression
+from emulab.servers.dns.config import ASKED_TYPES, RCODES, TemplateConfig, check_template
+from emulab.servers.dns.expressions import expression
 
 _CLASSES = ("IN", "ANY", "CH", "CS", "HS", "NONE")
 _SECTIONS = {"answer": "answers", "authority": "authority", "additional": "additional"}

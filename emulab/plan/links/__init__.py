@@ -7,6 +7,7 @@ prints it; `kernel/links/` has a module of the same name with what the kernel is
 from __future__ import annotations
 
 from emulab.plan.links.address import Address
+from emulab.plan.links.announced import AnnouncedLink
 from emulab.plan.links.bridge import Bridge
 from emulab.plan.links.checksums import Checksums
 from emulab.plan.links.delayline import DelayLine
@@ -34,6 +35,7 @@ __all__ = [
     "KINDS",
     "LOCAL",
     "Address",
+    "AnnouncedLink",
     "Bridge",
     "Checksums",
     "DelayLine",
@@ -83,6 +85,7 @@ KINDS: list[type[Item]] = [
     Neighbour,
     ForwardingEntry,
     Route,  # needs the link up and, with a gateway, an address in the gateway's network
+    AnnouncedLink,  # of all addresses
     RoutingRule,  # leads to a table, which has its routes by then
 ]
 """In the order of making: an item may need those of kinds before it. Adding goes down the list, removing goes up."""

@@ -17,7 +17,7 @@ from emulab.servers.dns import rdata
 from emulab.servers.dns.config import CacheLimits
 from emulab.servers.dns.delegations import Delegations
 from emulab.servers.dns.names import Name
-from emulab.servers.dns.wire import NOERROR, NXDOMAIN, ResourceRecord, Response
+from emulab.servers.dns.wire import NOERROR, NXDOMAIN, SERVFAIL, ResourceRecord, Response
 from emulab.servers.dns.zone import Rotor, rotated
 
 _UNBOUND = CacheLimits((1 << 31) - 1, 0, (1 << 31) - 1)
@@ -75,8 +75,10 @@ class CachedAnswer:
 class Cache:
     """A bounded map from questions to answers; the one unused for longest makes room."""
 
-    def __init__(self, limits: CacheLimits | None = None) -> None:
+    def __init__(self, limits: CacheLimits | None = None, alike: bool = False) -> None:
+        """`alike`: all records of an answer have its shortest TTL, as CoreDNS gives them (plugin/cache, `toMsg`)."""
         self.limits = limits or CacheLimits()
+        self._alike = alike
         self.delegations = Delegations(self.limits.min_ttl, self.limits.max_ttl, self.limits.size)
         self._entries: OrderedDict[CacheKey, CachedAnswer] = OrderedDict()
 
@@ -138,14 +140,23 @@ class Cache:
     ) -> CachedAnswer:
         """Makes an entry of an upstream answer; keeps it when it may be kept at all."""
         entry = self._made(key, response, now, limits or self.limits)
+        if self._alike and entry.lifetime > 0:
+            entry = _alike(entry)
         if entry.lifetime <= 0 and response.rcode in (NOERROR, NXDOMAIN):
             self._entries.pop(key, None)  # what was kept longer than it held is no answer any more
+        if response.rcode == SERVFAIL and self._holds(key, now):
+            return entry  # which is better than that nobody knows
         if entry.lifetime > 0 and self.limits.size > 0:
             self._entries[key] = entry
             self._entries.move_to_end(key)
             while len(self._entries) > self.limits.size:
                 self._entries.popitem(last=False)
         return entry
+
+    def _holds(self, key: CacheKey, now: float) -> bool:
+        """Whether there is an answer, if only one for the case that there is no other."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.rcode != SERVFAIL and now < entry.expires + self.limits.stale
 
     def passed_on(self, key: CacheKey, response: Response, now: float) -> CachedAnswer:
         """The entry of an upstream answer that no cache has a say in."""
@@ -158,7 +169,7 @@ class Cache:
         authority: tuple[ResourceRecord, ...] = ()
         lifetimes = [r.ttl for r in answer]
         if response.rcode not in (NOERROR, NXDOMAIN):
-            lifetimes = [0]
+            lifetimes = [limits.failure_ttl if response.rcode == SERVFAIL else 0]
         elif response.rcode == NXDOMAIN or not any(answers_question(r, key.rtype) for r in answer):
             authority = tuple(_negative(r, limits) for r in response.authority)
             soa = [r.ttl for r in authority if r.rtype == rdata.SOA]
@@ -170,11 +181,22 @@ class Cache:
         return CachedAnswer(response.rcode, head, Rotor(tail), authority, now, min(lifetimes, default=0))
 
 
+def _alike(entry: CachedAnswer) -> CachedAnswer:
+    """With the shortest TTL for all records."""
+
+    def same(records: tuple[ResourceRecord, ...]) -> tuple[ResourceRecord, ...]:
+        return tuple(r._replace(ttl=entry.lifetime) for r in records)
+
+    tail = Rotor(same(entry.tail.records))
+    return replace(entry, head=same(entry.head), tail=tail, authority=same(entry.authority))
+
+
 def _negative(record: ResourceRecord, limits: CacheLimits) -> ResourceRecord:
     """The SOA of a negative answer with the TTL it gives that answer; other records unchanged."""
     if record.rtype != rdata.SOA:
         return record
-    return record._replace(ttl=min(record.ttl, rdata.minimum(record.data), limits.negative_ttl))
+    ttl = max(min(record.ttl, rdata.minimum(record.data)), limits.negative_min)
+    return record._replace(ttl=min(ttl, limits.negative_ttl))
 
 
 Sections = tuple[tuple[ResourceRecord, ...], ...]
@@ -190,7 +212,8 @@ def capped(sections: Sections, limits: CacheLimits, *, denial: bool) -> Sections
     ]
     if not lives:
         return sections
-    ttl = min(max(min(lives), limits.min_ttl), limits.negative_ttl if denial else limits.max_ttl)
+    least, most = (limits.negative_min, limits.negative_ttl) if denial else (limits.min_ttl, limits.max_ttl)
+    ttl = min(max(min(lives), least), most)
     return tuple(tuple(r._replace(ttl=ttl) for r in section) for section in sections)
 
 

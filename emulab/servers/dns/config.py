@@ -23,14 +23,6 @@ ASKED_TYPES = frozenset(_NAMES.split())
 """Types of which a template may be."""
 
 
-def expression(text: str) -> re.Pattern[str]:
-    """A regular expression of Go's. Raises ValueError."""
-    try:
-        return re.compile(text.replace(r"\z", r"\Z"))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
-
-
 def check_template(text: str) -> None:
     """Raises ValueError for what isn't followed of Go's templates."""
     for hole in HOLE.finditer(text):
@@ -159,14 +151,21 @@ class Kubernetes:
     fallthrough: tuple[str, ...] = ("in-addr.arpa.", "ip6.arpa.")
 
 
+class AnswerRule(NamedTuple):
+    """What becomes of names in answers to a question that was rewritten: `of` name, the owners of records, or value,
+    what they lead to. Those that the regular expression `old` finds become `new`."""
+
+    of: str
+    old: str
+    new: str
+
+
 class RewriteRule(NamedTuple):
     """What is asked for, or answered, in the place of something else (`rewrite` of CoreDNS).
 
     `matching` is exact, prefix, suffix, substring or regex, `old` what of names it matches. By `field` is changed:
 
-    * name: to `new`. With `auto` names of answers are written back; else owners that match the regular expression
-      `answer_old` become `answer_new`, and names that records lead to which match `value_old` `value_new`, where these
-      aren't "";
+    * name: to `new`. With `auto` names of answers are written back, after what `answers` make of them;
     * type: from `old` to `new`;
     * ttl: into the bounds `low` and `high`; rcode: from the number `low` to `high`.
     """
@@ -174,13 +173,10 @@ class RewriteRule(NamedTuple):
     matching: str
     old: str
     new: str
-    auto: bool
-    answer_old: str
-    answer_new: str
-    goes_on: bool  # to the next rule
+    auto: bool = False
+    goes_on: bool = False  # to the next rule
     field: str = "name"
-    value_old: str = ""
-    value_new: str = ""
+    answers: tuple[AnswerRule, ...] = ()
     low: int = 0
     high: int = 0
 
@@ -192,15 +188,24 @@ class HostNames(NamedTuple):
     names: tuple[str, ...]
 
 
+class ZoneFile(NamedTuple):
+    """The records of a zone file, none of one that isn't there (`file` of CoreDNS)."""
+
+    origin: str
+    records: tuple[ZoneRecord, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HostsConfig:
-    """Names as a hosts file has them. Below `fallthrough` others are asked for what isn't there."""
+    """Names as a hosts file has them. Below `fallthrough` others are asked for what isn't there, and where it
+    `passes_types` for all that is no address."""
 
     zones: tuple[str, ...]
     entries: tuple[HostNames, ...]
     fallthrough: tuple[str, ...] = ()
     ttl: int = 3600
     reverse: bool = True
+    passes_types: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +277,9 @@ class BlockConfig:
     """What becomes of queries for names in `zones`: a server block of a Corefile.
 
     In this order: names that are `local` and ANY, rewritten, led along search domains, each of which `access` lets
-    through, made of templates, looked up among hosts and then, where it has them (`cluster`), the cluster's names, and
-    forwarded, by way of the cache where it has one (`caches`). Lines of queries are `logs`, those of what went wrong
-    `errors`.
+    through, made of templates, looked up among hosts and then, where it has them (`cluster`), the cluster's names, in
+    `files`, below `files_through` of which others are asked for what isn't there, and forwarded, by way of the cache
+    where it has one (`caches`). Lines of queries are `logs`, those of what went wrong `errors`.
     """
 
     zones: tuple[str, ...]
@@ -283,6 +288,8 @@ class BlockConfig:
     templates: tuple[TemplateConfig, ...] = ()
     hosts: HostsConfig | None = None
     cluster: bool = False
+    files: tuple[ZoneFile, ...] = ()
+    files_through: tuple[str, ...] = ()
     forward: tuple[ForwardConfig, ...] = ()
     caches: bool = False
     cached: tuple[str, ...] = ()  # the zones of which it caches answers; none: all of its own
@@ -301,9 +308,10 @@ class BlockConfig:
 class CacheLimits:
     """Bounds of the cache: TTLs in seconds, `size` in answers.
 
-    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that. For `stale` seconds more
-    an answer that is too old is kept for the case that nobody gives another one (RFC 8767), and is given with
-    `stale_ttl`; with `stale_first` it is given at once, and upstream asked beside that.
+    `min_ttl` above 0 keeps records longer than their owners said, for those who ask for that, and `negative_min` that
+    there are none. That a server failed is kept for `failure_ttl` (RFC 9520), unless something better is known. For
+    `stale` seconds more an answer that is too old is kept for the case that nobody gives another one (RFC 8767), and is
+    given with `stale_ttl`; with `stale_first` it is given at once, and upstream asked beside that.
     """
 
     max_ttl: int = 3600
@@ -313,6 +321,8 @@ class CacheLimits:
     stale: int = 0
     stale_ttl: int = 30
     stale_first: bool = False
+    negative_min: int = 0
+    failure_ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +366,8 @@ class DnsConfig(Configuration):
     With `blocks` a query is that block's whose zone is the longest one above its name, or refused; `forward` is for
     servers without. Without `forward`, addresses of upstream servers, it refuses what lies outside its zones; it offers
     `recursion`, where that isn't said, when it has them. `events_per_second` bounds how many queries and exchanges are
-    told while someone records; the rest are counted only.
+    told while someone records; the rest are counted only. Told to end, it answers for `lameduck` seconds more, if it
+    has them.
     """
 
     PATCHED = frozenset({"kubernetes.services", "kubernetes.slices", "kubernetes.verified"})
@@ -375,6 +386,7 @@ class DnsConfig(Configuration):
     refused: str = ""
     begins: bool = True
     unread: bool = False
+    lameduck: float = 0.0
     pages: Mapping[str, str] = field(default_factory=dict)
 
     @property

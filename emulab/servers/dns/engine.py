@@ -28,6 +28,7 @@ from emulab.servers.dns.config import CacheLimits
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.plugins import access
 from emulab.servers.dns.plugins.blocks import Block, Blocks, renamed
+from emulab.servers.dns.plugins.files import servers_of
 from emulab.servers.dns.plugins.made import Made
 from emulab.servers.dns.plugins.rewriting import Rewriting
 from emulab.servers.dns.plugins.searching import PodDirectory
@@ -107,6 +108,7 @@ class Engine:
         cache: Cache,
         *,
         forwards: bool,
+        passes_on: bool = False,
         blocks: Blocks | None = None,
         pods: PodDirectory | None = None,
     ) -> None:
@@ -114,6 +116,7 @@ class Engine:
         self.zones = zones
         self.cache = cache
         self.forwards = forwards
+        self._passes_on = passes_on  # whatever a client asks for, as CoreDNS' forward does
         self.blocks = blocks or Blocks()
 
     def resolve(self, query: Query, view: int, now: float, client: str = "") -> Solved | Forward:
@@ -194,8 +197,20 @@ class Engine:
                 continue
             known = not self.blocks or (walk.block is not None and walk.block.cluster)
             zone = self.zones.find(walk.name, walk.view) if known else None
-            done = self._inside(walk, zone, now) if zone else self._outside(walk, now)
+            done = self._inside(walk, zone, now) if zone else self._beyond(walk, now)
         return done
+
+    def _beyond(self, walk: Walk, now: float) -> Solved | Forward | None:
+        """A name that isn't the cluster's: of a zone's file, or from outside; None when an alias leads on."""
+        files, name, rtype = walk.block.files if walk.block else None, walk.name, walk.query.rtype
+        if not files or not files.knows(name):
+            return self._outside(walk, now)
+        zone = files.zone(name)
+        if zone is None:
+            return _error(wire.SERVFAIL)
+        if files.lets_through(name, zone.lookup(name, rtype)):
+            return self._outside(walk, now)
+        return self._inside(walk, zone, now, servers_of(zone, name, rtype))
 
     def _made(self, walk: Walk, made: Made) -> Solved | None:
         """What a block makes without a zone; None when an alias leads on."""
@@ -207,19 +222,21 @@ class Engine:
             return None if walk.follow(target) else _error(wire.SERVFAIL)
         return self._solved(walk, made.rcode, authority=made.authority, additional=made.additional)
 
-    def _inside(self, walk: Walk, zone: Authority, now: float) -> Solved | Forward | None:
-        """One look into a zone; None when an alias leads on."""
+    def _inside(
+        self, walk: Walk, zone: Authority, now: float, servers: tuple[ResourceRecord, ...] = ()
+    ) -> Solved | Forward | None:
+        """One look into a zone; None when an alias leads on. Its `servers` go with an answer."""
         kind, rrset, drawn, alone = zone.lookup(walk.name, walk.query.rtype)
         walk.aliased |= alone
         if drawn:
             walk.until = -math.inf
         if kind is LookupKind.ELSEWHERE:
-            return self._outside(walk, now)
+            return self._beyond(walk, now)
         if kind is LookupKind.REFERRAL:
             return self._solved(walk, authority=rrset.records, hosts=rrset.records)
         walk.authoritative |= not walk.chain
         if kind is LookupKind.ANSWER:
-            return self._solved(walk, rrset=rrset, hosts=rrset.records)
+            return self._solved(walk, rrset=rrset, authority=servers, hosts=rrset.records)
         if kind is LookupKind.ALIAS:
             alias = rrset.records[0]._replace(owner=walk.name)
             walk.chain.append(alias)
@@ -230,7 +247,7 @@ class Engine:
     def _outside(self, walk: Walk, now: float) -> Solved | Forward | None:
         """A name in no zone: from the cache, from upstream, or not at all; None to go on.
 
-        Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1).
+        Without RD a client asks for what is known here and nothing more (RFC 1034 section 4.3.1), but for CoreDNS.
         """
         key = CacheKey(walk.name, walk.query.rtype, walk.query.do)
         block = walk.block
@@ -246,7 +263,7 @@ class Engine:
             walk.cache = "stale"
             walk.refresh.append(forward)
             return self._absorb(walk, old, now)
-        if forwards and walk.query.flags & wire.RD:
+        if forwards and (self._passes_on or walk.query.flags & wire.RD):
             return forward
         # CoreDNS says SERVFAIL where its plug-ins have come to an end.
         return self._solved(walk) if walk.chain else _error(wire.SERVFAIL if block else wire.REFUSED)
@@ -312,7 +329,11 @@ class Engine:
         """The addresses of the hosts that SRV, MX and NS records name, as far as zones in view have them."""
         named = (r for r in records if r.rtype in (rdata.SRV, rdata.MX, rdata.NS))
         hosts = dict.fromkeys(rdata.target(r.data) for r in named)
-        homes = [(host, self.zones.find(host, walk.view)) for host in hosts]
+        files = walk.block.files if walk.block else None
+        homes: list[tuple[Name, Authority | None]] = [
+            (host, self.zones.find(host, walk.view) or (files.zone(host) if files else None))
+            for host in hosts
+        ]
         if any(zone is not None and zone.draws for _, zone in homes):
             walk.until = -math.inf
         return tuple(record for host, zone in homes if zone for record in zone.addresses(host))

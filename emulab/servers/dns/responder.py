@@ -69,7 +69,7 @@ class Responder:
         """Takes new settings at once. Upstream answers are kept if the same servers would give them again."""
         before = self._settings
         if settings.limits != before.limits or _asked(settings) != _asked(before):
-            self._cache = Cache(settings.limits)
+            self._cache = Cache(settings.limits, alike=settings.is_coredns)
         self._use(settings)
         self._reporter.allow(settings.events)
 
@@ -81,7 +81,12 @@ class Responder:
         self._zones = settings.zones
         forwards = bool(settings.upstream.servers)
         self._engine = Engine(
-            settings.zones, self._cache, forwards=forwards, blocks=settings.blocks, pods=settings.pods
+            settings.zones,
+            self._cache,
+            forwards=forwards,
+            passes_on=settings.is_coredns,
+            blocks=settings.blocks,
+            pods=settings.pods,
         )
         self.hot = HotAnswers(self._zones.view, self._zones.restricted)
         self._logs = any(block.logs or block.errors for block in settings.given)
@@ -265,8 +270,12 @@ class Responder:
     def note_reload(self, reloaded: Reload) -> None:
         """Writes what became of a Corefile, and counts what was none."""
         self._metrics.failed_reloads += bool(reloaded.refused)
+        self.say("\n".join(reloaded.lines))
+
+    def say(self, lines: str) -> None:
+        """Writes something of the server itself."""
         if self.journal.takes("dns"):
-            self.journal.write("dns", "\n".join(reloaded.lines))
+            self.journal.write("dns", lines)
 
     def metrics(self) -> str:
         """The metrics of CoreDNS, in Prometheus' format."""
@@ -321,4 +330,4 @@ class Responder:
 
 def _asked(settings: DnsSettings) -> object:
     """What upstream answers depend on."""
-    return settings.upstream.servers, [block.forward for block in settings.given]
+    return settings.is_coredns, settings.upstream.servers, [block.forward for block in settings.given]

@@ -23,6 +23,7 @@ from emulab.servers.dns.tcpport import TcpPort
 from emulab.servers.dns.udpport import UdpPort
 from emulab.servers.patches import read_changes
 
+LAMEDUCK = "[INFO] plugin/health: Going into lameduck mode for {:g}s"
 _OWN_LOG = "/proc/self/fd/1"
 """What the process prints to, opened anew: that it never blocks holds of this descriptor alone."""
 
@@ -110,7 +111,13 @@ class DnsServer:
         return self._responder.order(order)
 
     async def close(self, grace: float = 0.0) -> None:
-        """Gives queries under way `grace` seconds, then closes sockets and connections."""
+        """Goes on answering as `lameduck` of health has it, gives queries under way what is left of `grace` seconds,
+        and closes sockets and connections."""
+        lameduck = min(self._settings.lameduck, grace)
+        if lameduck > 0:
+            self._responder.say(LAMEDUCK.format(self._settings.lameduck))
+            await asyncio.sleep(lameduck)
+            grace -= lameduck
         self._checks.stop()
         for port in self._ports.values():
             port.stop()

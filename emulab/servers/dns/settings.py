@@ -41,6 +41,7 @@ class DnsSettings:
     given: tuple[BlockConfig, ...] = ()
     refused: str = ""
     unread: bool = False
+    lameduck: float = 0.0
     pages: Mapping[str, str] = field(default_factory=dict)
     limits: CacheLimits = field(default_factory=CacheLimits)
     recursion: bool = False
@@ -73,6 +74,7 @@ class DnsSettings:
             given=config.blocks,
             refused=config.refused,
             unread=config.unread,
+            lameduck=config.lameduck,
             pages=dict(config.pages),
             limits=config.cache,
             recursion=bool(upstream.servers) if config.recursion is None else config.recursion,

@@ -17,6 +17,7 @@ from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import (
     AccessPolicy,
     AccessRule,
+    AnswerRule,
     AutopathConfig,
     BlockConfig,
     CacheLimits,
@@ -64,7 +65,7 @@ def test_kubeadms_is_followed_whole() -> None:
     made = corefile(STOCK)
     assert (made.error, made.warnings) == ("", ())
     forward = ForwardConfig(".", ("10.0.0.2:53",), shuffled=True)
-    limits = CacheLimits(30, 5, 30, 9984, stale_ttl=0)
+    limits = CacheLimits(30, 5, 30, 9984, stale_ttl=0, negative_min=5, failure_ttl=5)
     block = BlockConfig((".",), cluster=True, caches=True, limits=limits, errors=True, forward=(forward,))
     assert made.blocks == (block,) and made.limits == limits
     arpa = ("in-addr.arpa.", "ip6.arpa.")
@@ -117,13 +118,11 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
         (".",),
         60,
     )
-    answer = r"(.*)\.default\.svc\.cluster\.local", "{1}.coffee.test."
+    answer = AnswerRule("name", r"(.*)\.default\.svc\.cluster\.local", "{1}.coffee.test.")
     assert root.rewrites == (
-        RewriteRule(
-            "regex", r"(.*)\.coffee\.test", "{1}.default.svc.cluster.local.", False, *answer, goes_on=False
-        ),
-        RewriteRule("suffix", ".old.test.", ".new.test.", True, "", "", goes_on=True),
-        RewriteRule("exact", "a.test.", "b.test.", False, "", "", goes_on=False),
+        RewriteRule("regex", r"(.*)\.coffee\.test", "{1}.default.svc.cluster.local.", answers=(answer,)),
+        RewriteRule("suffix", ".old.test.", ".new.test.", auto=True, goes_on=True),
+        RewriteRule("exact", "a.test.", "b.test."),
     )
     assert root.templates == (
         TemplateConfig(
@@ -206,6 +205,18 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n cache {\n serve_stale soon\n}\n}", "line 3: serve_stale: 'soon' is no duration"),
         (". {\n forward .\n}", "line 2: forward: a domain and a server are needed"),
         (". {\n rewrite name a\n}", "line 2: rewrite name: two names are needed"),
+        (". {\n rewrite a.test b.test\n}", "line 2: rewrite: invalid rule type 'a.test'"),
+        (". {\n rewrite name glob a b\n}", "line 2: rewrite name: glob is none of exact, prefix"),
+        (". {\n rewrite name exact a b c\n}", "line 2: rewrite name: c stands where answer is expected"),
+        (". {\n rewrite name regex (a) {1} answer name auto\n}", "line 2: rewrite name: answer name auto"),
+        (
+            ". {\n rewrite name regex (.*)a {1} answer auto answer name (.*) {1}\n}",
+            "line 2: rewrite name: answer auto cannot",
+        ),
+        (". {\n rewrite name regex (.*)a {1}{2}\n}", "line 2: rewrite: {1}{2} has more groups than (.*)a"),
+        (". {\n rewrite name regex a(?=b) c\n}", "line 2: rewrite: 'a(?=b)' is no regular expression"),
+        (". {\n hosts {\n fallthrough_unsupported\n }\n}", "line 2: hosts: fallthrough_unsupported requires"),
+        (". {\n cache {\n servfail 6m\n }\n}", "line 3: servfail: caching SERVFAIL responses over 5 minutes"),
         (". {\n rewrite name regex (a b\n}", "line 2: rewrite: '(a' is no regular expression"),
         (". {\n template IN A {\n answer {{\n}\n}", "line 3: answer: could not compile template"),
         (". {\n forwrad . 10.0.0.1\n}", "line 2: unknown directive 'forwrad'; did you mean forward?"),
@@ -309,7 +320,7 @@ def test_what_of_questions_and_answers_is_rewritten() -> None:
     )
     assert not made.error
     kind, ttl, rcode, name = made.blocks[0].rewrites
-    assert kind == RewriteRule("exact", "ANY", "HINFO", False, "", "", True, "type")
+    assert kind == RewriteRule("exact", "ANY", "HINFO", goes_on=True, field="type")
     assert (ttl.matching, ttl.old, ttl.field, ttl.low, ttl.high) == (
         "suffix",
         "corp.test.",
@@ -318,7 +329,104 @@ def test_what_of_questions_and_answers_is_rewritten() -> None:
         2**31 - 1,
     )
     assert (rcode.field, rcode.low, rcode.high, rcode.goes_on) == ("rcode", 2, 0, False)
-    assert (name.answer_new, name.value_old, name.value_new) == ("{1}.a.test.", r"(.*)\.c", "{1}.d.")
+    assert name.answers == (
+        AnswerRule("name", r"(.*)\.b\.test", "{1}.a.test."),
+        AnswerRule("value", r"(.*)\.c", "{1}.d."),
+    )
+
+
+def test_a_lame_duck_has_its_time() -> None:
+    made = corefile(". {\n health {\n lameduck 5s\n }\n}\na.test {\n health :8081\n}")
+    assert (made.lameduck, corefile(". {\n health\n}").lameduck) == (5.0, 0.0)
+
+
+def test_parts_of_names_end_with_a_label() -> None:
+    """CoreDNS gives each name a dot at its end (`Normalize`), so no rule finds a part of a label."""
+    made = corefile(". {\n rewrite name substring .prod .app\n rewrite Continue Name Prefix old new\n}")
+    assert [(rule.old, rule.new) for rule in made.blocks[0].rewrites] == [
+        (".prod.", ".app."),
+        ("old.", "new."),
+    ]
+
+
+ZONE = """
+$TTL 1h
+@   IN SOA ns hostmaster.corp.test. (
+        2024010101 ; serial
+        2h 30m 4w 5m )
+    NS  ns
+    300 IN MX 10 mail
+ns  A   10.0.0.53
+*.wild.corp.test. CNAME *.any_thing
+txt TXT "two words; no comment" plain
+_sip._tcp 1m SRV 0 5 5060 ns.corp.test.
+alias.sub A 10.0.0.7
+key SSHFP 1 1 00
+far.test. A 10.0.0.8
+$ORIGIN deep.corp.test.
+six AAAA fd00::6
+"""
+
+
+def test_a_zone_file_is_read() -> None:
+    made = corefile(
+        ". {\n file /etc/coredns/db.corp corp.test 10.0.0.0/24 {\n fallthrough\n }\n file db.none none.test\n}",
+        **{"db.corp": ZONE + "$ORIGIN 0.0.10.in-addr.arpa.\n@ SOA a b 1 2 3 4 5\n53 PTR ns.corp.test.\n"},
+    )
+    assert not made.error
+    corp, reverse, none = made.blocks[0].files
+    soa = "ns.corp.test. hostmaster.corp.test. 2024010101 7200 1800 2419200 300"
+    assert corp.origin == "corp.test." and corp.records == (
+        ("corp.test.", "SOA", soa, 3600),
+        ("corp.test.", "NS", "ns.corp.test.", 3600),
+        ("corp.test.", "MX", "10 mail.corp.test.", 300),
+        ("ns.corp.test.", "A", "10.0.0.53", 3600),
+        ("*.wild.corp.test.", "CNAME", "*.any_thing.corp.test.", 3600),
+        ("txt.corp.test.", "TXT", '"two words; no comment" "plain"', 3600),
+        ("_sip._tcp.corp.test.", "SRV", "0 5 5060 ns.corp.test.", 60),
+        ("alias.sub.corp.test.", "A", "10.0.0.7", 3600),
+        ("six.deep.corp.test.", "AAAA", "fd00::6", 3600),
+    )
+    assert reverse.records[0][:2] == ("0.0.10.in-addr.arpa.", "SOA")  # as names are relative
+    assert reverse.records[-1][:3] == ("53.0.0.10.in-addr.arpa.", "PTR", "ns.corp.test.")
+    assert (none.origin, none.records, made.blocks[0].files_through) == ("none.test.", (), (".",))
+    told = {f"line {line}: {what}" for line, what in made.warnings}
+    assert "line 5: file: there is no db.none: a key of that name in the ConfigMap is read for it;" in str(
+        told
+    )
+    assert (
+        "line 13 of db.corp: file: type SSHFP is not followed; the record of key.corp.test. is left out"
+        in told
+    )
+    assert "line 14 of db.corp: file: far.test. is outside of corp.test.; the record is left out" in told
+    DnsSettings().changed(from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks))))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("@ SOA a b 1 2 3 4 5\nx MX a b\n", "line 2 of db: file: MX: "),
+        ("@ A 10.0.0.1\n", "line 2: file: db has no SOA record for origin corp.test."),
+        ("@ SOA a b 1 2 3 4\n", "line 1 of db: file: a.corp.test. b.corp.test. 1 2 3 4 is no data of SOA"),
+        ("\nx A 10.0.0\n", 'line 2 of db: file: A: "10.0.0" is not an IPv4 address'),
+        ("x NONSENSE 1\n", "line 1 of db: file: NONSENSE is no type of records"),
+        ("x\n", "line 1 of db: file: a record without a type"),
+        ("x TXT (\n", "line 1 of db: file: a ) is missing"),
+        ("x TXT )\n", "line 1 of db: file: a ) without its ("),
+        ('x TXT "a\n', "line 1 of db: file: a quotation that doesn't end"),
+        ("$TTL x\n", "line 1 of db: file: $TTL x is no directive"),
+    ],
+)
+def test_what_is_no_zone_file(text: str, said: str) -> None:
+    assert corefile("corp.test {\n file db\n}", db=text).error.startswith(said)
+
+
+def test_bounds_of_what_a_cache_keeps() -> None:
+    made = corefile(". {\n cache 30 {\n denial 9984 60 20\n success 9984 90 7\n servfail 10s\n }\n}")
+    expected = CacheLimits(90, 7, 60, 9984, stale_ttl=0, negative_min=20, failure_ttl=10)
+    assert (made.limits, made.error) == (expected, "")
+    assert not any("servfail" in what for _, what in made.warnings)
+    assert corefile(". {\n cache 3\n}").limits.negative_min == 3
 
 
 def test_search_domains_are_those_of_pods_or_of_a_file() -> None:
@@ -381,7 +489,9 @@ def test_snippets_and_files_beside_are_taken_in() -> None:
         "dnssec is not followed",
     ) and not more
     root, other = made.blocks
-    assert root.hosts and root.hosts.entries == (HostNames("10.1.1.1", ("a.test.",)),)
+    # Beside them stands /etc/hosts, which the kubelet has written, unless the Corefile names another file.
+    assert root.hosts and root.hosts.entries[0] == HostNames("127.0.0.1", ("localhost.",))
+    assert len(root.hosts.entries) == 7 and root.hosts.entries[-1] == HostNames("10.1.1.1", ("a.test.",))
     assert (root.cached, root.size, root.any, other.zones) == (("corp.test.",), 512, True, ("b.test.",))
     assert other.errors and other.forward[0].servers == ("10.0.0.9:53",)
     DnsSettings().changed(from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks))))

@@ -19,7 +19,7 @@ from familyworlds import EVERY, built
 
 from emulab.model.addresses import is_address
 from emulab.model.families import FAMILIES, IPV4, IPV6, Family
-from emulab.plan.draft import LOCALHOST
+from emulab.plan.hostsfiles import LOCALHOST, MANAGED_HOSTS
 from emulab.plan.proxy.modes import MODES
 from emulab.plan.state import Ruleset, World
 from emulab.servers.dns.config import DnsConfig
@@ -79,7 +79,7 @@ def test_no_value_of_a_world_is_of_a_family_that_it_has_not(family: Family, mode
     for path, value in leaves(world):
         version = getattr(value, "version", None)
         if isinstance(value, str):
-            for line in LOCALHOST if path[-1] == "hosts" else ():
+            for line in MANAGED_HOSTS if path[-1] == "hosts" else ():
                 value = value.replace(f"{line}\n", "")
             seen.update({path[0]: len(literals(value, family)), path[-1]: 1})
             found += [(path, text) for text in literals(value, other(family))]
@@ -116,8 +116,9 @@ def test_files_of_places_have_what_the_place_has(families: tuple[Family, ...]) -
     world = built(families)[1]
     for place in world.places.values():
         lines = [line for line in place.hosts.splitlines() if not line.startswith("#")]
-        assert tuple(lines[: len(LOCALHOST)]) == LOCALHOST
-        own = [line.split()[0] for line in lines[len(LOCALHOST) :]]
+        same = MANAGED_HOSTS if place.kind == "pod" else LOCALHOST
+        assert tuple(lines[: len(same)]) == same
+        own = [line.split()[0] for line in lines[len(same) :]]
         assert own == list(map(str, place.addresses))
         assert {ip_address(a).version for a in own} == {f.version for f in families}
         servers = [x.split()[1] for x in place.resolv_conf.splitlines() if x.startswith("nameserver")]

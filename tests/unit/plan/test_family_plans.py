@@ -18,6 +18,7 @@ from emulab.model.families import FAMILIES, IPV4, IPV6, Family, families_of, fam
 from emulab.model.sources import Source
 from emulab.plan.cni import PLUGINS
 from emulab.plan.cni.podlinks import HOST_PORT_TABLE
+from emulab.plan.hostsfiles import MANAGED_HOSTS
 from emulab.plan.links import Address, Route, Veth, Vxlan
 from emulab.plan.proxy.intents import intents, viewer
 from emulab.plan.proxy.modes import MODES
@@ -48,11 +49,11 @@ def whole(world: World) -> str:
 def without_the_same(text: str) -> str:
     """Without what is the same whatever the families.
 
-    The kubelet writes both addresses of loopback into /etc/hosts; CoreDNS has both reverse trees; bridges hand no
-    packets to the rules of either family; and a mode of the proxy may be called as a program is.
+    The kubelet writes both addresses of loopback into /etc/hosts, and IPv6's names of groups; CoreDNS has both reverse
+    trees; bridges hand no packets to the rules of either family; and a mode of the proxy may be called as a program is.
     """
     for same in (
-        *("127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback", "ip6.arpa."),
+        *(*MANAGED_HOSTS, "ip6.arpa."),
         *("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "mode: iptables"),
     ):
         text = text.replace(same, "")

@@ -87,7 +87,9 @@ def test_a_pods_place() -> None:
     assert [str(a) for a in found.addresses] == ["10.244.1.2"] and found.kind == "pod"
     assert found.hosts == (
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"
-        "::1\tlocalhost ip6-localhost ip6-loopback\n10.244.1.2\tweb-0\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
+        "10.244.1.2\tweb-0\n"
     )
 
 
@@ -95,7 +97,7 @@ def test_a_pods_names() -> None:
     aliases = [{"ip": "192.0.2.1", "hostnames": ["a.test", "b.test"]}]
     found = place(pod(hostname="db", subdomain="pg", hostAliases=aliases))
     assert found.hostname == "db"
-    assert found.hosts.splitlines()[3:] == [
+    assert found.hosts.splitlines()[7:] == [
         "10.244.1.2\tdb.pg.app.svc.cluster.local\tdb",
         "192.0.2.1\ta.test\tb.test",
     ]

@@ -42,6 +42,18 @@ def test_the_shortest_ttl_decides():
     assert cache.get(KEY, 5.0) is None
 
 
+def test_all_records_may_have_the_shortest_ttl():
+    """CoreDNS gives a kept answer one TTL, also where an alias leads to a name that isn't there."""
+    cache = Cache(alike=True)
+    alias = ResourceRecord(NAME, rdata.CNAME, 60, rdata.from_text(rdata.CNAME, "lb.example.com."))
+    cache.put(KEY, response(alias, a(300, owner=names.from_text("lb.example.com."))), 0.0)
+    assert [r.ttl for r in cache.get(KEY, 4.5).answer(4.5, 0)] == [56, 56]
+    entry = cache.put(KEY, response(alias, rcode=wire.NXDOMAIN, authority=(soa(600, 5),)), 0.0)
+    assert [r.ttl for r in (*entry.answer(0.0, 0), *entry.authority)] == [5, 5]
+    passed = cache.passed_on(KEY, response(alias, a(300, owner=names.from_text("lb.example.com."))), 0.0)
+    assert [r.ttl for r in passed.answer(0.0, 0)] == [60, 300]  # which no cache has a say in
+
+
 def test_limits_bound_what_is_kept():
     cache = Cache(CacheLimits(max_ttl=10, min_ttl=3))
     assert cache.put(KEY, response(a(3600)), 0.0).answer(0.0, 0)[0].ttl == 10
@@ -64,6 +76,21 @@ def test_negative_answers_live_as_long_as_the_soa_says():
             assert entry and entry.rcode == rcode
             assert entry.aged(entry.authority, lifetime - 0.1)[0].ttl == 1
             assert cache.get(KEY, lifetime) is None
+
+
+def test_denials_and_failures_are_kept_as_coredns_has_them():
+    """For five seconds at least; a failure not in the place of something better (plugin/cache, RFC 9520)."""
+    limits = CacheLimits(negative_min=5, failure_ttl=5, stale=60)
+    cache = Cache(limits)
+    denied = cache.put(KEY, response(rcode=wire.NXDOMAIN, authority=(soa(1, 0),)), 0.0)
+    assert denied.lifetime == 5 and denied.authority[0].ttl == 5
+    cache.put(KEY, response(rcode=wire.SERVFAIL), 6.0)
+    assert cache.get(KEY, 6.0) is None and cache.stale(KEY, 6.0).rcode == wire.NXDOMAIN
+    cache.flush(None, 6.0)
+    cache.put(KEY, response(rcode=wire.SERVFAIL), 6.0)
+    assert cache.get(KEY, 10.9).rcode == wire.SERVFAIL and cache.get(KEY, 11.0) is None
+    cache.put(KEY, response(a(30)), 7.0)
+    assert cache.get(KEY, 7.0).rcode == wire.NOERROR
 
 
 def test_what_must_not_be_kept_is_not():

@@ -215,6 +215,8 @@ def test_upstream_chain_is_passed_on():
 def test_without_rd_the_cache_alone_answers():
     e = engine(forwards=True)
     assert solve(e, ask("a.org.", recurse=False)).reply.rcode == wire.REFUSED
+    coredns = Engine(e.zones, Cache(), forwards=True, passes_on=True)
+    assert isinstance(coredns.resolve(ask("a.org.", recurse=False), 0, 0.0), Forward)
     solve(e, ask("a.org."), {"a.org.": [record("a.org.", "A", "203.0.113.1")]})
     assert texts(solve(e, ask("a.org.", recurse=False))) == ["203.0.113.1"]
 

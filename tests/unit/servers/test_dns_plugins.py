@@ -14,6 +14,7 @@ from emulab.servers.dns.config import (
     ASKED_TYPES,
     AccessPolicy,
     AccessRule,
+    AnswerRule,
     AutopathConfig,
     BlockConfig,
     CacheLimits,
@@ -30,6 +31,8 @@ from emulab.servers.dns.config import (
     ServiceNames,
     SliceNames,
     TemplateConfig,
+    ZoneFile,
+    ZoneRecord,
 )
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.plugins.logs import Exchanged, QueryLog, error_line, line
@@ -61,10 +64,11 @@ def rule(
     new: str,
     *,
     auto: bool = False,
-    answer: tuple[str, str] = ("", ""),
+    answer: tuple[str, str] | None = None,
     on: bool = False,
 ):
-    return RewriteRule(matching, old, new, auto, *answer, on)
+    answers = (AnswerRule("name", *answer),) if answer else ()
+    return RewriteRule(matching, old, new, auto, on, answers=answers)
 
 
 def solved(engine: Engine, name: str, rtype: str = "A") -> Solved:
@@ -81,7 +85,7 @@ def owners(solved: Solved) -> list[str]:
     ("rewrite", "name", "owner"),
     [
         (rule("exact", "shop.test.", "web.app.svc.c.test."), "Shop.test.", "shop.test."),
-        (rule("prefix", "old-", ""), "old-web.app.svc.c.test.", "web.app.svc.c.test."),
+        (rule("prefix", "old-web.", "web."), "old-web.app.svc.c.test.", "web.app.svc.c.test."),
         (rule("suffix", ".short.test.", ".app.svc.c.test."), "web.short.test.", "web.app.svc.c.test."),
         (rule("suffix", ".short.test.", ".app.svc.c.test.", auto=True), "web.short.test.", "web.short.test."),
         (rule("substring", "production", "app"), "web.production.svc.c.test.", "web.app.svc.c.test."),
@@ -141,12 +145,91 @@ def test_owners_and_what_records_lead_to_are_written_back_apart() -> None:
         return names.to_text(record.owner), rdata.to_text(record.data)
 
     assert answered(by_owner) == ("web.x.test.", "0 100 80 web.app.svc.c.test.")
-    both = by_owner._replace(value_old=r"(.*)\.app\..*", value_new="{1}.y.test.")
+    both = by_owner._replace(
+        answers=(*by_owner.answers, AnswerRule("value", r"(.*)\.app\..*", "{1}.y.test."))
+    )
     assert answered(both) == ("web.x.test.", "0 100 80 web.y.test.")
 
 
+def test_each_answer_rule_counts_and_the_last_one_first() -> None:
+    """An exact rule is written back besides what it says of answers (plugin/rewrite, `responseRuleFor`)."""
+    made = rule("exact", "a.test.", "web.app.svc.c.test.")
+    made = made._replace(
+        answers=(AnswerRule("name", r"^b\.", "a."), AnswerRule("name", r"^web\.app\.svc\.c\.", "b.test."))
+    )
+    asked = engine(BlockConfig((".",), rewrites=(made,), cluster=True))
+    assert owners(solved(asked, "a.test.")) == ["a."]
+    once = made._replace(answers=(AnswerRule("name", "nothing", "b."),))
+    assert owners(solved(engine(BlockConfig((".",), rewrites=(once,), cluster=True)), "a.test.")) == [
+        "a.test."
+    ]
+    gone = rule("suffix", ".x.test.", ".app.svc.c.test.", auto=True)
+    (soa,) = solved(engine(BlockConfig((".",), rewrites=(gone,), cluster=True)), "no.x.test.").reply.authority
+    assert rdata.to_text(soa.data).startswith("ns.dns.c.test. ")
+    servers = gone._replace(answers=(AnswerRule("value", r"ns\.dns\.c", "ns"),))
+    (soa,) = solved(
+        engine(BlockConfig((".",), rewrites=(servers,), cluster=True)), "no.x.test."
+    ).reply.authority
+    assert rdata.to_text(soa.data).startswith("ns. ")
+
+
+def test_hosts_outside_their_zones_and_families_apart() -> None:
+    """As plugin/hosts keeps and finds them."""
+    entries = (
+        HostNames("10.0.0.1", ("one.in.test.", "far.test.", "*.in.test.")),
+        HostNames("fd00::1", ("six.in.test.",)),
+    )
+    config = HostsConfig(("in.test.",), entries, ("in.test.",), passes_types=True)
+    made = engine(BlockConfig((".",), hosts=config, forward=(FORWARD,)))
+    assert texts(solved(made, "1.0.0.10.in-addr.arpa.", "PTR")) == ["one.in.test."]
+    assert isinstance(made.resolve(ask("far.test."), 0, 0.0), Forward)
+    assert texts(solved(made, "six.in.test.")) == ["10.0.0.1"]
+    assert texts(solved(made, "six.in.test.", "AAAA")) == ["fd00::1"]
+    assert isinstance(made.resolve(ask("one.in.test.", "TXT"), 0, 0.0), Forward)
+    strict = engine(BlockConfig((".",), hosts=replace(config, passes_types=False), forward=(FORWARD,)))
+    assert solved(strict, "one.in.test.", "TXT").reply.answer == ()
+
+
+def test_zones_of_files() -> None:
+    """As plugin/file answers: with the zone's servers, and what is beside; what others are asked for, and what not."""
+    told = [
+        ("corp.test.", "SOA", "ns.corp.test. root.corp.test. 1 2 3 4 60", 90),
+        ("corp.test.", "NS", "ns.corp.test.", 60),
+        ("ns.corp.test.", "A", "10.0.0.53", 60),
+        ("mail.corp.test.", "MX", "5 ns.corp.test.", 60),
+        ("www.corp.test.", "CNAME", "web.app.svc.c.test.", 60),
+        ("a.b.corp.test.", "A", "10.0.0.7", 60),
+        ("sub.corp.test.", "NS", "ns.sub.corp.test.", 60),
+        ("ns.sub.corp.test.", "A", "10.0.0.54", 60),
+    ]
+    files = (
+        ZoneFile("corp.test.", tuple(ZoneRecord(*one) for one in told)),
+        ZoneFile("gone.test.", ()),
+    )
+    block = BlockConfig((".",), cluster=True, files=files, forward=(FORWARD,))
+    made = engine(block)
+    mail = solved(made, "mail.corp.test.", "MX").reply
+    assert mail.authoritative and [rdata.to_text(r.data) for r in mail.authority] == ["ns.corp.test."]
+    assert [rdata.to_text(r.data) for r in mail.additional] == ["10.0.0.53"]
+    servers = solved(made, "corp.test.", "NS").reply
+    assert len(servers.answer) == 1 and not servers.authority and len(servers.additional) == 1
+    assert texts(solved(made, "www.corp.test.")) == ["web.app.svc.c.test.", "10.96.0.5"]
+    assert solved(made, "b.corp.test.").reply.rcode == wire.NOERROR
+    below = solved(made, "x.sub.corp.test.").reply
+    assert not below.authoritative and not below.answer and len(below.authority) == len(below.additional) == 1
+    denied = solved(made, "no.corp.test.").reply
+    assert denied.rcode == wire.NXDOMAIN and denied.authority[0].ttl == 90  # the SOA's own, not the least one
+    nothing = solved(made, "mail.corp.test.", "ANY").reply
+    assert (nothing.rcode, nothing.answer, len(nothing.authority)) == (wire.NOERROR, (), 1)
+    assert solved(made, "gone.test.").reply.rcode == wire.SERVFAIL
+    assert isinstance(made.resolve(ask("other.test."), 0, 0.0), Forward)
+    through = engine(replace(block, files_through=("corp.test.",)))
+    assert isinstance(through.resolve(ask("no.corp.test."), 0, 0.0), Forward)
+    assert solved(through, "mail.corp.test.").reply.answer == ()
+
+
 def test_a_rule_that_makes_no_name() -> None:
-    too_long = rule("prefix", "a", "x" * 64)
+    too_long = rule("prefix", "a.", "x" * 64 + ".")
     assert solved(engine(BlockConfig((".",), rewrites=(too_long,))), "a.test.").reply.rcode == wire.SERVFAIL
 
 
@@ -280,11 +363,12 @@ def test_a_cache_bounds_what_plugins_below_it_say() -> None:
         reply = solved(engine(block), name).reply
         return [r.ttl for r in (*reply.answer, *reply.authority)]
 
-    coredns = CacheLimits(30, 5, 20)  # `cache 30`, and 20 for denials
+    coredns = CacheLimits(30, 5, 20, negative_min=5)  # `cache 30`, and 20 for denials
     assert ttls(coredns, "one.test.") == [30, 30]
     assert ttls(coredns, "web.app.svc.c.test.") == [5]
     assert ttls(CacheLimits(3600, 8, 20), "web.app.svc.c.test.") == [8]
     assert ttls(CacheLimits(3600, 1, 2), "none.app.svc.c.test.") == [2]
+    assert ttls(CacheLimits(3600, 60, 1800, negative_min=40), "none.app.svc.c.test.") == [40]
     assert ttls(coredns, "one.test.", cached=("kept.test.",)) == [60, 60]
 
 
@@ -335,6 +419,11 @@ def test_a_template_may_let_others_answer() -> None:
         solved(engine(BlockConfig((".",), templates=(through, last))), "x.ip.test.").reply.rcode
         == wire.REFUSED
     )
+
+
+def test_a_template_of_one_type_answers_who_asks_for_any() -> None:
+    typed = TemplateConfig(("t.test.",), "TXT", answers=('{{ .Name }} 5 IN TXT "{{ .Type }}"',))
+    assert texts(solved(engine(BlockConfig((".",), templates=(typed,))), "x.t.test.", "ANY")) == ['"TXT"']
 
 
 def test_types_that_templates_may_be_of() -> None:

@@ -380,6 +380,22 @@ async def test_close_waits_for_queries_under_way():
         assert await asking == ["203.0.113.10"]
 
 
+async def test_a_lame_duck_answers_until_its_time_is_over() -> None:
+    """As plugin/health of CoreDNS has it; without a grace period there is no time for that."""
+    server = Running()
+    await server.configure(zones=ZONES, lameduck=60.0)
+    closing = asyncio.create_task(server.server.close(LONG))
+    await asyncio.sleep(0.05)
+    assert await server.ask("shop.example.com.") == ["203.0.113.10"] and not closing.done()
+    closing.cancel()
+    await server.server.close()
+    short = Running()
+    await short.configure(zones=ZONES, lameduck=0.1)
+    since = time.monotonic()
+    await short.server.close(LONG)
+    assert time.monotonic() - since >= 0.1
+
+
 async def test_a_page_may_become_another_one() -> None:
     """As a changed Corefile may have it."""
     server = create(Told())

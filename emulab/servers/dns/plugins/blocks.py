@@ -16,6 +16,7 @@ from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import Asking, BlockConfig, ForwardConfig
 from emulab.servers.dns.names import Name, lower, suffixes
 from emulab.servers.dns.plugins.access import Access
+from emulab.servers.dns.plugins.files import ZoneFiles
 from emulab.servers.dns.plugins.hosts import Hosts
 from emulab.servers.dns.plugins.localnames import LocalNames
 from emulab.servers.dns.plugins.logs import QueryLog
@@ -64,6 +65,7 @@ class Block:
             self._layers.append(_first([AnswerTemplate(one) for one in config.templates]))
         if config.hosts:
             self._layers.append(Hosts(config.hosts))
+        self.files = ZoneFiles(config.files, config.files_through)
         self._ways = [_way(one, asking) for one in config.forward]
 
     def caches(self, name: Name) -> bool:
@@ -163,13 +165,15 @@ def _renamed(record: ResourceRecord, back: Rewriting) -> ResourceRecord:
     try:
         new = names.from_text(back.owner(owner)) if back.owner(owner) != owner else record.owner
         if record.rtype in _LEADING and back.values:
-            before, space, target = rdata.to_text(data).rpartition(" ")
-            if back.value(target) != target:
-                data = rdata.from_text(record.rtype, f"{before}{space}{back.value(target)}")
+            words = rdata.to_text(data).split(" ")
+            at = 0 if record.rtype == rdata.SOA else -1
+            if (target := back.value(words[at])) != words[at]:
+                words[at] = target
+                data = rdata.from_text(record.rtype, " ".join(words))
     except ValueError:
         return record._replace(ttl=back.ttl(record.ttl))
     return record._replace(owner=new, data=data, ttl=back.ttl(record.ttl))
 
 
-_LEADING = frozenset({rdata.CNAME, rdata.PTR, rdata.NS, rdata.MX, rdata.SRV})
-"""Types whose data ends with a name."""
+_LEADING = frozenset({rdata.CNAME, rdata.PTR, rdata.NS, rdata.MX, rdata.SRV, rdata.SOA})
+"""Types whose data ends with a name, or begins with that of the zone's server."""

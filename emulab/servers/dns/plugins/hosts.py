@@ -22,10 +22,13 @@ class Hosts:
         self._ttl = config.ttl
         self._found: dict[Name, dict[int, list[ResourceRecord]]] = {}
         self._pointers: dict[Name, list[ResourceRecord]] = {}
+        self._passes_types = config.passes_types
         for address, aliases in config.entries:
             ip = ip_address(address)
             for alias in aliases:
                 name, rtype = lower(names.from_text(alias)), _RECORDS[ip.version]
+                if name not in self._zones:
+                    continue  # nor does its address lead to it
                 self._add(self._found.setdefault(name, {}).setdefault(rtype, []), name, rtype, str(ip))
                 if config.reverse and not alias.startswith("*"):
                     pointer = lower(names.from_text(ip.reverse_pointer))
@@ -46,7 +49,12 @@ class Hosts:
             return Made(answer=tuple(pointers)) if pointers else None
         if name not in self._zones:
             return None
-        found = self._found.get(name) or self._found.get((b"*", *name[1:]))
-        if found is None:
-            return None if name in self._through else Made(SERVFAIL)
-        return Made(answer=tuple(record._replace(owner=name) for record in found.get(rtype, ())))
+        passes = name in self._through
+        if rtype not in _RECORDS.values() and self._passes_types and passes:
+            return None
+        named, any_name = (self._found.get(owner, {}) for owner in (name, (b"*", *name[1:])))
+        if not named and not any_name:
+            return None if passes else Made(SERVFAIL)
+        # Each family is looked for by itself: an address of one leaves the other's to a wildcard.
+        records = named.get(rtype) or any_name.get(rtype) or []
+        return Made(answer=tuple(record._replace(owner=name) for record in records))

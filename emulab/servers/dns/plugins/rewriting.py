@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from emulab.servers.dns import names, rdata
-from emulab.servers.dns.config import RewriteRule, expression
+from emulab.servers.dns.config import RewriteRule
+from emulab.servers.dns.expressions import expression
 from emulab.servers.dns.names import Name, lower
 
 NameChange = Callable[[str], str]
@@ -47,13 +48,12 @@ class Rewriting(NamedTuple):
 
 
 class RewriteStep(NamedTuple):
-    """One rule. `apply` is None for names that it doesn't concern; `back` and `value` are for one name and what it
-    became."""
+    """One rule. `apply` is None for names that it doesn't concern; `back` is for one name and what it became, and makes
+    what is done to owners ("name") or to what records lead to ("value") in this order."""
 
     rule: RewriteRule
     apply: Callable[[str], str | None]
-    back: Callable[[str, str], NameChange]
-    value: Callable[[str, str], NameChange]
+    back: Callable[[str, str, str], list[NameChange]]
 
 
 def rewritten(steps: Iterable[RewriteStep], before: str, rtype: int) -> Rewriting | None:
@@ -75,8 +75,8 @@ def rewritten(steps: Iterable[RewriteStep], before: str, rtype: int) -> Rewritin
         elif new is None:
             continue
         elif rule.field == "name":
-            owners.insert(0, step.back(text, new))
-            values.insert(0, step.value(text, new))
+            owners = [*step.back("name", text, new), *owners]
+            values = [*step.back("value", text, new), *values]
             text = new
         else:
             (ttls if rule.field == "ttl" else rcodes).insert(0, (rule.low, rule.high))
@@ -85,7 +85,7 @@ def rewritten(steps: Iterable[RewriteStep], before: str, rtype: int) -> Rewritin
             break
     if not concerned:
         return None
-    changed = text != before or any(step.rule.answer_old or step.rule.value_old for step in steps)
+    changed = text != before or any(step.rule.answers for step in steps)
     name = lower(names.from_text(text))
     made = (tuple(owners), tuple(values)) if changed else ((), ())
     return Rewriting(name, rtype, *made, tuple(ttls), tuple(rcodes))
@@ -109,24 +109,22 @@ def compiled(rule: RewriteRule) -> RewriteStep:
                 return _by_groups(pattern, new, text)
 
     pattern = expression(old if matching == "regex" else "")
-    answers, values = expression(rule.answer_old), expression(rule.value_old)
+    # Each undoes what those before it did (`rewriteResourceRecord` of reverter.go), so the last is the first.
+    told = [(answer.of, expression(answer.old), answer.new) for answer in reversed(rule.answers)]
 
-    def automatic(before: str, after: str) -> NameChange:
+    def back(of: str, before: str, after: str) -> list[NameChange]:
+        steps = [_replacing(found, becomes) for what, found, becomes in told if what == of]
         if matching == "suffix" and rule.auto:
-            return lambda text: text.removesuffix(new) + old if text.endswith(new) else text
-        return _remapped(after, before) if rule.auto or matching == "exact" else lambda text: text
+            steps.append(lambda text: text.removesuffix(new) + old if text.endswith(new) else text)
+        elif rule.auto or matching == "exact":
+            steps.append(_remapped(after, before))
+        return steps
 
-    def back(before: str, after: str) -> NameChange:
-        if rule.answer_old:
-            return lambda text: _by_groups(answers, rule.answer_new, text) or text
-        return automatic(before, after)
+    return RewriteStep(rule, replaced, back)
 
-    def value(before: str, after: str) -> NameChange:
-        if rule.value_old:
-            return lambda text: _by_groups(values, rule.value_new, text) or text
-        return automatic(before, after)
 
-    return RewriteStep(rule, replaced, back, value)
+def _replacing(pattern: re.Pattern[str], new: str) -> NameChange:
+    return lambda text: _by_groups(pattern, new, text) or text
 
 
 def _by_groups(pattern: re.Pattern[str], new: str, text: str) -> str | None:

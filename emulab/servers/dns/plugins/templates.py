@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 
 from emulab.servers.dns import names, rdata, wire
-from emulab.servers.dns.config import HOLE, HOLE_WORD, RCODES, TemplateConfig, check_template, expression
+from emulab.servers.dns.config import HOLE, HOLE_WORD, RCODES, TemplateConfig, check_template
+from emulab.servers.dns.expressions import expression
 from emulab.servers.dns.names import Name, lower
 from emulab.servers.dns.plugins.made import Below, Made
 from emulab.servers.dns.wire import ResourceRecord
@@ -36,7 +37,7 @@ class AnswerTemplate:
 
     def concerns(self, name: Name, rtype: int) -> bool:
         """Whether it is about a lower-case name and a type."""
-        return name in self._zones and self._rtype in (rdata.ANY, rtype)
+        return name in self._zones and (self._rtype == rtype or rdata.ANY in (self._rtype, rtype))
 
     def lets_through(self, name: Name) -> bool:
         return name in self._through
@@ -54,7 +55,7 @@ class AnswerTemplate:
             "Question.Name": text,
             "Zone": names.to_text(self._zones.zone(name) or ()),
             "Class": "IN",
-            "Type": rdata.type_name(rtype),
+            "Type": rdata.type_name(self._rtype if rtype == rdata.ANY else rtype),
         }
         try:
             answer, authority, additional = (
