@@ -10,10 +10,12 @@ from emulab.kinds.checks import custom_metadata
 from emulab.kinds.definition import CUSTOM, Definition
 from emulab.kinds.fields import generic
 from emulab.kinds.registry import KINDS
-from emulab.model.checks import mapping, string
+from emulab.model.checks import Problems, mapping, string, wrong
 
 PODS, ROUTES, RULES = "pods", "routes", "rules of packets"
 NETWORKS = "addresses or networks"
+
+_OF_CALICO = "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPAMConfiguration IPReservation"
 
 WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
     PODS: {
@@ -56,15 +58,18 @@ WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
         "tekton.dev": "PipelineRun TaskRun",
     },
     ROUTES: {
+        "cilium.io": "CiliumClusterwideEnvoyConfig CiliumEnvoyConfig",
         "configuration.konghq.com": "TCPIngress UDPIngress",
         "consul.hashicorp.com": "IngressGateway ServiceResolver ServiceRouter ServiceSplitter TerminatingGateway",
         "gateway.networking.k8s.io": "GRPCRoute Gateway HTTPRoute TCPRoute TLSRoute UDPRoute",
+        "elbv2.k8s.aws": "TargetGroupBinding",
         "getambassador.io": "Host Listener Mapping TCPMapping",
         "inference.networking.k8s.io": "InferencePool",
         "inference.networking.x-k8s.io": "InferencePool",
         "k8s.nginx.org": "TransportServer VirtualServer VirtualServerRoute",
+        "multicluster.x-k8s.io": "ServiceExport ServiceImport",
         "networking.internal.knative.dev": "Ingress",
-        "networking.istio.io": "Gateway ServiceEntry VirtualService",
+        "networking.istio.io": "EnvoyFilter Gateway ServiceEntry Sidecar VirtualService WorkloadEntry",
         "projectcontour.io": "HTTPProxy",
         "route.openshift.io": "Route",
         "serving.knative.dev": "DomainMapping Route",
@@ -74,22 +79,30 @@ WOULD_MAKE: Mapping[str, Mapping[str, str]] = {
     },
     RULES: {
         "cilium.io": "CiliumClusterwideNetworkPolicy CiliumNetworkPolicy",
+        "crd.antrea.io": "ClusterNetworkPolicy NetworkPolicy",
         "consul.hashicorp.com": "ServiceIntentions",
         "crd.projectcalico.org": "GlobalNetworkPolicy HostEndpoint NetworkPolicy",
+        "k8s.cni.cncf.io": "MultiNetworkPolicy",
+        "k8s.ovn.org": "AdminPolicyBasedExternalRoute EgressFirewall EgressQoS",
         "networking.gke.io": "FQDNNetworkPolicy",
         "policy.networking.k8s.io": "AdminNetworkPolicy BaselineAdminNetworkPolicy ClusterNetworkPolicy",
-        "projectcalico.org": "GlobalNetworkPolicy HostEndpoint NetworkPolicy StagedNetworkPolicy",
+        "projectcalico.org": "GlobalNetworkPolicy HostEndpoint NetworkPolicy",
         "security.istio.io": "AuthorizationPolicy PeerAuthentication RequestAuthentication",
+        "vpcresources.k8s.aws": "SecurityGroupPolicy",
     },
     NETWORKS: {
         "cilium.io": "CiliumBGPAdvertisement CiliumBGPClusterConfig CiliumBGPPeerConfig CiliumBGPPeeringPolicy"
         " CiliumEgressGatewayPolicy CiliumL2AnnouncementPolicy CiliumLoadBalancerIPPool CiliumLocalRedirectPolicy"
         " CiliumNodeConfig CiliumPodIPPool",
-        "crd.projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPReservation",
+        "crd.antrea.io": "BGPPolicy Egress ExternalIPPool ExternalNode IPPool TrafficControl",
+        "crd.k8s.amazonaws.com": "ENIConfig",
+        "crd.projectcalico.org": _OF_CALICO,
+        "k8s.ovn.org": "ClusterUserDefinedNetwork EgressIP EgressService UserDefinedNetwork",
+        "kubeovn.io": "Subnet Vpc VpcNatGateway",
         "k8s.cni.cncf.io": "NetworkAttachmentDefinition",
         "metallb.io": "AddressPool BGPAdvertisement BGPPeer IPAddressPool L2Advertisement",
         "operator.tigera.io": "Installation",
-        "projectcalico.org": "BGPConfiguration BGPFilter BGPPeer FelixConfiguration IPReservation",
+        "projectcalico.org": _OF_CALICO,
     },
 }
 """What objects of well-known kinds make in a cluster, by API group."""
@@ -121,10 +134,30 @@ def _has_template(spec: Mapping[str, Any]) -> bool:
     return False
 
 
+_FILES = {
+    "apiserver.config.k8s.io": "kube-apiserver",
+    "k3d.io": "k3d",
+    "kind.x-k8s.io": "kind",
+    "kubeadm.k8s.io": "kubeadm",
+    "kubelet.config.k8s.io": "the kubelet",
+    "kubeproxy.config.k8s.io": "kube-proxy",
+    "kubescheduler.config.k8s.io": "kube-scheduler",
+}
+"""Groups whose kinds are files that programs read, with no metadata, and whose files these are."""
+
+_object = mapping({"apiVersion": string, "kind": string, "metadata": custom_metadata}, required=("metadata",))
+
+
+def _check(raw: dict[str, Any]) -> Problems:
+    whose = _FILES.get(str(raw.get("apiVersion")).partition("/")[0])
+    if whose and "metadata" not in raw:
+        what = "and no object: what nodes have is said by a Cluster of emulab.dev/v1 (`emulab explain cluster.spec`)"
+        return wrong(f"is {whose}'s own configuration, {what}")
+    return _object(raw)
+
+
 DEFINITION = Definition(
-    check=mapping(
-        {"apiVersion": string, "kind": string, "metadata": custom_metadata}, required=("metadata",)
-    ),
+    check=_check,
     standing=CUSTOM,
     describe=generic,
 )

@@ -208,7 +208,13 @@ PRIORITY_CLASS = _aside("scheduling.k8s.io/v1", "PriorityClass", "priorityclasse
 RUNTIME_CLASS = _aside("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespaced=False)
 _aside("coordination.k8s.io/v1", "Lease", "leases")
 _aside(_NETWORKING, "IPAddress", "ipaddresses", "ip", namespaced=False)
-_aside(_NETWORKING, "ServiceCIDR", "servicecidrs", namespaced=False)
+_add(
+    Kind(
+        *(_NETWORKING, "ServiceCIDR", "servicecidrs"),
+        namespaced=False,
+        home="emulab.kinds.networking.servicecidr",
+    )
+)
 CUSTOM_RESOURCE_DEFINITION = _aside(
     *("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds"),
     namespaced=False,

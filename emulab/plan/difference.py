@@ -15,6 +15,9 @@ from emulab.plan.links.item import End
 from emulab.plan.mesh import ways_and_items
 from emulab.plan.state import Mesh, Namespace, Network, Rules
 
+RulesetChange = tuple[tuple[str, str], Rules | None, Rules]
+"""A key, and what there was and will be."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkChange:
@@ -29,7 +32,7 @@ class NetworkChange:
     remove_namespaces: tuple[str, ...]
     add_namespaces: tuple[Namespace, ...]
     add: tuple[Item, ...]
-    rulesets: tuple[tuple[tuple[str, str], Rules | None, Rules], ...]  # key, before, after
+    rulesets: tuple[RulesetChange, ...]  # in the order in which they are to be written
 
     @property
     def empty(self) -> bool:
@@ -129,9 +132,25 @@ def difference(before: Network, after: Network) -> NetworkChange:
         remove_namespaces=tuple(n for n in before.namespaces if n in gone),
         add_namespaces=tuple(born),
         add=tuple(sorted(added, key=_order)),
-        rulesets=tuple(
+        rulesets=_in_turn(
             (key, there.get(key), ruleset)
             for key, ruleset in after.rulesets.items()
             if before.rulesets.get(key) is not ruleset and before.rulesets.get(key) != ruleset
         ),
     )
+
+
+def _in_turn(changes: Iterable[RulesetChange]) -> tuple[RulesetChange, ...]:
+    """Meshes that only lose ways come last: no rule of a Service leads to pods any more to which there is no way."""
+    known: dict[tuple[int, int], bool] = {}  # nodes have the same ways
+
+    def only_loses(change: RulesetChange) -> bool:
+        _, before, after = change
+        if not isinstance(before, Mesh) or not isinstance(after, Mesh) or before.link != after.link:
+            return False
+        pair = id(before.ways), id(after.ways)
+        if pair not in known:
+            known[pair] = all(before.ways.get(name) == way for name, way in after.ways.items())
+        return known[pair]
+
+    return tuple(sorted(changes, key=only_loses))

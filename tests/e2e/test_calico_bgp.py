@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -11,7 +12,7 @@ import pytest_asyncio
 from emulab import Lab
 from emulab.plan.cni.speakers import MESH
 
-from .proxyworld import pod
+from .proxyworld import HTTP, pod, service
 from .tools import eventually, output
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -177,6 +178,22 @@ async def test_a_node_comes_and_goes(lab: Lab) -> None:
     await lab.apply(cluster(nodes=2))
     assert await routes(lab, "node1") == before
     assert await bird(lab, "node1") == speaker and await reaches(lab)
+
+
+async def test_services_forget_a_node_that_goes_before_routes_do(lab: Lab) -> None:
+    """Else what is sent to its pods finds no way for as long as rules take to be written."""
+    shared = service("shared", f"{{selector: {{app: shared}}, ports: [{HTTP}]}}")
+    await lab.apply(
+        cluster(nodes=3) + pod("near", "node1", "shared") + pod("going", "node3", "shared") + shared
+    )
+    (going,) = await lab.get("Pod", "going")
+    address, table = going["status"]["podIP"], ("nft", "list", "table", "ip", "kube-proxy")
+    assert address in await output(lab, "node1", *table)
+    watch = "while ip route | grep -q 'via 10.0.0.13 '; do :; done; exec nft list table ip kube-proxy"
+    rules, _ = await asyncio.gather(output(lab, "node1", "sh", "-c", watch), lab.apply(cluster(nodes=2)))
+    assert "table ip kube-proxy" in rules and address not in rules
+    for kind, name in (("Service", "shared"), ("Pod", "near")):
+        await lab.delete(kind, name)
 
 
 async def test_of_many_nodes_the_router_reflects(lab: Lab) -> None:

@@ -64,6 +64,20 @@ WORLD = [
     ),
     named("Namespace", "blue"),
     *(pod(*which, labels) for which, labels in PODS.items()),
+    *(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": name, "namespace": "red"},
+                "spec": {**spec, "ports": [{"port": 80}]},
+            }
+        )
+        for name, spec in (
+            ("elsewhere", {"type": "ExternalName", "externalName": "www.example.com"}),
+            ("by-hand", {}),
+        )
+    ),
     json.dumps(
         {
             "apiVersion": "v1",
@@ -389,6 +403,8 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
     assert "port 80/tcp: denied" in denied.text and "NetworkPolicy red/web" in denied.text
     to_node = await emulab(*check, "web", "node/node1:80")
     assert to_node.status == 0 and f"node node1 ({at.node1}) port 80/tcp: allowed" in to_node.text
+    api = await emulab(*check, "--to-namespace", "default", "guest", "svc/kubernetes")
+    assert api.status == 0 and f"→ node node1 ({at.node1}) port 6443/tcp: allowed" in api.text
     across = await emulab(*check, "blue/guest", "red/web:80/tcp")
     assert across.status == 1 and "pod blue/guest" in across.text and "NetworkPolicy red/web" in across.text
     allowed = await emulab(*check, "web", "guest:80")
@@ -417,6 +433,16 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
         (("guest", "node/nobody:80"), 'nodes "nobody" not found'),
         (("node/node1", "web"), "node/node1: sends from an address of its node's, which the way decides"),
         (("guest", "svc/nobody"), 'services "nobody" not found'),
+        (
+            ("guest", "svc/elsewhere"),
+            "svc/elsewhere: is another name for www.example.com: ask for who has that",
+        ),
+        (
+            ("guest", "svc/by-hand"),
+            "svc/by-hand selects no Pods, and its EndpointSlices have no endpoint that is",
+        ),
+        (("client", "web:80"), "client: there is no such pod; of that Client ask for "),
+        (("guest", "node1:22"), "node1: there is no such pod; of a node ask for node/node1"),
         (("guest", "blue/nobody"), 'pods "nobody" not found'),
         (("guest", "green/web"), "there is no kind 'green'"),
         (("guest", "svc/web:81"), "svc/web has no port 81/tcp"),

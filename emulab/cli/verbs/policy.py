@@ -74,19 +74,15 @@ def _check(options: argparse.Namespace) -> int:
         told = f"{source_text}: sends from an address of its node's, which the way decides"
         raise UsageError(f"{told}: ask for that; {shown}")
     namespace = options.to_namespace or _placed(there, source_text, options.namespace)[1]
-    destinations = _ends(options, there, target, namespace)
-    if _is_address(target) or target.startswith(_NODES):
-        for end in destinations[0][0]:
-            _translated(options, end.address, port, protocol)
     service = _service(options, target, namespace) if target.startswith(_SERVICES) else None
+    destinations = _destinations(options, there, (target, port, protocol), namespace, service)
     translated = service is not None and service["spec"].get("clusterIP") != "None"
     if translated and there.proxied:
         told = f"in proxy mode userspace it is a node that connects to the pods of {target}, so policies judge that"
         told += f" one's address and never see {source_text}: ask for the node's address and the pod instead"
         print(f"warning: {told}", file=sys.stderr)
     found: list[list[_Answer]] = []
-    for ends, pod in destinations:
-        ports = _ports(pod, service, target, port, protocol)
+    for ends, ports in destinations:
         pairs = [(s, d) for s in sources for d in ends if family_of(s.address) is family_of(d.address)]
         if service is not None:
             spoken = service["spec"].get("ipFamilies") or ()
@@ -106,6 +102,29 @@ def _check(options: argparse.Namespace) -> int:
             for answer in answers[:1] if alike else answers:
                 print(answer.text())
     return 0 if all(answer.verdict.allows for answers in found for answer in answers) else 1
+
+
+_Ports = list[tuple[int, str]]
+
+
+def _destinations(
+    options: argparse.Namespace,
+    there: Policies,
+    asked: tuple[str, int | None, str],
+    namespace: str,
+    service: Raw | None,
+) -> list[tuple[list[PolicyEnd], _Ports]]:
+    """Where the flows lead that are asked about, each with its ports."""
+    from emulab.cli.policyends import endpoints_of
+
+    target, port, protocol = asked
+    if service is not None and not service["spec"].get("selector"):
+        return endpoints_of(options.lab, there, service, target, port, protocol)
+    found = _ends(options, there, target, namespace)
+    if _is_address(target) or target.startswith(_NODES):
+        for end in found[0][0]:
+            _translated(options, end.address, port, protocol)
+    return [(ends, _ports(pod, service, target, port, protocol)) for ends, pod in found]
 
 
 class _Answer(NamedTuple):
@@ -171,6 +190,7 @@ def _ends(
     """Who is meant: the pods behind a Service, one of a workload's, or whoever has an address; with the Pod. An end is
     there for each family that it speaks."""
     from emulab.cli.pods import choose
+    from emulab.cli.policyends import check_place
     from emulab.kinds.registry import SERVICE
     from emulab.lab.client.client import connect
 
@@ -180,7 +200,11 @@ def _ends(
         return [(_ends_of_node(there, text.partition("/")[2]), None)]
     name, namespace = _placed(there, text, namespace)
     with connect(options.lab) as client:
-        chosen = choose(client, name, namespace)
+        try:
+            chosen = choose(client, name, namespace)
+        except ServerRefusal:
+            check_place(client, name)
+            raise
     raw = chosen.pods if chosen.kind == SERVICE else chosen.pods[:1]
     found: list[tuple[list[PolicyEnd], Raw | None]] = [
         (ends, one) for one in raw if (ends := there.ends_of(one))
@@ -211,15 +235,17 @@ def _ends_of_node(there: Policies, name: str) -> list[PolicyEnd]:
 
 
 def _service(options: argparse.Namespace, target: str, namespace: str) -> Raw:
-    from emulab.cli.kinds import Reference
+    from emulab.cli.kinds import Reference, not_found
     from emulab.cli.selection import fetch
     from emulab.kinds.registry import SERVICE
     from emulab.lab.client.client import connect
 
+    reference = Reference(SERVICE, target.partition("/")[2])
     with connect(options.lab) as client:
-        reference = Reference(SERVICE, target.partition("/")[2])
-        [service] = fetch(client, reference, namespace)
-    return service
+        found = fetch(client, reference, namespace)
+    if not found:
+        raise ServerRefusal(not_found(reference))
+    return found[0]
 
 
 def _translated(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _DEFAULT = "default"
 """The account that each Namespace has."""
+_SETUP = "kube-system"
+"""The Namespace with accounts of a cluster's own, which whoever sets it up makes."""
 _SYSTEM = ("system-cluster-critical", "system-node-critical")
 """The classes of priority that a cluster has by itself."""
 
@@ -32,8 +34,9 @@ def account_of(spec: Mapping[str, Any]) -> str:
 def oddities(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
     """Of the `spec` of Pods that stands at `base` of an object: each name that nothing has."""
     account = "serviceAccountName" if spec.get("serviceAccountName") else "serviceAccount"
+    accounts = (_DEFAULT, spec.get(account)) if o.namespace == _SETUP else (_DEFAULT,)
     missing = (
-        _missing(o, spec, account, SERVICE_ACCOUNT, world, (_DEFAULT,)),
+        _missing(o, spec, account, SERVICE_ACCOUNT, world, accounts),
         _missing(o, spec, "priorityClassName", PRIORITY_CLASS, world, _SYSTEM),
         _missing(o, spec, "runtimeClassName", RUNTIME_CLASS, world),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from emulab.kinds import cells
 from emulab.kinds.cells import NONE, Cells, Columns, Raw
 from emulab.kinds.checks import base64_map, texts, whole
@@ -11,6 +14,11 @@ from emulab.kinds.fields import Fields, Slices
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import CONFIG_MAP
 from emulab.model.checks import dns_subdomain
+from emulab.model.findings import Finding
+
+if TYPE_CHECKING:
+    from emulab.kinds.lookup import Lookup
+    from emulab.model.objects import Object
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -26,9 +34,16 @@ def _describe(o: Raw, _: Slices) -> Fields:
     return [("Data", data or NONE)]
 
 
+def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
+    from emulab.kinds.core.agentsettings import oddities  # of who has a ConfigMap
+
+    return oddities(o, world)
+
+
 DEFINITION = Definition(
     check=whole(CONFIG_MAP, dns_subdomain, fields={"data": texts, "binaryData": base64_map}),
     merge=immutable.keep("data", "binaryData"),
+    warnings=_warnings,
     fields=kind_table() | table("binaryData data immutable"),
     columns=Columns(("NAME", "DATA", "AGE"), (), _cells),
     describe=_describe,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import whole
+from emulab.kinds.core import podnetworkoddities
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices, conditions
 from emulab.kinds.following import kind_table, table
@@ -45,7 +46,8 @@ def _merge(old: Object, _: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     return {**spec, "finalizers": old.spec["finalizers"]} if "finalizers" in old.spec else spec
 
 
-def _warnings(o: Object, _: Lookup) -> Iterable[Finding]:
+def _warnings(o: Object, world: Lookup) -> Iterable[Finding]:
+    yield from podnetworkoddities.oddities(o, ("metadata", "annotations"), o.annotations, world)
     if (level := o.labels.get(_POD_SECURITY, _PRIVILEGED)) != _PRIVILEGED:
         what = f"isn't followed: Pods come up that {level} forbids"
         yield Finding(o, ("metadata", "labels", _POD_SECURITY), what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emulab.kinds.core import accounts, configoddities
+from emulab.kinds.core import accounts, configoddities, podnetworkoddities
 from emulab.kinds.core.coredns import CoreDnsFlags
 from emulab.kinds.core.nodecache import NodeCacheFlags, own_addresses
 from emulab.kinds.core.podspec import ECHO, PROGRAM, REQUIRED, STANDIN, Container, PodSpec, asked_program
@@ -32,6 +32,7 @@ def oddities(
     node = spec.get("nodeName")
     if node and node not in world.nodes:
         yield Finding(o, (*base, "spec", "nodeName"), f"there is no node {node}")
+    yield from podnetworkoddities.oddities(o, (*base, "metadata", "annotations"), annotations, world)
     yield from _left_out(o, (*base, "spec"), spec)
     yield from _not_allowed(o, (*base, "spec", "volumes"), spec.get("volumes") or (), world)
     yield from configoddities.oddities(o, (*base, "spec"), spec, world)

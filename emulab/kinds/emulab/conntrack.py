@@ -23,6 +23,11 @@ class Timeout(NamedTuple):
     sysctl: str
     seconds: int
 
+    @property
+    def path(self) -> str:
+        """The sysctl, below /proc/sys."""
+        return f"{_PATH}{self.sysctl}"
+
 
 TIMEOUTS = {
     "tcpEstablishedTimeout": Timeout("tcp_timeout_established", 24 * 3600),
@@ -58,10 +63,10 @@ conntrack = mapping(
 def settings(given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The sysctls of a node, below /proc/sys."""
     found = {}
-    for field, (name, usual) in TIMEOUTS.items():
-        asked = seconds(given[field]) if field in given else usual
+    for field, timeout in TIMEOUTS.items():
+        asked = seconds(given[field]) if field in given else timeout.seconds
         if asked:
-            found[f"{_PATH}{name}"] = str(asked)
+            found[timeout.path] = str(asked)
     if given.get("tcpBeLiberal"):
         found[f"{_PATH}tcp_be_liberal"] = "1"
     return tuple(found.items())

@@ -193,7 +193,8 @@ class Reconciler:
         planned = await self._plan(work)
         world, since = planned.world, changes.since or planned.since
         progress("namespaces, links and rules")
-        await self._around.servers.prepare(world.servers, self._network.handles)
+        servers, namespaces = self._around.servers, world.network.namespaces
+        await servers.prepare(world.servers, self._network.handles, namespaces)
         await self._write(world, since)
         await self._serve(world, progress)
         begun = time.perf_counter()

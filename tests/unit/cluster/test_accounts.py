@@ -38,6 +38,13 @@ def test_names_of_accounts_and_classes_that_lead_nowhere(
     )
 
 
+def test_accounts_of_a_clusters_own_namespace_are_its_own() -> None:
+    raw = described("Deployment", patched(WORKLOAD, "template.spec.serviceAccountName", "kube-proxy"))
+    raw["metadata"]["namespace"] = "kube-system"
+    (o,) = accepted(raw)
+    assert warnings([o], Objects([o])) == []
+
+
 @pytest.mark.parametrize(
     ("field", "name"),
     [

@@ -370,3 +370,22 @@ def test_a_chain_whose_rules_change_is_written_anew() -> None:
         "add rule ip t c drop",
         "add rule ip t c counter",
     ]
+
+
+def test_ways_to_pods_go_after_the_rules_that_lead_there_and_come_before_them() -> None:
+    """As long as a Service has a pod of a node that goes, what is sent there finds its way."""
+    ways = {f"n{n}": Way(ip_network(f"10.244.{n}.0/24"), ip_address(f"10.0.0.{n}")) for n in (1, 2, 3)}
+    fewer = {name: way for name, way in ways.items() if name != "n3"}
+
+    def network(wanted: dict[str, Way], element: str) -> Network:
+        names = {n: Namespace(n) for n in ("n1", "n2")}
+        services = Ruleset(
+            "ip", "kube-proxy", {}, {"map": Collection("set", "type ipv4_addr ;", {element: ""})}
+        )
+        meshes = {(n, "mesh-ip"): Mesh(n, "eth0", wanted) for n in names}
+        return Network(names, frozenset(), {**meshes, **{(n, "ip kube-proxy"): services for n in names}})
+
+    more, less = network(ways, "10.244.3.1"), network(fewer, "10.244.2.1")
+    written = [kind for (_, kind), _, _ in difference(more, less).rulesets]
+    assert written == ["ip kube-proxy"] * 2 + ["mesh-ip"] * 2
+    assert [kind for (_, kind), _, _ in difference(less, more).rulesets][:2] == ["mesh-ip"] * 2
