@@ -34,7 +34,7 @@ def account_of(spec: Mapping[str, Any]) -> str:
 def oddities(o: Object, base: FieldPath, spec: Mapping[str, Any], world: Lookup) -> Iterator[Finding]:
     """Of the `spec` of Pods that stands at `base` of an object: each name that nothing has."""
     account = "serviceAccountName" if spec.get("serviceAccountName") else "serviceAccount"
-    accounts = (_DEFAULT, spec.get(account)) if o.namespace == _SETUP else (_DEFAULT,)
+    accounts = (_DEFAULT, str(spec.get(account))) if o.namespace == _SETUP else (_DEFAULT,)
     missing = (
         _missing(o, spec, account, SERVICE_ACCOUNT, world, accounts),
         _missing(o, spec, "priorityClassName", PRIORITY_CLASS, world, _SYSTEM),
