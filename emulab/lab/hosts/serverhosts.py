@@ -210,12 +210,17 @@ class ServerHosts:
         if host is not None and host.applied is None and host.configuring:
             self._end(name)  # else its configuration would be waited for
         async with lock:
-            if not self.running(name):
-                if name in self._hosts:
-                    self._end(name)
-                await self._start(self._wanted[name])
-            with suppress(KernelError):
-                await self._hosts[name].ask("close", timeout=_CLOSE_ANSWER, grace=0.0)
+            for _ in range(2):  # it may be ending while it is asked, with what it has left behind still there
+                if not self.running(name):
+                    if name in self._hosts:
+                        self._end(name)
+                    await self._start(self._wanted[name])
+                try:
+                    await self._hosts[name].ask("close", timeout=_CLOSE_ANSWER, grace=0.0)
+                    break
+                except KernelError:
+                    if name in self._hosts:
+                        self._end(name)
             if name in self._hosts:
                 self._end(name)
 

@@ -377,6 +377,24 @@ async def test_a_server_that_ends_in_good_order_is_told_nothing_more(lab: Lab) -
     assert len(lab.processes.started) == 4
 
 
+async def test_another_one_takes_away_what_a_server_left_that_ended_while_it_was_asked_to(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a BIRD that was killed leaves its routes, and its server has not noticed yet."""
+    monkeypatch.setattr(serverhosts, "LEAVING_FIRST", frozenset({"echo"}))
+    process, begun = lab.processes.started[0], len(lab.processes.started)
+    process.signal(signal.SIGSTOP)
+    handles: Any = {"here": SimpleNamespace(fd=-1)}
+    leaving = asyncio.create_task(lab.hosts.prepare(lab.wanted("b"), handles, {""}))
+    await asyncio.sleep(0.1)
+    assert not leaving.done()
+    process.signal(signal.SIGKILL)
+    await leaving
+    assert len(lab.processes.started) == begun + 1
+    await until(lambda: not lab.processes.started[-1].running)
+    await lab.apply("b")
+
+
 async def test_a_server_that_fails_ends_and_is_tried_again_by_and_by(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
