@@ -90,18 +90,19 @@ class KernelNetwork:
             self._known = Network(dict(self._namespaces), frozenset(self._items), dict(self._rulesets))
         return self._known
 
-    def apply(self, wanted: Network) -> bool:
-        """Makes the kernel equal to `wanted`; undoes everything when a step fails. Blocks.
+    def apply(self, wanted: Network, leave: Callable[[], object] = lambda: None) -> bool:
+        """Makes the kernel equal to `wanted`; undoes everything when a step fails. Blocks. `leave` is called once rules
+        are written, and before links go.
 
         Returns whether anything changed. Raises KernelError after the undo.
         """
         try:
-            return self._applied(wanted)
+            return self._applied(wanted, leave)
         finally:
             while self.ahead:
                 self.ahead.popitem()[1].close()
 
-    def _applied(self, wanted: Network) -> bool:
+    def _applied(self, wanted: Network, leave: Callable[[], object]) -> bool:
         self._sweep()
         before = self.applied
         change = difference(before, wanted)
@@ -109,7 +110,7 @@ class KernelNetwork:
             self._known = wanted  # the next one is derived from it, so that what differs is soon found
             return False
         try:
-            self._perform(change)
+            self._perform(change, leave)
         except BaseException:
             self._perform(difference(self.applied, before))
             raise
@@ -153,7 +154,7 @@ class KernelNetwork:
             handle.close()
         self.handles.clear()
 
-    def _perform(self, change: NetworkChange) -> None:
+    def _perform(self, change: NetworkChange, leave: Callable[[], object] = lambda: None) -> None:
         self._known = None
         self._write_rules(change.thinned)
         self._remove(change.make_room)
@@ -169,6 +170,7 @@ class KernelNetwork:
         self._write_rules(c for c in change.rulesets if not isinstance(c[2], UdpBackends))
         self._write_rules((key, self._rulesets[key], None) for key in change.remove_rulesets)
         self._write_rules(c for c in change.rulesets if isinstance(c[2], UdpBackends))
+        leave()
         self._remove(change.remove)
         self._note_gone(set(change.remove_namespaces), dead_links(change.remove))
         for name in change.remove_namespaces:

@@ -192,6 +192,8 @@ async def test_services_forget_a_node_that_goes_before_routes_do(lab: Lab) -> No
     watch = "while ip route | grep -q 'via 10.0.0.13 '; do :; done; exec nft list table ip kube-proxy"
     rules, _ = await asyncio.gather(output(lab, "node1", "sh", "-c", watch), lab.apply(cluster(nodes=2)))
     assert "table ip kube-proxy" in rules and address not in rules
+    # Nor does the router wait for a node that has gone without a word until its hold time is over.
+    assert "10.0.0.13" not in await output(lab, "router", "ip", "route")
     for kind, name in (("Service", "shared"), ("Pod", "near")):
         await lab.delete(kind, name)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Container, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
@@ -161,19 +161,16 @@ class ServerHosts:
             self._changed()
 
     async def prepare(
-        self,
-        wanted: Mapping[str, PlannedServer],
-        handles: Mapping[str, Handle],
-        staying: Container[str],
+        self, wanted: Mapping[str, PlannedServer], handles: Mapping[str, Handle], staying: Container[str]
     ) -> None:
         """Before rules are written: has servers listen to which the rules will lead, and those end that make what the
         rules will be in the place of. Raises KernelError. `staying`: the namespaces that there will be.
 
         Where their namespaces aren't there yet, nobody is either whom rules could lead anywhere. In one that goes,
-        nothing is planned: who makes routes to its pods goes with it, once no rule leads there any more.
+        nothing is planned: who makes routes to its pods is `going` with it, once no rule leads there any more.
         """
         self._handles = handles
-        await asyncio.gather(*(self._leave(name) for name in self._leaving(wanted, staying)))
+        await self.leave(one.name for one in self._leaving(wanted) if one.namespace in staying)
         ahead = [
             (self._applied(s.name), s)
             for s in wanted.values()
@@ -199,9 +196,16 @@ class ServerHosts:
         ]
         await self._bring_all([(old, s) for old, s in told if old is not s])
 
-    def _leaving(self, wanted: Mapping[str, PlannedServer], staying: Container[str]) -> list[str]:
-        gone = (server for name, server in self._wanted.items() if name not in wanted)
-        return [one.name for one in gone if one.kind in LEAVING_FIRST and one.namespace in staying]
+    def going(self, wanted: Mapping[str, PlannedServer], staying: Container[str]) -> list[str]:
+        """Who is to `leave` while its namespace is still there: others keep what they have of it else."""
+        gone = (s for s in self._leaving(wanted) if s.namespace not in staying)
+        return [one.name for one in gone if self.running(one.name)]
+
+    async def leave(self, names: Iterable[str]) -> None:
+        await asyncio.gather(*map(self._leave, names))
+
+    def _leaving(self, wanted: Mapping[str, PlannedServer]) -> list[PlannedServer]:
+        return [s for name, s in self._wanted.items() if name not in wanted and s.kind in LEAVING_FIRST]
 
     async def _leave(self, name: str) -> None:
         """Ends a server in good order. What one has left behind that isn't up, or begins, another one takes away."""

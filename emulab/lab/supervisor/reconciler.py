@@ -245,7 +245,7 @@ class Reconciler:
         begun = time.perf_counter()
         self._network.ahead = dict(await self._nursery.take())
         try:
-            done = await _to_its_end(asyncio.to_thread(self._apply, world))
+            done = await _to_its_end(asyncio.to_thread(self._apply, world, asyncio.get_running_loop()))
         finally:
             self._syncs.note(self._network.take_syncs(), time.time())
         self._look_again()
@@ -253,9 +253,15 @@ class Reconciler:
         if since:
             self.programmed = done - since
 
-    def _apply(self, world: World) -> float:
+    def _apply(self, world: World, loop: asyncio.AbstractEventLoop) -> float:
         """Has the kernel be as planned, for a thread. When it was (`perf_counter`): the loop may hear of it later."""
-        self._network.apply(world.network)
+        servers = self._around.servers
+        going = servers.going(world.servers, world.network.namespaces)
+
+        def leave() -> None:
+            asyncio.run_coroutine_threadsafe(servers.leave(going), loop).result()
+
+        self._network.apply(world.network, *([leave] if going else ()))
         return time.perf_counter()
 
     async def _serve(self, world: World, progress: Progress) -> None:

@@ -119,7 +119,7 @@ def _matched(
     told: Directive, words: tuple[str, ...], field: str, more: int
 ) -> tuple[RewriteRule, tuple[str, ...]]:
     """A rule of names, and the words behind them."""
-    matching = words[0] if len(words) == more + 2 else "exact"
+    matching = words[0].lower() if len(words) == more + 2 else "exact"
     words = words[1:] if len(words) == more + 2 else words
     if len(words) != more + 1 or matching not in _MATCHING:
         raise wrong(

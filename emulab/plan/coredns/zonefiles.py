@@ -19,8 +19,12 @@ from emulab.plan.coredns.lines import CorefileError, LineNumber, is_number
 from emulab.plan.coredns.syntax import Directive
 from emulab.servers.dns.config import ASKED_TYPES, ZoneFile, ZoneRecord
 
-_DEFAULT_TTL = 3600
-_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|;[^\n]*|[()\n]|[^\s;()"]+|[^\S\n]+|"', re.DOTALL)
+_TOKEN = re.compile(
+    r'"(?:\\.|[^"\\])*"|;[^\n]*|[()\n]|(?:\\[^\n]|\\(?=\n)|[^\s;()"\\])+|[^\S\n]+|"', re.DOTALL
+)
+_ESCAPED = re.compile(r"\\(\d{3}|.)", re.ASCII | re.DOTALL)
+_LONGEST_STRING = 255  # octets
+_MOST, _MOST_SECONDS = (1 << 32) - 1, (1 << 31) - 1
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TIME = re.compile(r"(?:\d+[smhdw])*\d+[smhdw]?", re.ASCII | re.IGNORECASE)
 _CLASSES = ("IN", "CH", "HS", "CS")
@@ -114,38 +118,49 @@ class _Reader:
             return
         if not line.goes_on:
             self._owner = self._absolute(words.pop(0))
-        ttl: int | None = None
+        ttl, classed = None, False
         while words and (words[0].upper() in _CLASSES or _TIME.fullmatch(words[0])):
             word = words.pop(0).upper()
             if word not in _CLASSES:
-                ttl = _seconds(word)
+                ttl = self._last_ttl = _seconds(line, word)
             elif word != "IN":
                 self._leave_out(line, f"class {word}")
                 return
+            classed |= word == "IN"
         if not words:
             raise CorefileError(line.number, "file: a record without a type")
         rtype = words.pop(0).upper()
-        if rtype not in RECORD_VALUES and rtype != "SOA":
-            if rtype not in _OTHER_TYPES and not re.fullmatch(r"TYPE\d{1,5}", rtype, re.ASCII):
-                raise CorefileError(line.number, f"file: {rtype} is no type of records")
+        known = rtype in RECORD_VALUES or rtype == "SOA"
+        if not known and rtype not in _OTHER_TYPES and not re.fullmatch(r"TYPE\d{1,5}", rtype, re.ASCII):
+            raise CorefileError(line.number, f"file: {rtype} is no type of records")
+        lasts = self._lasts(line, ttl, classed)
+        if not known:
             self._leave_out(line, f"type {rtype}")
+        elif not sayable(self._owner):
+            self._leave_out(line, "such a name")
+        elif rtype == "TXT" and any(map(_is_beyond_ascii, words)):
+            self._leave_out(line, "a text of octets beyond ASCII")
         elif not self._is_inside(self._owner):
             self._draft.warn(
                 line.number, f"file: {self._owner} is outside of {self._zone}; the record is left out"
             )
         else:
-            if ttl is not None:
-                self._last_ttl = ttl
-            told = (ttl, self._ttl, self._last_ttl, _DEFAULT_TTL)
-            lasts = next(seconds for seconds in told if seconds is not None)
             yield ZoneRecord(self._owner, rtype, self._data(line, rtype, words), lasts)
+
+    def _lasts(self, line: ZoneLine, ttl: int | None, classed: bool) -> int:
+        """The TTL of a record: its own, else that of $TTL or the last one that was told. Where there is none, a parser
+        of miekg/dns takes 0, but for a record of an owner that has no class either. Raises CorefileError."""
+        told = next((seconds for seconds in (ttl, self._ttl, self._last_ttl) if seconds is not None), None)
+        if told is None and not classed and not line.goes_on:
+            raise CorefileError(line.number, "file: missing TTL with no previous value, as of $TTL")
+        return min(told or 0, _MOST_SECONDS)
 
     def _directive(self, line: ZoneLine) -> None:
         match [line.words[0].upper(), *line.words[1:]]:
             case ["$ORIGIN", name]:
                 self._origin = self._absolute(name)
             case ["$TTL", text] if _TIME.fullmatch(text):
-                self._ttl = _seconds(text)
+                self._ttl = _seconds(line, text)
             case ["$INCLUDE" | "$GENERATE" as directive, *_]:
                 self._draft.warn(line.number, f"file: {directive} is not followed")
             case _:
@@ -160,16 +175,15 @@ class _Reader:
                 # What a host may be called is stricter than what a name server hands out.
                 said[at] = "name." if sayable(words[at]) else words[at]
         if rtype == "TXT":
-            return self._checked(
-                line, rtype, " ".join(word if word.startswith('"') else f'"{word}"' for word in words)
-            )
+            return self._checked(line, rtype, " ".join(part for word in words for part in _strings(word)))
         if rtype != "SOA":
             self._checked(line, rtype, " ".join(said))
             return " ".join(words)
         serial, *times = words[2:3] + words[3:]
-        if len(words) != _SOA_WORDS or not is_number(serial) or not all(map(_TIME.fullmatch, times)):
+        whole = len(words) == _SOA_WORDS and is_number(serial) and all(map(_TIME.fullmatch, times))
+        if not whole or not all(sayable(name.replace("\\", "")) for name in words[:2]):
             raise CorefileError(line.number, f"file: {' '.join(words)} is no data of SOA")
-        return " ".join((*words[:2], serial, *(str(_seconds(text)) for text in times)))
+        return " ".join((*words[:2], *(str(_seconds(line, text)) for text in (serial, *times))))
 
     def _checked(self, line: ZoneLine, rtype: str, data: str) -> str:
         for _, why in RECORD_VALUES[rtype](data):
@@ -191,7 +205,36 @@ class _Reader:
         return name if name.endswith(".") else f"{name}.{self._origin.removeprefix('.')}"
 
 
-def _seconds(text: str) -> int:
-    """Of a number, or of several with their units: `1h30m`."""
+def _seconds(line: ZoneLine, text: str) -> int:
+    """Of a number, or of several with their units: `1h30m`. Raises CorefileError."""
     parts = re.findall(r"(\d+)([smhdw]?)", text.lower(), re.ASCII)
-    return min(sum(int(number) * _UNITS[unit or "s"] for number, unit in parts), (1 << 31) - 1)
+    # More digits than these Python doesn't read.
+    total = sum(int(number[-20:]) * _UNITS[unit or "s"] for number, unit in parts)
+    if total > _MOST or any(len(number) > 20 for number, _ in parts):
+        raise CorefileError(line.number, f"file: {text[:20]} is more seconds than a record can say")
+    return total
+
+
+def _is_beyond_ascii(word: str) -> bool:
+    """Whether a text says octets by their numbers that are no letters by themselves."""
+    return any(len(said) == 3 and int(said) > 127 for said in _ESCAPED.findall(word))
+
+
+def _strings(word: str) -> Iterator[str]:
+    """A text in quotes, without what stands for other characters; several where it is too long for one."""
+    plain = _ESCAPED.sub(
+        lambda found: found[1] if len(found[1]) == 1 else chr(int(found[1])),
+        word[1:-1] if word[0] == '"' else word,
+    )
+    part, octets = "", 0
+    for letter in plain:
+        more = len(letter.encode())
+        if octets + more > _LONGEST_STRING:
+            yield _quoted(part)
+            part, octets = "", 0
+        part, octets = part + letter, octets + more
+    yield _quoted(part)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

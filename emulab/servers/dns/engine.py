@@ -208,7 +208,7 @@ class Engine:
         zone = files.zone(name)
         if zone is None:
             return _error(wire.SERVFAIL)
-        if files.lets_through(name, zone.lookup(name, rtype)):
+        if files.lets_through(zone, name, rtype):
             return self._outside(walk, now)
         return self._inside(walk, zone, now, servers_of(zone, name, rtype))
 

@@ -8,6 +8,7 @@ error in Go: looking ahead and behind, references back to a group, and repetitio
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 
 _POSIX = {
@@ -30,19 +31,22 @@ _TOKEN = re.compile(
     r"\\Q(?P<literal>.*?)(?:\\E|\Z)"
     r"|\\x\{(?P<code>[0-9A-Fa-f]{1,6})\}"
     r"|\\(?P<escaped>.)"
-    r"|\[\^?\]?(?:\[:\^?\w+:\]|\\Q.*?\\E|\\.|[^\]\\])*\]"
+    r"|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"
     r"|\(\?P?<(?P<name>\w+)>"
     r"|\(\?(?P<flags>[imsU]*(?:-[imsU]+)?)(?P<ends>[:)])"
     r"|(?P<brace>\{)(?=,)"
-    r"|(?:[*+?]|\{\d+(?:,\d*)?\})(?P<more>[?+*]?)"
+    r"|(?:[*+?]|(?P<counted>\{\d+(?:,\d*)?\}))(?P<more>[?+*]?)"
     r"|.",
     re.DOTALL,
 )
 _IN_CLASS = re.compile(
     r"\[:(?P<not>\^?)(?P<posix>\w+):\]|\\x\{(?P<code>[0-9A-Fa-f]{1,6})\}|\\(?P<escaped>.)|.", re.DOTALL
 )
-_MEANT_IN_CLASS = "[&|~"
-"""What Python may come to read as something in a set."""
+_NUMBER = re.compile(r"\d+")
+_MEANT_IN_CLASS = "[]&|~-"
+"""What Python reads as something in a set, or may come to."""
+_SETS = tuple("dswDSW")
+_MOST_REPEATED = 1000
 
 
 def expression(text: str) -> re.Pattern[str]:
@@ -98,7 +102,11 @@ def _atom(token: re.Match[str]) -> str:
         return r"\{"
     if token["more"] and token["more"] in "+*":
         raise ValueError(f"invalid nested repetition operator: {said}")
-    return _class(said) if said[0] == "[" and len(said) > 1 else said
+    if token["counted"] and any(int(number[:5]) > _MOST_REPEATED for number in _NUMBER.findall(said)):
+        raise ValueError(f"invalid repeat count: {said}")
+    if said == "[":
+        raise ValueError("missing closing ]")
+    return _class(said) if said[0] == "[" else said
 
 
 def _character(code: str) -> str:
@@ -120,15 +128,34 @@ def _escaped(letter: str) -> str:
 def _class(text: str) -> str:
     opening = text[: 2 if text[1] == "^" else 1]
     found = [opening]
-    for token in _IN_CLASS.finditer(text[len(opening) : -1]):
-        if token["posix"]:
-            if token["not"] or token["posix"] not in _POSIX:
-                raise ValueError(f"{token[0]} isn't followed, or no character class")
-            found.append(_POSIX[token["posix"]])
-        elif token["code"]:
-            found.append(_character(token["code"]))
-        elif token["escaped"]:
-            found.append(_escaped(token["escaped"]))
-        else:
-            found.append("\\" + token[0] if token[0] in _MEANT_IN_CLASS else token[0])
+    tokens = deque(_IN_CLASS.finditer(text[len(opening) : -1]))
+    while tokens:
+        token = tokens.popleft()
+        found.append(_of_class(token))
+        if _is_set(token) or len(tokens) < 2 or tokens[0][0] != "-":
+            continue  # of what stands for many characters no range begins: `[\w-.]` has a - as it is
+        tokens.popleft()
+        last = tokens.popleft()
+        if _is_set(last):
+            raise ValueError(f"invalid character class range: {token[0]}-{last[0]}")
+        found += ["-", _of_class(last)]
     return "".join((*found, "]"))
+
+
+def _is_set(token: re.Match[str]) -> bool:
+    """Whether it stands for many characters."""
+    return bool(token["posix"]) or token["escaped"] in _SETS
+
+
+def _of_class(token: re.Match[str]) -> str:
+    if token["posix"]:
+        if token["not"] or token["posix"] not in _POSIX:
+            raise ValueError(f"{token[0]} isn't followed, or no character class")
+        return _POSIX[token["posix"]]
+    if token["code"]:
+        return _character(token["code"])
+    if token["escaped"]:
+        if token["escaped"] in ("C", "b"):
+            raise ValueError(f"invalid escape sequence in a class: {token[0]}")
+        return _escaped(token["escaped"])
+    return "\\" + token[0] if token[0] in _MEANT_IN_CLASS else token[0]

@@ -313,8 +313,8 @@ def test_what_of_questions_and_answers_is_rewritten() -> None:
     made = corefile(
         """. {
         rewrite continue type any HINFO
-        rewrite ttl suffix corp.test 30-
-        rewrite stop rcode regex (.*)[.]corp[.]test SERVFAIL NOERROR
+        rewrite ttl Suffix corp.test 30-
+        rewrite stop rcode Regex (.*)[.]corp[.]test SERVFAIL NOERROR
         rewrite name regex (.*)\\.a\\.test {1}.b.test answer name (.*)\\.b\\.test {1}.a.test value (.*)\\.c {1}.d
         }"""
     )
@@ -405,20 +405,60 @@ def test_a_zone_file_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("@ SOA a b 1 2 3 4 5\nx MX a b\n", "line 2 of db: file: MX: "),
-        ("@ A 10.0.0.1\n", "line 2: file: db has no SOA record for origin corp.test."),
-        ("@ SOA a b 1 2 3 4\n", "line 1 of db: file: a.corp.test. b.corp.test. 1 2 3 4 is no data of SOA"),
-        ("\nx A 10.0.0\n", 'line 2 of db: file: A: "10.0.0" is not an IPv4 address'),
+        ("@ 60 SOA a b 1 2 3 4 5\nx MX a b\n", "line 2 of db: file: MX: "),
+        ("@ IN A 10.0.0.1\n", "line 2: file: db has no SOA record for origin corp.test."),
+        ("@ 60 SOA a b 1 2 3 4\n", "line 1 of db: file: a.corp.test. b.corp.test. 1 2 3 4 is no data of SOA"),
+        ("\nx IN A 10.0.0\n", 'line 2 of db: file: A: "10.0.0" is not an IPv4 address'),
         ("x NONSENSE 1\n", "line 1 of db: file: NONSENSE is no type of records"),
         ("x\n", "line 1 of db: file: a record without a type"),
         ("x TXT (\n", "line 1 of db: file: a ) is missing"),
         ("x TXT )\n", "line 1 of db: file: a ) without its ("),
         ('x TXT "a\n', "line 1 of db: file: a quotation that doesn't end"),
         ("$TTL x\n", "line 1 of db: file: $TTL x is no directive"),
+        ("@ SOA a b 1 2 3 4 5\n", "line 1 of db: file: missing TTL with no previous value"),
+        pytest.param(
+            f"x {'9' * 5000} A 10.0.0.1\n",
+            f"line 1 of db: file: {'9' * 20} is more seconds than a record",
+            id="digits",
+        ),
+        ("@ IN SOA a b 4294967296 2 3 4 5\n", "line 1 of db: file: 4294967296 is more"),
+        (
+            "@ IN SOA a..b c 1 2 3 4 5\n",
+            "line 1 of db: file: a..b.corp.test. c.corp.test. 1 2 3 4 5 is no data",
+        ),
+        (f"@ IN SOA {'a' * 64} b 1 2 3 4 5\n", "line 1 of db: file: aaaa"),
     ],
 )
 def test_what_is_no_zone_file(text: str, said: str) -> None:
     assert corefile("corp.test {\n file db\n}", db=text).error.startswith(said)
+
+
+def test_texts_and_ttls_of_a_zone_file() -> None:
+    """As miekg/dns reads them: what a backslash stands before, texts too long for one string, and TTLs without $TTL."""
+    key = "p=" + "A" * 300
+    text = (
+        "@ IN SOA a b 1 2 3 4 5\n A 10.0.0.9\n"  # neither needs a TTL: one has a class, the other no owner
+        f'k 300 TXT "v=DKIM1\\; k=rsa" "{key}"\nbare TXT v=DKIM1\\; \\"x\\" a\\065 ; nothing\nx\\.y A 10.0.0.1\n'
+        'key 60 SSHFP 1 1 00\nlast A 10.0.0.1\noctets TXT "\\\\200" \\200\nquoted TXT \\\\200\n'
+    )
+    made = corefile("corp.test {\n file db\n}", db=text)
+    assert not made.error
+    assert [(name, data, ttl) for name, _, data, ttl in made.blocks[0].files[0].records[1:]] == [
+        ("corp.test.", "10.0.0.9", 0),
+        ("k.corp.test.", f'"v=DKIM1; k=rsa" "{key[:255]}" "{key[255:]}"', 300),
+        ("bare.corp.test.", '"v=DKIM1;" "\\"x\\"" "aA"', 300),
+        ("last.corp.test.", "10.0.0.1", 60),
+        ("quoted.corp.test.", '"\\\\200"', 60),
+    ]
+    assert made.blocks[0].files[0].records[0].ttl == 0
+    told = [what for _, what in made.warnings if "left out" in what]
+    assert [what.partition(" is not")[0] for what in told] == [
+        "file: such a name",
+        "file: type SSHFP",
+        "file: a text of octets beyond ASCII",
+    ]
+    settings = DnsSettings().changed(from_json(DnsConfig, to_json(DnsConfig((), blocks=made.blocks))))
+    assert settings.given
 
 
 def test_bounds_of_what_a_cache_keeps() -> None:

@@ -20,6 +20,12 @@ from emulab.servers.dns.expressions import expression
         ("^[[&|~]$", "[", "a"),
         ("^x{,3}$", "x{,3}", "xx"),
         (r"^\d$", "7", "٧"),
+        (r"^[\w-.]+$", "a-b.c", "a+b"),
+        (r"^[[:blank:]-z]$", "-", "a"),
+        (r"^[[:word:]-z]$", "-", "`"),
+        (r"^[+--]$", ",", "."),
+        (r"^[]-a]$", "_", "b"),
+        ("^a{1000}$", "a" * 1000, "a" * 999),
     ],
 )
 def test_what_go_has_is_found(text: str, found: str, not_found: str) -> None:
@@ -30,9 +36,17 @@ def test_what_go_has_is_found(text: str, found: str, not_found: str) -> None:
     "text",
     [
         *("a(?=b)", "(?!a)b", "(?<!b)a", "(?<=b)a", r"(a)\1", "(?P<x>a)(?P=x)", "a++", "a*+", "a{2}+", "a**"),
+        *("a{1001}", "a{2,99999}", r"[a-\d]", r"[\C]", r"[\b]"),
         *("(a", "a)", "[a", "*a", "[[:nope:]]", "(?)", "(?#a)", r"a\Z", "[z-a]", r"\y"),
     ],
 )
 def test_what_go_has_not_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no regular expression"):
         expression(text)
+
+
+@pytest.mark.parametrize("part", ["[", r"\Q\E", "[[:a"], ids=["brackets", "quotations", "classes"])
+def test_what_does_not_end_takes_no_time(part: str) -> None:
+    """Whoever writes a Corefile keeps nobody waiting for what is wrong with it."""
+    with pytest.raises(ValueError, match="missing closing"):
+        expression("[" + part * 20_000)

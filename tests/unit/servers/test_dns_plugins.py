@@ -226,6 +226,10 @@ def test_zones_of_files() -> None:
     through = engine(replace(block, files_through=("corp.test.",)))
     assert isinstance(through.resolve(ask("no.corp.test."), 0, 0.0), Forward)
     assert solved(through, "mail.corp.test.").reply.answer == ()
+    # What is there for the sake of others alone has no records, as the origin has none in CoreDNS' tree of names.
+    assert isinstance(through.resolve(ask("b.corp.test."), 0, 0.0), Forward)
+    assert isinstance(through.resolve(ask("corp.test."), 0, 0.0), Forward)
+    assert len(solved(through, "corp.test.", "NS").reply.answer) == 1
 
 
 def test_a_rule_that_makes_no_name() -> None:

@@ -27,6 +27,15 @@ class FileZone(ServedZone):
         of_any = rtype == rdata.ANY and found.kind is LookupKind.ANSWER
         return Found(LookupKind.NODATA) if of_any else found
 
+    def is_empty(self, name: Name) -> bool:
+        """Whether a name is there for the sake of those below it alone. What every origin has counts for nothing."""
+        node = self.nodes.get(name)
+        return node is not None and not node.keys() - (_OF_ORIGINS if name == self.origin else ())
+
+
+_OF_ORIGINS = frozenset({rdata.SOA, rdata.NS})
+"""Types of the records that plugin/file has beside the tree of names (`Apex`)."""
+
 
 class ZoneFiles:
     """All of a server block. A zone whose file isn't there is one, too, of which nothing is known."""
@@ -49,9 +58,12 @@ class ZoneFiles:
         """The zone with the longest origin at or above the name; None where its file isn't there, or there is none."""
         return next((self._zones[suffix] for suffix in suffixes(name) if suffix in self._zones), None)
 
-    def lets_through(self, name: Name, found: Found) -> bool:
-        """Whether others are asked for a name that isn't there."""
-        return found.kind is LookupKind.NXDOMAIN and name in self._through
+    def lets_through(self, zone: FileZone, name: Name, rtype: int) -> bool:
+        """Whether others are asked for a name that isn't there, or has no records itself."""
+        if name not in self._through:
+            return False
+        kind = zone.lookup(name, rtype).kind
+        return kind is LookupKind.NXDOMAIN or (kind is LookupKind.NODATA and zone.is_empty(name))
 
 
 def servers_of(zone: FileZone, name: Name, rtype: int) -> tuple[ResourceRecord, ...]:
