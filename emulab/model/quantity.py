@@ -11,6 +11,11 @@ _BINARY = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 _TEXT = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))([a-zA-Z]*)([+-]?[0-9]*)")
 
 
+_LONGEST, _EXPONENT = 100, 3
+"""Characters of a number and of an exponent that are looked at: manifests may say numbers that nobody works out, and
+an API server takes those beyond 63 bits for the largest one."""
+
+
 class Quantity(NamedTuple):
     value: Fraction
     is_binary: bool = False  # it is written with Ki, Mi, …
@@ -46,9 +51,11 @@ def parse_quantity(given: object) -> Quantity:
     match = _TEXT.fullmatch(str(given))
     if match is None:
         return NOTHING
-    number, suffix, exponent = match.groups()
+    number, suffix, exponent = match[1][:_LONGEST], match[2], match[3]
     if suffix in ("e", "E") and exponent:
-        return Quantity(Fraction(number) * Fraction(10) ** int(exponent))
+        far = -_LONGEST if exponent[0] == "-" else _LONGEST
+        tens = int(exponent) if len(exponent) <= _EXPONENT else far
+        return Quantity(Fraction(number) * Fraction(10) ** tens)
     if suffix in _BINARY[1:]:
         return Quantity(Fraction(number) * 1024 ** _BINARY.index(suffix), True)
     power = _DECIMAL.index(suffix) - 3 if suffix in _DECIMAL else 0

@@ -262,7 +262,7 @@ class _Reader:
         """A key that its mapping has already."""
         why = f'the key "{_brief(frame.key)}" was already given on line {frame.lines[frame.key]}'
         if not self.last_wins:
-            joined = len(self.stack) == 1 and frame.key == "apiVersion"  # as `cat` joins two files
+            joined = len(self.stack) == 1 and frame.key in ("apiVersion", "kind")  # as `cat` joins two files
             hint = "; is a line with --- missing before it?" if joined else "; kubectl takes the last"
             raise MalformedYaml(line, why + hint)
         self.repeated.append((line, f"{why}; the last counts"))

@@ -27,6 +27,15 @@ DIFFERENCES: dict[tuple[str, str], tuple[object, str]] = {
         401,
         "the engine asks about each request: nginx' own cache would have to be a folder of its own",
     ),
+    ("nginx", "a scheme that is there several times"): (
+        "https",
+        "before 1.23, such as Debian's 1.22, it looks at the first of several fields with one name",
+    ),
+    ("nginx", "a host that is there several times"): ("a.test", "as of a scheme"),
+    ("nginx", "several challenges of a service that is asked"): (
+        "Bearer",
+        "before 1.23, such as Debian's 1.22, it looks at the first of several fields with one name",
+    ),
     ("haproxy", "who refused a request"): (False, "as nginx: its log has the status"),
     ("haproxy", "lines of the error log for who is refused"): (
         False,

@@ -53,6 +53,21 @@ def cluster_policy(name: str, **spec: Any) -> str:
     return json.dumps({**kind, "metadata": {"name": name}, "spec": {"priority": 10, **spec}})
 
 
+def by_hand(family: str, address: str) -> str:
+    """An EndpointSlice of the Service without a selector."""
+    labels = {"kubernetes.io/service-name": "by-hand"}
+    return json.dumps(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": f"by-hand-{family.lower()}", "namespace": "red", "labels": labels},
+            "addressType": family,
+            "endpoints": [{"addresses": [address]}],
+            "ports": [{"port": 80}],
+        }
+    )
+
+
 def named(kind: str, name: str, **more: Any) -> str:
     return json.dumps({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **more})
 
@@ -405,6 +420,15 @@ async def test_the_tool_says_the_same(lab: Lab, at: At) -> None:
     assert to_node.status == 0 and f"node node1 ({at.node1}) port 80/tcp: allowed" in to_node.text
     api = await emulab(*check, "--to-namespace", "default", "guest", "svc/kubernetes")
     assert api.status == 0 and f"→ node node1 ({at.node1}) port 6443/tcp: allowed" in api.text
+    two = {"IPv4": "10.9.9.9", "IPv6": "fd00:9::9"}
+    await lab.apply(*(by_hand(family, address) for family, address in two.items()))
+    own = await emulab(*check, "guest", "svc/by-hand")
+    assert own.status == 0 and own.text.count("tcp: allowed") == 1, (
+        "a Service of one family leads nowhere else"
+    )
+    assert f"{two[at.family.name]} port 80/tcp: allowed" in own.text
+    for family in two:
+        await lab.delete("EndpointSlice", f"by-hand-{family.lower()}", "red")
     across = await emulab(*check, "blue/guest", "red/web:80/tcp")
     assert across.status == 1 and "pod blue/guest" in across.text and "NetworkPolicy red/web" in across.text
     allowed = await emulab(*check, "web", "guest:80")

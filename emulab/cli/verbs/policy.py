@@ -15,6 +15,8 @@ from emulab.model.families import family_of
 from emulab.observe.telling.escapes import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from emulab.kinds.cells import Raw
     from emulab.plan.policies.verdicts import FlowVerdict, PolicyEnd
     from emulab.toolbox.policies import Policies
@@ -81,15 +83,14 @@ def _check(options: argparse.Namespace) -> int:
         told = f"in proxy mode userspace it is a node that connects to the pods of {target}, so policies judge that"
         told += f" one's address and never see {source_text}: ask for the node's address and the pod instead"
         print(f"warning: {told}", file=sys.stderr)
+    spoken = (service["spec"].get("ipFamilies") or ()) if service is not None else ()
+    alike = [(_pairs(sources, ends, spoken), ports) for ends, ports in destinations]
+    if not any(pairs for pairs, _ in alike):
+        raise UserError(f"{source_text} and {target} have no addresses of one family")
     found: list[list[_Answer]] = []
-    for ends, ports in destinations:
-        pairs = [(s, d) for s in sources for d in ends if family_of(s.address) is family_of(d.address)]
-        if service is not None:
-            spoken = service["spec"].get("ipFamilies") or ()
-            pairs = [(s, d) for s, d in pairs if not spoken or family_of(d.address).name in spoken]
-        if not pairs:
-            raise UserError(f"{source_text} and {target} have no addresses of one family")
-        for number, proto in ports:
+    for pairs, ports in alike:
+        # An endpoint that a Service has in another family alone is none of what it leads this source to.
+        for number, proto in ports if pairs else ():
             judged = [(s, d, there.verdict(s, d, proto, number, by_service=translated)) for s, d in pairs]
             found.append([_Answer(s, d, number, proto, verdict) for s, d, verdict in judged])
     if not found:
@@ -98,10 +99,23 @@ def _check(options: argparse.Namespace) -> int:
         print(as_json([answer.plain() for answers in found for answer in answers]))
     else:
         for answers in found:
-            alike = len({answer.about for answer in answers}) == 1
-            for answer in answers[:1] if alike else answers:
+            same = len({answer.about for answer in answers}) == 1
+            for answer in answers[:1] if same else answers:
                 print(answer.text())
     return 0 if all(answer.verdict.allows for answers in found for answer in answers) else 1
+
+
+def _pairs(
+    sources: Sequence[PolicyEnd], ends: Sequence[PolicyEnd], spoken: Sequence[str]
+) -> list[tuple[PolicyEnd, PolicyEnd]]:
+    """The ends that reach each other: those of one family, which is among those that a Service speaks, if any are."""
+    return [
+        (source, end)
+        for source in sources
+        for end in ends
+        if (family := family_of(end.address)) is family_of(source.address)
+        and (not spoken or family.name in spoken)
+    ]
 
 
 _Ports = list[tuple[int, str]]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
-from emulab.kinds.cells import NONE, Cells, Columns, Raw
+from emulab.kinds.cells import Cells, Columns, Raw
 from emulab.kinds.checks import metadata_of
 from emulab.kinds.definition import ASIDE, Definition
 from emulab.kinds.kind import WORKLOAD
-from emulab.kinds.openapi.typed import typed
+from emulab.kinds.openapi.typed import quantity, typed
 from emulab.kinds.registry import HORIZONTAL_POD_AUTOSCALER, KINDS
 from emulab.model.checks import (
     Check,
@@ -20,6 +21,7 @@ from emulab.model.checks import (
     one_of,
     pattern,
     sequence,
+    show,
     wrong,
 )
 from emulab.model.findings import Finding
@@ -42,6 +44,10 @@ _SOURCES: Mapping[str, tuple[str, Sequence[str]]] = {
     "External": ("external", ("value", "averageValue")),
 }
 """By the type of a metric the field that has its source, and the fields of its target, of which one says what for."""
+_BOTH = ("Object",)
+"""Types whose target may have both fields (`validateObjectSource`)."""
+_DEFAULT = 80
+"""The share of the processor that an API server fills in where there are no metrics (`DefaultCPUUtilization`)."""
 
 
 def _bounds(spec: dict[str, Any]) -> Problems:
@@ -64,17 +70,46 @@ def _has_source(metric: dict[str, Any]) -> Problems:
         return wrong(f"may not be given when type is {metric['type']}", others[0])
     if own not in metric:
         return wrong(f"is required when type is {metric['type']}", own)
-    if sum(field in metric[own]["target"] for field in targets) != 1:
+    given = sum(field in metric[own]["target"] for field in targets)
+    if not given or (given > 1 and metric["type"] not in _BOTH):
         return wrong(f"needs one of {' and '.join(targets)}", own, "target")
     return ()
 
 
-_reference = typed(
-    "autoscaling.v2.CrossVersionObjectReference",
-    dict.fromkeys(("kind", "name"), pattern(r"(?!\.\.?$)[^/%]+", "a name without '/' and '%'")),
+def _positive(value: Any) -> Problems:
+    """A quantity of more than nothing, which is seen by its digits: with an exponent it may be any size."""
+    if problems := quantity(value):
+        return problems
+    text = str(value)
+    digits = re.match(r"\+?[0-9.]+", text)
+    if digits is None or not re.search("[1-9]", digits[0]):
+        return wrong(f"{show(value)} is not more than 0")
+    return ()
+
+
+_segment = pattern(r"(?!\.\.?$)[^/%]+", "a name without '/' and '%'")
+_reference = typed("autoscaling.v2.CrossVersionObjectReference", dict.fromkeys(("kind", "name"), _segment))
+_goal = typed(
+    "autoscaling.v2.MetricTarget",
+    {
+        "type": one_of("Utilization", "Value", "AverageValue"),
+        "averageUtilization": integer(1),
+        **dict.fromkeys(("value", "averageValue"), _positive),
+    },
 )
+_named = typed("autoscaling.v2.MetricIdentifier", {"name": _segment})
+_sources = {
+    "resource": typed("autoscaling.v2.ResourceMetricSource", {"target": _goal}),
+    "containerResource": typed("autoscaling.v2.ContainerResourceMetricSource", {"target": _goal}),
+    "pods": typed("autoscaling.v2.PodsMetricSource", {"target": _goal, "metric": _named}),
+    "external": typed("autoscaling.v2.ExternalMetricSource", {"target": _goal, "metric": _named}),
+    "object": typed(
+        "autoscaling.v2.ObjectMetricSource",
+        {"target": _goal, "metric": _named, "describedObject": _reference},
+    ),
+}
 _replicas = {"minReplicas": integer(0), "maxReplicas": integer(1), "scaleTargetRef": _reference}
-_metric = typed("autoscaling.v2.MetricSpec", {"type": one_of(*_SOURCES)}, rules=(_has_source,))
+_metric = typed("autoscaling.v2.MetricSpec", {"type": one_of(*_SOURCES), **_sources}, rules=(_has_source,))
 _policy = typed(
     "autoscaling.v2.HPAScalingPolicy",
     {"type": one_of("Pods", "Percent"), "value": integer(1), "periodSeconds": integer(1, 1800)},
@@ -104,7 +139,7 @@ _older = typed(
 
 def _whole(structure: str, spec: Check) -> Check:
     own = {"metadata": metadata_of(HORIZONTAL_POD_AUTOSCALER, dns_subdomain), "spec": spec}
-    return typed(structure, own, required=("metadata",))
+    return typed(structure, own, required=("metadata", "spec"))
 
 
 _v2, _v1 = (
@@ -128,6 +163,9 @@ def _warnings(o: Object, world: Lookup) -> Iterator[Finding]:
     ):
         what = f"there is no {kind.kind} {o.namespace}/{target['name']}"
         yield Finding(o, ("spec", "scaleTargetRef", "name"), what)
+    if o.spec.get("minReplicas") == 0:
+        what = "0 is refused by an API server whose feature gate HPAScaleToZero isn't on, which it isn't by itself"
+        yield Finding(o, ("spec", "minReplicas"), what)
 
 
 def _cells(o: Raw, now: float) -> Cells:
@@ -150,7 +188,7 @@ def _targets(spec: Raw) -> str:
         return f"cpu: {_UNKNOWN}/{share}%"
     metrics = [_target(metric) for metric in spec.get("metrics") or ()]
     more = f" + {len(metrics) - _SHOWN} more..." if len(metrics) > _SHOWN else ""
-    return ", ".join(metrics[:_SHOWN]) + more or NONE
+    return ", ".join(metrics[:_SHOWN]) + more or f"cpu: {_UNKNOWN}/{_DEFAULT}%"
 
 
 def _target(metric: Raw) -> str:
@@ -160,7 +198,7 @@ def _target(metric: Raw) -> str:
         share = target.get("averageUtilization")
         return f"{source['name']}: {_UNKNOWN}/{target.get('averageValue') or f'{share}%'}"
     average = f"{target.get('averageValue')}{'' if metric['type'] == 'Pods' else ' (avg)'}"
-    return f"{_UNKNOWN}/{target.get('value') or average}"
+    return f"{_UNKNOWN}/{average if 'averageValue' in target else target.get('value')}"
 
 
 DEFINITION = Definition(

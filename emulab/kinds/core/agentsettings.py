@@ -6,9 +6,11 @@ The Cluster says what nodes have. What such a ConfigMap asks for and nodes haven
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulab.kinds.emulab.conntrack import TIMEOUTS, seconds
+from emulab.kinds.emulab.podnetworks import NODE_LENGTHS
 from emulab.model.addresses import IPNetwork
 from emulab.model.checks import show
 from emulab.model.families import IPV4, IPV6
@@ -37,7 +39,7 @@ class _Setting(NamedTuple):
     @property
     def differs(self) -> bool:
         """Whether something is asked for that nodes haven't."""
-        return self.asked not in _UNSET and str(self.asked) != str(self.there)
+        return self.asked not in _UNSET and _networks(self.asked) != _networks(self.there)
 
     def __str__(self) -> str:
         what = f"{self.name} {show(self.asked)} isn't followed"
@@ -82,6 +84,15 @@ def _read(text: Any) -> Settings:
 def _part(given: Settings, name: str) -> Settings:
     part = given.get(name)
     return part if isinstance(part, Mapping) else {}
+
+
+def _networks(said: Any) -> str:
+    """A setting as it is compared: networks in one spelling (IPv6 has many) and order, anything else as it is."""
+    words = str(said).replace(",", " ").split()
+    try:
+        return ",".join(sorted(str(ip_network(word)) for word in words))
+    except ValueError:
+        return str(said)
 
 
 def _all(networks: Sequence[IPNetwork]) -> str:
@@ -134,7 +145,8 @@ def _flannel(given: Settings, cluster: Cluster) -> Iterator[_Setting]:
         for name, number in _VXLAN.items():
             yield _Setting(f"Backend.{name}", backend.get(name), number)
         yield _Setting("Backend.DirectRouting", backend.get("DirectRouting"))
-    yield _Setting("SubnetLen", given.get("SubnetLen"), 24)
+    for name, version in (("SubnetLen", 4), ("IPv6SubnetLen", 6)):
+        yield _Setting(name, given.get(name), NODE_LENGTHS[version])
 
 
 # Calico: `calico-config` of calico.yaml

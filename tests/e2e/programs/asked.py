@@ -27,6 +27,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, text: str, seen: str = "-") -> None:
         self.send_response(status)
         self.send_header("WWW-Authenticate", "Bearer")
+        self.send_header("WWW-Authenticate", 'Basic realm="in"')
         self.send_header("X-Seen", seen)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

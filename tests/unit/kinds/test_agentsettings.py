@@ -133,6 +133,18 @@ def test_networks_of_ipv6_are_those_of_ipv6() -> None:
         "kube-flannel-cfg", {"net-conf.json": json.dumps({**given, "IPv6Network": "fd01::/48"})}, network=both
     )
     assert line.endswith("nodes have the Cluster's podCIDR, fd00:244::/48")
+    wide = {**given, "EnableIPv4": True, "SubnetLen": 24, "IPv6SubnetLen": 80}
+    (line,) = settings("kube-flannel-cfg", {"net-conf.json": json.dumps(wide)}, network=both)
+    assert line.endswith("IPv6SubnetLen 80 isn't followed")
+
+
+@pytest.mark.parametrize("said", ["10.244.0.0/16,FD00:0244::0/48", "fd00:244::/48, 10.244.0.0/16"])
+def test_networks_have_many_spellings(said: str) -> None:
+    both = {"families": ["IPv4", "IPv6"]}
+    given = KUBEADM.replace("MODE", '""').replace("10.244.0.0/16", said)
+    assert settings("kube-proxy", {"config.conf": given}, network=both) == []
+    given = {"cluster-pool-ipv6-cidr": "fd00:244:0::/48"}
+    assert settings("cilium-config", given, network={**both, "plugin": "cilium"}) == []
 
 
 def pod(annotations: dict[str, str], **spec: Any) -> dict[str, Any]:

@@ -21,6 +21,14 @@ QUEUE: dict[str, Any] = {
     "type": "External",
     "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "30"}},
 }
+OBJECT: dict[str, Any] = {
+    "type": "Object",
+    "object": {
+        "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "web"},
+        "metric": {"name": "rps"},
+        "target": {"type": "Value", "value": "10", "averageValue": "5"},
+    },
+}
 PER_POD: dict[str, Any] = {
     "type": "Pods",
     "pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": "1k"}},
@@ -30,6 +38,15 @@ PER_POD: dict[str, Any] = {
 def autoscaler(**spec: Any) -> dict[str, Any]:
     given = described("HorizontalPodAutoscaler", {"scaleTargetRef": TARGET, "maxReplicas": 5, **spec}, "web")
     return {**given, "apiVersion": "autoscaling/v2"}
+
+
+def cpu(kind: str = "Utilization", **target: Any) -> dict[str, Any]:
+    return {"type": "Resource", "resource": {"name": "cpu", "target": {"type": kind, **target}}}
+
+
+def queue(name: str, **target: Any) -> dict[str, Any]:
+    asked = {"metric": {"name": name}, "target": {"type": "Value", **(target or {"value": 1})}}
+    return {"type": "External", "external": asked}
 
 
 @pytest.mark.parametrize(
@@ -50,6 +67,19 @@ def autoscaler(**spec: Any) -> dict[str, Any]:
             "spec.metrics[0].resource.target: needs one of averageUtilization and averageValue",
         ),
         (
+            {"metrics": [cpu(averageUtilization=0)]},
+            "target.averageUtilization: 0 is not a number of 1 or more",
+        ),
+        ({"metrics": [cpu(averageValue="0m")]}, 'target.averageValue: "0m" is not more than 0'),
+        ({"metrics": [cpu(averageValue=-1)]}, "target.averageValue: -1 is not more than 0"),
+        (
+            {"metrics": [cpu(averageValue="0e999999999")]},
+            'target.averageValue: "0e999999999" is not more than 0',
+        ),
+        ({"metrics": [cpu("Much", averageValue=1)]}, 'target.type: "Much" is not one of Utilization, Value'),
+        ({"metrics": [queue("a/b")]}, 'external.metric.name: "a/b" is not a name without'),
+        ({"metrics": [queue("q", value=1, averageValue=1)]}, "target: needs one of value and averageValue"),
+        (
             {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 3601}}},
             "stabilizationWindowSeconds: 3601 is not a number (0-3600)",
         ),
@@ -62,10 +92,26 @@ def test_autoscalers_that_are_refused(spec: dict[str, Any], why: str) -> None:
 
 
 def test_an_autoscaler_of_nobody_gets_a_warning() -> None:
-    (o,) = accepted(autoscaler(minReplicas=0, metrics=[QUEUE]))
+    (o,) = accepted(autoscaler(metrics=[QUEUE]))
     at = "shop.yaml:1: HorizontalPodAutoscaler/web spec.scaleTargetRef.name"
     assert warnings([o], Objects([o])) == [f"{at}: there is no Deployment default/web"]
     assert warnings([o], Objects([o, obj("Deployment", "web")])) == []
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_an_autoscaler_says_of_what(version: str) -> None:
+    given = {**autoscaler(), "apiVersion": f"autoscaling/{version}"}
+    del given["spec"]
+    (problem,) = problems(stream(given))
+    assert "spec: is required" in problem
+
+
+def test_no_replicas_need_a_feature_gate() -> None:
+    (o,) = accepted(autoscaler(minReplicas=0, metrics=[QUEUE]))
+    (line,) = warnings([o], Objects([o, obj("Deployment", "web")]))
+    assert (
+        "spec.minReplicas: 0 is refused by an API server whose feature gate HPAScaleToZero isn't on" in line
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +125,9 @@ def test_an_autoscaler_of_nobody_gets_a_warning() -> None:
         ),
         ({"metrics": [PER_POD]}, "v2", "<unknown>/1k"),
         ({"targetCPUUtilizationPercentage": 50}, "v1", "cpu: <unknown>/50%"),
-        ({}, "v2", "<none>"),
+        ({"metrics": [OBJECT]}, "v2", "<unknown>/5 (avg)"),
+        ({}, "v2", "cpu: <unknown>/80%"),
+        ({}, "v1", "cpu: <unknown>/80%"),
     ],
 )
 def test_the_table_of_autoscalers(spec: dict[str, Any], version: str, targets: str) -> None:

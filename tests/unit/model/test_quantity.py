@@ -42,3 +42,13 @@ def test_sums_are_written_as_the_first_that_is_something() -> None:
     assert str(parse_quantity("512Mi") + parse_quantity("1.5Gi")) == "2Gi"
     assert str(NOTHING + parse_quantity("1Gi")) == "1Gi"
     assert str(parse_quantity("100m") + parse_quantity("900m")) == "1"
+
+
+@pytest.mark.parametrize("text", ["1e99999999", "1E+999", "9" * 5000, f"1e{'9' * 5000}"])
+def test_amounts_that_nobody_works_out_are_large(text: str) -> None:
+    assert parse_quantity(text).value > 1 << 63
+    assert parse_quantity(f"-{text}").value < -(1 << 63)
+
+
+def test_amounts_may_be_as_good_as_nothing() -> None:
+    assert 0 < parse_quantity("1e-99999999").value < parse_quantity("1n").value

@@ -121,6 +121,10 @@ def test_lines(parser: Callable[[str], Any]) -> None:
             *("apiVersion: v1\nkind: A\napiVersion: v1", 3),
             'the key "apiVersion" was already given on line 1; is a line with --- missing before it?',
         ),
+        (
+            *("kind: A\napiVersion: v1\nkind: B", 3),
+            'the key "kind" was already given on line 1; is a line with --- missing before it?',
+        ),
         ("a: {b: 1, 'b': 2}", 1, 'the key "b" was already given on line 1; kubectl takes the last'),
         ("on: 1\ntrue: 2", 2, 'the key "true" was already given on line 1; kubectl takes the last'),
         ("a:\n  ? [b]\n  : 1", 2, "a key must be a string"),

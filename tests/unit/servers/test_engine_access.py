@@ -63,7 +63,10 @@ class TestNginx:
             (LIMITS, ("limit_req_zone $counted_d_s_rps zone=d_s_rpm:5m rate=100r/m;", "10.0.0.0/8 1;")),
             (LIMITS, ("limit_req zone=d_s_rps burst=25 nodelay;", "limit_req_status 503;")),
             (EXTERNAL, ("auth_request /_external-auth-Lw-Prefix;", "location = /_external-auth-Lw-Prefix {")),
-            (EXTERNAL, ('set $target "http://auth.test/$host";', "proxy_set_header X-User $auth_header_0;")),
+            (
+                EXTERNAL,
+                ('set $question "http://auth.test/$host";', "proxy_set_header X-User $auth_header_0;"),
+            ),
             (EXTERNAL, ("proxy_set_header X-Forwarded-For $told_forwarded_for;",)),
         ],
     )

@@ -80,12 +80,11 @@ def _asked(options: Options) -> CfgLines:
         "http-request set-var(txn.port) dst_port if !{ ssl_fc }",
         "http-request set-var(txn.host) var(txn.asked)",
     ]
-    forwarded = "{ req.hdr(x-forwarded-%s) -m found }"
     if options.trust_forwarded:
         lines += [
-            f"http-request set-var(txn.scheme) req.fhdr(x-forwarded-proto) if {forwarded % 'proto'}",
-            f"http-request set-var(txn.port) req.fhdr(x-forwarded-port) if {forwarded % 'port'}",
-            f"http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if {forwarded % 'host'}",
+            *_joined("txn.scheme", "x-forwarded-proto"),
+            *_joined("txn.port", "x-forwarded-port"),
+            "http-request set-var(txn.host) req.hdr(x-forwarded-host,1) if { req.hdr(x-forwarded-host) -m found }",
         ]
     if options.proxy_protocol:  # whoever has ended TLS in front, whatever a field says
         lines.append("http-request set-var(txn.scheme) str(https) if { dst_port 443 }")
@@ -107,6 +106,16 @@ def _asked(options: Options) -> CfgLines:
     ]
 
 
+def _joined(variable: str, field: str) -> Iterator[str]:
+    """Sets a variable to a field's values, joined where it is there several times, as nginx' variables are; without
+    one, or of an empty one, the variable stays as it is."""
+    said = f"{{ req.fhdr({field}) -m found }} !{{ req.fhdr({field}) -m len 0 }}"
+    yield f"http-request set-var({variable}) req.fhdr({field},1) if {said}"
+    for number in range(2, _DEPTH + 1):
+        more = f'"%[var({variable})], %[req.fhdr({field},{number})]"'
+        yield f"http-request set-var-fmt({variable}) {more} if {{ req.fhdr_cnt({field}) ge {number} }}"
+
+
 _USUAL = "{ method GET HEAD POST PUT PATCH DELETE OPTIONS }"
 
 
@@ -116,6 +125,7 @@ def _refused() -> CfgLines:
         f"{returned(505)} if !{{ req.ver -m beg 1. }} !{{ fc_http_major 2 }}",
         f"{returned(405)} if METH_TRACE or METH_CONNECT",
         f"{returned(400)} if !{_USUAL} {{ method -m reg [^A-Z_-] }}",
+        f"{returned(400)} if {{ var(txn.whole) -m found }} !{{ var(txn.whole) -m reg {_WHOLE} }}",
         f"{returned(400)} if HTTP_1.0 {{ req.hdr(transfer-encoding) -m found }}",
         f"{returned(400)} if {{ req.hdr_names -m reg {_NO_NAME} }} || {{ req.hdrs -m reg {_ZERO} }}",
     ]
@@ -123,6 +133,9 @@ def _refused() -> CfgLines:
 
 _NO_NAME, _ZERO = quoted(r"[\x01-\x20\x7f]"), quoted(r"\x00")
 """What isn't in names of fields, and what is nowhere (`ngx_http_parse_header_line`)."""
+
+_WHOLE = quoted(r"^[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9.-]+|\[[^]/?]*\])(:[0-9]*)?([/?]|$)")
+"""What is asked for with its scheme and host (`ngx_http_parse_request_line`)."""
 
 _NO_HOST = quoted(r"^[.]?(:.*)?$|[\x01-\x20/\x7f]|[.][.]")
 """A Host that nginx refuses (`ngx_http_validate_host`)."""
@@ -214,8 +227,9 @@ def _forwarding(options: Options) -> CfgLines:
         "http-request del-header X-Original-Forwarded-For",
         "http-request del-header X-Original-Forwarded-Host",
         "http-request set-header X-Original-Forwarded-For %[var(txn.forwarded)] if forwarded",
-        "http-request set-header X-Original-Forwarded-Host %[req.fhdr(x-forwarded-host)] "
-        "if { req.hdr(x-forwarded-host) -m found }",
+        *_joined("txn.asked_by_front", "x-forwarded-host"),
+        "http-request set-header X-Original-Forwarded-Host %[var(txn.asked_by_front)] "
+        "if { var(txn.asked_by_front) -m found }",
         "http-request set-header X-Request-ID %[uuid(),regsub(-,,g)] if !{ req.hdr(x-request-id) -m found }",
         "http-request set-var(txn.id) req.hdr(x-request-id)",
         "http-request set-header Host %[var(txn.host)]",

@@ -219,7 +219,7 @@ core.register_action("ask", { "http-req" }, function(txn, method, place, said, n
         end
         number = number + 1
     end
-    local challenge = first(found, "www-authenticate")
+    local challenge = joined(found.headers["www-authenticate"])
     if challenge then
         txn:set_var("txn.ask_challenge", challenge)
     end

@@ -20,6 +20,7 @@ def captures() -> list[str]:
     whole = "!{ url -m beg / } { url -m sub :// } { fc_http_major 1 }"  # with scheme and host, as proxies are asked
     asked = [
         "http-request set-var(txn.asked) req.hdr(host)",
+        f"http-request set-var(txn.whole) url if {whole}",
         f"http-request set-var(txn.asked) url,field(3,/),field(1,?) if {whole}",
         f"http-request set-uri %[pathq] if {whole} {{ path -m found }}",
         f"http-request set-uri / if {whole}",

@@ -118,8 +118,9 @@ def questions(one: ExternalAuthentication, match: Match) -> Mapping[str, ConfLin
         directive("proxy_ssl_server_name", "on"),
         *(directive("proxy_set_header", *field) for field in fields.items()),
         *([directive("proxy_method", one.method)] if one.method else []),
-        directive("set", "$target", pattern(one.url)),
-        directive("proxy_pass", "$target"),
+        # Not `$target`, which may be the route's own: a question has the variables of the request that it is about.
+        directive("set", "$question", pattern(one.url)),
+        directive("proxy_pass", "$question"),
     ]
     found = {f"= {_path(match)}": asked}
     if one.signin:

@@ -70,7 +70,7 @@ def regular(one: RegexRewrite, match: Match) -> CfgLines:
         f"http-request replace-path {expression} {target}",
         returned(500) + " if { path -m len 0 }",
         "http-request set-path %[path,lua.escaped]",
-        "http-request set-pathq %[path] if { pathq -m end ? }",
+        "http-request set-pathq %[path] if { pathq -m end ? } { query -m len 0 }",
     ]
 
 
