@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from serverloop import on_uvloop
 
+from emulab.kernel.processes import beside
 from emulab.servers.engines.balancer.conf import BalancerPlace, balancer_cfg
 from emulab.servers.engines.running import EngineRunner, ProgramMake
 from emulab.servers.l4.config import FrontendConfig, L4Config, TargetConfig
@@ -57,3 +59,12 @@ async def test_who_is_refused_comes_in_nobodys_place(tmp_path: Path) -> None:
     assert runner.program is before and before.running and file.read_text() == "before"
     assert runner.numbers == (0,)
     await before.end()
+
+
+async def test_a_line_that_is_too_long_does_not_keep_the_next_ones_from_being_heard() -> None:
+    """A pipe that nobody reads any more stops the program, or ends it."""
+    errors, heard = asyncio.StreamReader(limit=32), list[str]()
+    errors.feed_data(b"x" * 100 + b"\nbird: up\n")
+    errors.feed_eof()
+    await beside._lines(errors, heard.append)
+    assert heard == ["bird: up"]
