@@ -56,7 +56,7 @@ async def test_the_clock_stands_for_sockets_alone_while_families_race() -> None:
         resolver = ResolverConfig((), (), 1, {"both.test": ("::1", "127.0.0.1")}, families)
         sender = _Sender(cast(Lab, lab), "client", "default", resolver)
         begun = time.perf_counter()
-        timed = await sender.send(urlsplit(f"http://both.test:{port}/"), verify=True)
+        timed = await sender.send(urlsplit(f"http://both.test:{port}/"), port, verify=True)
         elapsed = time.perf_counter() - begun
         server.close()
         for one in waiting:
