@@ -10,6 +10,7 @@ from emulab.model.addresses import socket_name
 
 _Raw = Mapping[str, Any]
 _UNTOLD = frozenset({"resourceVersion", "generation", "observedGeneration", "managedFields", "message"})
+_USERS_MAPS = frozenset({"data", "stringData", "binaryData", "metadata.labels", "metadata.annotations"})
 _NAMES = ("type", "name", "ip", "containerPort", "port")
 """Fields by which an item of a list is known, the first that it has."""
 _LONGEST = 60  # letters of a value
@@ -71,19 +72,20 @@ def field_changes(before: Any, now: Any, path: str = "") -> Iterator[str]:
         return
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in dict.fromkeys([*before, *now]):
-            if key not in _UNTOLD and not str(key).endswith("Time"):
+            if not _is_untold(path, str(key)):
                 yield from field_changes(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
     elif (
         isinstance(before, list | None)
         and isinstance(now, list | None)
         and _are_named([*(before or ()), *(now or ())])
+        and all(map(_each_once, (before or [], now or [])))
     ):
         old, new = (_by_name(items or ()) for items in (before, now))
         for name in dict.fromkeys([*old, *new]):
             yield from field_changes(old.get(name), new.get(name), f"{path}[{name}]")
     elif isinstance(now, Mapping) and before is None:
         for key, value in now.items():
-            if key not in _UNTOLD and not str(key).endswith("Time"):
+            if not _is_untold(path, str(key)):
                 yield from field_changes(None, value, f"{path}.{key}")
     elif isinstance(before, Mapping) and now is None:
         yield f"{path} gone"
@@ -91,8 +93,20 @@ def field_changes(before: Any, now: Any, path: str = "") -> Iterator[str]:
         yield f"{path} {_shown(before)} → {_shown(now)}"
 
 
+def _is_untold(path: str, key: str) -> bool:
+    """Whether a field changes with all else. Below `data`, labels and annotations, keys are users' own words."""
+    if path in _USERS_MAPS:
+        return False
+    return key in _UNTOLD or key.endswith("Time")
+
+
 def _are_named(items: list[Any]) -> bool:
     return bool(items) and all(isinstance(i, Mapping) and _name(i) for i in items)
+
+
+def _each_once(items: list[Any]) -> bool:
+    """Whether no two items go by one name, as a container's port 53 of UDP and of TCP do."""
+    return len(_by_name(items)) == len(items)
 
 
 def _name(item: _Raw) -> str:

@@ -69,3 +69,21 @@ def test_fields() -> None:
         "status.conditions[New].status none → True",
     ]
     assert list(field_changes({"a": ["x"]}, {"a": ["x", "y"]})) == ["a ['x'] → ['x', 'y']"]
+
+
+def test_words_of_users_are_told_whatever_they_are() -> None:
+    before = {"metadata": {"labels": {"generation": "1"}}, "data": {"message": "a", "idleTime": "1"}}
+    now = {"metadata": {"labels": {"generation": "2"}}, "data": {"message": "b", "idleTime": "2"}}
+    assert list(field_changes(before, now)) == [
+        "metadata.labels.generation 1 → 2",
+        "data.message a → b",
+        "data.idleTime 1 → 2",
+    ]
+
+
+def test_items_that_share_a_name_are_all_told() -> None:
+    def ports(host_port: int) -> list[dict[str, Any]]:
+        return [{"containerPort": 53, "hostPort": host_port, "protocol": "UDP"}, {"containerPort": 53}]
+
+    [change] = field_changes({"ports": ports(1)}, {"ports": ports(2)})
+    assert change.startswith("ports [")
