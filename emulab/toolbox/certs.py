@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import time
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from emulab.errors import PeerError, UserError
 from emulab.lab.client.requesting import connect_to_one
 from emulab.model.addresses import socket_name
+from emulab.model.checks import show
 from emulab.python import Lab
 from emulab.trace.certificates import certificate_problem, describe_certificate
 
@@ -33,7 +35,9 @@ async def shown_certificate(
     lab: Lab, host: str, port: int, source: str, namespace: str, name: str, timeout: float
 ) -> ShownCertificate:
     """Asks a server for its certificate, for the server name `name` (SNI). Raises UserError when the name doesn't
-    resolve, OSError where the connection fails, PeerError where no TLS is spoken there, TimeoutError."""
+    resolve or can't be a server name, OSError where the connection fails, PeerError where no TLS is spoken there,
+    TimeoutError."""
+    _check_server_name(name)
     async with asyncio.timeout(timeout):
         addresses = await lab.resolve_all(host, source, namespace)
 
@@ -58,6 +62,14 @@ async def shown_certificate(
         raise PeerError(f"{socket_name(host, port)} ({address}): the server shows no certificate")
     problem = certificate_problem(described[0], name, time.time())
     return ShownCertificate(address, version, described, problem, await _secret(lab, chain[0]))
+
+
+def _check_server_name(name: str) -> None:
+    """Raises UserError for a name that Python's ssl can't ask for: one with an empty label, or one that is too long."""
+    try:
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+    except (ValueError, TypeError):  # UnicodeError among them; TypeError is of a zero byte
+        raise UserError(f"{show(name)} can't be a server name (SNI); give one with --servername") from None
 
 
 def _chain(tls: ssl.SSLObject) -> list[bytes]:
@@ -96,6 +108,6 @@ def split_target(text: str, port: int = 443) -> tuple[str, int]:
         return text[1:-1], port
     if not colon or (host.count(":") and not host.startswith("[")):
         return text, port
-    if not number.isdecimal() or not 0 < int(number) < 1 << 16:
-        raise UserError(f"{text!r}: {number!r} is no port")
+    if not re.fullmatch("[0-9]{1,5}", number) or not 0 < int(number) < 1 << 16:
+        raise UserError(f"{show(text)}: {show(number)} is no port")
     return host.strip("[]"), int(number)
