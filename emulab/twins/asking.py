@@ -40,6 +40,7 @@ DNS_PROBE = "kube-dns.kube-system.svc.cluster.local."
 _LISTEN = 0.05  # seconds for which a bare TCP connection is kept, to see what becomes of it
 _BODY = 1 << 20  # bytes of an answer that are read
 _PIECE = 1 << 16
+_DNS_HEADER = 12  # bytes, RFC 1035 4.1.1
 _TOTAL_RETRANS = 100  # where struct tcp_info has tcpi_total_retrans, linux/tcp.h
 _UNREACHABLE = {0: "network", 1: "host", 2: "protocol", 3: "port"}  # RFC 792
 _TIME_EXCEEDED, _DESTINATION_UNREACHABLE = 11, 3
@@ -149,7 +150,10 @@ def _datagram(sock: socket.socket, target: RequestTarget) -> tuple[str, bytes]:
         import dnslib
 
         sock.send(dnslib.DNSRecord.question(DNS_PROBE).pack())
-        code = sock.recv(1 << 16)[3] & 15
+        answer = sock.recv(1 << 16)
+        if len(answer) < _DNS_HEADER:
+            return "datagram", b""
+        code = answer[3] & 15
         return f"DNS {dnslib.RCODE.get(code)}", b""
     sent = f"emulab compare {secrets.token_hex(8)}\n".encode()
     sock.send(sent)

@@ -126,6 +126,17 @@ def test_datagrams() -> None:
         assert ask(f"127.0.0.1:{port}/udp", udp=True, timeout=0.05).category == "no answer"
 
 
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [(b"", "datagram"), (b"pong", "datagram"), (bytes(12), "DNS NOERROR")]
+)
+def test_what_answers_at_port_53_need_not_be_dns(answer: bytes, outcome: str) -> None:
+    own, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with own, server:
+        own.settimeout(LONG)
+        server.send(answer)
+        assert asking._datagram(own, parse("127.0.0.1:53/udp")) == (outcome, b"")
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="loopback has no IPv6 here")
 def test_refusals_in_ipv6_are_told_in_the_same_words() -> None:
     def refused(kind: socket.SocketKind, target: str) -> TryResult:
