@@ -11,6 +11,8 @@ from typing import Any
 
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _SIZES = {"": 0, "k": 10, "m": 20, "g": 30}
+_LARGEST = (1 << 63) - 1
+_MOST_DIGITS = len(str(_LARGEST))  # Python reads no number of thousands of digits
 
 
 def boolean(text: str) -> bool:
@@ -23,25 +25,27 @@ def boolean(text: str) -> bool:
 
 
 def integer(text: str) -> int:
-    """A number that isn't negative."""
-    if not re.fullmatch(r"\+?\d+", text):
+    """A number that isn't negative, and that an int64 of Go holds."""
+    if not re.fullmatch(r"\+?[0-9]+", text):
         raise ValueError("is no number")
+    if len(text.lstrip("+0")) > _MOST_DIGITS or int(text) > _LARGEST:
+        raise ValueError("is out of range")
     return int(text)
 
 
 def size(text: str) -> int:
     """A size in bytes as nginx has it: `8m`, `16k`, `0`."""
-    match = re.fullmatch(r"(\d+)([kKmMgG]?)", text)
+    match = re.fullmatch(r"([0-9]+)([kKmMgG]?)", text)
     if match is None:
         raise ValueError("is no size, such as 8m")
-    return int(match[1]) << _SIZES[match[2].lower()]
+    return integer(match[1]) << _SIZES[match[2].lower()]
 
 
 def seconds(text: str) -> float:
     """Seconds as a plain number: ingress-nginx writes the unit itself, and takes none."""
-    if not re.fullmatch(r"\+?\d+", text):
+    if not re.fullmatch(r"\+?[0-9]+", text):
         raise ValueError("is no number of seconds, which has no unit here")
-    return float(text)
+    return float(integer(text))
 
 
 def http_version(text: str) -> str:
