@@ -120,12 +120,15 @@ def _success(rule: dict[str, Any]) -> Problems:
 
 
 def _indexes_exist(spec: dict[str, Any]) -> Problems:
+    completions = spec.get("completions")
+    if completions is None:  # `_by_index` says that they are missing
+        return ()
     for number, rule in enumerate((spec.get("successPolicy") or {}).get("rules") or ()):
         path = ("successPolicy", "rules", number)
         indexes = read(rule["succeededIndexes"]) if "succeededIndexes" in rule else None
-        if indexes and max(indexes) >= spec["completions"]:
+        if indexes and max(indexes) >= completions:
             return wrong(f"{show(rule['succeededIndexes'])}: too large index", *path, "succeededIndexes")
-        most = spec["completions"] if indexes is None else len(indexes)
+        most = completions if indexes is None else len(indexes)
         if rule.get("succeededCount", 0) > most:
             return wrong(f"must be less than or equal to {most}", *path, "succeededCount")
     return ()

@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 
+from emulab.model.checks import show
+
 DESCRIPTORS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -152,7 +154,8 @@ def time_zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UnknownTimeZone(f"unknown time zone {name}") from None
+        shown = show(name).strip('"')
+        raise UnknownTimeZone(f"unknown time zone {shown}") from None
 
 
 def _field(text: str, field: _Field) -> _Matches:

@@ -153,6 +153,7 @@ def test_what_is_no_schedule(schedule: str, why: str) -> None:
     [
         ({"schedule": ""}, "spec.schedule: is required"),
         ({"timeZone": "Mars/Base"}, "spec.timeZone: unknown time zone Mars/Base"),
+        ({"timeZone": "Mars\n\x1b[2J"}, r"spec.timeZone: unknown time zone Mars\n\u001b[2J"),
         ({"timeZone": ""}, "spec.timeZone: must be nil or non-empty string"),
         (
             {"concurrencyPolicy": "Never"},

@@ -76,6 +76,10 @@ def rule(**fields: Any) -> dict[str, Any]:
             {**INDEXED, "successPolicy": {"rules": [{"succeededIndexes": "1-2"}]}},
             'spec.successPolicy.rules[0].succeededIndexes: "1-2": too large index',
         ),
+        (
+            {**INDEXED, "completions": None, "successPolicy": {"rules": [{"succeededIndexes": "0-1"}]}},
+            "spec.completions: is required when completion mode is Indexed",
+        ),
     ],
 )
 def test_what_it_may_not_say(spec: dict[str, Any], problem: str) -> None:
