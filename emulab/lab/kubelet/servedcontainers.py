@@ -216,6 +216,14 @@ class ServedContainers:
             served.held = False  # it begins once it can
         pod.report()
 
+    async def finish(self, container: Container, grace: float) -> None:
+        """A container is to end for good, for which a server has `grace` seconds; its Pod stays."""
+        served = self.of(container)
+        served.held = True
+        await self._end_life(container, served, grace)
+        served.finish(timestamp())
+        self._pod.report()
+
     async def _end_life(self, container: Container, served: Served, grace: float) -> None:
         """Cuts off whom a container answers, and refuses who comes: a stand-in's process is there for others, too."""
         served.is_silent = True
