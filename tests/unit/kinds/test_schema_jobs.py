@@ -76,6 +76,10 @@ def rule(**fields: Any) -> dict[str, Any]:
             {**INDEXED, "successPolicy": {"rules": [{"succeededIndexes": "1-2"}]}},
             'spec.successPolicy.rules[0].succeededIndexes: "1-2": too large index',
         ),
+        (
+            {**SPEC, "successPolicy": {"rules": [{"succeededCount": 1}]}},
+            "spec.successPolicy: requires indexed completion mode",
+        ),
     ],
 )
 def test_what_it_may_not_say(spec: dict[str, Any], problem: str) -> None:
