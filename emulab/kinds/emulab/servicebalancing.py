@@ -76,12 +76,14 @@ def may_share(one: Object, other: Object) -> bool:
     """Whether two Services may have one address: both say so, and no port is both's (MetalLB's rules)."""
     keys = {o.annotations.get(name) for o in (one, other) for name in SHARING_KEYS if name in o.annotations}
     said = all(any(name in o.annotations for name in SHARING_KEYS) for o in (one, other))
-    if len(keys) != 1 or not said:
+    if len(keys) != 1 or "" in keys or not said:
         return False
-    if _ports(one) & _ports(other):
-        return False
-    policies = {o.spec.get("externalTrafficPolicy") or "Cluster" for o in (one, other)}
-    return policies == {"Cluster"} or one.spec.get("selector") == other.spec.get("selector")
+    return not _ports(one) & _ports(other) and _backend(one) == _backend(other)
+
+
+def _backend(o: Object) -> Mapping[str, str]:
+    """Which pods a node has to have for an address to lead to it: with policy Cluster none (MetalLB's `BackendKey`)."""
+    return (o.spec.get("selector") or {}) if o.spec.get("externalTrafficPolicy") == "Local" else {}
 
 
 def _ports(o: Object) -> set[tuple[str, int]]:

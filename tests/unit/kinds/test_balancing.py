@@ -386,4 +386,9 @@ def test_who_may_share_an_address() -> None:
     assert not may_share(http, service({"metallb.io/allow-shared-ip": "other"}, ports=[{"port": 443}]))
     local = {"externalTrafficPolicy": "Local", "ports": [{"port": 443}]}
     assert not may_share(http, service(key, **local, selector={"app": "x"}))
-    assert may_share(service(key, selector={"app": "x"}), service(key, **local, selector={"app": "x"}))
+    near = {"externalTrafficPolicy": "Local", "selector": {"app": "x"}}
+    assert may_share(service(key, **near), service(key, **local, selector={"app": "x"}))
+    assert not may_share(service(key, **near), service(key, **local, selector={"app": "y"}))
+    assert not may_share(service(key, selector={"app": "x"}), service(key, **local, selector={"app": "x"}))
+    unsaid = {"metallb.io/allow-shared-ip": ""}
+    assert not may_share(service(unsaid), service(unsaid, ports=[{"port": 443}]))
