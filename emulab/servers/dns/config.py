@@ -248,11 +248,20 @@ class AutopathConfig:
     of_pods: bool = False
 
 
+COMMON_LOG = (
+    '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}"'
+    " {rcode} {>rflags} {rsize} {duration}"
+)
+"""The line of a query where nothing else is said."""
+
+
 class LogRule(NamedTuple):
-    """Names of which queries are logged, and of which classes: success, denial, error or all."""
+    """Names of which queries are logged, of which classes (success, denial, error or all), and how: as `COMMON_LOG`
+    without a format."""
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
+    format: str = ""
 
 
 class AccessPolicy(NamedTuple):

@@ -15,6 +15,7 @@ from emulab.plan.coredns.lines import CorefileError, lines_of
 from emulab.plan.coredns.syntax import parse
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import (
+    COMMON_LOG,
     AccessPolicy,
     AccessRule,
     AnswerRule,
@@ -25,6 +26,7 @@ from emulab.servers.dns.config import (
     ForwardConfig,
     HostNames,
     HostsConfig,
+    LogRule,
     RewriteRule,
     TemplateConfig,
 )
@@ -140,7 +142,8 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
     ("line", "said"),
     [
         ("dnssec", "line 2: dnssec is not followed"),
-        ('log . "{remote} {name}"', "line 2: log: a format is not followed"),
+        ('log "{remote} {name}"', "line 2: log: a format without a name before it is a name"),
+        ('log . "{local} {name}"', "line 2: log: {local} is not followed"),
         ("errors {\nconsolidate 5m .*\n}", "line 3: errors: consolidate is not followed"),
         ("rewrite edns0 local unset 0xffee", "line 2: rewrite edns0 is not followed"),
         ("forward . tls://9.9.9.9", "line 2: forward: tls://9.9.9.9 is not asked"),
@@ -319,6 +322,21 @@ def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
 )
 def test_what_coredns_starts_with(text: str) -> None:
     assert corefile(". {\n" + text + "\n}\n").error == ""
+
+
+def test_formats_of_logs() -> None:
+    """The last of several words is one where it has a brace; one that is alone is a name (plugin/log/setup.go)."""
+    made = corefile(
+        """. {
+        log a.test b.test "{name} {rcode}"
+        log . {combined}
+        log "{remote} {name}"
+        log
+        }"""
+    )
+    first, second, last = made.blocks[0].logs
+    assert first == LogRule(("a.test.", "b.test."), ("all",), "{name} {rcode}")
+    assert second.format == f'{COMMON_LOG} "{{>opcode}}"' and last == LogRule((".",), ("all",))
 
 
 def test_servers_of_a_file_are_asked() -> None:

@@ -522,16 +522,40 @@ def test_options_of_the_clusters_names() -> None:
 def test_which_queries_are_logged_and_how() -> None:
     query = ask("Shop.test.")
 
-    def done(rcode: int, answers: bool) -> Exchanged:
-        return Exchanged(("fd00::1", 5353, 0, 0), False, query, 27, b"\0\1\x84\x80", rcode, answers, 0.25)
+    def done(rcode: int, answers: bool, denied: bool = True) -> Exchanged:
+        asked = ("fd00::1", 5353, 0, 0), False, query, 27
+        return Exchanged(*asked, b"\0\1\x84\xb0", rcode, answers, denied, 0.25)
 
     log = QueryLog(LogRule(("test.",), ("denial", "error")))
-    for rcode, answers, wanted in ((0, True, False), (0, False, True), (3, False, True), (2, False, True)):
-        assert log.wants(query.name, done(rcode, answers)) is wanted
-    assert not log.wants((b"org",), done(2, False))
-    assert line(done(0, True)) == (
-        f'[INFO] [fd00::1]:5353 - {query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra 4 0.250000000s'
+    for rcode, answers, denied, wanted in (
+        (0, True, False, False),
+        (0, False, True, True),
+        (0, False, False, False),  # as what is filtered, or only in other families of a hosts file
+        (3, False, True, True),
+        (3, False, False, True),
+        (2, False, False, True),
+    ):
+        assert bool(log.line(done(rcode, answers, denied))) is wanted
+    assert not line([log], (b"org",), done(2, False))
+    told = f'{query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra,ad,cd 4 0.250000000s'
+    whole = QueryLog(LogRule((".",), ("all",)))
+    assert line([whole, log], query.name, done(0, True)) == f"[INFO] [fd00::1]:5353 - {told}"
+    assert not line([log, QueryLog(LogRule((".",), ("all",)))], query.name, done(0, True)), (
+        "the first decides"
     )
+
+
+def test_lines_have_the_format_that_is_told() -> None:
+    said = "{remote} {port} {proto} {type} {>opcode} {/kubernetes/namespace} { {rcode} {nothing} {>do}{>bufsize}}"
+    log = QueryLog(LogRule((".",), ("all",), said))
+    done = Exchanged(
+        ("10.0.0.9", 5353), True, ask("a.test.", "TXT"), 27, b"\0\1\x84\x80", 3, False, True, 0.25
+    )
+    assert log.line(done) == "[INFO] 10.0.0.9 5353 tcp TXT 0 - { NXDOMAIN {nothing} false65535}"
+
+
+def test_words_of_errors() -> None:
+    query = ask("Shop.test.")
     assert error_line(query, 2, "why") == "[ERROR] plugin/errors: 2 shop.test. A: why"
 
 
