@@ -122,7 +122,7 @@ class Http2Client(asyncio.Protocol):
         self.carry_out()
 
     def abort(self) -> None:
-        """ClientEnds the connection at once."""
+        """Ends the connection at once."""
         self.transport.abort()
 
     def _settle_now(self) -> None:
