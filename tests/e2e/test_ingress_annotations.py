@@ -216,6 +216,21 @@ async def test_clients_are_sent_elsewhere(lab: Lab) -> None:
     assert status == "200" and json.loads(body)["service"] == "web"
 
 
+async def test_what_is_asked_of_nobodys_host_is_not_logged(lab: Lab) -> None:
+    """Nor, with enable-access-log of its first Ingress, what no path of a host takes."""
+    for host in ("nobody.test", "quiet.test", "rewritten.test"):
+        answer = await lab.request(f"http://{VIP}/asked-of-{host}", headers={"Host": host})
+        assert answer.status == (200 if host == "quiet.test" else 404)
+
+    async def logged() -> str:
+        found = await emulab("-l", lab.name, "logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller")
+        text = found.stdout.decode()
+        return text if "/asked-of-rewritten.test" in text else ""
+
+    text = await eventually(logged)
+    assert "/asked-of-nobody.test" not in text and "/asked-of-quiet.test" not in text
+
+
 @pytest.mark.parametrize(
     ("sent", "pod"),
     [

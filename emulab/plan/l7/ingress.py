@@ -256,6 +256,7 @@ class _Builder:
         if everything is not None and everything.default_backend is not None:
             self.default = self.upstream(everything.namespace, everything.default_backend)
             self._catch_all(everything, WeightedUpstream(self.default))
+            self.options = replace(self.options, log_default=True)
         others = other_names(self.drafts)
         for certificate in certificates_of(names):
             self._certify(certificate, others.get(certificate.host, ()))
@@ -313,7 +314,8 @@ class _Builder:
                 draft.policy, reach=self.policy.reach, ssl_redirect=redirects, affinity_cookie=False
             )
             sends = redirects or draft.policy.force_ssl_redirect or draft.root or draft.is_www
-            if caught or sends or draft.filters or draft.denied or draft.errors:
+            told = draft.filters or draft.denied or draft.errors or not draft.policy.access_log
+            if caught or sends or told:
                 self.drafts.append(draft)
 
     def serve_all_others(self) -> None:

@@ -429,6 +429,21 @@ def test_the_address_of_a_service_is_asked_though_nobody_is_behind_it_where_that
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "caught", "is_logged"),
+    [({}, False, False), ({"enable-access-log-for-default-backend": "true"}, False, True), ({}, True, True)],
+)
+def test_whether_hosts_that_nobody_has_are_logged(
+    said: dict[str, str], caught: bool, is_logged: bool
+) -> None:
+    """Not by default, unless an Ingress has them, whose own annotations say it."""
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf", "namespace": "default"}}
+    shops = [ingress("shop", rule("a.test")), *([ingress("all", defaultBackend=backend())] if caught else [])]
+    flags = ControllerFlags(without_class=True, config_map="default/conf")
+    source = PlanSource.of(Objects([NGINX, *WEB, Object({**made, "data": said}), *shops]))
+    assert ingress_config(source, Cluster(), flags).options.log_default is is_logged
+
+
 @pytest.mark.parametrize("by", ["annotation", "key"])
 def test_redirects_with_a_port_say_the_port_of_the_flags(by: str) -> None:
     flags = ControllerFlags(without_class=True, https_port=8443, config_map="default/conf")
