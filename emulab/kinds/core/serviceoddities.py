@@ -58,6 +58,9 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(o, ("spec", "ports", index, "protocol"), what)
         if not fits_dns(f"_{port.get('name', '')}"):
             yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {TOO_LONG}")
+    if o.spec.get("sessionAffinityConfig") and o.spec.get("sessionAffinity") in (None, "None"):
+        what = "has no effect where sessionAffinity is None: an API server takes it away"
+        yield Finding(o, ("spec", "sessionAffinityConfig"), what)
     if o.spec.get("type") == "ExternalName" and is_address(o.spec.get("externalName") or ""):
         what = "is an address, to which no name can be an alias: the cluster's DNS has no answer"
         yield Finding(o, ("spec", "externalName"), what)
