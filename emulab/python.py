@@ -21,7 +21,6 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 from emulab.errors import NotReady, UserError
 from emulab.kernel.processes.programs import Completed
@@ -33,10 +32,9 @@ from emulab.lab.client.conditions import parse_awaited
 from emulab.lab.client.faults import fault_manifest, fault_name
 from emulab.lab.client.meant import kind_meant, read, sources_meant, text_meant
 from emulab.lab.client.podlogs import LogOptions, read_logs
-from emulab.lab.client.requesting import Answer, connect_to_one, request_fields, secured
+from emulab.lab.client.requesting import Answer, connect_to_one, read_url, request_fields, secured
 from emulab.lab.folders import rundir
 from emulab.observe import path as trace
-from emulab.observe.target import DEFAULT_PORTS
 from emulab.servers.stub import ResolverConfig, resolve_all
 from emulab.servers.stubquestions import OpenSocket
 
@@ -290,6 +288,7 @@ class Lab:
     ) -> Answer:
         """Sends one HTTP request from a place or pod, its path as it is written; redirects aren't followed. A host with
         addresses of both families is asked by IPv6 first, and by IPv4 where that doesn't connect, as curl does it.
+        `timeout`, in seconds, is of all that: asking for the name, connecting and the whole answer.
 
         Raises UserError when the URL is wrong or the name doesn't resolve, OSError when the connection fails or ends
         before the answer does, TimeoutError, and PeerError when what answers is no HTTP.
@@ -298,16 +297,13 @@ class Lab:
         from emulab.servers.wire.http1.client import ResponseReader, as_target, request_bytes
 
         begun = time.perf_counter()
-        parts = urlsplit(text_meant("url", url))
-        host, method = parts.hostname, method.upper()
-        if not host or parts.scheme not in DEFAULT_PORTS:
-            raise UserError(f"{url}: not a URL of http or https with a host")
-        addresses = await self.resolve_all(host, source, namespace)
+        parts, port = read_url(text_meant("url", url))
+        host, method = parts.hostname or "", method.upper()
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = ResponseReader(to_head=method == "HEAD")
         asked = request_bytes(method, target, request_fields(parts, method, headers or {}, body), body or b"")
         async with asyncio.timeout(timeout):
-            port = parts.port or DEFAULT_PORTS[parts.scheme]
+            addresses = await self.resolve_all(host, source, namespace)
             sock = await connect_to_one(addresses, port, self._opening(source, namespace))
             tls = secured(verify) if parts.scheme == "https" else None
             content = await exchange(sock, asked, response, tls, host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from emulab.bench.agents import Agent, agent, goal
 from emulab.bench.givingway import GaveWay, Second, first
@@ -14,7 +14,7 @@ from emulab.bench.hopwatch import HopRecord, HopWatch
 from emulab.bench.processors import ProcessorShares
 from emulab.dataclass import dataclass, field
 from emulab.errors import EmulabError, UserError
-from emulab.observe.target import DEFAULT_PORTS
+from emulab.lab.client.requesting import read_url
 from emulab.python import Lab
 from emulab.servers.wire.http1.client import as_target
 
@@ -107,13 +107,9 @@ async def run(plan: LoadPlan) -> LoadOutcome:
 
 def _read(url: str) -> tuple[SplitResult, int]:
     """A URL and its port. Raises UserError."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-    except ValueError as error:
-        raise UserError(f"{url}: {error}") from None
-    if port is None or not parts.hostname or parts.username is not None:
-        raise UserError(f"{url}: not a URL of http or https with a host")
+    parts, port = read_url(url)
+    if parts.username is not None:
+        raise UserError(f"{url}: a user name can't be in it")
     return parts, port
 
 

@@ -210,14 +210,20 @@ class KernelNetwork:
         if not wanted:
             return
         ours = [n for n in wanted if n.given not in self.given and n not in self.ahead]
-        made = dict(zip(ours, netns.create(ours), strict=True))
+        for namespace, handle in zip(ours, netns.create(ours), strict=True):
+            self._know(namespace, handle)  # before anything else can fail: what isn't known isn't undone
         for namespace in wanted:
-            handle = made.get(namespace) or self.ahead.pop(namespace, None)
-            if handle is None:
-                handle = netns.adopt(namespace.name, self.given.pop(namespace.given))
-            self.handles[namespace.name] = handle
-            self._namespaces[namespace.name] = namespace
+            if namespace.name not in self.handles:
+                ahead = self.ahead.pop(namespace, None)
+                given = ahead or netns.adopt(namespace.name, self.given.pop(namespace.given))
+                self._know(namespace, given)
+        for namespace in wanted:
+            handle = self.handles[namespace.name]
             self._checked(handle, link_up(handle, "lo"))
+
+    def _know(self, namespace: Namespace, handle: Handle) -> None:
+        self.handles[namespace.name] = handle
+        self._namespaces[namespace.name] = namespace
 
     def _add(self, items: Iterable[Item]) -> None:
         """Each namespace's items are finished before the next one's are made: while a pair of links is half up, the

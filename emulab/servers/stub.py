@@ -28,6 +28,7 @@ from emulab.servers.stubquestions import (
 _NUMBERS = {"ndots": (1, 0, 15), "timeout": (5, 1, 30), "attempts": (2, 1, 5)}
 """Options of resolv.conf(5) with a number: what it is unless it is said, and the least and the most that counts."""
 _MOST_SERVERS = 3  # MAXNS of resolv.conf(5)
+_LONGEST = 253  # octets of a name as it is written
 
 _RECORDS = {int(socket.AF_INET): "A", int(socket.AF_INET6): "AAAA"}
 """The DNS records that hold addresses, by family."""
@@ -160,7 +161,9 @@ async def _resolved(
     if name in config.hosts:
         return config.hosts[name]
     unknown: _Unanswered | None = None
-    candidates = config.candidates(name)
+    candidates = [one for one in config.candidates(name) if _fits(one)]
+    if not candidates:
+        raise UserError(f"{name}: DNS has no such names: 1 to 63 octets from dot to dot, 253 in all")
     while candidates:
         candidate = candidates.pop(0)
         try:
@@ -177,6 +180,14 @@ async def _resolved(
     if unknown is not None:  # so it isn't known that nobody has it
         raise PeerError(f"{name}: {unknown}")
     raise UserError(f"{name}: no such name (NXDOMAIN, or no address)")
+
+
+def _fits(name: str) -> bool:
+    """Whether DNS can have such a name (RFC 1035, section 2.3.4). One that is searched for may be too long."""
+    try:
+        return len(name.encode("idna").rstrip(b".")) <= _LONGEST
+    except UnicodeError:  # of a label
+        return False
 
 
 class _Unanswered(Exception):

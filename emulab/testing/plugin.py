@@ -75,6 +75,12 @@ def _marker(node: Any, fixture: str) -> pytest.Mark:
         pytest.fail(
             f"{node.nodeid}: the marker emulab has no {names}; it has proxy and timeout", pytrace=False
         )
+    timeout = mark.kwargs.get("timeout", 60)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0:
+        pytest.fail(
+            f"{node.nodeid}: the timeout of the marker emulab is a number of seconds, not {timeout!r}",
+            pytrace=False,
+        )
     return mark
 
 

@@ -9,14 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
-from emulab.errors import UserError
 from emulab.lab.client.client import LabClient
-from emulab.lab.client.requesting import connect_to_one, request_fields, secured
+from emulab.lab.client.requesting import connect_to_one, read_url, request_fields, secured
 from emulab.lab.exchange import exchange
 from emulab.lab.folders import rundir
-from emulab.observe.target import DEFAULT_PORTS
 from emulab.python import Lab
 from emulab.servers.stub import ResolverConfig, resolve_all
 from emulab.servers.stubquestions import socket_family
@@ -38,16 +36,14 @@ async def timed(
 ) -> list[Timed]:
     """Sends so many requests. Raises UserError for a wrong URL or name, OSError where a connection fails, TimeoutError,
     and PeerError when what answers is no HTTP."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.scheme not in DEFAULT_PORTS:
-        raise UserError(f"{url}: not a URL of http or https with a host")
+    parts, port = read_url(url)
     with await asyncio.to_thread(LabClient, rundir.folder(lab.name)) as client:
         files = await asyncio.to_thread(client.request, "resolver-files", target=source, namespace=namespace)
     sender = _Sender(lab, source, namespace, ResolverConfig.parse(*files))
     found = []
     for _ in range(number):
         async with asyncio.timeout(timeout):
-            found.append(await sender.send(parts, verify))
+            found.append(await sender.send(parts, port, verify))
     return found
 
 
@@ -87,12 +83,11 @@ class _Sender:
             for spare in chain.from_iterable(ready.values()):
                 spare.close()
 
-    async def send(self, parts: SplitResult, verify: bool) -> Timed:
+    async def send(self, parts: SplitResult, port: int, verify: bool) -> Timed:
         host, tls = parts.hostname or "", parts.scheme == "https"
         marks = [self._now()]
         addresses = await resolve_all(host, self._resolver, self._socket)
         marks.append(self._now())
-        port = parts.port or DEFAULT_PORTS[parts.scheme]
         sock = await self._connection(addresses, port)
         marks.append(self._now())
         response = ResponseReader()

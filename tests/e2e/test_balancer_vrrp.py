@@ -111,10 +111,10 @@ async def has_address(lab: Lab, place: str) -> bool:
     return f"{at.inet} {at.alone(VIP)}" in shown
 
 
-async def served(lab: Lab) -> bool:
-    """Whether a request is answered at once."""
+async def served(lab: Lab, within: float = 0.2) -> bool:
+    """Whether a request is answered in so many seconds; a busy machine needs more than the network does."""
     try:
-        async with asyncio.timeout(0.2):
+        async with asyncio.timeout(within):
             reader, writer = await connect(lab, "client", at_of(lab)(VIP), 80)
             writer.write(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
             answered = (await reader.read(12)).endswith(b"200")
@@ -155,7 +155,7 @@ async def test_the_first_node_has_the_address_and_says_so(lab: Lab, at: At) -> N
 
 
 async def test_the_second_takes_over_in_time_and_all_neighbours_hear_of_it(lab: Lab, at: At) -> None:
-    assert await served(lab)
+    assert await served(lab, 5)
     asked = "icmp6 and ip6[40] == 136" if at.family is IPV6 else "arp"
     async with capture(lab, "router", asked, "-e", link="vpc") as seen, cut_off(lab) as since:
         await eventually(lambda: served(lab), pause=0.01)
@@ -311,4 +311,4 @@ async def test_nodes_come_and_go(lab: Lab, engine: str) -> None:
 
     await eventually(well)  # and stays there: nobody is pre-empted
     await asyncio.sleep(1.2)
-    assert await well() and await served(lab)
+    assert await well() and await served(lab, 5)

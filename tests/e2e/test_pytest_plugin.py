@@ -177,3 +177,18 @@ def test_a_wrong_marker(run: pytest.Pytester) -> None:
     assert outcome.ret != 0
     outcome.stdout.fnmatch_lines(["*proxy='iptable': the modes are nftables*"])
     outcome.stdout.no_fnmatch_line("*During handling of the above exception*")
+
+
+def test_a_timeout_that_is_no_number_of_seconds(run: pytest.Pytester) -> None:
+    run.makepyfile("""
+        import pytest
+
+        @pytest.mark.emulab(timeout="60s")
+        def test_it(emulab_lab):
+            pass
+    """)
+    outcome = run.runpytest_subprocess()
+    assert outcome.ret != 0
+    outcome.stdout.fnmatch_lines(
+        ["*::test_it: the timeout of the marker emulab is a number of seconds, not '60s'*"]
+    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 
-from namespaces import ip, isolated
+import pytest
+from namespaces import ip, isolated, open_descriptors
 from test_network import DEFAULT, NODE, POD, POD_LINK, network
 
+from emulab.errors import KernelError
 from emulab.kernel import netns
 from emulab.kernel.names import is_network_namespace
 from emulab.kernel.network import KernelNetwork
@@ -49,6 +51,22 @@ def test_a_given_namespace_is_the_pods_and_outlives_it() -> None:
     assert links(foreign) == {"lo", "own", "eth0"}
     world.apply(network(NODE))
     assert links(foreign) == {"lo", "own"}, "what is its owner's stays"
+    world.close()
+
+
+@isolated
+def test_what_was_made_beside_one_that_cannot_be_entered_is_undone() -> None:
+    world = KernelNetwork()
+    base = network(NODE)
+    world.apply(base)
+    descriptors = open_descriptors()
+    world.given["c1/eth0"] = os.open("/dev/null", os.O_RDONLY)
+    wanted = with_given(network(NODE | POD), "pod")
+    others = {**wanted.namespaces, "other": Namespace("other"), "another": Namespace("another")}
+    with pytest.raises(KernelError, match="enter a network namespace that was handed over in pod"):
+        world.apply(Network(others, wanted.items, wanted.rulesets))
+    assert world.applied == base and world.handles.keys() == base.namespaces.keys()
+    assert open_descriptors() == descriptors
     world.close()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import socket
+from collections.abc import Iterator
 
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 _held: list[socket.socket] = []
@@ -60,3 +64,16 @@ def give_back() -> None:
     """Closes what is held."""
     while _held:
         _held.pop().close()
+
+
+@contextlib.contextmanager
+def no_descriptors(but: int = 0) -> Iterator[None]:
+    """As if this process had as many open as it may have, but so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + but, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

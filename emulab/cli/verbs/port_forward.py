@@ -11,7 +11,6 @@ import asyncio
 import os
 import socket
 import sys
-from contextlib import suppress
 from functools import partial
 
 from emulab.cli.pods import Chosen, choose
@@ -96,9 +95,11 @@ class _Forwarding:
             self._lost.set()  # with a Pod that refuses, too, as kubectl since 1.23
             return
         pod_reader, pod_writer = await asyncio.open_connection(sock=there, limit=CHUNK)
-        await asyncio.gather(_relay(reader, pod_writer), _relay(pod_reader, writer))
-        for end in (writer, pod_writer):
-            end.close()
+        try:
+            await asyncio.gather(_relay(reader, pod_writer), _relay(pod_reader, writer))
+        finally:
+            for end in (writer, pod_writer):
+                end.close()
 
     async def _connect(self, port: int) -> socket.socket:
         """A connection to the Pod's localhost, by IPv4 where somebody listens there. Raises OSError."""
@@ -124,9 +125,11 @@ class _Forwarding:
 
 
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Passes on what comes, and its end."""
-    with suppress(OSError):
+    """Passes on what comes, and its end. A side that was reset is nobody to wait for: the other one ends, too."""
+    try:
         while data := await reader.read(CHUNK):
             writer.write(data)
             await writer.drain()
         writer.write_eof()
+    except OSError:
+        writer.transport.abort()

@@ -106,7 +106,13 @@ async def _hear(pipe: int, heard: Callable[[str], None]) -> None:
 
 
 async def _lines(errors: asyncio.StreamReader, heard: Callable[[str], None]) -> None:
-    while line := await errors.readline():
+    while True:
+        try:
+            line = await errors.readline()
+        except ValueError:  # longer than a reader takes, who has thrown it away: what follows is of use
+            continue
+        if not line:
+            return
         text = line.decode(errors="replace").rstrip("\n")
         print(text, file=sys.stderr, flush=True)
         heard(text)

@@ -32,8 +32,10 @@ def this_program() -> list[str]:
     return [sys.executable, "-P", "-m", "emulab"]
 
 
-async def run_program(command: Sequence[str], stdin: bytes = b"") -> Completed:
-    """Runs a program to its end; kills it when the caller is cancelled."""
+async def run_program(
+    command: Sequence[str], stdin: bytes = b"", descriptors: Sequence[int] = ()
+) -> Completed:
+    """Runs a program to its end; kills it when the caller is cancelled. It inherits these descriptors."""
     process = await asyncio.create_subprocess_exec(
         *command,
         # A pipe that has nothing to say is one that may be closed before uvloop says so.
@@ -41,6 +43,7 @@ async def run_program(command: Sequence[str], stdin: bytes = b"") -> Completed:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**finding_all(os.environ), "PYTHONPATH": import_path()},
+        pass_fds=tuple(descriptors),
     )
     try:
         stdout, stderr = await process.communicate(stdin or None)

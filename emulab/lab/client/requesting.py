@@ -8,9 +8,10 @@ import socket
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from emulab.dataclass import dataclass
+from emulab.errors import UserError
 from emulab.observe.target import DEFAULT_PORTS
 from emulab.servers.eyeballs import connected
 from emulab.servers.stubquestions import OpenSocket, socket_family
@@ -36,6 +37,20 @@ class Answer:
     def json(self) -> Any:
         """The body as JSON. Raises ValueError when it is none."""
         return json.loads(self.body)
+
+
+def read_url(url: str) -> tuple[SplitResult, int]:
+    """A URL of http or https, and the port that it leads to. Raises UserError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UserError(f"{url}: not a URL: {error}") from None
+    if not parts.hostname or parts.scheme not in DEFAULT_PORTS:
+        raise UserError(f"{url}: not a URL of http or https with a host")
+    if port == 0:
+        raise UserError(f"{url}: port 0 is out of range; ports are 1 to 65535")
+    return parts, port or DEFAULT_PORTS[parts.scheme]
 
 
 def request_fields(

@@ -111,7 +111,11 @@ class LineReader:
                     self.descriptors += [fd for (fd,) in struct.iter_unpack("i", data[: len(data) & ~3])]
             if flags & socket.MSG_CTRUNC or len(self.descriptors) > MAX_FDS:
                 self.close_descriptors()
-                raise UserError(f"a request takes at most {MAX_FDS} descriptors")
+                # The kernel drops those for which the lab has no number left, too (recvmsg(2), EMFILE).
+                raise UserError(
+                    f"a request takes at most {MAX_FDS} descriptors, and no more than the lab has room for: "
+                    "raise the limit of open files (ulimit -n) before `up`"
+                )
             return chunk
 
     def close_descriptors(self) -> None:

@@ -43,7 +43,7 @@ class PodWorker:
         self.spec = PodSpec.of_pod(pod)
         self.pod = pod
         self._spawn = spawn
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._initialised = False
         self._failed: dict[str, str] = {}  # why the Pod has failed, beside what its containers say
         self._reported = Reported()
@@ -69,7 +69,7 @@ class PodWorker:
         if not self.spec.init_containers and not self._volumes.any:
             self._begin()
         else:
-            self._tasks.append(self._spawn(self._run_init_containers()))
+            self.keep(self._run_init_containers())
 
     def follow(self, pod: Object) -> None:
         """Takes over what may change of a Pod while it is there: its images, and how long it may be active."""
@@ -163,10 +163,7 @@ class PodWorker:
         else:
             self._standing.launch(container, state)
         if container.startup or container.readiness or container.liveness:
-            prober = self._probers[container.name] = self._spawn(
-                Prober(container, self.aim(container), self).run()
-            )
-            self._tasks.append(prober)
+            self._probers[container.name] = self.keep(Prober(container, self.aim(container), self).run())
 
     def relaunch(self, container: Container, state: ContainerState) -> None:
         """Begins lives of another kind, after those of which the state tells."""
@@ -288,9 +285,12 @@ class PodWorker:
         """The program that a stand-in plays was asked to end, with this status."""
         await self._standing.exited(name, status)
 
-    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Does work for as long as the pod lives."""
-        self._tasks.append(self._spawn(work))
+        task = self._spawn(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     # what is told
 

@@ -18,6 +18,7 @@ from emulab.lab.kubelet.telling import Said, probe_warning, unhealthy
 
 STARTUP, READINESS, LIVENESS = "Startup", "Readiness", "Liveness"
 """The kinds of probes, as Events call them."""
+_LOOK = 1.0  # seconds between two looks at what isn't asked as often as it could change
 
 
 class Probed(Protocol):
@@ -67,6 +68,13 @@ class Prober:
             pairs = ((container.readiness, READINESS), (container.liveness, LIVENESS))
             life = state.restarts
             await asyncio.gather(*(self._watch(probe, kind, life) for probe, kind in pairs if probe))
+            if container.startup:
+                await self._until_over(life, min(container.startup.period, _LOOK))
+
+    async def _until_over(self, life: int, pause: float) -> None:
+        """Returns when a life of the container is over: whoever has started is asked that again in the next one."""
+        while self._state.running and self._state.restarts == life and not self._pod.terminating:
+            await asyncio.sleep(pause)
 
     async def _startup(self, probe: Probe) -> bool:
         counter = ProbeCounter(probe.success_threshold, probe.failure_threshold, False)
@@ -108,7 +116,7 @@ class Prober:
                     await self._pod.fail(self._container, LIVENESS)
                     return
             # The kubelet asks an unready container more often at first; a second is often enough for a lab.
-            await asyncio.sleep(probe.period if counter.state else min(probe.period, 1.0))
+            await asyncio.sleep(probe.period if counter.state else min(probe.period, _LOOK))
 
     async def _try(self, probe: Probe, kind: str, counter: ProbeCounter) -> bool | None:
         """One try, counted and told; None for one that couldn't be made."""

@@ -65,7 +65,7 @@ class StoodIn(Protocol):
 
     def container_changed(self) -> None: ...
 
-    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def keep(self, work: Coroutine[Any, Any, None]) -> object:
         """Does work for as long as the pod lives."""
         ...
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -95,30 +96,32 @@ class Observation:
         marked = await asyncio.to_thread(self._ruled, watched)
         protocol = str(arguments["protocol"])
         opened: list[socket.socket] = []
+        watching: list[int] = []
         try:
-            results = await asyncio.gather(
+            taps, traces, dropped, _ = results = await asyncio.gather(
                 asyncio.to_thread(rings.open_taps, wanted),
                 asyncio.to_thread(self._mark, marked, protocol, ports, place),
                 asyncio.to_thread(drops.open_drops, families),
                 self._record(),
                 return_exceptions=True,
             )
-            taps, traces, dropped, _ = results
             for found in (taps, traces):
                 if isinstance(found, list):
                     opened += found
+            watching, reasons = dropped if isinstance(dropped, tuple) else ([], {})
             failed = next((r for r in results if isinstance(r, BaseException)), None)
             if failed is not None:
                 raise failed
+            described = self._described(place, source, watched, marked)
+            if cluster_of(self._around.store.objects()).chain:
+                seen = await asyncio.to_thread(present.look, [w.fd for w in watched])
+                for tap, there in zip(described["taps"], seen, strict=True):
+                    tap |= there._asdict()
         except BaseException:
+            for fd in watching:
+                os.close(fd)
             await asyncio.to_thread(rings.close_sockets, opened)
             raise
-        watching, reasons = dropped if isinstance(dropped, tuple) else ([], {})
-        described = self._described(place, source, watched, marked)
-        if cluster_of(self._around.store.objects()).chain:
-            seen = await asyncio.to_thread(present.look, [w.fd for w in watched])
-            for tap, there in zip(described["taps"], seen, strict=True):
-                tap |= there._asdict()
         return {**described, "drops": reasons}, [*(s.detach() for s in opened), *watching]
 
     def _described(

@@ -103,7 +103,16 @@ class Reconciler:
         """Returns when nothing is left to do."""
         async with self.lock:
             while self._dirty.is_set():
-                await self._settle(progress)
+                await self._settle_or_poke(progress)
+
+    async def _settle_or_poke(self, progress: Progress = lambda _: None) -> None:
+        """As `_settle`; what is left undone stays asked for, where something failed or who waited for it has left: the
+        kernel may be as planned by then, and no server."""
+        try:
+            await self._settle(progress)
+        except BaseException:
+            self.poke()
+            raise
 
     async def run(self) -> None:
         """Reconciles for ever, whenever poked."""
@@ -157,7 +166,7 @@ class Reconciler:
                 if not self._closing:
                     self._around.store.revert(saved)
                     self._planner.go_back(lives)
-                    await self._settle()
+                    await self._settle_or_poke()
                 raise
 
     async def until(self, condition: Callable[[], bool]) -> None:

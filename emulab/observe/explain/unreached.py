@@ -34,7 +34,7 @@ _MEANINGS = {
 """The kernel's reasons in words, where they say something to somebody who doesn't read its code."""
 
 _BETWEEN = {**_MEANINGS, "NETFILTER_DROP": "something on the way between them dropped it"}
-"""The same of a packet that has left one place and not come to the next."""
+"""The kernel's reasons in words, for a packet that has left one place and not come to the next."""
 
 
 def icmp(case: Case) -> Diagnosis | None:

@@ -275,7 +275,7 @@ def unheeded(o: Object, get: FindObject, readers: Iterable[CoreDnsFlags]) -> Ite
 
 
 def _unheeded(o: Object, get: FindObject, flags: CoreDnsFlags) -> Iterator[Finding]:
-    """The same of one server."""
+    """What of a ConfigMap one server of CoreDNS doesn't follow."""
     look: FindObject = lambda key: o if o.key == key else get(key)  # noqa: E731
     custom = look(CONFIG_MAP.key(flags.namespace, flags.custom))
     own = given_files(look, flags)

@@ -82,7 +82,7 @@ class Leader:
 
     @staticmethod
     async def _leave(worker: _Worker) -> None:
-        with suppress(KernelError, TimeoutError):
+        with suppress(KernelError):
             await worker.ask("close", timeout=_GRACE + _ANSWER, grace=_GRACE)
         worker.close()
 
@@ -169,6 +169,6 @@ class Leader:
     async def _asked(worker: _Worker, op: str, fds: tuple[int, ...] = (), **arguments: Any) -> dict[str, Any]:
         try:
             answer: dict[str, Any] = await worker.ask(op, fds, timeout=_ANSWER, **arguments)
-        except (KernelError, TimeoutError):
+        except KernelError:
             return {}
         return answer

@@ -53,6 +53,8 @@ class RemoteServer:
                     while is_crowded(answer := self.send(op, fds, **arguments)):
                         await self._until_room()
                 return await answer
+        except TimeoutError:
+            raise KernelError(f"server {self.name}: no answer to {op!r} within {timeout:g} s") from None
         except OSError as error:
             raise KernelError(f"talk to server {self.name}", errno=error.errno or 0) from None
 

@@ -87,11 +87,13 @@ class EngineRunner:
         same = listeners.keys() == self.sockets.keys() and all(
             sock is self.sockets[key] for key, sock in listeners.items()
         )
-        if self.program.running and same:
-            self.program.signal(self.how.reload)
-        else:
-            await self._begin(listeners)
         try:
+            if self.program.running and same:
+                self.program.signal(self.how.reload)
+            else:
+                if self.program.running:  # it leaves for who comes in its place, who has to be able to
+                    await self._try(listeners)
+                await self._begin(listeners)
             await self._until(generation, listeners, workers)
         except ValueError:
             await asyncio.to_thread(_write_files, before)
@@ -125,10 +127,7 @@ class EngineRunner:
             now = clock()
             if now > doubt or not self.program.running:
                 doubt = now + _DOUBT * 4
-                tested = await run_program(self.how.test)
-                if tested.status:
-                    why = complaint((tested.stderr + tested.stdout).decode(errors="replace"))
-                    raise ValueError(f"{name} does not take the configuration: {why}")
+                await self._try(listeners)
                 if (
                     said
                 ):  # one that came while a program began anew was lost; who never answered yet may die of one
@@ -136,6 +135,16 @@ class EngineRunner:
             if now > end or not self.program.running:
                 raise ValueError(f"{name} does not answer")
             await asyncio.sleep(0.005)
+
+    async def _try(self, listeners: Mapping[str, socket.socket]) -> None:
+        """Asks the program whether it takes its files. It looks at the sockets that are in them.
+
+        Raises ValueError, with the program's words, if it doesn't.
+        """
+        tested = await run_program(self.how.test, descriptors=[sock.fileno() for sock in listeners.values()])
+        if tested.status:
+            why = complaint((tested.stderr + tested.stdout).decode(errors="replace"))
+            raise ValueError(f"{self.how.name} does not take the configuration: {why}")
 
     async def watch(self) -> None:
         """Nothing can go on without the program; who ends with it is started again."""

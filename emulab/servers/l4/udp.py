@@ -197,13 +197,15 @@ class UdpProxy:
 
 
 def _connected(target: BalancedTarget, failed: list[str]) -> socket.socket | None:
-    """A socket to a target, or None, and why in `failed`, where there is no route to it."""
-    sock = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
+    """A socket to a target, or None, and why in `failed`, where there is no route to it, or no descriptor for it."""
+    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+    sock: socket.socket | None = None
     try:
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         sock.connect((target.address, target.port))
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         target.errors += 1
         failed.append(f"{target.name} {os.strerror(error.errno or 0)}")
         return None

@@ -28,11 +28,11 @@ import socket
 from contextlib import suppress
 from typing import Any
 
+from emulab.servers import journal
 from emulab.servers.logs.files import CHUNK, LogFile
 from emulab.servers.logs.marks import MarkFile
 
-BEGIN, PART = b"\x1e", b"\x1f"
-"""What stands before a line of a shared pipe, and between a log's name and the text."""
+_BEGIN, _PART = journal.BEGIN.encode(), journal.PART.encode()
 
 _MESSAGE, _MAX_FDS = 1 << 16, 8
 _PIPE = 1 << 16  # octets that a pipe holds
@@ -50,8 +50,8 @@ def parted(data: bytes) -> dict[str, bytes]:
     """Whole lines by the log that each is for; those are dropped of which the beginning was lost."""
     found: dict[str, bytes] = {}
     for line in data.split(b"\n"):
-        name, part, text = line.partition(PART)
-        if part and name.startswith(BEGIN):
+        name, part, text = line.partition(_PART)
+        if part and name.startswith(_BEGIN):
             key = name[1:].decode(errors="replace")
             found[key] = found.get(key, b"") + text + b"\n"
     return found

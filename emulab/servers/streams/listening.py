@@ -10,7 +10,7 @@ from _socket import socket as Socket
 from collections.abc import Callable
 from typing import Any, cast
 
-from emulab.servers.streams.accepting import Acceptor
+from emulab.servers.streams.accepting import Acceptor, TakeClient
 from emulab.servers.streams.epollset import READABLE, EpollSet
 from emulab.servers.streams.plain import StreamTransport
 from emulab.servers.streams.secure import SecureTransport
@@ -26,23 +26,40 @@ def listen(
     secure: ssl.SSLContext | None = None,
 ) -> Acceptor:
     """Accepts connections at a socket, which is the acceptor's from now on, each for a protocol of its own."""
-    name, fd = sock.getsockname(), sock.fileno()
+    name = sock.getsockname()
     known = {} if name[0] in _ANY else {"sockname": name}
 
     def accepted(client: Socket, peer: Any) -> None:
-        try:
-            begin(epoll_set, cast(socket.socket, client), protocol(), secure, peername=peer, **known)
-        except OSError as error:  # fs.epoll.max_user_watches
-            print(f"accept: {error.strerror}", file=sys.stderr, flush=True)
-            client.close()
+        begin_or_close(epoll_set, cast(socket.socket, client), protocol(), secure, peername=peer, **known)
 
+    return accept(epoll_set, sock, backlog, accepted)
+
+
+def accept(epoll_set: EpollSet, sock: socket.socket, backlog: int, accepted: TakeClient) -> Acceptor:
+    """Has `accepted` take whoever connects to a socket, which is the acceptor's from now on."""
+    fd = sock.fileno()
     return Acceptor(
         sock,
         backlog,
-        lambda accept: epoll_set.watch(fd, READABLE, lambda _: accept()),
+        lambda turn: epoll_set.watch(fd, READABLE, lambda _: turn()),
         lambda: epoll_set.unwatch(fd),
         accepted,
     )
+
+
+def begin_or_close(
+    epoll_set: EpollSet,
+    sock: socket.socket,
+    protocol: asyncio.Protocol,
+    secure: ssl.SSLContext | None = None,
+    **info: object,
+) -> None:
+    """As `begin`; a socket that can't be served is closed, and the log says why."""
+    try:
+        begin(epoll_set, sock, protocol, secure, **info)
+    except OSError as error:  # fs.epoll.max_user_watches
+        print(f"accept: {error.strerror}", file=sys.stderr, flush=True)
+        sock.close()
 
 
 def begin(

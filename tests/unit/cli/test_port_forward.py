@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import contextlib
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -9,7 +14,8 @@ from lab_in_process import Client
 from lab_objects import obj
 
 from emulab.cli.pods import Chosen, choose
-from emulab.cli.portmapping import port_mapping
+from emulab.cli.portmapping import PortMapping, port_mapping
+from emulab.cli.verbs import port_forward
 from emulab.cluster.store import Store
 from emulab.errors import UserError
 from emulab.kinds.registry import DEPLOYMENT, POD, SERVICE
@@ -102,3 +108,36 @@ def test_ports_that_are_not_there(client: Any, target: str, text: str, error: st
     chosen: Chosen = choose(client, target, "default")
     with pytest.raises(UserError, match=error):
         port_mapping(text, chosen)
+
+
+async def test_who_leaves_by_a_reset_is_gone_for_the_pod_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(100):
+                pass
+        ended.set()
+        writer.close()
+
+    async def connect(_: object, port: int) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", port))
+        sock.setblocking(False)
+        return sock
+
+    monkeypatch.setattr(port_forward._Forwarding, "_connect", connect)
+    pod: Any = {"metadata": {"name": "a", "namespace": "default"}}
+    options = argparse.Namespace(lab="none", address="127.0.0.1")
+    forwarding = port_forward._Forwarding(options, Chosen(POD, pod, [pod]))
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        remote = server.sockets[0].getsockname()[1]
+        (local,) = await forwarding._listen(PortMapping(0, remote))
+        _, writer = await asyncio.open_connection(*local.sockets[0].getsockname())
+        writer.write(b"anyone?")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        own = writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await asyncio.wait_for(ended.wait(), 30)
+        local.close()

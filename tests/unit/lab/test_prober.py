@@ -102,6 +102,21 @@ async def test_others_wait_for_the_startup(monkeypatch: pytest.MonkeyPatch) -> N
     assert [said.message.partition(" ")[0] for said in pod.told] == [*["Startup"] * 3, *["Liveness"] * 2]
 
 
+async def test_who_has_started_is_not_asked_again_whether_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    pod, loop = Pod(), asyncio.get_running_loop()
+    begin = loop.time()
+    one = container(startupProbe=PROBE)
+    await probed(monkeypatch, pod, one, [ILL, WELL, ILL], lambda: loop.time() - begin > 0.1)
+    assert len(pod.told) == 1 and pod.failed == [] and pod.one.started
+
+    def ends() -> None:
+        pod.one.restarts += 1
+
+    loop.call_later(0.02, ends)
+    await probed(monkeypatch, pod, one, [WELL, ILL], lambda: bool(pod.failed))
+    assert pod.failed == ["Startup"]
+
+
 async def test_a_pod_that_ends_is_no_longer_asked_whether_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     pod = Pod()
     work = probed(monkeypatch, pod, container(livenessProbe=PROBE), [ILL, WELL], lambda: pod.terminating)

@@ -93,6 +93,10 @@ def test_importing_emulab_loads_nothing_else() -> None:
         ("exec", ("client",), r"exec needs a command: lab\.exec"),
         ("exec", ("", "ip"), "target is empty"),
         ("request", (None,), "url is a str, not None"),
+        ("request", ("http://n.test:99999/",), "http://n.test:99999/: not a URL: Port out of range 0-65535"),
+        ("request", ("http://n.test:web/",), "not a URL: Port could not be cast"),
+        ("request", ("http://n.test:0/",), "port 0 is out of range; ports are 1 to 65535"),
+        ("request", ("http://[::1/",), "not a URL: Invalid IPv6 URL"),
     ],
 )
 async def test_what_cannot_be_meant_is_an_error(method: str, arguments: tuple[Any, ...], why: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+from server_records import Told
+
 from emulab.servers.bgp.config import BgpPeer
 from emulab.servers.crew.remote import ANSWER
+from emulab.servers.engines.bird import server
 from emulab.servers.engines.bird.control import BgpSession, StandingSessions, missing, patience, sessions
 
 TOLD = """\
@@ -75,3 +79,9 @@ def test_of_whoever_calls_the_router_tells() -> None:
     assert standing.changes(called) == []
     assert standing.changes({}) == [("10.0.0.11", False)]
     assert standing.changes({"node_ipv4_2": called["node_ipv4_1"]}) == [("10.0.0.11", True)]
+
+
+async def test_a_program_that_never_answers_is_said_to_do_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_BEGINNING", 0.05)
+    with pytest.raises(ValueError, match=r"bird does not answer after 0\.05 s: .*control socket"):
+        await server.BirdSpeaker(Told())._until_answering()

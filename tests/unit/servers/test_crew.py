@@ -20,8 +20,10 @@ from loopback import closed_port
 from patience import LONG
 from test_records import Hosted
 
+from emulab.errors import KernelError
 from emulab.servers.base import Server
 from emulab.servers.crew.leader import Leader
+from emulab.servers.crew.remote import RemoteServer
 from emulab.servers.l4.server import L4Server
 
 CODE = "import socket; from emulab.servers import host; host.serve('l4', socket.socket(fileno={}))"
@@ -137,6 +139,14 @@ async def test_a_worker_that_takes_no_more_questions_has_not_answered() -> None:
         leader.workers[0]._readable()
         assert leader.answers(number)
         leader.workers[0].close()
+
+
+async def test_who_does_not_answer_in_time_is_named_with_what_was_asked() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server = RemoteServer("node1.lb", ours, lambda _, __: None)
+    with theirs, pytest.raises(KernelError, match=r"server node1\.lb: no answer to 'status' within 0\.05 s"):
+        await server.ask("status", timeout=0.05)
+    server.close()
 
 
 class Judging:

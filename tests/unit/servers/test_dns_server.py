@@ -393,7 +393,7 @@ async def test_a_lame_duck_answers_until_its_time_is_over() -> None:
     await short.configure(zones=ZONES, lameduck=0.1)
     since = time.monotonic()
     await short.server.close(LONG)
-    assert time.monotonic() - since >= 0.1
+    assert time.monotonic() - since >= 0.098  # a loop's clock counts milliseconds
 
 
 async def test_a_page_may_become_another_one() -> None:

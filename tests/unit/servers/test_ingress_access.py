@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import test_ingress_harness as harness
 from authority import Authority
+from loopback import no_descriptors
 from patience import soon
 from test_ingress_harness import World, http, read_message
 from test_ingress_tls import certificate, listen_tls, run
@@ -309,6 +310,20 @@ class TestProxyProtocol:
     async def test_has_to_come_in_time(self, world: World) -> None:
         await serve(world, options={"proxy_protocol": True, "header_timeout": 0.1})
         assert await self.raw(world.port, b"PROXY TCP4") == b""
+
+    async def test_clients_wait_while_there_are_no_descriptors(
+        self, world: World, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        await serve(world, options={"proxy_protocol": True})
+        with socket.socket() as client:
+            with no_descriptors():
+                client.connect(("127.0.0.1", world.port))
+                await asyncio.sleep(0.05)
+            client.setblocking(False)
+            client.send(self.FIRST + self.ASK)
+            answer = await soon(asyncio.get_running_loop().sock_recv(client, 1 << 16))
+        assert b"200 OK" in answer
+        assert capfd.readouterr().err == f"tcp/127.0.0.1/{world.port}: accept: Too many open files\n"
 
     async def test_is_before_tls(self, world: World) -> None:
         backend = await serve(world)

@@ -101,6 +101,30 @@ async def test_tls_1_1_is_refused_and_both_versions_of_http_are_offered(world: W
     assert "no peer certificate available" in await run("openssl", "s_client", "-connect", address, *old)
 
 
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+async def test_who_comes_again_goes_on_with_its_session(world: World, tmp_path: Path, version: str) -> None:
+    """And gets a ticket for the next time, whichever certificate it was shown."""
+    port = await listen_tls(world, certificate("h.test"))
+    kept = tmp_path / "session"
+    ask = (
+        "openssl",
+        "s_client",
+        "-connect",
+        f"127.0.0.1:{port}",
+        "-servername",
+        "h.test",
+        version,
+        "-ign_eof",
+    )
+    request = b"GET / HTTP/1.1\r\nHost: h.test\r\nConnection: close\r\n\r\n"
+    first = await run(*ask, "-sess_out", str(kept), stdin=request)
+    assert "New, TLS" in first
+    assert first.count("Post-Handshake New Session Ticket arrived") == (1 if version == "-tls1_3" else 0)
+    for _ in range(2):
+        again = await run(*ask, "-sess_in", str(kept), "-sess_out", str(kept), stdin=request)
+        assert "Reused, TLS" in again and "HTTP/1.1 " in again
+
+
 async def test_pages_of_our_own_are_http_1_1(world: World) -> None:
     key, sock = listener()
     config = {**world.config, "tls_listen": [key], "pages": {key: {"/x": "text"}}}

@@ -45,3 +45,19 @@ async def test_one_that_has_no_room_for_questions_hangs(
     watching = asyncio.ensure_future(servers._kill_when_hanging(worker))
     assert await soon(asyncio.shield(worker.exited)) == -signal.SIGKILL
     watching.cancel()
+
+
+async def test_who_is_dismissed_is_not_asked_any_more_whether_it_lives(worker: WorkerProcess) -> None:
+    def asking() -> list[str]:
+        names = (getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks())
+        return [name for name in names if name == servers._kill_when_hanging.__name__]
+
+    ingress, seat = servers.create(Told()), servers._Seat()
+    seat.process = worker
+    watching = asyncio.ensure_future(ingress._watch(seat))
+    while not asking():
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait([watching])
+    await asyncio.sleep(0)
+    assert not asking()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
+from loopback import no_descriptors
 from patience import soon, until
 from serverloop import on_uvloop
 from test_l4_server import PATTERN, bench, is_reset, reset
@@ -143,19 +142,6 @@ async def test_who_has_ended_both_ways_waits_in_silence(monkeypatch: pytest.Monk
                 got += data
             assert got == PATTERN * 4
         await until(lambda: made.connections() == 0)
-
-
-@contextlib.contextmanager
-def no_descriptors(but: int = 0) -> Iterator[None]:
-    """As if this process had as many open as it may have, but so many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + but, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @on_uvloop

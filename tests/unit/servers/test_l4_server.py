@@ -16,7 +16,7 @@ import pytest
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import bound, closed_port, held
+from loopback import bound, closed_port, held, no_descriptors
 from patience import LONG, TooLate, patiently, soon, standstill, until, within
 from server_records import Told
 from serverloop import on_uvloop, run_on_uvloop
@@ -801,6 +801,20 @@ async def test_udp_refusals_are_tolerated() -> None:
             assert late.recv(100) == b"now?"
             late.send(b"yes")
             assert await asyncio.get_running_loop().sock_recv(client, 100) == b"yes"
+
+
+@on_uvloop
+async def test_udp_without_descriptors_loses_datagrams_and_goes_on() -> None:
+    failed = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    async with datagram_bench() as (made, _servers):
+        with udp_client(made.port) as client:
+            with no_descriptors():
+                client.send(b"x")
+                await until(lambda: bool(failed or made.of("drop")))
+            assert not failed
+            assert "node0 Too many open files" in made.of("drop")[0]["reason"]
+            assert (await ask(client, b"y"))[1:] == b"y"
 
 
 @on_uvloop

@@ -111,6 +111,19 @@ async def test_nobody_is_asked_for_what_is_known(name: str, address: str) -> Non
     assert await resolve(name, ResolverConfig.parse(POD, HOSTS), no_socket) == address
 
 
+@pytest.mark.parametrize("name", ["a..b", "a" * 64, f"{'a' * 64}.test.", "a.b." * 64])
+async def test_nobody_is_asked_for_what_is_no_name(name: str) -> None:
+    with pytest.raises(UserError, match="1 to 63 octets from dot to dot, 253 in all"):
+        await resolve(name, ResolverConfig.parse(POD, HOSTS), no_socket)
+
+
+async def test_what_a_search_makes_too_long_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "a." * 125 + "a"
+    answers = Answers(monkeypatch, {(f"{name}.", "s1"): ["10.0.0.9"]})
+    assert await resolve(name, ResolverConfig(("s1",), ("y.z",), 200, {}), no_socket) == "10.0.0.9"
+    assert answers.asked == [(f"{name}.", "s1")]
+
+
 class Answers:
     """Servers' answers by (name, server); None where one doesn't answer, a word where it refuses to."""
 

@@ -194,8 +194,10 @@ class BuiltinRuntime:
         folders = made.folders
         if not folders:
             return
-        gone: bool = await asyncio.to_thread(remove, folders)
-        self._kills[folders] = 0 if gone else await asyncio.to_thread(oom_kills, folders)
+        if await asyncio.to_thread(remove, folders):
+            self._kills.pop(folders, None)
+        else:
+            self._kills[folders] = await asyncio.to_thread(oom_kills, folders)
 
     async def container_status(self, container: str) -> ContainerStatus:
         """It is said to have starved when any of its processes was killed, as containerd does (`TaskOOM`)."""

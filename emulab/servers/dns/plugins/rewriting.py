@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import RewriteRule
-from emulab.servers.dns.expressions import expression
+from emulab.servers.dns.expressions import Expression, expression
 from emulab.servers.dns.names import Name, lower
 
 NameChange = Callable[[str], str]
@@ -123,15 +123,15 @@ def compiled(rule: RewriteRule) -> RewriteStep:
     return RewriteStep(rule, replaced, back)
 
 
-def _replacing(pattern: re.Pattern[str], new: str) -> NameChange:
+def _replacing(pattern: Expression, new: str) -> NameChange:
     return lambda text: _by_groups(pattern, new, text) or text
 
 
-def _by_groups(pattern: re.Pattern[str], new: str, text: str) -> str | None:
+def _by_groups(pattern: Expression, new: str, text: str) -> str | None:
     found = pattern.search(text)
     if found is None:
         return None
-    groups = (found[0], *(group or "" for group in found.groups()))
+    groups = (found.group(0), *(group or "" for group in found.groups()))
     return _GROUP.sub(lambda m: groups[int(m[1])] if int(m[1]) < len(groups) else m[0], new)
 
 

@@ -48,7 +48,7 @@ class AnswerTemplate:
         found = next((m for pattern in self._matches if (m := pattern.search(text))), None)
         if found is None:
             return None
-        words = {str(index): group or "" for index, group in enumerate((found[0], *found.groups()))}
+        words = {str(index): group or "" for index, group in enumerate((found.group(0), *found.groups()))}
         words |= {name: group or "" for name, group in found.groupdict().items()}
         said = {
             "Name": text,

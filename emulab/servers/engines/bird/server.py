@@ -110,14 +110,17 @@ class BirdSpeaker:
         await self._until_answering()
 
     async def _until_answering(self) -> None:
-        async with asyncio.timeout(_BEGINNING):
-            while True:
-                try:
-                    await told(self._socket, "show status")
-                except UserError:
-                    await asyncio.sleep(_AGAIN[0])
-                else:
-                    return
+        """Raises ValueError."""
+        end = asyncio.get_running_loop().time() + _BEGINNING
+        while True:
+            try:
+                await told(self._socket, "show status")
+            except UserError as error:
+                if asyncio.get_running_loop().time() > end:
+                    raise ValueError(f"bird does not answer after {_BEGINNING:g} s: {error}") from None
+                await asyncio.sleep(_AGAIN[0])
+            else:
+                return
 
     async def _until_up(self, new: Mapping[str, BgpPeer]) -> None:
         """Returns when these sessions are up and have told what they have to, or their time is over."""

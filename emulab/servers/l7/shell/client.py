@@ -38,7 +38,7 @@ def set_reading(transport: asyncio.Transport, reading: bool) -> None:
 
 
 def end_ours(transport: asyncio.Transport) -> None:
-    """ClientEnds our side of a connection, where that can be done."""
+    """Ends our side of a connection, where that can be done."""
     if transport.can_write_eof():
         transport.write_eof()
 
@@ -132,7 +132,7 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         self._carry_out()
 
     def abort(self) -> None:
-        """ClientEnds the connection at once."""
+        """Ends the connection at once."""
         self.transport.abort()
 
     def _settle_now(self) -> None:

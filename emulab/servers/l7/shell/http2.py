@@ -11,6 +11,7 @@ from emulab.servers.l7.engine.http2.connection import Http2Machine
 from emulab.servers.l7.engine.http2.stream import Http2Stream
 from emulab.servers.l7.shell.client import ClientEnds, end_ours, set_reading
 from emulab.servers.l7.shell.context import Context
+from emulab.servers.l7.shell.outbox import LARGE
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
 
 
@@ -66,7 +67,7 @@ StreamSide.CARRY_OUT = {**UPSTREAM_COMMANDS, **_STREAM_COMMANDS}
 class Http2Client(asyncio.Protocol):
     """A client's connection over HTTP/2."""
 
-    __slots__ = ("_busy", "_clock", "_context", "_sides", "machine", "transport")
+    __slots__ = ("_busy", "_clock", "_context", "_sides", "_unsent", "machine", "transport")
 
     def __init__(self, context: Context, transport: asyncio.Transport, scheme: str, ends: ClientEnds) -> None:
         """Takes the connection over, of which its machine is to be told."""
@@ -74,6 +75,7 @@ class Http2Client(asyncio.Protocol):
         self._clock = context.clock
         self._busy = False
         self._sides: dict[int, StreamSide] = {}
+        self._unsent = b""  # frames that go out with those of other streams, as one record of TLS
         self.transport = transport
         self.machine = Http2Machine(context.surroundings, scheme, *ends)
         context.clients.add(self)
@@ -120,7 +122,7 @@ class Http2Client(asyncio.Protocol):
         self.carry_out()
 
     def abort(self) -> None:
-        """ClientEnds the connection at once."""
+        """Ends the connection at once."""
         self.transport.abort()
 
     def _settle_now(self) -> None:
@@ -141,7 +143,7 @@ class Http2Client(asyncio.Protocol):
                 for stream in streams:
                     self._side(stream).carry_out()
                 if data := machine.output():
-                    self.transport.write(data)
+                    self._send(data)
                 commands, machine.commands = machine.commands, []
                 for word, argument in commands:
                     _CARRY_OUT[word](self, argument)
@@ -152,6 +154,17 @@ class Http2Client(asyncio.Protocol):
             raise
         finally:
             self._busy = False
+
+    def _send(self, data: bytes) -> None:
+        if not self._unsent:
+            self._context.outbox.put(self._send_all, b"")
+        self._unsent += data
+        if len(self._unsent) > LARGE:
+            self._context.outbox.flush()
+
+    def _send_all(self, _: bytes) -> None:
+        unsent, self._unsent = self._unsent, b""
+        self.transport.write(unsent)
 
     def _side(self, stream: Http2Stream) -> StreamSide:
         side = self._sides.get(stream.number)
@@ -165,12 +178,15 @@ class Http2Client(asyncio.Protocol):
         set_reading(self.transport, reading)
 
     def _end(self, _: None) -> None:
+        self._context.outbox.flush()
         end_ours(self.transport)
 
     def _close(self, _: None) -> None:
+        self._context.outbox.flush()
         self.transport.close()
 
     def _abort(self, _: None) -> None:
+        self._context.outbox.flush()
         self.transport.abort()
 
     def _settle(self, _: None) -> None:

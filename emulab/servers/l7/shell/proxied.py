@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from _socket import socket as Socket
 from collections.abc import Callable
+from typing import Any, cast
 
 from emulab.errors import PeerError
 from emulab.servers.streams.epollset import EpollSet
-from emulab.servers.streams.listening import begin
+from emulab.servers.streams.listening import accept, begin_or_close
 from emulab.servers.wire.proxyprotocol import Proxied, ProxyHeaderReader
 
 _PEEK = 4096 + 16
-_AT_ONCE = 64
-"""Connections that are accepted before anything else has its turn."""
 
 ClosedEarly = Callable[[socket.socket, str], None]
 """Who hears of a connection that is closed, and why."""
@@ -40,7 +40,6 @@ class ProxiedListener:
     ) -> None:
         """`seconds`: how long a header may take. `optional`: who begins otherwise is who it seems to be."""
         self._streams = streams
-        self._socket = sock
         self._connection = connection
         self._secure = secure
         self._seconds = seconds
@@ -48,30 +47,21 @@ class ProxiedListener:
         self._optional = optional
         self._reading: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        sock.setblocking(False)
-        sock.listen(backlog)
-        self._loop.add_reader(sock.fileno(), self._accept)
+        self._acceptor = accept(streams, sock, backlog, self._accepted)
 
     def close(self) -> None:
         """Accepts nobody any more."""
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
+        self._acceptor.close()
 
     def forget(self) -> None:
         """Ends who hasn't sent a header yet."""
         for task in list(self._reading):
             task.cancel()
 
-    def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                client, _ = self._socket.accept()
-            except OSError:  # nobody is left, or has gone meanwhile
-                return
-            client.setblocking(False)
-            task = self._loop.create_task(self._begin(client))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+    def _accepted(self, client: Socket, _: Any) -> None:
+        task = self._loop.create_task(self._begin(cast(socket.socket, client)))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
 
     async def _begin(self, client: socket.socket) -> None:
         try:
@@ -84,7 +74,7 @@ class ProxiedListener:
             client.close()
             raise
         else:
-            begin(self._streams, client, self._connection(proxied), self._secure)
+            begin_or_close(self._streams, client, self._connection(proxied), self._secure)
 
     async def _header(self, client: socket.socket) -> Proxied | None:
         reader = ProxyHeaderReader()

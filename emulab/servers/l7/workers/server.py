@@ -189,8 +189,10 @@ class IngressServer:
         while (process := seat.process) is not None:
             begun = loop.time()
             pulse = asyncio.ensure_future(_kill_when_hanging(process))
-            status = await asyncio.shield(process.exited)
-            pulse.cancel()
+            try:
+                status = await asyncio.shield(process.exited)
+            finally:  # who is dismissed isn't watched any more, and would be asked for ever
+                pulse.cancel()
             self._forget(seat)
             self._emit({"event": "error", "error": f"worker {process.pid} has ended with status {status}"})
             failures = 0 if loop.time() - begun > _LASTING else failures + 1
