@@ -288,6 +288,7 @@ class Lab:
     ) -> Answer:
         """Sends one HTTP request from a place or pod, its path as it is written; redirects aren't followed. A host with
         addresses of both families is asked by IPv6 first, and by IPv4 where that doesn't connect, as curl does it.
+        `timeout`, in seconds, is of all that: asking for the name, connecting and the whole answer.
 
         Raises UserError when the URL is wrong or the name doesn't resolve, OSError when the connection fails or ends
         before the answer does, TimeoutError, and PeerError when what answers is no HTTP.
@@ -298,11 +299,11 @@ class Lab:
         begun = time.perf_counter()
         parts, port = read_url(text_meant("url", url))
         host, method = parts.hostname or "", method.upper()
-        addresses = await self.resolve_all(host, source, namespace)
         target = as_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = ResponseReader(to_head=method == "HEAD")
         asked = request_bytes(method, target, request_fields(parts, method, headers or {}, body), body or b"")
         async with asyncio.timeout(timeout):
+            addresses = await self.resolve_all(host, source, namespace)
             sock = await connect_to_one(addresses, port, self._opening(source, namespace))
             tls = secured(verify) if parts.scheme == "https" else None
             content = await exchange(sock, asked, response, tls, host)

@@ -18,6 +18,7 @@ class Adoptable(NamedTuple):
     whole: bool = False  # the object is the one that it was when the fork was made, or isn't there still
     asked: bool = False  # all but its status
     told: bool = False  # its status
+    gone: bool = False  # its end, whose status alone was written meanwhile: a deletion asks for no version
 
 
 def adoptable(base: Object | None, here: Object | None, new: Object | None) -> Adoptable:
@@ -25,10 +26,16 @@ def adoptable(base: Object | None, here: Object | None, new: Object | None) -> A
     if here is base:
         return Adoptable(True, whole=new is not base)
     if new is None or base is None or here is None or here.metadata["uid"] != base.metadata["uid"]:
-        return Adoptable(new is None and here is None)
+        return Adoptable(new is None and here is None, gone=_has_gone(base, here, new))
     asked, told = _but_status(new) != _but_status(base), new.status != base.status
     stayed, silent = _but_status(here) == _but_status(base), here.status == base.status
     return Adoptable((stayed or not asked) and (silent or not told), False, asked and stayed, told and silent)
+
+
+def _has_gone(base: Object | None, here: Object | None, new: Object | None) -> bool:
+    if new is not None or base is None or here is None:
+        return False
+    return _but_status(here) == _but_status(base)
 
 
 def _but_status(o: Object) -> dict[str, Any]:

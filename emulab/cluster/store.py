@@ -335,6 +335,8 @@ class Store:
             self._forget(key)
         elif part.whole and new is not None:
             self._write(key, self.get(key), new, new.metadata)
+        elif part.gone:
+            self.delete(key)  # as it is now: a Pod that has begun to run meanwhile gets the time to end
         elif new is not None:
             if part.asked:
                 self.put(new)

@@ -110,6 +110,25 @@ label_selector = typed(
 )
 
 
+_LARGEST = 1 << 20
+"""Bytes of all that a ConfigMap or a Secret holds (`MaxSecretSize`)."""
+
+
+def small_enough(plain: str, encoded: str) -> Rule:
+    """A rule of an object that holds texts in one field, and bytes in base64 in the other."""
+
+    def rule(value: dict[str, Any]) -> Problems:
+        bytes_ = sum(len(text.encode()) for text in (value.get(plain) or {}).values())
+        for text in (value.get(encoded) or {}).values():
+            letters = len(text) - sum(map(text.count, "\r\n="))
+            bytes_ += letters * 3 // 4
+        return (
+            wrong(f"may not hold more than {_LARGEST} bytes; these are {bytes_}") if bytes_ > _LARGEST else ()
+        )
+
+    return rule
+
+
 def base64_map(value: Any) -> Problems:
     return string_map(config_key, base64)(value)
 

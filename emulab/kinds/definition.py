@@ -59,6 +59,10 @@ def no_fields(_old: Object, _new: Object) -> tuple[str, ...]:
     return ()
 
 
+def as_edited(new: dict[str, Any], _old: Object) -> dict[str, Any]:
+    return new
+
+
 def no_amounts(_o: Object) -> Mapping[str, Quantity]:
     return {}
 
@@ -76,6 +80,8 @@ class Definition(NamedTuple):
 
     `check`         what is wrong with a whole object by itself
     `stored`        an object in a version of another group (`served_as`), as it is kept
+    `updated`       a user's object, which nobody has checked yet, over one that is there: without what it can
+                    have no more and nobody may have asked for (a registry's `PrepareForUpdate`)
     `written`       what becomes of a user's object whenever it is written, be it new or there already
     `created`       what the lab makes of a user's object that is new (a registry's `PrepareForCreate`)
     `merge`         a user's spec, a copy, with what the lab added to the old object's and the user did not say; raises
@@ -97,6 +103,7 @@ class Definition(NamedTuple):
     check: Check
     standing: Standing = FOLLOWED
     stored: Callable[[Raw], dict[str, Any]] = dict
+    updated: Callable[[dict[str, Any], Object], dict[str, Any]] = as_edited
     written: Callable[[Object], Object] = as_asked
     created: Callable[[Object], Object] = as_asked
     merge: Callable[[Object, Object, dict[str, Any]], Mapping[str, Any]] = as_given

@@ -119,7 +119,7 @@ class _Published:
     def locate(self, o: Object) -> None:
         """The SRV records of a Service's node ports."""
         ttl = published_ttl(next(iter(said(o, "ttl")), ""))
-        for name in listed(o, "hostname"):
+        for name in (*listed(o, "hostname"), *listed(o, "internal-hostname")):
             for port in Service.of(o).ports:
                 if port.node_port:
                     owner = f"_{o.name}._{port.protocol.lower()}.{name}."
@@ -185,13 +185,14 @@ def _service_names(source: PlanSource, o: Object) -> Iterator[tuple[str, Sequenc
         targets = _nodes(source, o, service)
     elif service.type == "ExternalName":
         targets = external or [service.external_name]
-    for name in listed(o, "hostname"):
+    inner = service.type in ("ClusterIP", "LoadBalancer") and not service.headless
+    outer = [] if inner else listed(o, "internal-hostname")  # what has no address of the cluster's own
+    for name in (*listed(o, "hostname"), *outer):
         yield f"{name}.", targets
         if service.headless and not listed(o, "target"):
             yield from _endpoints(source, o, name)
-    for name in listed(o, "internal-hostname"):
-        if listed(o, "target") or (service.type in ("ClusterIP", "LoadBalancer") and not service.headless):
-            yield f"{name}.", [str(address) for address in service.cluster_ips]
+    for name in listed(o, "internal-hostname") if inner else ():
+        yield f"{name}.", [str(address) for address in service.cluster_ips[:1]]
 
 
 def _endpoints(source: PlanSource, o: Object, name: str) -> Iterator[tuple[str, Sequence[str]]]:
@@ -201,9 +202,11 @@ def _endpoints(source: PlanSource, o: Object, name: str) -> Iterator[tuple[str, 
         for endpoint in EndpointSlice.of(entry).endpoints:
             if endpoint.target_pod and (endpoint.ready or tolerant):
                 pod = source.get(POD.key(o.namespace, endpoint.target_pod))
-                targets = endpoint.addresses if pod is None else _of_endpoint(source, o, pod, endpoint)
+                if pod is None:
+                    continue
+                targets = _of_endpoint(source, o, pod, endpoint)
                 yield f"{name}.", targets
-                if pod is not None and (host := pod.spec.get("hostname")):
+                if host := pod.spec.get("hostname"):
                     yield f"{host}.{name}.", targets
 
 
@@ -223,17 +226,11 @@ def _of_endpoint(source: PlanSource, o: Object, pod: Object, endpoint: Endpoint)
 
 def _nodes(source: PlanSource, o: Object, service: Service) -> list[str]:
     """The addresses of the nodes: with policy Local those that have endpoints."""
-    near = {
-        endpoint.node_name
-        for entry in (
-            source.slices((o.namespace, o.name)) if service.external_traffic_policy == "Local" else ()
-        )
-        for endpoint in EndpointSlice.of(entry).endpoints
-        if endpoint.ready
-    }
+    local = service.external_traffic_policy == "Local"
+    near = _near(source, o) if local else set()
     found: dict[str, list[str]] = {"InternalIP": [], "ExternalIP": []}
     for node in source.members(NODE).values():
-        if service.external_traffic_policy != "Local" or node.name in near:
+        if not local or node.name in near:
             for entry in node.status.get("addresses") or ():
                 if entry["type"] in found:
                     found[entry["type"]].append(entry["address"])
@@ -241,6 +238,19 @@ def _nodes(source: PlanSource, o: Object, service: Service) -> list[str]:
     if access != "private" and (found["ExternalIP"] or access == "public"):
         return found["ExternalIP"]
     return found["InternalIP"]
+
+
+def _near(source: PlanSource, o: Object) -> set[str]:
+    """The nodes of a Service's running Pods, of those that are best off: ready, ready and about to end, or neither
+    (`nodesExternalTrafficPolicyTypeLocal`)."""
+    ranked: dict[int, set[str]] = {}
+    for entry in source.slices((o.namespace, o.name)):
+        for endpoint in EndpointSlice.of(entry).endpoints:
+            pod = source.get(POD.key(o.namespace, endpoint.target_pod)) if endpoint.target_pod else None
+            if pod is None or pod.status.get("phase") == "Running":
+                rank = 2 if not endpoint.serving else int(endpoint.terminating)
+                ranked.setdefault(rank, set()).add(endpoint.node_name)
+    return ranked[min(ranked)] if ranked else set()
 
 
 def _entrances(

@@ -40,6 +40,8 @@ metadata: {name: first}
 spec: {externalIPs: [192.0.2.77], selector: {app: product}, ports: [{port: 80, targetPort: 8080}]}
 """
 
+BALANCED = "type: LoadBalancer, externalTrafficPolicy: Local"
+
 SICK = """apiVersion: v1
 kind: Pod
 metadata: {name: sick}
@@ -271,6 +273,31 @@ async def test_scale_apply_and_delete(lab: str, tmp_path: Path) -> None:
     piped = await emulab("-l", lab, "apply", "-f", "-", stdin=file.read_bytes())
     assert piped.status == 0
     assert (await emulab("-l", lab, "delete", "pod", "extra")).status == 0
+
+
+async def test_a_service_changes_its_type_in_what_get_shows(lab: str, tmp_path: Path) -> None:
+    """What its old type had goes with that, unless it was changed as well."""
+    written = tmp_path / "edited.yaml"
+
+    async def edited(**changes: str) -> str:
+        shown = json.loads((await emulab("-l", lab, "get", "svc", "edited", "-o", "json")).stdout)
+        shown["spec"].update(changes)
+        written.write_text(json.dumps(shown))
+        done = await emulab("-l", lab, "apply", "-f", str(written))
+        return done.text + done.stderr.decode()
+
+    written.write_text(
+        FIRST.replace("name: first", "name: edited").replace("externalIPs: [192.0.2.77]", BALANCED)
+    )
+    assert (await emulab("-l", lab, "apply", "-f", str(written))).status == 0
+    assert "loadBalancerClass: may not be set" in await edited(
+        type="ClusterIP", loadBalancerClass="a.example/b"
+    )
+    for changes in ({"type": "ClusterIP"}, {"type": "ExternalName", "externalName": "www.example.com"}):
+        assert "edited configured" in await edited(**changes)
+    spec = json.loads((await emulab("-l", lab, "get", "svc", "edited", "-o", "json")).stdout)["spec"]
+    assert set(spec) == {"externalName", "ports", "selector", "type"}
+    assert await edited(type="NodePort") and (await emulab("-l", lab, "delete", "svc", "edited")).status == 0
 
 
 async def test_a_lab_that_is_not_ready_in_time_stays_up(tmp_path: Path) -> None:

@@ -71,7 +71,22 @@ spec: {clusterIP: 10.96.0.50, ports: [{port: 80}]}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: edge}
-data: {edge.conf: "home.arpa:5353 {\\n hosts {\\n 10.1.1.1 nas.home.arpa\\n }\\n}\\n"}
+data:
+  edge.conf: |
+    home.arpa:5353 {
+        log home.arpa "{proto} {type} {name} {rcode} {>rflags}"
+        template IN A hex.home.arpa {
+            match ^x([0-9a-f]{2})[.]
+            answer "{{ .Name }} 5 A 10.0.0.{{ parseInt (index .Match 1) 16 8 }}"
+        }
+        template IN A alias.home.arpa {
+            answer "{{ .Name }} 5 CNAME gone.test."
+        }
+        hosts {
+            10.1.1.1 nas.home.arpa
+            ::ffff:10.1.1.2 mapped.home.arpa
+        }
+    }
 ---
 apiVersion: v1
 kind: Pod
@@ -118,8 +133,31 @@ def test_a_corefile_is_followed(user: User) -> None:
         assert answer(verified) == [f"{verified}. 30 IN A {own}"]
 
         edge = json.loads(user.run("get", "pod", "edge", "-o", "json").stdout)["status"]["podIP"]
-        of_edge = ("dig", "-p", "5353", "+short", f"@{edge}", "nas.home.arpa")
-        assert user.run("exec", "pod/asker", "--", *of_edge).stdout == "10.1.1.1\n"
+        of_edge = (
+            "exec",
+            "pod/asker",
+            "--",
+            "dig",
+            "-p",
+            "5353",
+            "+noall",
+            "+answer",
+            "+comments",
+            f"@{edge}",
+        )
+        for name, data in (
+            ("nas", "A 10.1.1.1"),
+            ("mapped", "A 10.1.1.2"),
+            ("xc8.hex", "A 10.0.0.200"),
+            ("alias", "CNAME gone.test."),  # of which nobody here knows
+        ):
+            said = " ".join(user.run(*of_edge, f"{name}.home.arpa").stdout.split())
+            assert "status: NOERROR" in said and said.endswith(f" IN {data}"), said
+        end = time.monotonic() + 20
+        while "[INFO] udp A alias.home.arpa. NOERROR qr,aa,rd" not in (
+            written := user.run("logs", "edge").stdout
+        ):
+            assert time.monotonic() < end, written
 
         guess = "www.other.test.default.svc.cluster.local"
         told = [line.split() for line in answer(guess)]  # its TTLs are what is left of another answer's
@@ -175,7 +213,7 @@ def test_a_corefile_is_followed(user: User) -> None:
 
         # One that begins with it ends, and is tried again by and by; that it serves was never true.
         assert user.run("delete", "pod", "edge", "--now").returncode == 0
-        written = WORLD.replace("hosts {\\n 10.1.1.1", "hostss {\\n 10.1.1.1")
+        written = WORLD.replace("hosts {\n            10.1.1.1", "hostss {\n            10.1.1.1")
         Path(file.name).write_text(written)
         assert user.run("apply", "-f", file.name).returncode == 0
         end = time.monotonic() + 30
@@ -183,9 +221,9 @@ def test_a_corefile_is_followed(user: User) -> None:
             assert time.monotonic() < end, shown
         waited = user.run("up", file.name, "--timeout", "2s").stderr  # which says why, as of any program
         assert (
-            "it ended with status 1: /etc/coredns/Corefile - Error during parsing: line 2: unknown" in waited
+            "it ended with status 1: /etc/coredns/Corefile - Error during parsing: line 10: unknown" in waited
         )
-        assert "Error during parsing: line 2: unknown directive 'hostss'" in user.run("logs", "edge").stdout
+        assert "Error during parsing: line 10: unknown directive 'hostss'" in user.run("logs", "edge").stdout
         Path(file.name).write_text(WORLD)
         assert user.run("apply", "-f", file.name).returncode == 0
         assert user.run("wait", "--for=condition=Ready", "pod/edge", "--timeout=30s").returncode == 0

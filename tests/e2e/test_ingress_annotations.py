@@ -15,7 +15,7 @@ import pytest_asyncio
 from emulab import Lab
 
 from .engine_differences import expected
-from .tools import VIP, capture, connect, emulab, eventually, output, response
+from .tools import VIP, capture, connect, emulab, eventually, output, pods, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,21 +36,30 @@ def pod(name: str) -> list[str]:
     ]
 
 
-def service(name: str) -> str:
+def service(name: str, selector: str = "") -> str:
     return document(
-        "Service", name, spec={"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
+        "Service",
+        name,
+        spec={"selector": {"app": selector or name}, "ports": [{"port": 80, "targetPort": 8080}]},
     )
 
 
-def ingress(host: str, *paths: tuple[str, str], kind: str = "Prefix", **annotations: str) -> str:
+def ingress(
+    host: str,
+    *paths: tuple[str, str],
+    kind: str = "Prefix",
+    port: int = 80,
+    name: str = "",
+    **annotations: str,
+) -> str:
     texts = {PREFIX + key.replace("_", "-"): text for key, text in annotations.items()}
     found = [
-        {"path": path, "pathType": kind, "backend": {"service": {"name": to, "port": {"number": 80}}}}
+        {"path": path, "pathType": kind, "backend": {"service": {"name": to, "port": {"number": port}}}}
         for path, to in paths or (("/", "web"),)
     ]
     return document(
         "Ingress",
-        host.replace(".", "-"),
+        name or host.replace(".", "-"),
         "networking.k8s.io/v1",
         metadata={"annotations": texts},
         spec={"rules": [{"host": host, "http": {"paths": found}}]},
@@ -110,6 +119,38 @@ WORLD = [
         cors_allow_origin="https://front.test",
     ),
     ingress("paths.test", ("/", "web"), ("/inner", "other")),
+    document(
+        "Pod",
+        "two",
+        metadata={"labels": {"app": "two"}},
+        spec={
+            "containers": [
+                {"name": "c", "image": "two", "ports": [{"containerPort": n} for n in (8080, 9090)]}
+            ]
+        },
+    ),
+    *(
+        document(
+            "Service",
+            name,
+            spec={
+                "selector": {"app": "two"},
+                "ports": [
+                    {"name": "http", "port": 80, "targetPort": 8080},
+                    {"name": "admin", "port": 8080, "targetPort": 9090},
+                ],
+            },
+        )
+        for name in ("two", "two-each", "two-said")
+    ),
+    ingress("two.test", ("/", "two"), port=8080),
+    ingress("two-each.test", ("/", "two-each"), port=8080, service_upstream="false"),
+    ingress("two-said.test", ("/", "two-said"), port=8080, service_upstream="true"),
+    service("none-said"),
+    *(service(name, selector="web" if name == "main" else "other") for name in ("main", "part")),
+    ingress("part.test", ("/", "main")),
+    ingress("part.test", ("/", "part"), name="part-canary", canary="true", canary_by_cookie="Try-It"),
+    ingress("none-said.test", ("/", "none-said"), service_upstream="true"),
     ingress("empty.test", ("/", "none"), default_backend="other"),
     ingress("mirror.test", mirror_target="http://other.default.svc.cluster.local$request_uri"),
     ingress("quiet.test", enable_access_log="false", custom_headers="default/fields"),
@@ -173,6 +214,65 @@ async def test_clients_are_sent_elsewhere(lab: Lab) -> None:
     assert (answer.status, answer.headers["location"]) == (308, "https://forced.test/x")
     status, _, body = await curl(lab, "-k", "https://forced.test/x/")
     assert status == "200" and json.loads(body)["service"] == "web"
+
+
+async def test_what_is_asked_of_nobodys_host_is_not_logged(lab: Lab) -> None:
+    """Nor, with enable-access-log of its first Ingress, what no path of a host takes."""
+    for host in ("nobody.test", "quiet.test", "rewritten.test"):
+        answer = await lab.request(f"http://{VIP}/asked-of-{host}", headers={"Host": host})
+        assert answer.status == (200 if host == "quiet.test" else 404)
+
+    async def logged() -> str:
+        found = await emulab("-l", lab.name, "logs", "-n", "ingress-nginx", "deploy/ingress-nginx-controller")
+        text = found.stdout.decode()
+        return text if "/asked-of-rewritten.test" in text else ""
+
+    text = await eventually(logged)
+    assert "/asked-of-nobody.test" not in text and "/asked-of-quiet.test" not in text
+
+
+@pytest.mark.parametrize(
+    ("sent", "pod"),
+    [
+        ("Try-It=always", "other"),
+        ("a=b; try-it=always", "other"),
+        ("TRY-IT =always; c", "other"),
+        ("a,Try-It=always", "other"),
+        ("Try-It=ALWAYS", "web"),
+        ("Try-It=never", "web"),
+        ("xTry-It=always", "web"),
+        ("Try-It=always-not", "web"),
+    ],
+)
+async def test_canaries_read_cookies_as_nginx_variables(lab: Lab, sent: str, pod: str) -> None:
+    assert (await lab.request("http://part.test/", headers={"Cookie": sent})).json()["pod"] == pod
+
+
+@pytest.mark.parametrize(("host", "port"), [("two", 8080), ("two-each", 8080), ("two-said", 9090)])
+async def test_a_number_may_be_an_earlier_ports_target(lab: Lab, host: str, port: int) -> None:
+    """What ingress-nginx takes a backend's number for, unless it asks the Service's address."""
+    assert (await lab.request(f"http://{host}.test/")).json()["port"] == port
+
+
+async def test_the_address_of_a_service_without_endpoints(lab: Lab) -> None:
+    """Who says that it is asked finds nobody there; ingress-nginx itself looks for endpoints first."""
+    assert (await lab.request("http://none-said.test/")).status == 502
+    assert (await lab.request("http://rewritten.test/x/any")).status == 503
+
+
+async def test_a_balancer_in_front_says_which_port_was_asked(lab: Lab) -> None:
+    there = (await pods(lab, "ingress-nginx"))[0]["status"]["podIP"]
+    family = "TCP6" if ":" in there else "TCP4"
+    ends = "2001:db8::1 2001:db8::2" if ":" in there else "192.0.2.1 192.0.2.2"
+    for number, scheme in (("8080", "http"), ("443", "https")):
+        reader, writer = await connect(lab, "node1", there, 80)
+        writer.write(
+            f"PROXY {family} {ends} 4711 {number}\r\nGET / HTTP/1.1\r\nHost: paths.test\r\n\r\n".encode()
+        )
+        _, _, body = await response(reader)
+        writer.close()
+        told = json.loads(body)["headers"]
+        assert (told["X-Forwarded-Port"], told["X-Forwarded-Proto"]) == ([number], [scheme])
 
 
 async def test_what_no_path_takes_and_what_no_host_takes(lab: Lab) -> None:

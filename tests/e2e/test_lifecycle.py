@@ -85,15 +85,19 @@ async def test_a_container_says_why_it_ends(lab: Lab) -> None:
     said = "echo printed; printf 'because %s' \"$(id -u)\" > "
     bad = shell("bad", f"{said} /dev/termination-log; exit 3")
     own = shell("own", f"{said} /my/message; exit 0", terminationMessagePath="/my/message")
-    mute = shell("mute", "echo printed; exit 3")
-    await lab.apply(pod("reasons", bad, own, mute, restartPolicy="Never"), ready=False)
+    mute = shell("mute", "echo more; echo printed; exit 3")
+    log = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    printed, well = shell("log", "echo more; echo printed; exit 3", **log), shell("well", "echo more", **log)
+    await lab.apply(pod("reasons", bad, own, mute, printed, well, restartPolicy="Never"), ready=False)
 
     async def over() -> bool:
         return (await status_of(lab, "reasons")).get("phase") == "Failed"
 
     await eventually(over)
-    ends = [(await container_of(lab, "reasons", n))["state"]["terminated"] for n in range(3)]
-    assert [end.get("message") for end in ends] == ["because 0", "because 0", "printed"]
+    ends = [(await container_of(lab, "reasons", n))["state"]["terminated"] for n in range(5)]
+    assert [end.get("message") for end in ends] == [
+        *("because 0", "because 0", "printed", "more\nprinted\n", None)
+    ]
     await lab.delete("Pod", "reasons")
 
 

@@ -37,7 +37,7 @@ spec:
       image: {AGNHOST}
       args: [porter]
       env: [{{name: SERVE_PORT_80, value: eighty}}, {{name: SERVE_UDP_PORT_53, value: fifty-three}}]
-    - {{name: raw, image: {AGNHOST}, command: [/agnhost, serve-hostname, --tcp, --http=false, "--port=81"]}}
+    - {{name: raw, image: {AGNHOST}, command: [sh, -c, /agnhost serve-hostname --tcp --http=false --port=81]}}
 ---
 apiVersion: v1
 kind: Service

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,27 @@ async def test_a_workload_is_scaled_by_its_kind_and_name(shop: Lab) -> None:
     ):
         with pytest.raises(UserError, match=why):
             await shop.scale(name, 2)
+
+
+SILENT = """
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec:
+  dnsPolicy: None
+  dnsConfig: {nameservers: [192.0.2.1]}
+  containers: [{name: app, image: echo}]
+"""
+
+
+async def test_the_time_of_a_request_is_that_of_its_name_too(shop: Lab) -> None:
+    """A resolver that nobody is behind is waited for ten seconds (resolv.conf(5)), and no longer than was said."""
+    await shop.apply(SILENT)
+    await shop.wait("pod", "asker", "condition=Ready")
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await shop.request(URL, source="pod/asker", timeout=0.5)
+    assert 0.4 < time.monotonic() - begun < 5
 
 
 async def test_events_and_logs(shop: Lab) -> None:

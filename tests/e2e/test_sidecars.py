@@ -133,3 +133,66 @@ async def test_a_pod_whose_work_is_done_is_not_held_up_by_its_sidecar(lab: Lab, 
 
     await eventually(over)
     await told(steps, "side", "done", "side ended")
+
+
+async def test_sidecars_part_from_work_that_is_done_as_from_a_pod_that_is_deleted(
+    lab: Lab, folder: Path
+) -> None:
+    steps = folder / "parting"
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", f"echo hook >> {steps}"]}}}
+    always, slow = {"restartPolicy": "Always"}, f"[ ! -e {steps}.done ] || sleep 0.3"
+    inits = [
+        {**program("one", steps), **always, "lifecycle": hook},
+        {**program("two", steps, slow), **always},
+    ]
+    wait = f"until grep -q two {steps}; do sleep 0.05; done"
+    main = {"name": "main", "command": ["sh", "-c", f"{wait}; echo done >> {steps}"]}
+    await lab.apply(mounted(pod("parting", inits, main, restartPolicy="Never"), folder), ready=False)
+
+    async def over() -> bool:
+        phase = (await status(lab, "parting")).get("phase")
+        assert phase != "Succeeded" or "one ended" in lines(steps)  # not before the last sidecar has ended
+        return bool(phase == "Succeeded")
+
+    await eventually(over)
+    assert sorted(lines(steps)) == ["done", "hook", "one", "one ended", "two", "two ended"]
+    assert lines(steps)[:3] == ["one", "two", "done"] and lines(steps)[-1] == "one ended"
+
+
+async def test_sidecars_without_a_program_stay_beside_a_job_and_go_with_it(lab: Lab) -> None:
+    main = {"name": "main", "command": ["curl", "-sSf", "http://localhost:9200/hostname"]}
+    side = {"name": "side", "restartPolicy": "Always", "ports": [{"containerPort": 9200}]}
+    made = json.loads(pod("lasting", [side], main, restartPolicy="Never"))
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "lasting"}}
+    await lab.apply(json.dumps({**job, "spec": {"template": {"spec": made["spec"]}}}), ready=False)
+
+    async def complete() -> bool:
+        [found] = await lab.get("Job", "lasting")
+        return bool(found.get("status", {}).get("succeeded") == 1)
+
+    await eventually(complete)
+    [found] = [p for p in await lab.get("Pod") if p["metadata"]["name"].startswith("lasting-")]
+    [side_status] = found["status"]["initContainerStatuses"]
+    assert side_status["state"]["terminated"]["exitCode"] == 0
+    said = await emulab("-l", lab.name, "logs", "job/lasting", "-c", "main")
+    assert said.text.strip() == found["metadata"]["name"]
+
+
+async def test_a_pod_that_can_never_begin_ends_its_sidecars(lab: Lab, folder: Path) -> None:
+    steps = folder / "never"
+    inits = [
+        {**program("side", steps), "restartPolicy": "Always"},
+        {"name": "stand", "restartPolicy": "Always", "ports": [{"containerPort": 9300}]},
+        {"name": "bad", "command": ["sh", "-c", f"until [ -e {steps} ]; do sleep 0.05; done; exit 3"]},
+    ]
+    await lab.apply(
+        mounted(pod("never", inits, {"name": "main"}, restartPolicy="Never"), folder), ready=False
+    )
+
+    async def failed() -> bool:
+        return bool((await status(lab, "never")).get("phase") == "Failed")
+
+    await eventually(failed)
+    await told(steps, "side", "side ended")
+    states = {s["name"]: s["state"] for s in (await status(lab, "never"))["initContainerStatuses"]}
+    assert states["bad"]["terminated"]["exitCode"] == 3 and "terminated" in states["stand"]

@@ -17,7 +17,7 @@ from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.controllersettings import validates_paths
 from emulab.kinds.networking.ingressclasses import IngressClasses
 from emulab.kinds.networking.ingresscontrollers import ObjectSource
-from emulab.kinds.networking.ingressvalidation import denied
+from emulab.kinds.networking.ingressvalidation import denied, inspected
 from emulab.kinds.networking.ingressview import CLASS_ANNOTATION, Ingress
 from emulab.kinds.registry import CLUSTER, CONFIG_MAP, INGRESS
 from emulab.model.checks import show
@@ -64,6 +64,10 @@ def _denied(
     ]
     for o in ingresses:
         ingress = Ingress.of(o)
+        inspecting = next((one.flags for one, _ in asked if one.flags.deep_inspect), None)
+        if inspecting is not None and (found := [*inspected(ingress, inspecting)]):
+            yield from (Finding(o, *what) for what in found)
+            continue
         for controller, strict in asked:
             if classes.is_of_its_class(controller.flags, ingress):
                 yield from (Finding(o, *what) for what in denied(ingress, controller.flags, strict))

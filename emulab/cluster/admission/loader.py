@@ -36,6 +36,7 @@ from emulab.model.validation import IGNORE, STRICT, WARN, without
 from emulab.model.yaml_nodes import Document, MalformedYaml, documents
 
 _LIST_FIELDS = ("apiVersion", "items", "kind", "metadata")
+NOTHING_KNOWN = Objects()
 MAX_PROBLEMS = 20
 """Problems that one error lists; how many more there are is said in one line."""
 
@@ -65,15 +66,16 @@ def load(
     validation: str = STRICT,
     names: bool = True,
     namespace: str = "",
+    known: Objects = NOTHING_KNOWN,
 ) -> Manifest:
     """The objects of all sources.
 
     `cluster` is that of the running lab: addresses are checked against it when the sources have no Cluster. `names`:
     whether one is made up for who has a `generateName` alone. `namespace`: where objects are that don't say it; those
-    that say another one are refused.
+    that say another one are refused. `known`: what is there, and may be edited.
     Raises ManifestError with every problem found, at most MAX_PROBLEMS of them written out.
     """
-    batch = _Batch(validation, GeneratedNames() if names else None, namespace, Spelling(validation))
+    batch = _Batch(validation, GeneratedNames() if names else None, namespace, known, Spelling(validation))
     for number, source in enumerate(sources):
         batch.read(number, source)
     clusters = [o for o in batch.objects if o.type == CLUSTER]
@@ -99,6 +101,7 @@ class _Batch:
     validation: str
     names: GeneratedNames | None
     namespace: str
+    known: Objects
     spelling: Spelling
     objects: list[Object] = field(default_factory=list)
     without_effect: list[str] = field(default_factory=list)
@@ -148,6 +151,7 @@ class _Batch:
         place = partial(_place, source.name, document, data, line)
         if type(data) is dict and (kind := KINDS.serving(data.get("apiVersion"), data.get("kind"))):
             data = kind.definition.stored(data)
+        data = self.edited(data)
         checked = named = self.names.given(data) if self.names is not None else data
         if refused := _refused(named):
             self.without_effect.append(one_line(place(()), named, (), refused))
@@ -178,6 +182,18 @@ class _Batch:
             Object(_as_created(checked, self.namespace or "default"), Position(source.name, line))
         )
         self.origins.append(origin)
+
+    def edited(self, data: Any) -> Any:
+        """An object as an API server looks at it: of one that is there already, without what can't be any more."""
+        metadata = data.get("metadata") if type(data) is dict else None
+        if type(metadata) is not dict or type(name := metadata.get("name")) is not str:
+            return data
+        kind = KINDS.get(group_kind(str(data.get("apiVersion")), str(data.get("kind"))))
+        if kind is None:
+            return data
+        namespace = str(metadata.get("namespace") or self.namespace or "default") if kind.namespaced else ""
+        old = self.known.get(kind.key(namespace, name))
+        return data if old is None else kind.definition.updated(data, old)
 
     def leave_out(self) -> None:
         """Takes out what another one that is given will make."""

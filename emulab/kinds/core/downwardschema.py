@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emulab.kinds.openapi.typed import typed
-from emulab.model.checks import Check, Problems, pattern, wrong
+from emulab.model.checks import Check, Problems, maybe_empty, one_of, pattern, wrong
 
 _KEYS = r"metadata\.(labels|annotations)\['[^']+'\]"
 
@@ -30,6 +30,14 @@ def field_path(in_volume: bool = False) -> Check:
         rf"metadata\.(name|namespace|uid)|{_KEYS}"
         r"|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?)",
         "a field of the downward API, such as metadata.name, metadata.labels['app'] or status.podIP",
+    )
+
+
+def field_of_pod(in_volume: bool = False) -> Check:
+    """A `fieldRef`."""
+    return typed(
+        "core.v1.ObjectFieldSelector",
+        {"apiVersion": maybe_empty(one_of("v1")), "fieldPath": field_path(in_volume)},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emulab.kinds.core.downwardschema import field_path, resource_field
+from emulab.kinds.core.downwardschema import field_of_pod, resource_field
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import Check, Problems, exactly_one, maybe_empty, pattern, sequence, wrong
 
@@ -27,7 +27,7 @@ _variable = typed(
         "valueFrom": typed(
             "core.v1.EnvVarSource",
             {
-                "fieldRef": typed("core.v1.ObjectFieldSelector", {"fieldPath": field_path()}),
+                "fieldRef": field_of_pod(),
                 "resourceFieldRef": resource_field(),
                 "configMapKeyRef": _reference("core.v1.ConfigMapKeySelector"),
                 "secretKeyRef": _reference("core.v1.SecretKeySelector"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from signal import Signals
 from typing import Any
 
 from emulab.kinds.openapi.typed import typed
-from emulab.model.checks import Check, Problems, integer, one_of, sequence, wrong
+from emulab.model.checks import Check, Problems, integer, maybe_empty, one_of, pattern, sequence, wrong
 from emulab.model.paths import FieldPath
 
 _MOST_RULES, _MOST_CODES = 20, 255
@@ -36,6 +38,28 @@ RESTARTING: dict[str, Check] = {
     "restartPolicyRules": sequence(_rule, rules=(_few_rules,)),
 }
 """The fields of a container that say when it is started again (KEP-753, KEP-5307)."""
+
+
+signal_name = maybe_empty(
+    pattern(
+        "|".join(
+            (*(re.escape(s.name) for s in Signals), r"SIGRTMIN\+([1-9]|1[0-5])", r"SIGRTMAX-([1-9]|1[0-4])")
+        ),
+        "the name of a signal, such as SIGQUIT or SIGRTMIN+3",
+    )
+)
+
+
+def only_of_sidecars(container: dict[str, Any]) -> Problems:
+    """Of an init container: what another one waits for is asked nothing, and ends by itself."""
+    if container.get("restartPolicy") == "Always":
+        return ()
+    return [
+        problem
+        for field in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
+        if field in container
+        for problem in wrong("may not be set for init containers without restartPolicy=Always", field)
+    ]
 
 
 def rules_beside_a_policy(container: dict[str, Any]) -> Problems:

@@ -16,14 +16,13 @@ _CONTAINER = table(
     followed="args command env.name env.value env.valueFrom.configMapKeyRef env.valueFrom.fieldRef"
     " env.valueFrom.resourceFieldRef env.valueFrom.secretKeyRef envFrom image imagePullPolicy lifecycle.postStart"
     " lifecycle.preStop lifecycle.stopSignal name ports.containerPort ports.hostIP ports.hostPort ports.name"
-    " ports.protocol resources.limits resources.requests terminationMessagePath"
+    " ports.protocol resources.limits resources.requests terminationMessagePath terminationMessagePolicy"
     " volumeMounts.mountPath volumeMounts.name"
     " volumeMounts.readOnly volumeMounts.subPath volumeMounts.subPathExpr workingDir"
     " securityContext.allowPrivilegeEscalation securityContext.capabilities securityContext.privileged"
     " securityContext.procMount securityContext.readOnlyRootFilesystem securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile",
-    # A message to terminate with is told where there is one, and else the last words.
-    kept="resizePolicy terminationMessagePolicy",
+    kept="resizePolicy",
     ignored={
         "env.valueFrom.fileKeyRef": "the variable isn't set",
         "resources.claims": "there are no such devices",

@@ -8,17 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from emulab.kinds.checks import label_selector, port_or_name, protocol
+from emulab.kinds.checks import port_or_name, protocol
 from emulab.kinds.core.environmentschema import environment, environment_from
-from emulab.kinds.core.lifecycleschema import RESTARTING, rules_beside_a_policy, sleeps_fit
+from emulab.kinds.core.lifecycleschema import (
+    RESTARTING,
+    only_of_sidecars,
+    rules_beside_a_policy,
+    signal_name,
+    sleeps_fit,
+)
 from emulab.kinds.core.resourceschema import pod_resources, resources
-from emulab.kinds.core.schedulingschema import affinity, tolerations
+from emulab.kinds.core.schedulingschema import (
+    affinity,
+    placed_without_gates,
+    scheduling_gates,
+    spread_constraints,
+    tolerations,
+)
 from emulab.kinds.core.securityschema import container_security, namespaces_fit, pod_security
 from emulab.kinds.core.volumeschema import mounts_of_nothing, volume_mounts, volumes
 from emulab.kinds.openapi.typed import typed
 from emulab.model.checks import (
     Check,
     Problems,
+    Rule,
     count,
     dns_label,
     dns_subdomain,
@@ -56,7 +69,13 @@ _http_get = typed(
 _tcp_socket = typed("core.v1.TCPSocketAction", {"port": port_or_name})
 
 
-def _probe(success: Check) -> Check:
+def _ends_nothing(probe: dict[str, Any]) -> Problems:
+    if "terminationGracePeriodSeconds" in probe:
+        return wrong("must not be set for readinessProbes", "terminationGracePeriodSeconds")
+    return ()
+
+
+def _probe(success: Check, *rules: Rule) -> Check:
     """A probe; `success` checks `successThreshold`, which only readiness may set to more than 1."""
     return typed(
         "core.v1.Probe",
@@ -72,7 +91,7 @@ def _probe(success: Check) -> Check:
             "failureThreshold": count,
             "terminationGracePeriodSeconds": integer(1),
         },
-        rules=(exactly_one("httpGet", "tcpSocket", "exec", "grpc"),),
+        rules=(exactly_one("httpGet", "tcpSocket", "exec", "grpc"), *rules),
     )
 
 
@@ -91,39 +110,49 @@ _hook = typed(
 
 # Containers
 
-_container = typed(
-    "core.v1.Container",
-    {
-        "name": dns_label,
-        "env": environment,
-        "envFrom": environment_from,
-        "volumeMounts": volume_mounts,
-        "ports": sequence(
-            typed(
-                "core.v1.ContainerPort",
-                {
-                    "name": maybe_empty(port_name),
-                    "protocol": protocol,
-                    "containerPort": port,
-                    "hostPort": integer(0, 65535, "a port"),
-                    "hostIP": maybe_empty(ip),
-                },
-            ),
-            rules=(unique("name"),),
+
+def _image(value: Any) -> Problems:
+    padded = type(value) is str and value != value.strip()
+    return string(value) or (wrong("must not have leading or trailing whitespace") if padded else ())
+
+
+_CONTAINER: dict[str, Check] = {
+    "name": dns_label,
+    "image": _image,
+    "imagePullPolicy": maybe_empty(one_of("Always", "IfNotPresent", "Never")),
+    "terminationMessagePolicy": maybe_empty(one_of("File", "FallbackToLogsOnError")),
+    "env": environment,
+    "envFrom": environment_from,
+    "volumeMounts": volume_mounts,
+    "ports": sequence(
+        typed(
+            "core.v1.ContainerPort",
+            {
+                "name": maybe_empty(port_name),
+                "protocol": protocol,
+                "containerPort": port,
+                "hostPort": integer(0, 65535, "a port"),
+                "hostIP": maybe_empty(ip),
+            },
         ),
-        "readinessProbe": _probe(count),
-        "livenessProbe": _probe(_must_be_one),
-        "startupProbe": _probe(_must_be_one),
-        "securityContext": container_security,
-        "lifecycle": typed("core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook}),
-        "resources": resources,
-        **RESTARTING,
-    },
-    rules=(rules_beside_a_policy,),
-)
+        rules=(unique("name"),),
+    ),
+    "readinessProbe": _probe(count, _ends_nothing),
+    "livenessProbe": _probe(_must_be_one),
+    "startupProbe": _probe(_must_be_one),
+    "securityContext": container_security,
+    "lifecycle": typed(
+        "core.v1.Lifecycle", {"preStop": _hook, "postStart": _hook, "stopSignal": signal_name}
+    ),
+    "resources": resources,
+    **RESTARTING,
+}
+_container = typed("core.v1.Container", _CONTAINER, rules=(rules_beside_a_policy,))
+_init_container = typed("core.v1.Container", _CONTAINER, rules=(rules_beside_a_policy, only_of_sidecars))
 
 # Pods
 
+_SEARCHED = r"[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?"
 MAX_NAMESERVERS, MAX_SEARCHES, MAX_SEARCH_LETTERS = 3, 32, 2048
 """What a resolv.conf may hold (pkg/apis/core/validation), with what the kubelet puts before it, too."""
 
@@ -184,6 +213,14 @@ def _fit_a_line(searches: list[str]) -> Problems:
     )
 
 
+_search = pattern(
+    rf"\.|{_SEARCHED}(\.{_SEARCHED})*\.?",
+    "a DNS name (a-z, 0-9 and '_', and inside '-' and '.')",
+    254,
+)
+"""With its last dot or without, or that dot alone (KEP-4427)."""
+
+
 def _own_hostname(value: Any) -> Problems:
     long = isinstance(value, str) and len(value) > 64
     return dns_subdomain(value) or (wrong("must be no more than 64 characters") if long else ())
@@ -210,10 +247,14 @@ pod_spec_with_more = typed(
     "core.v1.PodSpec",
     {
         "containers": sequence(_container, rules=(unique("name"),), least=1),
-        "initContainers": sequence(_container, rules=(unique("name"),)),
+        "initContainers": sequence(_init_container, rules=(unique("name"),)),
         "securityContext": pod_security,
         "resources": pod_resources,
         "nodeName": maybe_empty(dns_subdomain),
+        "serviceAccountName": maybe_empty(dns_subdomain),
+        "os": typed("core.v1.PodOS", {"name": one_of("linux", "windows")}),
+        "preemptionPolicy": one_of("Never", "PreemptLowerPriority"),
+        "schedulingGates": scheduling_gates,
         "nodeSelector": string_map(label_key, label_value),
         "affinity": affinity,
         "tolerations": tolerations,
@@ -229,27 +270,17 @@ pod_spec_with_more = typed(
             "core.v1.PodDNSConfig",
             {
                 "nameservers": sequence(ip, rules=(_at_most(MAX_NAMESERVERS, "nameservers"),)),
-                "searches": sequence(string, rules=(_at_most(MAX_SEARCHES, "search paths"), _fit_a_line)),
+                "searches": sequence(_search, rules=(_at_most(MAX_SEARCHES, "search paths"), _fit_a_line)),
                 "options": sequence(typed("core.v1.PodDNSConfigOption", required=("name",))),
             },
         ),
         "volumes": volumes,
         "hostAliases": sequence(typed("core.v1.HostAlias", {"ip": ip, "hostnames": sequence(dns_subdomain)})),
-        "topologySpreadConstraints": sequence(
-            typed(
-                "core.v1.TopologySpreadConstraint",
-                {
-                    "maxSkew": integer(1),
-                    "topologyKey": label_key,
-                    "whenUnsatisfiable": one_of("DoNotSchedule", "ScheduleAnyway"),
-                    "labelSelector": label_selector,
-                },
-            )
-        ),
+        "topologySpreadConstraints": spread_constraints,
     },
     rules=(
         *(_one_port_one_container, _host_ports_fit, _names_once, _own_name_servers, _override_stands_alone),
-        *(namespaces_fit, sleeps_fit),
+        *(namespaces_fit, sleeps_fit, placed_without_gates),
     ),
 )
 """A Pod's `spec` that may get volumes beside its own."""

@@ -122,6 +122,7 @@ class Container:
     stop_signal: str = ""  # what ends it, where that isn't SIGTERM or its image's
     working_dir_given: bool = False  # by the manifest
     message_path: str = "/dev/termination-log"  # where it may say why it ends
+    message_from_log: bool = False  # its log does, where it says nothing there and ends badly
     image_id: str | None = None  # of the image that it runs, "" while that isn't there; None: it runs none
 
     @staticmethod
@@ -160,6 +161,7 @@ class Container:
             stop_signal=hooks.get("stopSignal") or "",
             working_dir_given=bool(container.get("workingDir")),
             message_path=container.get("terminationMessagePath") or "/dev/termination-log",
+            message_from_log=container.get("terminationMessagePolicy") == "FallbackToLogsOnError",
             image_id=image.id if image else None,
             security=Security.of(container, security),
         )

@@ -16,6 +16,7 @@ from emulab.model.checks import (
     maybe_empty,
     one_of,
     sequence,
+    unique,
     wrong,
 )
 
@@ -108,6 +109,40 @@ def _goes_together(toleration: dict[str, Any]) -> Problems:
         return wrong("must be NoExecute when tolerationSeconds is set", "effect")
     if toleration.get("value") and exists:
         return wrong("must be empty when operator is Exists", "value")
+    return ()
+
+
+def _domains_of_what_is_required(constraint: dict[str, Any]) -> Problems:
+    if constraint.get("minDomains") is not None and constraint["whenUnsatisfiable"] != "DoNotSchedule":
+        what = "can only use minDomains if whenUnsatisfiable=DoNotSchedule"
+        return wrong(what, "minDomains")
+    return ()
+
+
+spread_constraints = sequence(
+    typed(
+        "core.v1.TopologySpreadConstraint",
+        {
+            "maxSkew": integer(1),
+            "minDomains": integer(1),
+            "topologyKey": label_key,
+            "whenUnsatisfiable": one_of("DoNotSchedule", "ScheduleAnyway"),
+            "labelSelector": label_selector,
+            "nodeAffinityPolicy": one_of("Honor", "Ignore"),
+            "nodeTaintsPolicy": one_of("Honor", "Ignore"),
+        },
+        rules=(_domains_of_what_is_required,),
+    ),
+    rules=(unique("topologyKey", "whenUnsatisfiable"),),
+)
+
+scheduling_gates = sequence(typed("core.v1.PodSchedulingGate", {"name": label_key}), rules=(unique("name"),))
+
+
+def placed_without_gates(spec: dict[str, Any]) -> Problems:
+    """KEP-3521."""
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        return wrong("cannot be set until all schedulingGates have been cleared", "nodeName")
     return ()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emulab.errors import UserError
 from emulab.kinds import cells
 from emulab.kinds.cells import Cells, Columns, Raw
-from emulab.kinds.checks import base64_map, texts, whole
+from emulab.kinds.checks import base64_map, small_enough, texts, whole
 from emulab.kinds.core import immutable
 from emulab.kinds.definition import Definition
 from emulab.kinds.fields import Fields, Slices
@@ -79,15 +79,29 @@ def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     return _kept(old, new, spec)
 
 
-def _has_pair(secret: dict[str, Any]) -> Problems:
-    if secret.get("type") != "kubernetes.io/tls":
-        return ()
-    given = {**secret.get("data", {}), **secret.get("stringData", {})}
+_NEEDED = {
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+}
+"""What a Secret has to have by its type (`ValidateSecret`)."""
+_LOGIN = "kubernetes.io/basic-auth"
+_TOKEN, _ACCOUNT = "kubernetes.io/service-account-token", "kubernetes.io/service-account.name"
+
+
+def _has_what_its_type_needs(secret: dict[str, Any]) -> Problems:
+    type_ = secret.get("type")
+    given = {**(secret.get("data") or {}), **(secret.get("stringData") or {})}
+    if type_ == _LOGIN and not given.keys() & {"username", "password"}:
+        return wrong(f"username or password is required when type is {type_}", "data")
+    if type_ == _TOKEN and not (secret["metadata"].get("annotations") or {}).get(_ACCOUNT):
+        return wrong(f"is required when type is {type_}", "metadata", "annotations", _ACCOUNT)
     return [
         problem
-        for name in ("tls.crt", "tls.key")
+        for name in _NEEDED.get(str(type_), ())
         if name not in given
-        for problem in wrong("is required when type is kubernetes.io/tls", "data", name)
+        for problem in wrong(f"is required when type is {type_}", "data", name)
     ]
 
 
@@ -109,7 +123,7 @@ DEFINITION = Definition(
         SECRET,
         dns_subdomain,
         fields={"data": base64_map, "stringData": texts},
-        rules=(_has_pair,),
+        rules=(_has_what_its_type_needs, small_enough("stringData", "data")),
     ),
     written=_written,
     merge=_merge,

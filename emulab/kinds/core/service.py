@@ -9,6 +9,7 @@ from emulab.errors import UserError
 from emulab.kinds.checks import whole
 from emulab.kinds.core import servicefamilies, servicetext
 from emulab.kinds.core.serviceschema import needs_health_check, service_spec, source_ranges_fit
+from emulab.kinds.core.serviceupdate import updated
 from emulab.kinds.definition import Definition
 from emulab.kinds.following import kind_table, table
 from emulab.kinds.registry import SERVICE
@@ -108,6 +109,7 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
 
 DEFINITION = Definition(
     check=whole(SERVICE, dns_1035_label, service_spec, rules=(source_ranges_fit,)),
+    updated=updated,
     created=_created,
     merge=_merge,
     outdated=_outdated,

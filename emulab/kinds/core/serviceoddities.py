@@ -16,9 +16,11 @@ from emulab.kinds.emulab.cloudannotations import ADDRESSES
 from emulab.kinds.emulab.proxymodes import EBPF, USERSPACE
 from emulab.kinds.emulab.servicebalancing import asked_virtual_addresses, may_share
 from emulab.kinds.images import server_of
+from emulab.kinds.kind import ADDRESSED
 from emulab.kinds.lookup import TOO_LONG, Pods
-from emulab.kinds.registry import SERVICE
+from emulab.kinds.registry import KINDS, SERVICE
 from emulab.kinds.standins import is_played, sockets_of
+from emulab.kinds.underlay import underlay_addresses
 from emulab.model.addresses import IPAddress, is_address, parse_address
 from emulab.model.checks import fits_dns, show
 from emulab.model.families import family_of
@@ -39,6 +41,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
     yield from _without_proxy(o)
     yield from _selection(o, world)
     yield from _given_another(o, world)
+    yield from _without_neighbour(o, world)
     yield from _ranges(o, world)
     yield from balanceroddities.oddities(o, _families(o, world))
     yield from kuberouterservice.oddities(o, world)
@@ -58,6 +61,9 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(o, ("spec", "ports", index, "protocol"), what)
         if not fits_dns(f"_{port.get('name', '')}"):
             yield Finding(o, ("spec", "ports", index, "name"), f"has no SRV record: {TOO_LONG}")
+    if o.spec.get("sessionAffinityConfig") and o.spec.get("sessionAffinity") in (None, "None"):
+        what = "has no effect where sessionAffinity is None: an API server takes it away"
+        yield Finding(o, ("spec", "sessionAffinityConfig"), what)
     if o.spec.get("type") == "ExternalName" and is_address(o.spec.get("externalName") or ""):
         what = "is an address, to which no name can be an alias: the cluster's DNS has no answer"
         yield Finding(o, ("spec", "externalName"), what)
@@ -111,6 +117,25 @@ def _not_given(o: Object, asked: IPAddress, world: Lookup) -> Iterator[Finding]:
     if owner is not None and owner.key != o.key and not (owner.type == SERVICE and may_share(owner, o)):
         what = f"{asked} is that of {owner.key}: it waits for the address, or both say emulab.dev/allow-shared-ip"
         yield Finding(o, where, what)
+
+
+def _without_neighbour(o: Object, world: Lookup) -> Iterator[Finding]:
+    """External addresses for which nodes ask in vain, before a program sees their packets."""
+    if world.cluster.proxy_mode != EBPF or not is_proxied(o):
+        return
+    own = [underlay.vpc for underlay in world.cluster.underlays]
+    for index, text in enumerate(o.spec.get("externalIPs") or ()):
+        address = parse_address(text)
+        network = next((one for one in own if address in one), None)
+        if network is not None and not _is_held(address, world):
+            what = (
+                f"pods reach it, and nodes don't: it is in their own network {network}, where nobody has it"
+            )
+            yield Finding(o, ("spec", "externalIPs", index), what)
+
+
+def _is_held(address: IPAddress, world: Lookup) -> bool:
+    return any(address in underlay_addresses(o) for kind in KINDS.of(ADDRESSED) for o in world.kind(kind))
 
 
 def _families(o: Object, world: Lookup) -> list[str]:

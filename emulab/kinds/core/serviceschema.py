@@ -99,8 +99,6 @@ def _type_fits(spec: dict[str, Any]) -> Problems:
         for field in ("loadBalancerSourceRanges", "allocateLoadBalancerNodePorts", "loadBalancerClass"):
             if spec.get(field) not in (None, []):
                 found += wrong(f"may not be set when type is {kind}", field)
-    if spec.get("sessionAffinityConfig") is not None and spec.get("sessionAffinity") in (None, "None"):
-        found += wrong("may not be set when sessionAffinity is None", "sessionAffinityConfig")
     policy = spec.get("externalTrafficPolicy", "Cluster")
     if spec.get("healthCheckNodePort") and (kind, policy) != ("LoadBalancer", "Local"):
         need = "may only be set when type is LoadBalancer and externalTrafficPolicy is Local"

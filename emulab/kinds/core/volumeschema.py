@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from emulab.kinds.core.claimschema import claim_spec
-from emulab.kinds.core.downwardschema import field_path, resource_field
+from emulab.kinds.core.downwardschema import field_of_pod, resource_field
 from emulab.kinds.openapi.typed import quantity, typed
 from emulab.model.checks import (
     Check,
@@ -16,6 +16,7 @@ from emulab.model.checks import (
     exactly_one,
     integer,
     one_of,
+    pattern,
     sequence,
     show,
     string,
@@ -74,7 +75,7 @@ _downward_item = typed(
     {
         "path": _file_path,
         "mode": _mode,
-        "fieldRef": typed("core.v1.ObjectFieldSelector", {"fieldPath": field_path(in_volume=True)}),
+        "fieldRef": field_of_pod(in_volume=True),
         "resourceFieldRef": resource_field(required=("containerName",)),
     },
     rules=(exactly_one("fieldRef", "resourceFieldRef"),),
@@ -105,6 +106,27 @@ _projection = typed(
 )
 
 
+def _written_once(sources: list[dict[str, Any]]) -> Problems:
+    """Two sources of one volume don't write the same file, as far as one sees that (`validateProjectionSources`)."""
+    found: list[tuple[FieldPath, str]] = []
+    taken: set[str] = set()
+    for index, source in enumerate(sources):
+        for kind, projection in source.items():
+            own = [(projection, ("path",))] if projection.get("path") else []
+            items = [(item, ("items", i, "path")) for i, item in enumerate(projection.get("items") or ())]
+            for written, where in (*own, *items):
+                if written["path"] in taken:
+                    what = f"conflicting duplicate paths: {show(written['path'])}"
+                    found += wrong(what, index, kind, *where)
+                taken.add(written["path"])
+    return found
+
+
+_medium = pattern(
+    r"|Memory|HugePages(-[0-9]+[KMGTPE]i)?", 'a medium that kubelets know ("", Memory, HugePages)'
+)
+
+
 def _not_negative(value: Any) -> Problems:
     problems = quantity(value)
     if problems or not str(value).startswith("-"):
@@ -123,7 +145,7 @@ _ephemeral = typed(
 )
 
 _SOURCES: Mapping[str, Check] = {
-    "emptyDir": typed("core.v1.EmptyDirVolumeSource", {"sizeLimit": _not_negative}),
+    "emptyDir": typed("core.v1.EmptyDirVolumeSource", {"sizeLimit": _not_negative, "medium": _medium}),
     "configMap": typed(
         "core.v1.ConfigMapVolumeSource", {"items": _items, "defaultMode": _mode}, required=("name",)
     ),
@@ -132,7 +154,8 @@ _SOURCES: Mapping[str, Check] = {
     ),
     "downwardAPI": typed("core.v1.DownwardAPIVolumeSource", {"items": _downward_items, "defaultMode": _mode}),
     "projected": typed(
-        "core.v1.ProjectedVolumeSource", {"sources": sequence(_projection), "defaultMode": _mode}
+        "core.v1.ProjectedVolumeSource",
+        {"sources": sequence(_projection, rules=(_written_once,)), "defaultMode": _mode},
     ),
     "hostPath": typed(
         "core.v1.HostPathVolumeSource", {"path": _no_steps_back, "type": one_of(*HOST_PATH_TYPES)}

@@ -9,18 +9,26 @@ from typing import Any
 
 from emulab.dataclass import dataclass, field
 from emulab.kinds.emulab.balancing import BALANCING, health_check, modes_agree
-from emulab.kinds.emulab.cloudannotations import ALB, is_of_balancers, said, unfollowed, unheard_addresses
+from emulab.kinds.emulab.cloudannotations import (
+    ALB,
+    NLB,
+    is_of_balancers,
+    said,
+    unfollowed,
+    unheard_addresses,
+)
 from emulab.model.checks import Check, Problems
 from emulab.model.yaml_scalars import plain
 
 PREFIX = "balancer.emulab.dev/"
 """Of annotations of Services, one for each field of a LoadBalancer's spec: balancer.emulab.dev/algorithm: leastconn."""
 IP_MODE = f"{PREFIX}ip-mode"
+NLB_CLASS = "service.k8s.aws/nlb"
 CLASSES: Mapping[str, Mapping[str, Any]] = {
     "emulab.dev/proxy": {"mode": "proxy"},
     "emulab.dev/nat": {"mode": "nat"},
     # Its controller takes no notice of sessionAffinity: a client is kept by the attributes of a target group.
-    "service.k8s.aws/nlb": {"mode": "nat", "stickiness": 0},
+    NLB_CLASS: {"mode": "nat", "stickiness": 0},
     "networking.gke.io/l4-regional-external": {"mode": "nat"},
 }
 """What `loadBalancerClass` may be, with the fields that a balancer of the class has of its own accord."""
@@ -157,6 +165,7 @@ def _read(
     spec: dict[str, Any] = {}
     problems: list[tuple[str, str]] = []
     sources: dict[str, str] = {}
+    checks: dict[str, str] = {}  # which annotation says what of the checks
 
     def take(name: str, path: tuple[str, ...], value: Any) -> None:
         if healths_alone and path[0] != "healthCheck":
@@ -165,6 +174,8 @@ def _read(
             problems.append((name, "; ".join(message for _, message in wrong)))
         else:
             sources[path[0]] = name
+            if path[0] == "healthCheck":
+                checks.update(dict.fromkeys(path[1:] or value, name))
             _put(spec, path, value)
 
     nlb = ""
@@ -185,15 +196,38 @@ def _read(
             take(name, (field_name,), _plain(text, field_name in _MAPPINGS))
         else:
             problems.append((name, f"is no field of a balancer; these are {', '.join(sorted(BALANCING))}"))
-    if spec.get("healthCheck") and (wrong := health_check(spec["healthCheck"])):
-        problems += [(sources["healthCheck"], message) for _, message in wrong]
-        del spec["healthCheck"]
+    problems += _unasked(spec.get("healthCheck") or {}, checks)
+    problems += _unsound(spec, sources)
     if nlb and "mode" not in spec:  # an NLB forwards packets; with a PROXY header it is a proxy here
         asked = {**spec, "mode": "nat"}
         spec = spec if "proxyProtocol" in spec and modes_agree(asked) else asked
     for where, message in modes_agree(spec):
         problems.append((sources.get(str(where[0]), f"{PREFIX}{where[0]}"), message))
     return _agreeing(spec, sources), problems
+
+
+def _unasked(check: dict[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Takes away what AWS' controller doesn't heed: it checks a Service's balancer by TCP, whatever path it is told,
+    until it is told of HTTP (buildTargetGroupHealthCheckPath of pkg/service/model_build_target_group.go)."""
+    if check.get("protocol") in ("HTTP", "HTTPS"):
+        return
+    for field_name in ("path", "codes"):
+        name = sources.get(field_name, "")
+        if name.startswith(NLB):
+            del check[field_name]
+            yield (
+                name,
+                f"changes nothing without {NLB}healthcheck-protocol: HTTP or HTTPS; the check is by TCP",
+            )
+
+
+def _unsound(spec: dict[str, Any], sources: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Takes away checks that can't be, or say nothing."""
+    check = spec.get("healthCheck")
+    wrong = health_check(check) if check else ()
+    if wrong or check == {}:
+        del spec["healthCheck"]
+    return [(sources["healthCheck"], message) for _, message in wrong]
 
 
 def _agreeing(spec: dict[str, Any], sources: Mapping[str, str]) -> dict[str, Any]:

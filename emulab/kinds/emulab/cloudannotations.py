@@ -238,7 +238,7 @@ def said(annotations: Mapping[str, str]) -> Iterator[tuple[str, SpecField | str]
             if read is not None:
                 yield name, SpecField(row[0], read)
     kind = annotations.get(_KIND, "").strip().lower()
-    if kind in _OF_NLB:
+    if asks_for_nlb(annotations):
         yield _KIND, SpecField(("mode",), "nat")
     elif kind not in _CLASSIC:
         yield (
@@ -262,6 +262,11 @@ def _attributes(name: str, text: str) -> Iterator[tuple[tuple[SpecPath, ReadText
             yield None, "", f'"{pair}" is not a pair of a key and a value'
         elif value not in _DEFAULTS.get(key, ()):
             yield row, value, "" if row else f"{key} isn't followed"
+
+
+def asks_for_nlb(annotations: Mapping[str, str]) -> bool:
+    """Whether a Service asks for a network load balancer of AWS."""
+    return annotations.get(_KIND, "").strip().lower() in _OF_NLB
 
 
 def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[tuple[str, str]]:

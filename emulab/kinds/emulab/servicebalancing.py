@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emulab.kinds.core.serviceview import DEFAULT_AFFINITY_TIMEOUT
-from emulab.kinds.emulab.balancingview import CLASSES, IP_MODE, Balancing, annotated
-from emulab.kinds.emulab.cloudannotations import addresses_asked
+from emulab.kinds.emulab.balancingview import CLASSES, IP_MODE, NLB_CLASS, Balancing, annotated
+from emulab.kinds.emulab.cloudannotations import addresses_asked, asks_for_nlb
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.objects import Object
 
@@ -18,12 +18,22 @@ SHARING_KEYS = (
     "lbipam.cilium.io/sharing-key",
 )
 """Annotations by which Services of one value agree to share an address (MetalLB's, Cilium's)."""
+_NLB_CODES = "200-399"
+"""What is in order where an NLB is told of HTTP and no codes (`defaultHealthCheckMatcherHTTPCode`)."""
 
 
 def service_balancing(o: Object) -> Balancing:
     """How the balancer of a Service of type LoadBalancer balances."""
     own = CLASSES.get(o.spec.get("loadBalancerClass") or "", {})
-    return Balancing.of({**_affinity(o.spec), **own, **annotated(o.annotations)})
+    spec = {**_affinity(o.spec), **own, **annotated(o.annotations)}
+    check = spec.get("healthCheck") or {}
+    if check.get("protocol") in ("HTTP", "HTTPS") and _is_nlb(o):
+        spec["healthCheck"] = {"codes": _NLB_CODES, **check}
+    return Balancing.of(spec)
+
+
+def _is_nlb(o: Object) -> bool:
+    return o.spec.get("loadBalancerClass") == NLB_CLASS or asks_for_nlb(o.annotations)
 
 
 def _affinity(spec: Mapping[str, Any]) -> dict[str, int]:
@@ -66,12 +76,14 @@ def may_share(one: Object, other: Object) -> bool:
     """Whether two Services may have one address: both say so, and no port is both's (MetalLB's rules)."""
     keys = {o.annotations.get(name) for o in (one, other) for name in SHARING_KEYS if name in o.annotations}
     said = all(any(name in o.annotations for name in SHARING_KEYS) for o in (one, other))
-    if len(keys) != 1 or not said:
+    if len(keys) != 1 or "" in keys or not said:
         return False
-    if _ports(one) & _ports(other):
-        return False
-    policies = {o.spec.get("externalTrafficPolicy") or "Cluster" for o in (one, other)}
-    return policies == {"Cluster"} or one.spec.get("selector") == other.spec.get("selector")
+    return not _ports(one) & _ports(other) and _backend(one) == _backend(other)
+
+
+def _backend(o: Object) -> Mapping[str, str]:
+    """Which pods a node has to have for an address to lead to it: with policy Cluster none (MetalLB's `BackendKey`)."""
+    return (o.spec.get("selector") or {}) if o.spec.get("externalTrafficPolicy") == "Local" else {}
 
 
 def _ports(o: Object) -> set[tuple[str, int]]:

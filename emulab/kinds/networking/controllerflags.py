@@ -17,6 +17,9 @@ from emulab.dataclass import dataclass
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
 
+ANNOTATIONS_PREFIX = "nginx.ingress.kubernetes.io"
+"""What the annotations' names begin with, where no flag says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class ControllerFlags:
@@ -30,7 +33,8 @@ class ControllerFlags:
     namespace_selector: str = ""
     catch_all: bool = True
     external_names: bool = True
-    annotations_prefix: str = "nginx.ingress.kubernetes.io"
+    annotations_prefix: str = ANNOTATIONS_PREFIX
+    deep_inspect: bool = True
     config_map: str = ""
     default_backend: str = ""
     default_certificate: str = ""
@@ -107,6 +111,7 @@ _FOLLOWED = (
     Flag("annotations-prefix", "annotations_prefix"),
     Flag("configmap", "config_map"),
     Flag("controller-class", "controller_class"),
+    Flag("deep-inspect", "deep_inspect", _boolean),
     Flag("default-backend-service", "default_backend"),
     Flag("default-ssl-certificate", "default_certificate"),
     Flag("disable-catch-all", "catch_all", _negated),
@@ -141,7 +146,6 @@ _SWITCHES = (
     "report-node-internal-ip-address",
     *(
         "alsologtostderr",
-        "deep-inspect",
         "disable-full-test",
         "disable-leader-election",
     ),

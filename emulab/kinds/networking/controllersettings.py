@@ -68,6 +68,7 @@ SETTINGS: Mapping[str, Setting] = {
     "log-format-escape-json": Setting(_escape("json"), "log_escape"),
     "log-format-escape-none": Setting(_escape("none"), "log_escape"),
     "log-format-upstream": Setting(log_format, "log_format"),
+    "enable-access-log-for-default-backend": Setting(boolean, "log_default"),
     "enable-underscores-in-headers": Setting(boolean, "underscores"),
     "force-ssl-redirect": Setting(boolean, "force_ssl_redirect"),
     "ignore-invalid-headers": Setting(lambda text: not boolean(text), "invalid_names"),

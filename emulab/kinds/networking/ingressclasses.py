@@ -16,6 +16,7 @@ from emulab.errors import UserError
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.networking.controllerflags import ControllerFlags
 from emulab.kinds.networking.ingresscontrollers import IngressController, ObjectSource, controllers
+from emulab.kinds.networking.ingressvalidation import is_inspected_out, malicious_paths
 from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.registry import INGRESS_CLASS, NAMESPACE
 from emulab.model.objects import Object
@@ -86,6 +87,8 @@ class IngressClasses:
         return name in self.classes and (by_name or self.classes[name] == flags.controller_class)
 
     def _is_watched(self, flags: ControllerFlags, ingress: Ingress) -> bool:
+        if is_inspected_out(ingress, flags):
+            return False
         if ingress.default_backend is not None and not flags.catch_all:
             return False  # whatever its rules (`hasCatchAllIngressRule` of internal/ingress/controller/store)
         if flags.namespace_selector:
@@ -104,7 +107,11 @@ class IngressClasses:
         name = self.class_of(ingress)
         if not self.controllers:
             return "there is no ingress controller"
-        if any(self.is_of_its_class(one.flags, ingress) for one in self.controllers):
+        own = [one.flags for one in self.controllers if self.is_of_its_class(one.flags, ingress)]
+        if own and all(is_inspected_out(ingress, flags) for flags in own):
+            _, why = next(malicious_paths(ingress))
+            return f"received invalid ingress: {why} (--deep-inspect)"
+        if own:
             return "no ingress controller of its class watches it"
         if not name:
             return "no ingress controller watches Ingresses without a class (--watch-ingress-without-class)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emulab.kinds import externaldns
 from emulab.kinds.emulab.balancingview import annotation_problems
 from emulab.kinds.lookup import TOO_LONG, leads_nowhere
-from emulab.kinds.networking.ingressvalidation import invalid_paths
+from emulab.kinds.networking.ingressvalidation import invalid_paths, misprefixed
 from emulab.kinds.networking.ingressview import (
     CLASS_ANNOTATION,
     LOAD_BALANCER_ANNOTATION,
@@ -47,6 +47,7 @@ def oddities(o: Object, world: Lookup) -> Iterator[Finding]:
             yield Finding(o, where, why)
     for controller in world.ingress_classes.serving(ingress)[:1]:
         yield from _patterns(o, ingress, controller)
+        yield from (Finding(o, *what) for what in misprefixed(ingress, controller.flags))
         yield from _said_before(o, ingress, controller, world)
         yield from _certificates(o, ingress, world)
     for index, rule in enumerate(ingress.rules):

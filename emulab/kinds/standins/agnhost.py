@@ -6,16 +6,21 @@ for by `exec` (`connect`) is a program of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from emulab.kinds.standins.asked import ImageArguments, Sockets, Speech, is_true, number, operands, options
 
 PROGRAM = "/agnhost"
+_SHELLS = ("sh", "bash", "ash", "dash")
+_VARIABLE = re.compile(r"\$\([-._a-zA-Z][-._a-zA-Z0-9]*\)")
+"""What a kubelet has replaced before a shell reads it."""
+_SCRIPT = re.compile(r"[^\w \t./:=,@%+-]")
 _BOOLEANS = ("tcp", "udp", "http", "close", "json-response", "delay-shutdown")
 
 
 def sockets(asked: ImageArguments) -> Sockets | None:
-    words = asked.arguments("agnhost")
+    words = asked._replace(words=_unwrapped(asked.words)).arguments("agnhost")
     name = next(iter(operands(words, _BOOLEANS)), "")
     if not name:
         return None if asked.ports else {}
@@ -24,8 +29,24 @@ def sockets(asked: ImageArguments) -> Sockets | None:
 
 
 def serves(words: Sequence[str]) -> bool:
-    """Whether these words ask for one of its servers, or to pause."""
+    """Whether these words ask for one of its servers, or to pause, be it by a shell."""
+    words = _unwrapped(words)
     return words[:1] == (PROGRAM,) and words[1:2] != () and words[1] in _SERVERS
+
+
+def _unwrapped(words: Sequence[str]) -> tuple[str, ...]:
+    """What a shell runs whose one line is agnhost's words, as in the suite of network-policy-api; all else as it is.
+
+    A line that has more for a shell to do is a script, which is run.
+    """
+    own = tuple(words)
+    if len(own) != 3 or own[0].rpartition("/")[2] not in _SHELLS or own[1] != "-c":
+        return own
+    line = own[2].strip()
+    if _SCRIPT.search(_VARIABLE.sub("", line)):
+        return own
+    found = tuple(line.removeprefix("exec ").split())
+    return found if found[:1] == (PROGRAM,) else own
 
 
 def liveness(_: ImageArguments) -> Sockets:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from emulab.cluster.store import timestamp
 from emulab.errors import KernelError
@@ -23,7 +22,6 @@ LEAST_GRACE = 2.0
 PROVEN = 0.3
 """Seconds for which a program has run that is ready without a probe. A kubelet looks once a second at what runs (PLEG's
 `genericPlegRelistPeriod`), and hardly ever sees one that ends at once, so a rollout of such Pods stops."""
-_LAST_WORDS = 1024  # octets
 
 
 class ContainerRunner:
@@ -54,6 +52,7 @@ class ContainerRunner:
         self._create = create
         self._log = log
         self._policy = restart_policy
+        self._tells_log = container.message_from_log
         self._changed = changed
         self._tell = tell
         self._pod = pod
@@ -164,8 +163,10 @@ class ContainerRunner:
             proof.cancel()
             self.proven = False
         await printed.drained()  # whoever is told of the end finds in the log what came before
-        last = await asyncio.to_thread(last_words, self._log.path) if status else ""
+        last = await asyncio.to_thread(termination.last_words, self._log.path) if status else ""
         said = await asyncio.to_thread(termination.read, self.state.message_file)
+        if status and not said and self._tells_log:
+            said = await asyncio.to_thread(termination.from_log, self._log.path)
         starved = await self._starved(id)
         self.state.ended(status, timestamp(), last, telling.OOM_KILLED if starved else "", said)
         if status and not self._stopping.is_set() and not self._anew:
@@ -248,14 +249,3 @@ class ContainerRunner:
             await self._runtime().stop_container(self.id, grace)
             if self.state.running:  # `run` may never come to say how it ended: the Pod goes
                 self.state.ended((self.status or status).exit_code, timestamp())
-
-
-def last_words(path: Path) -> str:
-    """The last line of a log that says anything. Blocks."""
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _LAST_WORDS))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")

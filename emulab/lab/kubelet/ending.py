@@ -7,7 +7,7 @@ and SIGKILL. Who is killed at once (a grace period of 0) is asked nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from emulab.kinds.core.podspec import Container, PodSpec
@@ -32,6 +32,9 @@ class Endable(Protocol):
 
     async def drain(self, container: Container, before: float, grace: float) -> None:
         """Ends what stands for a container, which answers for `before` seconds as if nothing was."""
+
+    async def finish(self, container: Container, grace: float) -> None:
+        """Has nothing stand for a container any more, for as long as the pod is there."""
 
     def aim(self, container: Container) -> Aim: ...
 
@@ -69,18 +72,45 @@ async def stop_all(pod: Endable, spec: PodSpec, grace: float) -> None:
     deadline = asyncio.get_running_loop().time() + grace
     sidecars = [c for c in reversed(spec.sidecars) if c.name in pod.runners]
     others = [c for c in (*spec.containers, *spec.init_containers) if c not in sidecars]
-    for container in (*spec.containers, *spec.init_containers):
-        if pod.state_of(container).running:
-            pod.tell(container, telling.stopping(container.name))
+    _tell_stopping(pod, (*spec.containers, *spec.init_containers))
     drained = [c for c in others if pod.stands_in(c)][:1]
     ends = [asyncio.ensure_future(_stop(pod, c, deadline, c in drained)) for c in others]
+    for sidecar in sidecars:
+        ends.append(asyncio.ensure_future(_stop(pod, sidecar, deadline, False, tuple(ends))))
+    await _all_of(ends)
+
+
+async def stop_sidecars(pod: Endable, spec: PodSpec, grace: float) -> None:
+    """Ends the sidecars for good, the last one first, in a Pod that stays: its other containers run no more."""
+    deadline = asyncio.get_running_loop().time() + grace
+    begun = [c for c in reversed(spec.sidecars) if c.name in pod.runners or pod.stands_in(c)]
+    _tell_stopping(pod, begun)
+    ends: list[asyncio.Future[None]] = []
+    for sidecar in begun:
+        ends.append(asyncio.ensure_future(_part(pod, sidecar, deadline, tuple(ends))))
+    await _all_of(ends)
+
+
+def _tell_stopping(pod: Endable, containers: Iterable[Container]) -> None:
+    for container in containers:
+        if pod.state_of(container).running:
+            pod.tell(container, telling.stopping(container.name))
+
+
+async def _all_of(ends: Sequence[asyncio.Future[None]]) -> None:
     try:
-        for sidecar in sidecars:
-            ends.append(asyncio.ensure_future(_stop(pod, sidecar, deadline, False, tuple(ends))))
         await asyncio.gather(*ends)
     finally:
         for end in ends:
             end.cancel()
+
+
+async def _part(
+    pod: Endable, sidecar: Container, deadline: float, before: Sequence[asyncio.Future[None]]
+) -> None:
+    await _stop(pod, sidecar, deadline, False, before)
+    if sidecar.name not in pod.runners:
+        await pod.finish(sidecar, max(0.0, deadline - asyncio.get_running_loop().time()))
 
 
 async def _stop(

@@ -82,7 +82,7 @@ def pod_status(
     the conditions without which the Pod isn't Ready (KEP-580), and `others`: those that are there. `failed`: whatever
     its containers say.
     """
-    phase = "Failed" if failed else _phase(containers, initialised)
+    phase = "Failed" if failed else _phase(containers, initialised, any(c.running for c in inits))
     turn = "PodInitializing" if inits else "ContainerCreating"  # kubelet's `defaultWaitingState`
     own = {"initContainerStatuses": [_container_status(c, turn) for c in inits]} if inits else {}
     return {
@@ -215,9 +215,10 @@ def stamped(conditions: PodConditions, before: PodConditions, now: str) -> list[
     return found
 
 
-def _phase(containers: Sequence[ContainerState], initialised: bool) -> str:
-    """Pod phases, Kubernetes API: Failed when all have ended and one badly."""
-    if containers and all(c.done for c in containers):
+def _phase(containers: Sequence[ContainerState], initialised: bool, accompanied: bool) -> str:
+    """Pod phases, Kubernetes API: Failed when all have ended and one badly. `accompanied`: a sidecar still runs, and no
+    kubelet says before its end that the Pod has ended (pkg/kubelet/status, `mergePodStatus`)."""
+    if containers and all(c.done for c in containers) and not accompanied:
         return "Succeeded" if all(c.exit_status == 0 for c in containers) else "Failed"
     if not initialised or not any(c.running or c.restarts or c.exit_status is not None for c in containers):
         return "Pending"

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from emulab.cluster.store import timestamp
-from emulab.kinds.core.podspec import IMAGES, STAND_INS, Container, PodSpec
+from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.restarts import RestartPolicy
 from emulab.kinds.images import server_of
 from emulab.lab.hosts.logs import Log
@@ -18,6 +18,7 @@ from emulab.lab.kubelet.container import ContainerRunner
 from emulab.lab.kubelet.deadline import Deadline, Spawn
 from emulab.lab.kubelet.environs import Environs
 from emulab.lab.kubelet.graceperiod import GracePeriod
+from emulab.lab.kubelet.parting import Parting
 from emulab.lab.kubelet.podstatus import ContainerState, Reported
 from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.prober import LIVENESS, Prober
@@ -60,6 +61,7 @@ class PodWorker:
         self._launched: set[str] = set()
         self._renewing: set[str] = set()
         self._deadline = Deadline(spawn, self._expire)
+        self._parting = Parting(self, lambda: self.spec, spawn)
 
     def start(self) -> None:
         """Begins the pod's life; `refresh` and the runners carry it on."""
@@ -73,7 +75,7 @@ class PodWorker:
 
     def follow(self, pod: Object) -> None:
         """Takes over what may change of a Pod while it is there: its images, and how long it may be active."""
-        if pod.spec is self.pod.spec and _found_out(pod) == _found_out(self.pod):
+        if pod.spec is self.pod.spec and renewal.found_out(pod) == renewal.found_out(self.pod):
             return
         old, self.spec, self.pod = self.spec, PodSpec.of_pod(pod), pod
         self._deadline.follow(pod)
@@ -94,6 +96,7 @@ class PodWorker:
             return
         self.preparation.wake()
         self._standing.refresh()
+        self._part()
         self.report()
 
     def report(self) -> None:
@@ -232,6 +235,7 @@ class PodWorker:
             state.ready = state.exit_status == 0
             del self.runners[container.name]
             if runner.state.exit_status != 0:
+                await self._parting.over()
                 self._failed = {"phase": "Failed", "message": f"init container {container.name} failed"}
                 self.report()
                 return
@@ -273,13 +277,14 @@ class PodWorker:
             runner = self.runners.get(container.name)
             if runner is not None and runner.state.running:
                 runner.state.unasked(container, runner.proven)
-        if self._initialised and all(self.state(c).done for c in self.spec.containers):
-            for sidecar in self.spec.sidecars:  # they go with the containers that they stand by
-                runner = self.runners.get(sidecar.name)
-                if runner is not None and runner.state.running and not runner.stopping:
-                    self.tell(sidecar, telling.stopping(sidecar.name))
-                    self._spawn(runner.stop(self.spec.termination_grace))
+        self._part()
         self.report()
+
+    def _part(self) -> None:
+        """Sidecars go with the containers that they stand by."""
+        over = self._initialised and all(self.state(c).done for c in self.spec.containers)
+        if over and not self.terminating:
+            self._parting.begin()
 
     async def exited(self, name: str, status: int) -> None:
         """The program that a stand-in plays was asked to end, with this status."""
@@ -337,12 +342,17 @@ class PodWorker:
         """See `Endable`."""
         await self._standing.drain(container, before, grace)
 
+    async def finish(self, container: Container, grace: float) -> None:
+        """See `Endable`."""
+        await self._standing.finish(container, grace)
+
     async def _expire(self) -> None:
         """Ends a pod that may not run for longer."""
         if self.terminating:
             return
         self._tell(telling.deadline_exceeded())
         self.terminating = True
+        self._parting.cancel()
         await ending.stop_all(self, self.spec, self.spec.termination_grace)
         self._failed = {
             "phase": "Failed",
@@ -363,6 +373,7 @@ class PodWorker:
             self._grace.shorten(grace)
 
     async def _end(self, grace: float) -> None:
+        self._parting.cancel()
         await ending.stop_all(self, self.spec, grace)
         self.abandon()
         self._grace.over = True
@@ -385,8 +396,3 @@ class PodWorker:
             if not server_of(container.image):
                 self.log(container).remove()
         self._spawn(self.environs.close())
-
-
-def _found_out(pod: Object) -> tuple[str | None, ...]:
-    """What has been found out of a Pod's programs."""
-    return pod.annotations.get(STAND_INS), pod.annotations.get(IMAGES)

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from emulab.cluster.store import timestamp
-from emulab.kinds.core.podspec import Container, PodSpec
+from emulab.kinds.core.podspec import IMAGES, STAND_INS, Container, PodSpec
 from emulab.lab.kubelet import ending, telling
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.served import ENDED_BY, Served
+from emulab.model.objects import Object
 
 
 class Renewable(ending.Endable, Protocol):
@@ -32,6 +33,11 @@ class Renewable(ending.Endable, Protocol):
 
     def relaunch(self, container: Container, state: ContainerState) -> None:
         """Begins a life of another kind, after those of which the state tells."""
+
+
+def found_out(pod: Object) -> tuple[str | None, ...]:
+    """What has been found out of a Pod's programs."""
+    return pod.annotations.get(STAND_INS), pod.annotations.get(IMAGES)
 
 
 def changed(old: PodSpec, new: PodSpec) -> Iterator[tuple[Container, Container]]:

@@ -22,8 +22,10 @@ def is_run_to_its_end(pod: Object) -> bool:
 
 
 def ends_at_once(pod: Object, container: Container) -> bool:
-    """Whether a container is a stand-in that has nothing to do."""
-    return is_run_to_its_end(pod) and is_standin(container)
+    """Whether a container is a stand-in that has nothing to do. A sidecar has: it stays beside those that do."""
+    sidecars = pod.spec.get("initContainers") or ()
+    stays = any(c["name"] == container.name and c.get("restartPolicy") == "Always" for c in sidecars)
+    return is_run_to_its_end(pod) and is_standin(container) and not stays
 
 
 class Served:
@@ -93,6 +95,12 @@ class Served:
         """It has done what its container had to do, at once."""
         self.held = True
         self.state.begin(now)
+        self.state.ended(0, now)
+        self.state.done = True
+
+    def finish(self, now: str) -> None:
+        """It has been ended for good, with its Pod's work."""
+        self.held = True
         self.state.ended(0, now)
         self.state.done = True
 

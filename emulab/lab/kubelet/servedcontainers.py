@@ -14,12 +14,12 @@ from emulab.kinds.core.restarts import RestartPolicy
 from emulab.lab.hosts.logs import Log
 from emulab.lab.hosts.serverhosts import ServerHosts
 from emulab.lab.kubelet import hooks, telling
-from emulab.lab.kubelet.container import last_words
 from emulab.lab.kubelet.podstatus import ContainerState
 from emulab.lab.kubelet.preparation import Preparation
 from emulab.lab.kubelet.probes import Aim
 from emulab.lab.kubelet.served import ENDED_BY, Served, ends_at_once
 from emulab.lab.kubelet.telling import Said
+from emulab.lab.kubelet.termination import last_words
 from emulab.model.objects import Object
 from emulab.model.shortened import log_name
 from emulab.plan.pods import place_name
@@ -215,6 +215,14 @@ class ServedContainers:
         elif not pod.terminating:
             served.held = False  # it begins once it can
         pod.report()
+
+    async def finish(self, container: Container, grace: float) -> None:
+        """A container is to end for good, for which a server has `grace` seconds; its Pod stays."""
+        served = self.of(container)
+        served.held = True
+        await self._end_life(container, served, grace)
+        served.finish(timestamp())
+        self._pod.report()
 
     async def _end_life(self, container: Container, served: Served, grace: float) -> None:
         """Cuts off whom a container answers, and refuses who comes: a stand-in's process is there for others, too."""

@@ -1,7 +1,7 @@
 """What a container says of its own end, in a file that is there for that: `terminationMessagePath`.
 
-pkg/kubelet/kuberuntime/kuberuntime_container.go. Where it says nothing, its last words do, which the kubelet takes with
-the policy FallbackToLogsOnError alone.
+pkg/kubelet/kuberuntime/kuberuntime_container.go. Where it says nothing and ends badly, the end of its log does with the
+policy FallbackToLogsOnError, and else the last line of it, which a kubelet leaves to who reads the log.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import os
 from pathlib import Path
 
 from emulab.kernel.containers.root import Bind
+from emulab.servers.logs.marks import read_marks
 
 _MOST = 4096  # octets (`MaxContainerTerminationMessageLength`)
+_MOST_OF_LOG, _LINES_OF_LOG = 2048, 80  # `MaxContainerTerminationMessageLogLength` and `…LogLines`
+_LAST_WORDS = 1024  # octets
 
 
 def fresh(file: Path, target: str) -> Bind:
@@ -29,5 +32,27 @@ def read(file: Path | None) -> str:
     try:
         with open(file, "rb") as said:
             return said.read(_MOST).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def from_log(path: Path) -> str:
+    """The last lines that the last life of a container printed. Blocks."""
+    return "".join(_printed_last(path, _MOST_OF_LOG).splitlines(keepends=True)[-_LINES_OF_LOG:])
+
+
+def last_words(path: Path) -> str:
+    """The last line that says anything of those. Blocks."""
+    lines = _printed_last(path, _LAST_WORDS).splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _printed_last(path: Path, most: int) -> str:
+    """What the last life of a container printed last, in the newest file of its log: so many octets at the most."""
+    begun = max((mark.offset for mark in read_marks(path) if mark.begins), default=0)
+    try:
+        with path.open("rb") as log:
+            log.seek(max(begun, os.fstat(log.fileno()).st_size - most))
+            return log.read(most).decode(errors="replace")
     except OSError:
         return ""

@@ -15,7 +15,7 @@ from emulab.cluster.admission import deletion
 from emulab.cluster.admission.crosscheck import notes, what_labs_have
 from emulab.cluster.admission.deletion import Deletion
 from emulab.cluster.admission.ingresswebhook import denied_ingresses
-from emulab.cluster.admission.loader import Manifest, load
+from emulab.cluster.admission.loader import NOTHING_KNOWN, Manifest, load
 from emulab.cluster.admission.merge import admit
 from emulab.cluster.admission.newcomers import Newcomers
 from emulab.cluster.store import Store
@@ -132,7 +132,8 @@ class Operations:
         progress("reading manifests")
         cluster = cluster_of(self._around.store.objects()) if self._furnished else None
         validation, names = arguments.get("validate") or STRICT, bool(arguments.get("names"))
-        manifest = await self._load(arguments, cluster, validation, names)
+        known = self._around.store.objects()
+        manifest = await self._load(arguments, cluster, validation, names, known)
         given = list(manifest.objects)
         without_effect = manifest.without_effect
         del manifest
@@ -170,9 +171,13 @@ class Operations:
 
     @staticmethod
     async def _load(
-        arguments: Arguments, cluster: Cluster | None, validation: str, names: bool = True
+        arguments: Arguments,
+        cluster: Cluster | None,
+        validation: str,
+        names: bool = True,
+        known: Objects = NOTHING_KNOWN,
     ) -> Manifest:
-        """What is in `sources`. Raises ManifestError.
+        """What is in `sources`, and may be put over what is `known`. Raises ManifestError.
 
         The texts are taken out of the request: thousands of objects are much text, which nobody needs any more.
         """
@@ -180,7 +185,7 @@ class Operations:
         if not sources:
             return Manifest(())
         namespace = arguments.get("namespace") or ""
-        manifest = await asyncio.to_thread(load, sources, cluster, validation, names, namespace)
+        manifest = await asyncio.to_thread(load, sources, cluster, validation, names, namespace, known)
         del sources
         _tidy(manifest.objects)
         return manifest

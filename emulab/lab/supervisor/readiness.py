@@ -256,7 +256,8 @@ def _container_reason(status: Raw) -> str:
 
 def _end(terminated: Raw) -> str:
     """How a container ended: its exit code, and what it said last."""
-    said = f": {terminated['message']}" if terminated.get("message") else ""
+    lines = str(terminated.get("message") or "").strip().splitlines()
+    said = f": {lines[-1].strip()}" if lines else ""
     return f"ended with status {terminated.get('exitCode')}{said}"
 
 

@@ -5,12 +5,17 @@ What CoreDNS doesn't start with is a CorefileError. A rule is a function of the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from emulab.model.addresses import is_address
-from emulab.plan.coredns.drafting import duration, number, zones_of
+from emulab.plan.coredns.drafting import checked, duration, number, zones_of
 from emulab.plan.coredns.lines import CorefileError, is_port
 from emulab.plan.coredns.syntax import Directive
+from emulab.servers.dns.config import RCODES
+from emulab.servers.dns.expressions import expression
+
+_RATE = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 ArgumentRule = Callable[[Directive], object]
 
@@ -63,6 +68,65 @@ def time(told: Directive) -> None:
     duration(told, told.words[0])
 
 
+def first_time(told: Directive) -> None:
+    """A duration; of more words CoreDNS reads none."""
+    some(told)
+    duration(told, told.words[0])
+
+
+def time_above_zero(told: Directive) -> None:
+    """One duration that isn't nothing."""
+    one(told)
+    if not duration(told, told.words[0]):
+        raise wrong(told, "must be positive")
+
+
+def rate(told: Directive) -> None:
+    """One number, with a fraction or without."""
+    one(told)
+    if not _RATE.fullmatch(told.words[0]):
+        raise wrong(told, f"{told.words[0]} is no number from 0 on")
+
+
+def response_codes(*refused: str) -> ArgumentRule:
+    """Response codes by their names, in any case, but for some."""
+
+    def rule(told: Directive) -> None:
+        some(told)
+        for word in told.words:
+            if word.upper() not in RCODES or word.upper() in refused:
+                raise wrong(told, f"{word} is not a response code that can be told here")
+
+    return rule
+
+
+def addresses(least: int, most: int | None = None, *, ports: bool = False) -> ArgumentRule:
+    """Addresses, of which each may have a port."""
+
+    def rule(told: Directive) -> None:
+        count(least, most)(told)
+        for word in told.words:
+            host, colon, port = word.rpartition(":")
+            with_port = ports and colon and is_port(port) and is_address(host.strip("[]"))
+            if not (is_address(word) or with_port):
+                raise wrong(told, f"{word} is no IP address")
+
+    return rule
+
+
+def check_ignore(told: Directive) -> None:
+    """`ignore empty_service`: of more words CoreDNS reads none."""
+    if told.words and told.words[0] != "empty_service":
+        raise wrong(told, f"unable to parse ignore value: {told.words[0]}")
+
+
+def check_extended_error(told: Directive) -> None:
+    """`ederror CODE [REASON]`."""
+    count(1, 2)(told)
+    if number(told, told.words[0]) >= 1 << 16:
+        raise wrong(told, f"{told.words[0]} is no extended DNS error code")
+
+
 def check_forward_health(told: Directive) -> None:
     """`health_check DURATION [no_rec] [domain FQDN]`."""
     some(told)
@@ -92,6 +156,7 @@ def check_consolidate(told: Directive) -> None:
     """`consolidate DURATION REGEXP [LEVEL] [show_first]`."""
     count(2, 4)(told)
     duration(told, told.words[0])
+    checked(told, expression, told.words[1])
     rest = [*told.words[2:]]
     if rest and rest[0] in ("warning", "error", "info", "debug"):
         rest.pop(0)
@@ -133,16 +198,16 @@ FORWARD: Mapping[str, ArgumentRule] = {
     "expire": time,
     "max_age": time,
     "max_idle_conns": a_count,
-    "read_timeout": time,
+    "read_timeout": time_above_zero,
     "doh_method": among("POST", "GET"),
     "policy": among("random", "round_robin", "sequential"),
     "max_concurrent": a_count,
-    "next": some,
+    "next": response_codes(),
     "next_on_nodata": none,
-    "failfast_all_unhealthy_upstreams": count(0, 1),
-    "failover": some,
-    "resolver": some,
-    "source_address": one,
+    "failfast_all_unhealthy_upstreams": none,
+    "failover": response_codes("NOERROR"),
+    "resolver": addresses(1, ports=True),
+    "source_address": addresses(1, 1),
 }
 FILE: Mapping[str, ArgumentRule] = {
     "fallthrough": any_number,
@@ -155,7 +220,7 @@ CACHE: Mapping[str, ArgumentRule] = {
     "denial": count(1, 3),
     "prefetch": check_prefetch,
     "serve_stale": count(0, 5),
-    "serve_stale_policy": among("prefer_positive"),
+    "serve_stale_policy": one,
     "servfail": time,
     "disable": some,
     "keepttl": none,
@@ -172,11 +237,11 @@ KUBERNETES: Mapping[str, ArgumentRule] = {
     "ttl": between(0, 3600),
     "noendpoints": none,
     "zonal": none,
-    "ignore": among("empty_service"),
+    "ignore": check_ignore,
     "kubeconfig": count(1, 2),
     "multicluster": any_number,
-    "startup_timeout": time,
-    "apiserver_qps": one,
+    "startup_timeout": first_time,
+    "apiserver_qps": rate,
     "apiserver_burst": a_count,
     "apiserver_max_inflight": a_count,
     # Of old, and ignored by CoreDNS since 1.7.
@@ -190,7 +255,7 @@ TEMPLATE: Mapping[str, ArgumentRule] = {
     "additional": some,
     "authority": some,
     "rcode": one,
-    "ederror": count(1, 2),
+    "ederror": check_extended_error,
     "fallthrough": any_number,
     "upstream": any_number,
     "var": count(2),

@@ -35,6 +35,7 @@ def cache(draft: BlockDraft, told: Directive) -> None:
     if words:
         draft.block["cached"] = zones_of(told, words)
     within(told, arguments.CACHE)
+    _check_policy(told)
     limits = bounds(*(MAX_SUCCESS, MAX_DENIAL) if ttl is None else (ttl, ttl))
     for option in told.inside:
         values = option.words
@@ -86,12 +87,36 @@ def check_uncached(draft: BlockDraft) -> None:
 
 
 def _stale(limits: CacheLimits, option: Directive) -> CacheLimits:
+    """`serve_stale [DURATION [immediate | verify [TIMEOUT]] [TTL [RECHECK]]]`."""
     words = list(option.words)
     seconds = int(duration(option, words.pop(0))) if words else STALE
-    mode = words.pop(0) if words else "immediate"
+    mode = words.pop(0).lower() if words else "immediate"
     if mode not in ("immediate", "verify"):
         raise CorefileError(option.line, f"cache: serve_stale is immediate or verify, not {mode}")
     if mode == "verify" and words:
-        words.pop(0)  # how long to wait for upstream, which has its own time-out
-    answer = int(duration(option, words[0])) if words else 0
+        duration(option, words.pop(0))  # how long to wait for upstream, which has its own time-out
+    answer = _whole_seconds(option, words.pop(0)) if words else 0
+    if words and duration(option, words.pop(0)) > MAX_FAILURE:
+        raise wrong(option, "failure recheck cannot exceed 5 minutes")
+    if words:
+        raise wrong(option, "wrong argument count or unexpected line ending")
     return replace(limits, stale=seconds, stale_first=mode == "immediate", stale_ttl=answer)
+
+
+def _whole_seconds(option: Directive, text: str) -> int:
+    seconds = duration(option, text)
+    if seconds % 1 or seconds >= 1 << 32:
+        raise wrong(option, f"a TTL of {text} is not to be had: it is whole seconds, below 2^32")
+    return int(seconds)
+
+
+def _check_policy(told: Directive) -> None:
+    """`serve_stale_policy prefer_positive` stands beside serve_stale, once."""
+    policies = [option for option in told.inside if option.name == "serve_stale_policy"]
+    for option in policies:
+        if option.words[0].lower() != "prefer_positive":
+            raise wrong(option, f"{option.words[0]} is none of prefer_positive")
+    if len(policies) > 1:
+        raise wrong(policies[1], "can only be specified once")
+    if policies and not any(option.name == "serve_stale" for option in told.inside):
+        raise wrong(policies[0], "requires serve_stale")

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from emulab.plan.coredns.lines import CorefileError, WordLine, lines_of
 
 CUSTOM = "custom/"
-_FOLDER = "/etc/coredns/"
+FOLDER = "/etc/coredns/"
 _MOST_LINES, _DEEPEST = 20_000, 10
 _VARIABLE = re.compile(r"\{\$(\w+)\}|\{%(\w+)%\}")
 _GLOB = re.compile(r"[*?\[]")
@@ -23,7 +23,7 @@ WarnLine = Callable[[int, str], None]
 
 def path_of(path: str) -> str:
     """By which name a file is known that a Corefile names: it lies in CoreDNS' folder, or in one of its own."""
-    folder, _, name = path.removeprefix(_FOLDER).rpartition("/")
+    folder, _, name = path.removeprefix(FOLDER).rpartition("/")
     return f"{CUSTOM}{name}" if "custom" in folder else name
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emulab.model.addresses import is_address, parse_address, socket_name
+from emulab.model.addresses import is_address
 from emulab.plan.coredns import arguments
 from emulab.plan.coredns.access import acl
 from emulab.plan.coredns.arguments import within, wrong
@@ -17,15 +17,15 @@ from emulab.plan.coredns.drafting import (
     BlockDraft,
     absolute,
     chosen,
-    duration,
     number,
     sayable,
     through,
     unfollowed,
     zones_of,
 )
+from emulab.plan.coredns.forwarding import forward
 from emulab.plan.coredns.imports import path_of
-from emulab.plan.coredns.lines import CorefileError, is_port
+from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.rewriting import rewrite
 from emulab.plan.coredns.searching import autopath
 from emulab.plan.coredns.serving import (
@@ -46,11 +46,7 @@ from emulab.plan.coredns.syntax import Directive
 from emulab.plan.coredns.templating import template
 from emulab.plan.coredns.zonefiles import file
 from emulab.plan.hostsfiles import MANAGED_HOSTS
-from emulab.servers.dns.config import (
-    ForwardConfig,
-    HostNames,
-    HostsConfig,
-)
+from emulab.servers.dns.config import HostNames, HostsConfig
 
 
 def hosts(draft: BlockDraft, told: Directive) -> None:
@@ -96,59 +92,6 @@ def hosts(draft: BlockDraft, told: Directive) -> None:
     draft.block["hosts"] = HostsConfig(own, entries, **found)
 
 
-def forward(draft: BlockDraft, told: Directive) -> None:
-    if len(told.words) < 2:
-        raise CorefileError(told.line, "forward: a domain and a server are needed")
-    origin, *servers = told.words
-    addresses = [address for text in servers if (address := _server(draft, told, text))]
-    apart: tuple[str, ...] = ()
-    policy, stream = "random", False
-    within(told, arguments.FORWARD)
-    times = {
-        option.name: duration(option, option.words[0]) for option in told.inside if option.name in _LIVES
-    }
-    if 0 < times.get("max_age", 0) < times.get("expire", _LIVES["expire"]):
-        raise wrong(told, "max_age must not be less than expire")
-    for option in told.inside:
-        if option.name == "except":
-            apart += zones_of(option, option.words)
-        elif option.name == "policy":
-            policy = option.words[0]
-        elif option.name == "force_tcp":
-            stream = True
-        elif option.name in _FORWARD_UNFOLLOWED:
-            unfollowed(draft, "forward", option)
-    base, *others = zones_of(told, [origin])
-    if others:
-        draft.warn(told.line, f"forward: {origin} is several zones, of which {base} alone is forwarded")
-    made = ForwardConfig(base, tuple(addresses), apart, policy != "sequential", stream)
-    draft.block["forward"] = (*draft.block.get("forward", ()), made)
-
-
-_LIVES = {"expire": 10.0, "max_age": 0.0}
-"""How long connections live, in seconds, where nothing is said."""
-_FORWARD_UNFOLLOWED = frozenset(
-    {
-        *("tls", "tls_servername", "doh_method", "next", "next_on_nodata", "failover", "resolver"),
-        *("source_address", "failfast_all_unhealthy_upstreams", "max_connect_attempts", "read_timeout"),
-    }
-)
-"""Other options are about connections and checks of servers: here one that didn't answer is asked last for a while."""
-
-
-def _server(draft: BlockDraft, told: Directive, text: str) -> str:
-    address = text.removeprefix("dns://")
-    if text.startswith("/"):
-        return draft.default
-    if is_address(address):
-        return socket_name(parse_address(address), 53)
-    host, colon, port = address.rpartition(":")
-    if colon and is_port(port) and is_address(host.strip("[]")):
-        return socket_name(parse_address(host.strip("[]")), int(port))
-    draft.warn(told.line, f"forward: {text} is not asked: plain DNS to an address alone is followed")
-    return ""
-
-
 def kubernetes(draft: BlockDraft, told: Directive) -> None:
     within(told, arguments.KUBERNETES)
     zones = zones_of(told, told.words) or draft.zones
@@ -184,11 +127,25 @@ def kubernetes(draft: BlockDraft, told: Directive) -> None:
                 pass  # without bearing, some for years
             case _:
                 unfollowed(draft, "kubernetes", option)
+    _check_together(told, zones)
     if draft.chosen.namespaces and "exposed" in found:
         raise CorefileError(told.line, "kubernetes: namespaces and namespace_labels cannot both be set")
     found.setdefault("pods", False)
     draft.cluster |= found
     draft.block["cluster"] = True
+
+
+def _check_together(told: Directive, zones: tuple[str, ...]) -> None:
+    """Options that go together with each other, or with the zones, or not at all."""
+    options = {option.name for option in told.inside}
+    if {"zonal", "noendpoints"} <= options:
+        raise CorefileError(told.line, "kubernetes: zonal requires the endpoint cache; remove noendpoints")
+    for option in told.inside:
+        if option.name == "multicluster":
+            for zone in zones_of(option, option.words):
+                if zone not in zones:
+                    why = f"kubernetes: is not authoritative for the multicluster zone {zone}"
+                    raise CorefileError(option.line, why)
 
 
 PLUGINS: Mapping[str, Followed] = {

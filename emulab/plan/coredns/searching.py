@@ -21,6 +21,8 @@ def autopath(draft: BlockDraft, told: Directive) -> None:
         draft.autopath = told.line
     elif resolv.startswith("@"):
         raise CorefileError(told.line, f"autopath: {resolv[1:]} does not implement the AutoPather interface")
+    elif not resolv.startswith("/") and resolv not in draft.files:
+        raise CorefileError(told.line, f"autopath: failed to parse {resolv!r}: no such file")
     elif search := _search(told, draft.files.get(resolv.rpartition("/")[2], "")):
         draft.block["autopath"] = AutopathConfig(own, search)
     else:

@@ -9,7 +9,7 @@ from emulab.plan.coredns.arguments import port_of, within
 from emulab.plan.coredns.drafting import BlockDraft, duration, number, unfollowed, zones_of
 from emulab.plan.coredns.lines import CorefileError
 from emulab.plan.coredns.syntax import Directive
-from emulab.servers.dns.config import LogRule
+from emulab.servers.dns.config import COMMON_LOG, LogRule
 
 _BUFFER = 1232  # what no link of 1280 octets must fragment
 
@@ -20,9 +20,17 @@ Followed = Callable[[BlockDraft, Directive], None]
 
 
 def log(draft: BlockDraft, told: Directive) -> None:
-    zones = [word for word in told.words if "{" not in word and " " not in word]
-    if len(zones) != len(told.words):
-        draft.warn(told.line, "log: a format is not followed: lines have the common one")
+    words, form = [*told.words], ""
+    if len(words) > 1 and "{" in words[-1]:
+        *words, form = words
+        form = form.replace("{common}", COMMON_LOG).replace("{combined}", f'{COMMON_LOG} "{{>opcode}}"')
+    zones = [word for word in words if "{" not in word and " " not in word]
+    if len(zones) != len(words):
+        draft.warn(
+            told.line, "log: a format without a name before it is a name, of which no query is: log . FORMAT"
+        )
+    if "{local}" in form:
+        draft.warn(told.line, "log: {local} is not followed")
     classes: tuple[str, ...] = ()
     for option in told.inside:
         if (
@@ -32,8 +40,9 @@ def log(draft: BlockDraft, told: Directive) -> None:
         ):
             raise CorefileError(option.line, "log: class is all, success, denial or error")
         classes += option.words
-    rule = LogRule(zones_of(told, zones) or draft.zones, classes or ("all",))
-    draft.block["logs"] = (*draft.block.get("logs", ()), rule)
+    if zones or not words:
+        rule = LogRule(zones_of(told, zones) or draft.zones, classes or ("all",), form)
+        draft.block["logs"] = (*draft.block.get("logs", ()), rule)
 
 
 def errors(draft: BlockDraft, told: Directive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from emulab.plan.coredns import arguments
@@ -14,6 +15,22 @@ from emulab.servers.dns.expressions import expression
 
 _CLASSES = ("IN", "ANY", "CH", "CS", "HS", "NONE")
 _SECTIONS = {"answer": "answers", "authority": "authority", "additional": "additional"}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ACTION = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
+_TEXT = re.compile(r"/\*.*?\*/|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`", re.DOTALL)
+_WORD = re.compile(r"(?<![\w.$])[A-Za-z_]\w*")
+_NAMES = """
+if else end range break continue with block define template nil true false
+and call eq ge gt html index js le len lt ne not or print printf println slice urlquery parseInt
+"""
+_KNOWN = frozenset(_NAMES.split())
+"""Keywords and functions of Go's text/template, and what CoreDNS adds to them."""
+
+
+def _unknown_functions(text: str) -> list[str]:
+    """What a template calls that isn't there."""
+    actions = (_TEXT.sub(" ", action[1]) for action in _ACTION.finditer(text))
+    return [word for action in actions for word in _WORD.findall(action) if word not in _KNOWN]
 
 
 def template(draft: BlockDraft, told: Directive) -> None:
@@ -47,6 +64,8 @@ def _take(draft: BlockDraft, option: Directive, found: dict[str, Any]) -> bool:
         for word in said:
             if word.count("{{") != word.count("}}"):
                 raise wrong(option, f"could not compile template: {word}")
+            if unknown := _unknown_functions(word):
+                raise wrong(option, f"could not compile template: function {unknown[0]!r} not defined")
             try:
                 check_template(word)
             except ValueError as error:
@@ -61,6 +80,8 @@ def _take(draft: BlockDraft, option: Directive, found: dict[str, Any]) -> bool:
     elif option.name == "fallthrough":
         found["fallthrough"] = through(option)
     elif option.name in ("var", "expr"):
+        if option.name == "var" and not _VARIABLE.fullmatch(said[0]):
+            raise wrong(option, f"invalid variable name {said[0]!r}")
         draft.warn(option.line, f"template: {option.name} is not followed; the template is left out")
         return False
     elif option.name != "upstream":

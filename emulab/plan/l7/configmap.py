@@ -40,7 +40,7 @@ def settings(data: Mapping[str, str]) -> tuple[Policy, Options]:
     """The policy of routes that say nothing themselves, and the options."""
     found = _read(data)
     policy = {field: value for field, value in found.items() if field in _OF_POLICIES}
-    options: dict[str, Any] = {"hsts": _hsts(data)}
+    options: dict[str, Any] = {"hsts": _hsts(data), "log_default": False}
     options |= {field: value for field, value in found.items() if field in _OF_OPTIONS}
     said = composed(data)
     if said.get("disable-access-log") or said.get("disable-http-access-log"):

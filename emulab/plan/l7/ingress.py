@@ -35,9 +35,9 @@ from emulab.plan.l7.annotations.buffering import request_buffer
 from emulab.plan.l7.annotations.table import RouteDraft
 from emulab.plan.l7.configmap import defaults, for_all, of_upstreams, settings
 from emulab.plan.l7.hosts import arranged, other_names
-from emulab.plan.l7.spreading import asks_service, rule_of_port, spread
+from emulab.plan.l7.spreading import asks_service, rule_of_port, says_service, spread
 from emulab.plan.l7.streams import StreamPorts, stream_ports, stream_server
-from emulab.plan.l7.upstreams import backend_name, endpoints_behind, external_server, service_servers
+from emulab.plan.l7.upstreams import backend_name, external_server, servers_of
 from emulab.plan.l7.verifications import HostVerifications
 from emulab.plan.l7.wishes import IngressWishes
 from emulab.plan.pods import listens_everywhere
@@ -256,6 +256,7 @@ class _Builder:
         if everything is not None and everything.default_backend is not None:
             self.default = self.upstream(everything.namespace, everything.default_backend)
             self._catch_all(everything, WeightedUpstream(self.default))
+            self.options = replace(self.options, log_default=True)
         others = other_names(self.drafts)
         for certificate in certificates_of(names):
             self._certify(certificate, others.get(certificate.host, ()))
@@ -283,6 +284,8 @@ class _Builder:
         """A route of an Ingress, as its annotations will have it."""
         draft = RouteDraft(ingress, match, backends, self.policy, self)
         follow(draft, self._flags.annotations_prefix + "/")
+        if draft.policy.redirect_port:
+            draft.policy = replace(draft.policy, redirect_port=self._flags.https_port)
         for what in draft.wrong:
             self._complain(draft.origin, what)
         return draft
@@ -311,7 +314,8 @@ class _Builder:
                 draft.policy, reach=self.policy.reach, ssl_redirect=redirects, affinity_cookie=False
             )
             sends = redirects or draft.policy.force_ssl_redirect or draft.root or draft.is_www
-            if caught or sends or draft.filters or draft.denied or draft.errors:
+            told = draft.filters or draft.denied or draft.errors or not draft.policy.access_log
+            if caught or sends or told:
                 self.drafts.append(draft)
 
     def serve_all_others(self) -> None:
@@ -380,6 +384,6 @@ class _Builder:
             return replace(made, servers=(server,) if server is not None else ())
         by_address = asks_service(wish, default, rule, self._cluster.ingress_upstream == "service")
         slices = views(self._source.slices((service.namespace, service.name)))
-        servers = tuple(service_servers(service, backend.port, slices, by_address))
-        behind = endpoints_behind(service, backend.port, slices) if by_address and servers else 0
-        return replace(made, servers=servers, endpoints=behind)
+        said = bool(says_service(wish, default))
+        servers = servers_of(service, backend.port, slices, by_address, said)
+        return replace(made, servers=servers.addresses, endpoints=servers.behind)

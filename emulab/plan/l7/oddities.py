@@ -5,7 +5,7 @@ It takes all objects to see it: who leads to a Service, by which address, and wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from emulab.kinds.core.serviceview import Service
 from emulab.kinds.emulab.clusterview import Cluster
@@ -19,12 +19,13 @@ from emulab.model.collection import Objects
 from emulab.model.findings import Finding
 from emulab.model.keys import Key
 from emulab.model.objects import Object
+from emulab.model.paths import FieldPath
 from emulab.plan.l7.annotations import read
 from emulab.plan.l7.annotations.balancing import AFFINITY, BALANCING, CANARY
 from emulab.plan.l7.configmap import of_upstreams
 from emulab.plan.l7.conflicts import conflicts, unheard_defaults
-from emulab.plan.l7.spreading import asks_service, rule_of_port
-from emulab.plan.l7.upstreams import backend_name
+from emulab.plan.l7.spreading import asks_service, rule_of_port, says_service
+from emulab.plan.l7.upstreams import backend_name, backend_port
 from emulab.plan.l7.wishes import IngressWishes
 
 
@@ -115,10 +116,8 @@ class _Seen:
         for ingress, o in self._ingresses:
             if o.key in self._given:
                 yield from self._of_annotations(ingress, o)
-            for backend in {path.backend for rule in ingress.rules for path in rule.paths}:
-                yield from self._of_backend(ingress, o, backend, told)
-            if ingress.default_backend is not None:
-                yield from self._of_backend(ingress, o, ingress.default_backend, told)
+            for backend, where in _backends(ingress).items():
+                yield from self._of_backend(ingress, o, backend, where, told)
 
     def _at(self, o: Object, annotation: str, what: str) -> Finding:
         return Finding(o, ("metadata", "annotations", self._prefix + annotation), what)
@@ -150,16 +149,23 @@ class _Seen:
                     what = "has no effect: with service-upstream the cluster IP is the only server"
                     yield self._at(o, one.name, what)
 
-    def _of_backend(self, ingress: Ingress, o: Object, backend: Backend, told: set[Key]) -> Iterator[Finding]:
+    def _of_backend(
+        self, ingress: Ingress, o: Object, backend: Backend, where: FieldPath, told: set[Key]
+    ) -> Iterator[Finding]:
         found = self._objects.get(SERVICE.key(ingress.namespace, backend.service))
         if found is None:
             return
         self._led.add((ingress.namespace, backend.service))
         service = Service.of(found)
         field = _binding(service)
-        if not field or found.key in told or not {o.key, found.key} & set(self._given):
+        if not {o.key, found.key} & set(self._given):
             return
         wish = self._wishes.of(backend_name(ingress.namespace, backend))
+        if not says_service(wish, self._wishes.default):
+            why = _why_another_port(service, backend.port)
+            yield from [Finding(o, (*where, "port"), why)] if why else []
+        if not field or found.key in told:
+            return
         rule = rule_of_port(self._rules, service, backend.port)
         by_default = self._cluster.ingress_upstream == "service"
         if asks_service(wish, self._wishes.default, rule, by_default) and not service.headless:
@@ -171,6 +177,32 @@ class _Seen:
                 '"false" has it ask the endpoints'
             )
             yield Finding(found, ("spec", field), what)
+
+
+def _backends(ingress: Ingress) -> Mapping[Backend, FieldPath]:
+    """The backends of an Ingress, each with the first place that has it."""
+    found: dict[Backend, FieldPath] = {}
+    for i, rule in enumerate(ingress.rules):
+        for j, path in enumerate(rule.paths):
+            found.setdefault(path.backend, ("spec", "rules", i, "http", "paths", j, "backend", "service"))
+    if ingress.default_backend is not None:
+        found.setdefault(ingress.default_backend, ("spec", "defaultBackend", "service"))
+    return found
+
+
+def _why_another_port(service: Service, wanted: int | str) -> str:
+    """Why the port of a Service that has a backend's number or name isn't asked, "" where it is."""
+    asked = backend_port(service, wanted)
+    meant = next((p for p in service.ports if wanted in (p.port, p.name)), None)
+    if service.type == "ExternalName" or asked is None or meant is None:
+        return ""
+    if asked.target_port == meant.target_port:
+        return ""
+    return (
+        f"{wanted} is taken for port {asked.port} of Service {service.namespace}/{service.name}, its first with this"
+        f" number, name or targetPort, as ingress-nginx has it: pods are asked at {asked.target_port}, not at"
+        f" {meant.target_port}; give the ports names, and name the one that is meant"
+    )
 
 
 _BINDS = {

@@ -39,13 +39,18 @@ def rule_of_port(rules: DestinationRules, service: Service, wanted: int | str) -
     return rule and rule.at(port.port if port is not None else None)
 
 
+def says_service(wish: UpstreamWish, default: UpstreamWish) -> bool | None:
+    """Whether it is said that the Service's address is asked, or that its endpoints are; None: neither."""
+    return default.service if wish.service is None else wish.service
+
+
 def asks_service(
     wish: UpstreamWish, default: UpstreamWish, rule: DestinationRule | None, cluster: bool
 ) -> bool:
     """Whether the Service's address is asked; `cluster` is what holds where nobody says it."""
-    service = default.service if wish.service is None else wish.service
-    if service is not None:
-        return service
+    said = says_service(wish, default)
+    if said is not None:
+        return said
     if not isinstance(wish.balance or default.balance or InTurn(), InTurn):
         return False
     if rule is not None and (rule.outliers is not None or rule.simple in _SIMPLE):

@@ -12,9 +12,10 @@ from emulab.servers.health.config import HealthPolicy
 
 HOLE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 """What stands in a template for something else."""
-HOLE_WORD = re.compile(
-    r"\.(Name|Zone|Class|Type|Question\.Name|Group\.\w+)|index \.(?:Match|Group) \"?(\w+)\"?"
-)
+_FIELD = r"\.(?P<field>Name|Zone|Class|Type|Question\.Name)"
+_FOUND = r"\.Group\.(?P<group>\w+)|(?P<open>\()?index \.(?P<list>Match|Group) \"?(?P<index>\w+)\"?(?(open)\))"
+HOLE_WORD = re.compile(rf"{_FIELD}|(?P<number>parseInt )?(?:{_FOUND})(?(number) (?P<base>\d+) (?P<bits>\d+))")
+"""What is followed of it."""
 RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
 _NAMES = """
 A AAAA ANY CAA CNAME DNSKEY DS HINFO HTTPS LOC MX NAPTR NS NSEC NSEC3 PTR RRSIG SOA SRV TLSA TXT
@@ -247,11 +248,20 @@ class AutopathConfig:
     of_pods: bool = False
 
 
+COMMON_LOG = (
+    '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}"'
+    " {rcode} {>rflags} {rsize} {duration}"
+)
+"""The line of a query where nothing else is said."""
+
+
 class LogRule(NamedTuple):
-    """Names of which queries are logged, and of which classes: success, denial, error or all."""
+    """Names of which queries are logged, of which classes (success, denial, error or all), and how: as `COMMON_LOG`
+    without a format."""
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
+    format: str = ""
 
 
 class AccessPolicy(NamedTuple):

@@ -72,6 +72,10 @@ class Directory:
             return None
         return self.given.services.get(f"{namespace}/{name}")
 
+    def any_service(self, namespace: str, name: str) -> ServiceNames | None:
+        """The Service of that name, if it is there, whether it has names or not."""
+        return self.given.services.get(f"{namespace}/{name}")
+
     def _pointed(self, key: str) -> ServiceNames | None:
         """The Service of that key, if reverse names lead to it: of `namespaces` alone, but of all whatever
         `namespace_labels` says (plugin/kubernetes/reverse.go)."""

@@ -218,8 +218,10 @@ class Engine:
         walk.chain += made.answer
         rtype = walk.query.rtype
         target = _last_target(walk.name, made.answer)
-        if target != walk.name and not any(answers_question(r, rtype) for r in made.answer):
-            return None if walk.follow(target) else _error(wire.SERVFAIL)
+        follows = rtype in (rdata.A, rdata.AAAA) and made.rcode == wire.NOERROR
+        if follows and target != walk.name and not any(answers_question(r, rtype) for r in made.answer):
+            walk.aliased = True  # of its target plugin/template takes the records alone
+            return None if walk.follow(target) else self._solved(walk)
         return self._solved(walk, made.rcode, authority=made.authority, additional=made.additional)
 
     def _inside(

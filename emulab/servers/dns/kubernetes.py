@@ -48,7 +48,8 @@ from emulab.servers.dns.zone import (
 VERSION = "1.1.0"
 _VERSION_TTL = 28800
 _OWN_SERVICE = ("kube-system", "kube-dns")
-"""The Service behind which the cluster's DNS is: its name is the zone's name server (plugin/kubernetes/ns.go)."""
+"""The Service behind which the cluster's DNS is: its name is the zone's name server, whatever `namespaces` have names
+(plugin/kubernetes/ns.go)."""
 _SERVICES, _PODS = "svc", "pod"
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
 _LONGEST = 300
@@ -102,6 +103,15 @@ class ClusterNames:
 
     def addresses(self, name: Name) -> Iterator[ResourceRecord]:
         """The A and AAAA records of exactly this lower-case name, for the additional section."""
+        own = self._directory.any_service(*_OWN_SERVICE)
+        if (
+            own is not None
+            and own.addresses
+            and name == lower(names.from_text(self._directory.whole_name(own)))
+        ):
+            for rtype in _RECORDS.values():
+                yield from self._records(name, rtype, [_Led(address, 0, "") for address in own.addresses])
+            return
         for rtype in _RECORDS.values():
             found = self.lookup(name, rtype)
             if found.kind is LookupKind.ANSWER:
@@ -111,7 +121,7 @@ class ClusterNames:
         """What the zone has of its own: its SOA, its name server, and the version of the specification."""
         if rtype == rdata.SOA:
             return Found(LookupKind.NODATA) if labels else Found(LookupKind.ANSWER, Rotor((self._apex,)))
-        own = self._directory.service(*_OWN_SERVICE)
+        own = self._directory.any_service(*_OWN_SERVICE)
         if not labels and rtype == rdata.NS and own is not None and own.addresses:
             record = self._record(self.origin, rdata.NS, self._directory.whole_name(own))
             return Found(LookupKind.ANSWER, Rotor((record,)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from emulab.dataclass import dataclass
 from emulab.servers.base import Emit, socket_name
-from emulab.servers.dns import client, wire
+from emulab.servers.dns import client, rdata, wire
 from emulab.servers.dns.cache import Cache, CacheKey
 from emulab.servers.dns.engine import Engine, Forward, Solved
 from emulab.servers.dns.forwarder import Forwarder
@@ -262,10 +262,11 @@ class Responder:
         ):
             self.journal.write("dns", error_line(query, reply.rcode, "no upstream server answered"))
         seconds = self.clock() - asked.since
-        answers, size = bool(reply.answer), len(asked.packet)
-        done = Exchanged(asked.host, asked.stream, query, size, packed, reply.rcode, answers, seconds)
-        if any(log.wants(query.name, done) for log in block.logs) and self.journal.takes("dns"):
-            self.journal.write("dns", line(done))
+        size, denied = len(asked.packet), any(r.rtype == rdata.SOA for r in reply.authority)
+        came = asked.host, asked.stream, query, size
+        done = Exchanged(*came, packed, reply.rcode, bool(reply.answer), denied, seconds)
+        if (written := line(block.logs, query.name, done)) and self.journal.takes("dns"):
+            self.journal.write("dns", written)
 
     def note_reload(self, reloaded: Reload) -> None:
         """Writes what became of a Corefile, and counts what was none."""

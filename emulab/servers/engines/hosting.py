@@ -24,7 +24,7 @@ from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
 from emulab.servers.l7.config import L7Config, MeasuredAs
 from emulab.servers.l7.engine.entry import RequestEntry
-from emulab.servers.l7.engine.routes import ReadyRoute
+from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 from emulab.servers.l7.personalities.figures import Connections
 from emulab.servers.l7.shell.notices import Notices
@@ -176,6 +176,10 @@ class ProgramIngress:
         if self._snapshot.measured is not None:
             self._metrics.add_entry(done)
         silent = not done.rule.policy.access_log or done.head.target in self._snapshot.unlogged
+        if done.rule is NO_ROUTE:  # asked of the default upstream, or answered by the program itself
+            silent |= self._snapshot.hushes(
+                None, done.head.host or b"", 404 if done.upstream_name else done.status
+            )
         if not silent and self._journal.takes(OWN):
             self._journal.write(OWN, self._snapshot.log_line(done, time.time()))
         if self._emit.wanted:

@@ -435,6 +435,24 @@ def test_modes_that_do_not_do_all_of_sctp(
     assert warning.startswith("Service/first spec.ports[0].protocol: ") and says in warning
 
 
+@pytest.mark.parametrize(
+    ("mode", "addresses", "unreached"),
+    [
+        ("ebpf", ["10.0.0.222", "192.0.2.7", "10.0.0.40"], [0]),
+        ("ebpf", ["10.0.0.40", "10.0.0.41"], [1]),
+        ("nftables", ["10.0.0.222"], []),
+    ],
+)
+def test_nodes_have_no_neighbour_for_an_external_address(
+    mode: str, addresses: list[str], unreached: list[int]
+) -> None:
+    holder = described("Client", {"network": "vpc"}) | {"status": {"address": "10.0.0.40"}}
+    cluster = Object(described("Cluster", {"proxy": {"mode": mode}}))
+    given = [cluster, Object(holder), Object(service("first", selector=None, externalIPs=addresses))]
+    found = [line for line in warnings(given) if "nodes don't" in line]
+    assert [line.partition("externalIPs[")[2][0] for line in found] == [str(index) for index in unreached]
+
+
 def test_nobody_but_programs_speaks_sctp() -> None:
     (warning,) = warned(service("first", selector=None, ports=[{"port": 80, "protocol": "SCTP"}]))
     assert warning.startswith(

@@ -123,6 +123,57 @@ def test_a_default_backend_where_none_may_be() -> None:
     assert refused(controller(flags[0]), *own) == []
 
 
+MALICIOUS = ["/etc/nginx", "/api/etc/groups", "/var/run/secrets/x", "/x_by_lua_y"]
+
+
+@pytest.mark.parametrize("path", MALICIOUS)
+def test_a_path_that_looks_malicious(path: str) -> None:
+    """`DeepInspect`, of Ingresses of all classes."""
+    why = f"invalid rule in ingress default/i: invalid http path: invalid value found: {path}"
+    for given in ([ingress(path)], [ingress(path, ingressClassName="other")]):
+        [line] = refused(*given)
+        assert line.endswith(f".http.paths[0].path: {DENIED}invalid object: {why}")
+    off = controller("--validating-webhook=:8443", "--deep-inspect=false")
+    assert refused(off, NGINX, ingress(path, ingressClassName="nginx")) == []
+
+
+def test_a_path_that_looks_like_a_directive() -> None:
+    for path in ("/x; alias /;", "/x root /a;"):
+        [line] = refused(ingress(path, "ImplementationSpecific"))
+        assert f"invalid value found: {path}" in line
+    assert refused(ingress("/alias"), ingress("/root", name="j")) == []
+
+
+def test_a_path_that_looks_malicious_is_not_served_whoever_let_it_in() -> None:
+    given = [controller(), NGINX, ingress("/etc/nginx", ingressClassName="nginx")]
+    said = load([Source("f.yaml", "\n---\n".join(map(json.dumps, given)))]).warnings
+    why = "received invalid ingress: invalid rule in ingress default/i: invalid http path: invalid value found: "
+    assert any(
+        f"spec.ingressClassName: {why}/etc/nginx (--deep-inspect), so nothing" in line for line in said
+    )
+    given[0] = controller("--deep-inspect=false")
+    said = load([Source("f.yaml", "\n---\n".join(map(json.dumps, given)))]).warnings
+    assert not any("nothing serves the Ingress" in line for line in said)
+
+
+def test_annotations_with_another_prefix_than_the_controllers() -> None:
+    made = ingress(ingressClassName="nginx")
+    made["metadata"]["annotations"] = {"nginx.ingress.kubernetes.io/rewrite-target": "/", "other": "x"}
+    flags = ("--validating-webhook=:8443", "--annotations-prefix=edge.test")
+    why = (
+        "this deployment has a custom annotation prefix defined. Use 'edge.test' instead of "
+        "'nginx.ingress.kubernetes.io'"
+    )
+    [line] = refused(controller(*flags), NGINX, made)
+    at = "metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: "
+    assert line.endswith(at + DENIED + why)
+    assert refused(controller(flags[0]), NGINX, made) == refused(controller(flags[1]), NGINX, made) == []
+    said = load(
+        [Source("f.yaml", "\n---\n".join(map(json.dumps, [controller(flags[1]), NGINX, made])))]
+    ).warnings
+    assert any(line.endswith(at + why) for line in said)
+
+
 def test_two_names_of_a_class_must_agree_when_an_ingress_is_made() -> None:
     def named(annotated: str, name: str | None) -> dict[str, Any]:
         made = ingress(**({"ingressClassName": name} if name is not None else {}))

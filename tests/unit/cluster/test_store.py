@@ -429,6 +429,21 @@ def test_what_is_gone_meanwhile_stays_gone() -> None:
     assert not store.adopt(fork, base, partly=True) and len(store.objects().kind(POD)) == 1
 
 
+def test_a_status_that_comes_meanwhile_keeps_nothing_from_going() -> None:
+    store = Store()
+    place(store, pod(status={"phase": "Pending"}))
+    store.put(obj("ConfigMap"))
+    fork, base = store.fork(), store.objects()
+    fork.remove(P)
+    fork.remove(X)
+    store.set_status(P, phase="Running", podIPs=[{"ip": "10.244.1.2"}])
+    store.put(obj("ConfigMap", data={"a": "b"}))
+    assert not store.adopt(fork, base, partly=True)
+    now = store.get(P)
+    assert now is not None and "deletionTimestamp" in now.metadata, "its program has time to end"
+    assert store.get(X) is not None, "it isn't what was to go any more"
+
+
 def test_the_same_end_is_no_contradiction() -> None:
     store = Store()
     store.put(pod())

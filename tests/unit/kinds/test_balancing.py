@@ -134,6 +134,41 @@ def test_a_wrong_annotation_says_nothing_and_is_told_of() -> None:
     assert annotated(both) == {"mode": "nat"}
 
 
+@pytest.mark.parametrize(
+    ("given", "check"),
+    [
+        ({"path": "/x", "success-codes": "200", "interval": "5"}, {"interval": 5}),
+        ({"path": "/x", "protocol": "tcp", "port": "99"}, {"protocol": "TCP", "port": 99}),
+        ({"path": "/x", "protocol": "HTTP"}, {"path": "/x", "protocol": "HTTP"}),
+    ],
+)
+def test_a_path_is_asked_for_where_aws_is_told_of_http(given: dict[str, str], check: dict[str, Any]) -> None:
+    """Its controller checks a Service's balancer by TCP otherwise, whatever path there is."""
+    annotations = {f"{NLB}healthcheck-{name}": text for name, text in given.items()}
+    assert annotated(annotations) == {"healthCheck": check}
+    dropped = {f"{NLB}healthcheck-{name}" for name in ("path", "success-codes") if name in given}
+    said = dict(annotation_problems(annotations))
+    assert {*said} == (set() if "path" in check else dropped)
+    assert all("changes nothing without" in text for text in said.values())
+    own = {**annotations, "balancer.emulab.dev/healthCheck": '{"protocol": "HTTP", "path": "/own"}'}
+    assert annotated(own)["healthCheck"]["path"] == "/own"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "spec", "codes"),
+    [
+        ({f"{NLB}type": "external"}, {}, "200-399"),
+        ({}, {"loadBalancerClass": "service.k8s.aws/nlb"}, "200-399"),
+        ({f"{NLB}type": "nlb", f"{NLB}healthcheck-success-codes": "201"}, {}, "201"),
+        ({}, {}, ""),
+    ],
+)
+def test_which_statuses_please_an_nlb(annotations: dict[str, str], spec: dict[str, Any], codes: str) -> None:
+    told = service({f"{NLB}healthcheck-protocol": "HTTP", **annotations})
+    told.raw["spec"].update(spec)
+    assert service_balancing(told).health.codes == codes
+
+
 def test_an_ingress_speaks_of_checks_alone() -> None:
     given = {
         f"{ALB}healthcheck-path": "/x",
@@ -351,4 +386,9 @@ def test_who_may_share_an_address() -> None:
     assert not may_share(http, service({"metallb.io/allow-shared-ip": "other"}, ports=[{"port": 443}]))
     local = {"externalTrafficPolicy": "Local", "ports": [{"port": 443}]}
     assert not may_share(http, service(key, **local, selector={"app": "x"}))
-    assert may_share(service(key, selector={"app": "x"}), service(key, **local, selector={"app": "x"}))
+    near = {"externalTrafficPolicy": "Local", "selector": {"app": "x"}}
+    assert may_share(service(key, **near), service(key, **local, selector={"app": "x"}))
+    assert not may_share(service(key, **near), service(key, **local, selector={"app": "y"}))
+    assert not may_share(service(key, selector={"app": "x"}), service(key, **local, selector={"app": "x"}))
+    unsaid = {"metallb.io/allow-shared-ip": ""}
+    assert not may_share(service(unsaid), service(unsaid, ports=[{"port": 443}]))

@@ -117,8 +117,27 @@ def test_servers_of_agnhost_are_played_and_its_other_programs_run() -> None:
         return is_played(Container.of({"name": "c", "image": AGNHOST, "command": list(command)}))
 
     assert played("/agnhost", "netexec") and played("/agnhost", "pause")
-    assert not played("/agnhost", "connect", "a:1") and not played("sh", "-c", "/agnhost netexec")
+    assert not played("/agnhost", "connect", "a:1")
     assert files_of(AGNHOST) == ("/agnhost", "/agnhost-2") and files_of("nginx") == ()
+
+
+def test_a_shell_that_only_starts_agnhost_is_agnhost() -> None:
+    def played(line: str, *more: str) -> bool:
+        return is_played(
+            Container.of({"name": "c", "image": AGNHOST, "command": ["/bin/bash", "-c", line, *more]})
+        )
+
+    netexec = "/agnhost netexec --http-port 80 --udp-listen-addresses $(HOST_IP)"
+    assert played(netexec) and played("exec /agnhost pause\n")
+    assert where(AGNHOST, command=["/bin/bash", "-c", netexec]) == [("TCP", 80), ("UDP", 8081)]
+    serve = "/agnhost serve-hostname --udp --http=false --port 53"
+    assert where(AGNHOST, command=["sh", "-c"], args=[serve]) == [("UDP", 53)]
+    scripts = ("sleep 1; ", "A=b ", "test -e x && ", "$(cat x) ", "sleep 1\n")
+    assert not any(played(before + "/agnhost pause") for before in scripts)
+    assert not any(
+        played("/agnhost pause" + more) for more in ("; sleep 1", " > /x", " 'a b'", " $HOME", "\nx")
+    )
+    assert not played("/agnhost connect a:1") and not played(netexec, "x")
 
 
 def test_flags_are_read_as_go_reads_them() -> None:

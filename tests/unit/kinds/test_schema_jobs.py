@@ -80,6 +80,10 @@ def rule(**fields: Any) -> dict[str, Any]:
             {**INDEXED, "completions": None, "successPolicy": {"rules": [{"succeededIndexes": "0-1"}]}},
             "spec.completions: is required when completion mode is Indexed",
         ),
+        (
+            {**SPEC, "successPolicy": {"rules": [{"succeededCount": 1}]}},
+            "spec.successPolicy: requires indexed completion mode",
+        ),
     ],
 )
 def test_what_it_may_not_say(spec: dict[str, Any], problem: str) -> None:

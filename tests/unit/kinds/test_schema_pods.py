@@ -111,7 +111,7 @@ VALUE = "a label value (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)"
         ),
         (
             "dnsConfig",
-            {"searches": ["x" * 1030, "y" * 1030]},
+            {"searches": ["x" * 250] * 9},
             "dnsConfig.searches: must not have more than 2048 characters (including spaces)",
         ),
         ("setHostnameAsFQDN", "yes", 'setHostnameAsFQDN: "yes" is not true or false'),
@@ -122,10 +122,75 @@ VALUE = "a label value (A-Z, a-z, 0-9 and inside '-', '_' and '.', at most 63)"
             {"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
             "topologySpreadConstraints[0].maxSkew: 0 is not a number of 1 or more",
         ),
+        (
+            "topologySpreadConstraints.0",
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "minDomains": 2},
+            "topologySpreadConstraints[0].minDomains: can only use minDomains if whenUnsatisfiable=DoNotSchedule",
+        ),
+        (
+            "containers.0.image",
+            " nginx",
+            "containers[0].image: must not have leading or trailing whitespace",
+        ),
+        (
+            "containers.0.imagePullPolicy",
+            "always",
+            'containers[0].imagePullPolicy: "always" is not one of Always, IfNotPresent, Never',
+        ),
+        (
+            "containers.0.terminationMessagePolicy",
+            "file",
+            'containers[0].terminationMessagePolicy: "file" is not one of File, FallbackToLogsOnError',
+        ),
+        (
+            "containers.0.lifecycle",
+            {"stopSignal": "SIGFOO"},
+            'containers[0].lifecycle.stopSignal: "SIGFOO" is not the name of a signal, such as SIGQUIT or '
+            "SIGRTMIN+3",
+        ),
+        (
+            "initContainers.0",
+            {"name": "first", "startupProbe": {"tcpSocket": {"port": 80}}},
+            "initContainers[0].startupProbe: may not be set for init containers without restartPolicy=Always",
+        ),
+        (
+            "dnsConfig",
+            {"searches": ["a b"]},
+            "dnsConfig.searches[0]: \"a b\" is not a DNS name (a-z, 0-9 and '_', and inside '-' and '.')",
+        ),
+        ("os", {"name": "bsd"}, 'os.name: "bsd" is not one of linux, windows'),
+        (
+            "schedulingGates",
+            [{"name": "a"}, {"name": "a"}],
+            'schedulingGates[1].name: "a" is already the name of item 0',
+        ),
     ],
 )
 def test_pod_specs(path: str, value: Any, problem: str) -> None:
     assert refused(described("Pod", patched(POD, path, value))) == [f"spec.{problem}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("containers.0.lifecycle", {"stopSignal": "SIGRTMIN+3"}),
+        ("dnsConfig", {"searches": ["_tcp.example.test", "example.test.", "."]}),
+        (
+            "initContainers.0",
+            {"name": "side", "restartPolicy": "Always", "startupProbe": {"tcpSocket": {"port": 80}}},
+        ),
+        ("containers.0.imagePullPolicy", ""),
+    ],
+)
+def test_sound_pod_specs(path: str, value: Any) -> None:
+    assert accepted(described("Pod", patched(POD, path, value)))
+
+
+def test_who_waits_for_gates_is_on_no_node() -> None:
+    spec = {**POD, "nodeName": "node1", "schedulingGates": [{"name": "a"}]}
+    assert refused(described("Pod", spec)) == [
+        "spec.nodeName: cannot be set until all schedulingGates have been cleared"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +271,14 @@ def test_two_containers_of_a_pod_cannot_have_the_same_port() -> None:
 def test_probes(name: str, probe: dict[str, Any], problem: str) -> None:
     spec = patched(POD, f"containers.0.{name}", probe)
     assert refused(described("Pod", spec)) == [f"spec.containers[0].{name}{problem}"]
+
+
+def test_a_readiness_probe_ends_nobody() -> None:
+    probe = {"tcpSocket": {"port": 80}, "terminationGracePeriodSeconds": 1}
+    problem = "terminationGracePeriodSeconds: must not be set for readinessProbes"
+    spec = patched(POD, "containers.0.readinessProbe", probe)
+    assert refused(described("Pod", spec)) == [f"spec.containers[0].readinessProbe.{problem}"]
+    assert accepted(described("Pod", patched(POD, "containers.0.livenessProbe", probe)))
 
 
 def test_only_readiness_may_need_several_successes() -> None:

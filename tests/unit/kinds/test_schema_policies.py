@@ -41,10 +41,6 @@ DISTRIBUTIONS = "PreferClose, PreferSameZone, PreferSameNode"
             {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 0}}},
             "sessionAffinityConfig.clientIP.timeoutSeconds: 0 is not a number of seconds (1-86400)",
         ),
-        (
-            {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}},
-            "sessionAffinityConfig: may not be set when sessionAffinity is None",
-        ),
         ({"externalIPs": ["0.0.0.0"]}, 'externalIPs[0]: "0.0.0.0" may not be the unspecified address'),
         (
             {"externalIPs": ["192.0.2.1", "127.0.0.9"]},

@@ -351,6 +351,23 @@ def test_sound_ingresses(host: str, path: str, kind: str) -> None:
             {"type": "kubernetes.io/tls", "stringData": {"tls.key": "k"}},
             "data[tls.crt]: is required when type is kubernetes.io/tls",
         ),
+        (
+            {"type": "kubernetes.io/basic-auth"},
+            "data: username or password is required when type is kubernetes.io/basic-auth",
+        ),
+        (
+            {"type": "kubernetes.io/dockerconfigjson", "data": {}},
+            "data[.dockerconfigjson]: is required when type is kubernetes.io/dockerconfigjson",
+        ),
+        (
+            {"type": "kubernetes.io/service-account-token"},
+            "metadata.annotations[kubernetes.io/service-account.name]: is required when type is "
+            "kubernetes.io/service-account-token",
+        ),
+        (
+            {"stringData": {"a": "x" * (1 << 20)}, "data": {"b": "YQ=="}},
+            "may not hold more than 1048576 bytes; these are 1048577",
+        ),
     ],
 )
 def test_secrets(fields: dict[str, Any], problem: str) -> None:
@@ -366,7 +383,10 @@ def test_config_maps() -> None:
         "data.port: 80 is not a string; put it in quotes"
     ]
     assert refused(described("ConfigMap", binaryData={"x": "?"})) == ["binaryData.x: is not base64"]
-    assert accepted(described("ConfigMap", data={"port": "80"}))
+    assert refused(described("ConfigMap", data={"x": "a"}, binaryData={"x": "YQ=="})) == [
+        "binaryData.x: duplicate of key present in data"
+    ]
+    assert accepted(described("ConfigMap", data={"port": "80", "large": "x" * ((1 << 20) - 2)}))
 
 
 def test_network_policies() -> None:

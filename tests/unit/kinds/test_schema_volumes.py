@@ -109,6 +109,29 @@ DOWNWARD = {
             {"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1Mi"}}},
             "only divisor's values 1m, 1 are supported with it",
         ),
+        (
+            "containers.0.env.0",
+            {"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v2", "fieldPath": "metadata.name"}}},
+            '"v2" is not one of v1',
+        ),
+        (
+            "volumes.0",
+            {"name": "data", "emptyDir": {"medium": "Mem"}},
+            'emptyDir.medium: "Mem" is not a medium that kubelets know',
+        ),
+        (
+            "volumes.0",
+            {
+                "name": "data",
+                "projected": {
+                    "sources": [
+                        {"configMap": {"name": "a", "items": [{"key": "k", "path": "token"}]}},
+                        {"serviceAccountToken": {"path": "token"}},
+                    ]
+                },
+            },
+            'projected.sources[1].serviceAccountToken.path: conflicting duplicate paths: "token"',
+        ),
     ],
 )
 def test_pods(path: str, value: Any, problem: str) -> None:

@@ -233,7 +233,12 @@ KEYS: dict[str, tuple[str, dict[str, str]]] = {
 
 HOSTED_KEYS = frozenset(
     {"disable-access-log", "disable-http-access-log", "skip-access-log-urls"}
-    | {"log-format-escape-json", "log-format-escape-none", "log-format-upstream"}
+    | {
+        "enable-access-log-for-default-backend",
+        "log-format-escape-json",
+        "log-format-escape-none",
+        "log-format-upstream",
+    }
     | {"allow-cross-namespace-resources", "global-allowed-response-headers"}
 )
 """What is written by emulab around every engine, and what is decided before one is told of it."""

@@ -15,6 +15,7 @@ from emulab.plan.coredns.lines import CorefileError, lines_of
 from emulab.plan.coredns.syntax import parse
 from emulab.servers.configuration import from_json, to_json
 from emulab.servers.dns.config import (
+    COMMON_LOG,
     AccessPolicy,
     AccessRule,
     AnswerRule,
@@ -25,6 +26,7 @@ from emulab.servers.dns.config import (
     ForwardConfig,
     HostNames,
     HostsConfig,
+    LogRule,
     RewriteRule,
     TemplateConfig,
 )
@@ -140,7 +142,8 @@ def test_stub_domains_hosts_and_names_for_others() -> None:
     ("line", "said"),
     [
         ("dnssec", "line 2: dnssec is not followed"),
-        ('log . "{remote} {name}"', "line 2: log: a format is not followed"),
+        ('log "{remote} {name}"', "line 2: log: a format without a name before it is a name"),
+        ('log . "{local} {name}"', "line 2: log: {local} is not followed"),
         ("errors {\nconsolidate 5m .*\n}", "line 3: errors: consolidate is not followed"),
         ("rewrite edns0 local unset 0xffee", "line 2: rewrite edns0 is not followed"),
         ("forward . tls://9.9.9.9", "line 2: forward: tls://9.9.9.9 is not asked"),
@@ -265,10 +268,89 @@ def test_blocks_elsewhere_and_clusters_without_names_are_told() -> None:
         (". {\n rewrite ttl a.test ²\n}", "line 2: rewrite: invalid TTL '²'"),
         (". {\n bufsize ²\n}", "line 2: bufsize: '²' is no number"),
         (".:² {\n}", "line 1: '.:²' is no DNS zone"),
+        (". {\n forward . a27.0.0.1\n}", "line 2: forward: a27.0.0.1 is neither an IP address nor a file"),
+        (". {\n forward . 10.0.0.300:53\n}", "line 2: forward: 10.0.0.300:53 is neither an IP address"),
+        (". {\n forward . /etc/coredns/none\n}", "line 2: forward: /etc/coredns/none is neither"),
+        (". {\n forward . grpc://10.0.0.1\n}", "line 2: forward: 'grpc' is not supported"),
+        (". {\n forward . https://10.0.0.1/q\n}", "line 2: forward: paths are not allowed in HTTPS"),
+        (f". {{\n forward . {'10.0.0.1 ' * 16}\n}}", "line 2: forward: more than 15 servers: 16"),
+        (
+            ". {\n forward . tls://10.0.0.1%a.test {\n tls_servername b.test\n}\n}",
+            "line 3: tls_servername: the servers of forward have TLS servernames of their own",
+        ),
+        (". {\n forward . 10.0.0.1 {\n read_timeout 0s\n}\n}", "line 3: read_timeout: must be positive"),
+        (". {\n forward . 10.0.0.1 {\n next NO\n}\n}", "line 3: next: NO is not a response code"),
+        (". {\n forward . 10.0.0.1 {\n failover NoError\n}\n}", "line 3: failover: NoError is not a"),
+        (". {\n forward . 10.0.0.1 {\n resolver dns.test\n}\n}", "line 3: resolver: dns.test is no IP"),
+        (". {\n forward . 10.0.0.1 {\n source_address a\n}\n}", "line 3: source_address: a is no IP"),
+        (". {\n cache {\n serve_stale 1h verify soon\n}\n}", "line 3: serve_stale: 'soon' is no duration"),
+        (". {\n cache {\n serve_stale 1h immediate 1ms\n}\n}", "line 3: serve_stale: a TTL of 1ms"),
+        (". {\n cache {\n serve_stale 1h verify 1s 1s 6m\n}\n}", "line 3: serve_stale: failure recheck"),
+        (". {\n cache {\n serve_stale 1h immediate 1s 1s x\n}\n}", "line 3: serve_stale: wrong argument"),
+        (". {\n cache {\n serve_stale_policy prefer_positive\n}\n}", "line 3: serve_stale_policy: requires"),
+        (". {\n cache {\n serve_stale_policy all\n}\n}", "line 3: serve_stale_policy: all is none of"),
+        (
+            ". {\n kubernetes a.test {\n multicluster b.test\n}\n}",
+            "line 3: kubernetes: is not authoritative for the multicluster zone b.test.",
+        ),
+        (". {\n kubernetes a.test {\n zonal\n noendpoints\n}\n}", "line 2: kubernetes: zonal requires"),
+        (". {\n kubernetes a.test {\n apiserver_qps -1\n}\n}", "line 3: apiserver_qps: -1 is no number"),
+        (". {\n errors {\n consolidate 1m ())\n}\n}", "line 3: consolidate: '())' is no regular expression"),
+        (". {\n autopath kubernetes\n}", "line 2: autopath: failed to parse 'kubernetes': no such file"),
+        (
+            '. {\n template IN A {\n answer "{{ lower .Name }}"\n}\n}',
+            "line 3: answer: could not compile template: function 'lower' not defined",
+        ),
+        (". {\n template IN A {\n var 1a 1\n}\n}", "line 3: var: invalid variable name '1a'"),
+        (". {\n template IN A {\n ederror x\n}\n}", "line 3: ederror: 'x' is no number"),
     ],
 )
 def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
     assert corefile(text).error.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cache {\n serve_stale 0 VERIFY 100ms 30s 1m\n serve_stale_policy PREFER_POSITIVE\n}",
+        "kubernetes a.test b.test {\n multicluster b.test\n ignore empty_service and more\n startup_timeout 9s 1\n}",
+        "kubernetes a.test {\n apiserver_qps 2.5e1\n}",
+        "forward . dns.test tls://[fd00::1%a.test]:853 https://10.0.0.1",
+        "forward . 10.0.0.1 {\n next nxdomain\n resolver 10.0.0.1:53 fd00::1\n source_address 10.0.0.9\n}",
+        'template IN A {\n answer "{{ if eq .Zone `a(b)` }}{{ printf \\"%s\\" .Name }}{{ end }}{{/* lower */}}"\n}',
+    ],
+)
+def test_what_coredns_starts_with(text: str) -> None:
+    assert corefile(". {\n" + text + "\n}\n").error == ""
+
+
+def test_formats_of_logs() -> None:
+    """The last of several words is one where it has a brace; one that is alone is a name (plugin/log/setup.go)."""
+    made = corefile(
+        """. {
+        log a.test b.test "{name} {rcode}"
+        log . {combined}
+        log "{remote} {name}"
+        log
+        }"""
+    )
+    first, second, last = made.blocks[0].logs
+    assert first == LogRule(("a.test.", "b.test."), ("all",), "{name} {rcode}")
+    assert second.format == f'{COMMON_LOG} "{{>opcode}}"' and last == LogRule((".",), ("all",))
+
+
+def test_servers_of_a_file_are_asked() -> None:
+    """A word of forward is the file of that name where there is one, as a resolv.conf beside the Corefile."""
+    files = {"up.conf": "search a.test\nnameserver 10.9.0.1\nnameserver fd00::9\n"}
+    for path in ("/etc/coredns/up.conf", "up.conf"):
+        made = corefile(f". {{\n forward . {path} 10.9.0.2\n}}\n", **files)
+        assert made.blocks[0].forward[0].servers == ("10.9.0.1:53", "[fd00::9]:53", "10.9.0.2:53")
+    other = corefile(". {\n forward . /run/systemd/resolve/resolv.conf\n}\n")
+    assert (
+        other.blocks[0].forward[0].servers
+        == corefile(". {\n forward . /etc/resolv.conf\n}\n").blocks[0].forward[0].servers
+    )
+    assert "/run/systemd/resolve/resolv.conf isn't read" in other.warnings[0][1]
 
 
 def test_who_may_ask_and_how_much_is_answered() -> None:

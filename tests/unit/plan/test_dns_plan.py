@@ -173,6 +173,16 @@ WEB = "rules: [{host: rule.test}], tls: [{hosts: [tls.test]}]"
         ),
         (annotated("Service", "a", "{clusterIP: 10.96.0.9, ports: [{port: 80}]}", hostname="n.test"), []),
         (
+            annotated("Service", "a", f"{{type: NodePort, {PORT}}}", internal_hostname="n.test"),
+            ["_a._tcp.n.test SRV 0 50 30080 n.test.", "n.test A 10.0.0.11", "n.test A 10.0.0.12"],
+        ),
+        (
+            annotated(
+                "Service", "a", "{type: ExternalName, externalName: far.test}", internal_hostname="n.test"
+            ),
+            ["n.test CNAME far.test."],
+        ),
+        (
             annotated(
                 "Service",
                 "a",
@@ -215,14 +225,51 @@ spec: {{hostname: {name}, containers: [{{name: c, image: x, ports: [{{containerP
 """
         for name in ("a", "b")
     )
-    found = records(world(service + pods), "dns", ".")
-    assert sorted(record[0] for record in found) == ["a.d.test.", "b.d.test.", "d.test.", "d.test."]
+    for text in (service, service.replace("/hostname", "/internal-hostname")):
+        found = records(world(text + pods), "dns", ".")
+        assert sorted(record[0] for record in found) == ["a.d.test.", "b.d.test.", "d.test.", "d.test."]
     elsewhere = service.replace(
         "annotations: {", 'annotations: {"external-dns.alpha.kubernetes.io/target": "c.test", ', 1
     )
     assert [record[:3] for record in records(world(elsewhere + pods), "dns", ".")] == [
         ["d.test.", "CNAME", "c.test."]
     ]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "nodes"),
+    [
+        (({}, {"ready": False, "serving": False}), ["10.0.0.11"]),
+        (({"ready": False, "serving": True, "terminating": True}, {}), ["10.0.0.12"]),
+        (
+            ({"ready": False, "serving": True, "terminating": True}, {"ready": False, "serving": False}),
+            ["10.0.0.11"],
+        ),
+        (
+            ({"ready": False, "serving": False}, {"ready": False, "serving": False}),
+            ["10.0.0.11", "10.0.0.12"],
+        ),
+    ],
+)
+def test_nodes_of_a_local_service_are_those_of_the_pods_that_are_best_off(
+    conditions: tuple[dict[str, bool], ...], nodes: list[str]
+) -> None:
+    """While none is ready those of the others are published (`nodesExternalTrafficPolicyTypeLocal`)."""
+    spec = f"{{type: NodePort, externalTrafficPolicy: Local, {PORT}}}"
+    endpoints = [
+        {"addresses": [f"10.244.0.{n}"], "nodeName": f"node{n}", "conditions": condition}
+        for n, condition in enumerate(conditions, 1)
+    ]
+    sliced = f"""---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: a-1, labels: {{kubernetes.io/service-name: a}}}}
+addressType: IPv4
+endpoints: {json.dumps(endpoints)}
+ports: [{{port: 80}}]
+"""
+    found = records(world(annotated("Service", "a", spec, hostname="n.test") + sliced), "dns", ".")
+    assert sorted(record[2] for record in found if record[1] == "A") == nodes
 
 
 def test_endpoints_of_a_headless_service_may_be_published_otherwise() -> None:

@@ -380,6 +380,82 @@ def test_a_backend_may_mean_a_target_port_and_slices_may_call_ports_as_they_like
     assert servers(found) == ["10.244.1.2:8080"]
 
 
+TWO_PORTS = raw_service(
+    "web",
+    clusterIP="10.96.0.5",
+    ports=[
+        {"name": "http", "port": 80, "targetPort": 8080},
+        {"name": "admin", "port": 8080, "targetPort": 9090},
+    ],
+)
+BOTH = [{"name": "http", "port": 8080}, {"name": "admin", "port": 9090}]
+BY_SERVICE = {"nginx.ingress.kubernetes.io/service-upstream": "true"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "endpoints", "service", "said"),
+    [
+        (80, 8080, 80, 80),
+        (8080, 8080, 80, 8080),
+        (9090, 9090, 8080, 9090),
+        ("http", 8080, 80, 80),
+        ("admin", 9090, 8080, 8080),
+    ],
+)
+def test_the_first_port_with_a_number_a_name_or_a_target_port_is_meant(
+    wanted: int | str, endpoints: int, service: int, said: int
+) -> None:
+    """`serviceEndpoints`; who says that the Service is asked gets its address at the number itself."""
+    there = (TWO_PORTS, raw_slice("web", "10.244.1.2", ports=BOTH))
+    name, shop = f"default/web/{wanted}", rule("a.test", port=wanted)
+    found = config(*there, ingress("shop", shop), upstream="endpoints")
+    assert servers(found, name) == [f"10.244.1.2:{endpoints}"]
+    assert servers(config(*there, ingress("shop", shop)), name) == [f"10.96.0.5:{service}"]
+    found = config(*there, ingress("shop", shop, annotations=BY_SERVICE))
+    assert servers(found, name) == [f"10.96.0.5:{said}"]
+
+
+def test_the_address_of_a_service_is_asked_though_nobody_is_behind_it_where_that_is_said() -> None:
+    """`getServiceClusterEndpoint`; where there is no address, or no port of the name, the endpoints are asked."""
+    said = ingress("shop", rule("a.test"), annotations=BY_SERVICE)
+    assert servers(config(WEB[0], said)) == ["10.96.0.5:80"]
+    headless = raw_service("web", clusterIP="None")
+    assert servers(config(headless, said)) == []
+    assert servers(config(headless, WEB[1], said)) == ["10.244.1.2:8080", "10.244.2.2:8080"]
+    named = ingress("shop", rule("a.test", port="8081"), annotations=BY_SERVICE)
+    assert (
+        servers(config(TWO_PORTS, raw_slice("web", "10.244.1.2", ports=BOTH), named), "default/web/8081")
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "caught", "is_logged"),
+    [({}, False, False), ({"enable-access-log-for-default-backend": "true"}, False, True), ({}, True, True)],
+)
+def test_whether_hosts_that_nobody_has_are_logged(
+    said: dict[str, str], caught: bool, is_logged: bool
+) -> None:
+    """Not by default, unless an Ingress has them, whose own annotations say it."""
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf", "namespace": "default"}}
+    shops = [ingress("shop", rule("a.test")), *([ingress("all", defaultBackend=backend())] if caught else [])]
+    flags = ControllerFlags(without_class=True, config_map="default/conf")
+    source = PlanSource.of(Objects([NGINX, *WEB, Object({**made, "data": said}), *shops]))
+    assert ingress_config(source, Cluster(), flags).options.log_default is is_logged
+
+
+@pytest.mark.parametrize("by", ["annotation", "key"])
+def test_redirects_with_a_port_say_the_port_of_the_flags(by: str) -> None:
+    flags = ControllerFlags(without_class=True, https_port=8443, config_map="default/conf")
+    told = {"force-ssl-redirect": "true", "use-port-in-redirects": "true"}
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf", "namespace": "default"}}
+    settings = Object({**made, "data": told if by == "key" else {}})
+    annotations = {PREFIX + key: text for key, text in told.items()} if by == "annotation" else {}
+    shop = ingress("shop", rule("a.test"), annotations=annotations)
+    found = ingress_config(PlanSource.of(Objects([NGINX, *WEB, settings, shop])), Cluster(), flags)
+    assert [route.policy.redirect_port for route in found.routes] == [8443]
+
+
 def test_no_redirect_where_it_is_not_wanted() -> None:
     off = {"nginx.ingress.kubernetes.io/ssl-redirect": "false"}
     tls = [{"hosts": ["a.test"], "secretName": "pair"}]

@@ -495,6 +495,22 @@ def test_what_has_no_effect_is_told() -> None:
     ]
 
 
+def test_a_port_that_is_taken_for_another_is_told() -> None:
+    ports = [
+        {"name": "http", "port": 80, "targetPort": 8080},
+        {"name": "admin", "port": 8080, "targetPort": 9090},
+    ]
+    there = web(ports=ports)
+    [line] = said(*there, asking("shop", rule("a.test", port=8080)))
+    assert line.startswith("Ingress/shop spec.rules[0].http.paths[0].backend.service.port: ")
+    assert "is taken for port 80" in line and "at 8080, not at 9090" in line
+    for fine in (rule("a.test", port="admin"), rule("a.test"), rule("a.test", port=9090)):
+        assert said(*there, asking("shop", fine)) == []
+    assert said(*there, asking("shop", rule("a.test", port=8080), service_upstream="true")) == []
+    default = ingress("shop", defaultBackend={"service": {"name": "web", "port": {"number": 8080}}})
+    assert said(*there, default)[0].startswith("Ingress/shop spec.defaultBackend.service.port: ")
+
+
 def test_a_rule_that_nobody_heeds_is_told() -> None:
     assert said(*web(), destination()) == [
         "DestinationRule/r spec.host: nothing heeds it: no Ingress leads to Service default/web"

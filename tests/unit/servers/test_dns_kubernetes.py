@@ -289,6 +289,15 @@ def test_the_zones_name_server_is_the_clusters_dns() -> None:
     assert answers(settings, "ns.dns.c.test.", "MX") == "NODATA"
     assert answers(settings, "dns.c.test.") == "NXDOMAIN"
 
+    # Whose namespace has no names it is as well, with its addresses beside it.
+    hidden = DnsSettings().changed(DnsConfig(listen=(), kubernetes=replace(world, exposed=("app",))))
+    assert answers(hidden, "c.test.", "NS") == [["c.test.", "NS", host, 5]]
+    assert answers(hidden, host) == "NXDOMAIN"
+    target = names.from_text(host)
+    zone = hidden.zones.find(target, 0)
+    assert zone is not None
+    assert [rdata.to_text(r.data) for r in zone.addresses(target)] == ["10.96.0.10", "fd00::a"]
+
 
 def test_a_cluster_that_is_the_same_is_not_read_again() -> None:
     more = DnsConfig(listen=(), kubernetes=WORLD, forward=("10.0.0.2:53",))

@@ -359,6 +359,15 @@ def test_hosts() -> None:
     assert solved(made, "example.org.").reply.rcode == wire.SERVFAIL
 
 
+def test_addresses_of_hosts_are_of_the_family_that_go_reads() -> None:
+    lines = (HostNames("::ffff:10.0.0.2", ("mapped.test.",)), HostNames("fe80::1%eth0", ("near.test.",)))
+    made = engine(BlockConfig((".",), hosts=HostsConfig((".",), lines)))
+    assert texts(solved(made, "mapped.test.")) == ["10.0.0.2"]
+    assert texts(solved(made, "mapped.test.", "AAAA")) == []
+    assert texts(solved(made, "2.0.0.10.in-addr.arpa.", "PTR")) == ["mapped.test."]
+    assert texts(solved(made, "near.test.", "AAAA")) == ["fe80::1"]
+
+
 def test_a_cache_bounds_what_plugins_below_it_say() -> None:
     """Of an answer all records have the shortest TTL, as they have when it is given again (plugin/cache)."""
 
@@ -414,6 +423,40 @@ def test_templates() -> None:
     assert texts(solved(made, "x.c.org.")) == ["web.app.svc.c.test.", "10.96.0.5"]
     gone = solved(made, "x.never.test.", "MX").reply
     assert gone.rcode == wire.NXDOMAIN and [names.to_text(r.owner) for r in gone.authority] == ["never.test."]
+
+
+def test_of_an_aliases_target_a_template_takes_the_records_alone() -> None:
+    """Whatever becomes of the target, the alias is an answer; other types than addresses are that of themselves."""
+    alias = TemplateConfig(("c.org.",), "ANY", answers=("{{ .Name }} 5 CNAME {{ .Zone }}gone.",))
+    made = engine(BlockConfig((".",), templates=(alias,), forward=(FORWARD,)))
+    step = made.resolve(ask("x.c.org."), 0, 0.0)
+    assert isinstance(step, Forward) and names.to_text(step.key.name) == "c.org.gone."
+    denied = Response(
+        1, wire.QR | wire.NXDOMAIN, 0, None, (), (record("gone.", "SOA", "a. b. 1 2 3 4 5", 9),)
+    )
+    for said in (made.cache.put(step.key, denied, 0.0, step.limits), None):
+        answer = made.resume(step, said, 0.0)
+        assert isinstance(answer, Solved)
+        assert (answer.reply.rcode, texts(answer), answer.reply.authority) == (0, ["c.org.gone."], ())
+    assert texts(solved(made, "x.c.org.", "TXT")) == ["c.org.gone."]
+
+
+@pytest.mark.parametrize(
+    ("line", "data"),
+    [
+        ("10.{{ parseInt .Group.h 16 8 }}.0.{{ parseInt (index .Match 1) 16 8 }}", "10.200.0.200"),
+        ("10.0.0.{{ parseInt .Group.h 10 8 }}", ""),
+        ("10.0.0.{{ parseInt .Group.h 16 4 }}", ""),
+        ("10.0.0.1{{ index .Match 2 }}", ""),
+        ("10.0.0.1{{ .Group.none }}", ""),  # a map says <no value>, which is no address
+        ('10.0.0.1{{ index .Group "none" }}', "10.0.0.1"),
+    ],
+)
+def test_what_expressions_find_as_templates_have_it(line: str, data: str) -> None:
+    """Where Go's template ends with an error the answer is SERVFAIL."""
+    template = TemplateConfig(("h.test.",), "A", (r"^(?P<h>[0-9a-f]+)\.",), (f"{{{{ .Name }}}} 5 A {line}",))
+    answer = solved(engine(BlockConfig((".",), templates=(template,))), "c8.h.test.")
+    assert (answer.reply.rcode, texts(answer)) == ((0, [data]) if data else (wire.SERVFAIL, []))
 
 
 def test_a_template_may_let_others_answer() -> None:
@@ -479,16 +522,40 @@ def test_options_of_the_clusters_names() -> None:
 def test_which_queries_are_logged_and_how() -> None:
     query = ask("Shop.test.")
 
-    def done(rcode: int, answers: bool) -> Exchanged:
-        return Exchanged(("fd00::1", 5353, 0, 0), False, query, 27, b"\0\1\x84\x80", rcode, answers, 0.25)
+    def done(rcode: int, answers: bool, denied: bool = True) -> Exchanged:
+        asked = ("fd00::1", 5353, 0, 0), False, query, 27
+        return Exchanged(*asked, b"\0\1\x84\xb0", rcode, answers, denied, 0.25)
 
     log = QueryLog(LogRule(("test.",), ("denial", "error")))
-    for rcode, answers, wanted in ((0, True, False), (0, False, True), (3, False, True), (2, False, True)):
-        assert log.wants(query.name, done(rcode, answers)) is wanted
-    assert not log.wants((b"org",), done(2, False))
-    assert line(done(0, True)) == (
-        f'[INFO] [fd00::1]:5353 - {query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra 4 0.250000000s'
+    for rcode, answers, denied, wanted in (
+        (0, True, False, False),
+        (0, False, True, True),
+        (0, False, False, False),  # as what is filtered, or only in other families of a hosts file
+        (3, False, True, True),
+        (3, False, False, True),
+        (2, False, False, True),
+    ):
+        assert bool(log.line(done(rcode, answers, denied))) is wanted
+    assert not line([log], (b"org",), done(2, False))
+    told = f'{query.id} "A IN shop.test. udp 27 false 512" NOERROR qr,aa,ra,ad,cd 4 0.250000000s'
+    whole = QueryLog(LogRule((".",), ("all",)))
+    assert line([whole, log], query.name, done(0, True)) == f"[INFO] [fd00::1]:5353 - {told}"
+    assert not line([log, QueryLog(LogRule((".",), ("all",)))], query.name, done(0, True)), (
+        "the first decides"
     )
+
+
+def test_lines_have_the_format_that_is_told() -> None:
+    said = "{remote} {port} {proto} {type} {>opcode} {/kubernetes/namespace} { {rcode} {nothing} {>do}{>bufsize}}"
+    log = QueryLog(LogRule((".",), ("all",), said))
+    done = Exchanged(
+        ("10.0.0.9", 5353), True, ask("a.test.", "TXT"), 27, b"\0\1\x84\x80", 3, False, True, 0.25
+    )
+    assert log.line(done) == "[INFO] 10.0.0.9 5353 tcp TXT 0 - { NXDOMAIN {nothing} false65535}"
+
+
+def test_words_of_errors() -> None:
+    query = ask("Shop.test.")
     assert error_line(query, 2, "why") == "[ERROR] plugin/errors: 2 shop.test. A: why"
 
 

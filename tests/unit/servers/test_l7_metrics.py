@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,32 @@ def test_what_comes_to_no_location_is_of_no_upstream() -> None:
     play, _ = script(A)
     play.client(b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")
     assert "[upstream-default-backend] []" in lines(play)[0]
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "is_logged"),
+    [
+        ("GET / HTTP/1.1\r\nHost: b.test", False),
+        ("GET / HTTP/1.1\r\nHost: a.test.else", False),
+        ("GET / HTTP/1.0", False),
+        ("GET /else HTTP/1.1\r\nHost: a.test", True),
+        ("GET / HTTP/1.1\r\nHost: a..test", True),
+        ("GET / HTTP/1.1", True),
+    ],
+)
+@pytest.mark.parametrize("default", [None, "shop/web/80"])
+def test_what_comes_to_nobodys_host_may_have_no_line(
+    asked_for: str, is_logged: bool, default: str | None
+) -> None:
+    """As of the location of ingress-nginx' default backend; not of what comes to no location."""
+    route = RequestRoute(
+        Match("a.test", "/shop", "Prefix"), (WeightedUpstream("shop/web/80"),), "Ingress s/f"
+    )
+    config = L7Config((), routes=(route,), upstreams={"shop/web/80": Upstream()}, default_upstream=default)
+    for options, there in ((Options(), True), (Options(log_default=False), is_logged)):
+        play = Script(take(replace(config, options=options), {}), lines=5)
+        play.client(f"{asked_for}\r\n\r\n".encode())
+        assert bool(lines(play)) is there
 
 
 def test_each_try_is_told() -> None:

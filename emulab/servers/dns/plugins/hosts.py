@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from emulab.servers.dns import names, rdata
 from emulab.servers.dns.config import HostsConfig
@@ -24,7 +24,7 @@ class Hosts:
         self._pointers: dict[Name, list[ResourceRecord]] = {}
         self._passes_types = config.passes_types
         for address, aliases in config.entries:
-            ip = ip_address(address)
+            ip = _address(address)
             for alias in aliases:
                 name, rtype = lower(names.from_text(alias)), _RECORDS[ip.version]
                 if name not in self._zones:
@@ -58,3 +58,12 @@ class Hosts:
         # Each family is looked for by itself: an address of one leaves the other's to a wildcard.
         records = named.get(rtype) or any_name.get(rtype) or []
         return Made(answer=tuple(record._replace(owner=name) for record in records))
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """An address as Go reads it: one of IPv4 that is written as IPv6 is the former, and a zone counts for nothing.
+
+    Raises ValueError.
+    """
+    ip = ip_address(text.partition("%")[0])
+    return (ip.version == 6 and ip.ipv4_mapped) or ip

@@ -1,7 +1,7 @@
 """Records made of the name that is asked for (plugin/template of CoreDNS). Pure.
 
 Of Go's templates there is what stands for a word of the question: `.Name`, `.Zone`, `.Class`, `.Type`, `.Group.NAME`,
-`.Match` by `index`, `.Question.Name`.
+`.Match` by `index`, `.Question.Name`, and what `parseInt` makes of a group.
 """
 
 from __future__ import annotations
@@ -67,15 +67,36 @@ class AnswerTemplate:
 
 
 def _filled(text: str, said: Mapping[str, str], words: Mapping[str, str]) -> str:
+    """A line with what its holes stand for. Raises ValueError where Go's template ends with an error."""
+
     def fill(hole: re.Match[str]) -> str:
         word = HOLE_WORD.fullmatch(hole[1])
         assert word is not None
-        if word[2] is not None:
-            return words.get(word[2], "")
-        kind, _, name = word[1].partition(".")
-        return words.get(name, "") if kind == "Group" else said[word[1]]
+        if word["field"]:
+            return said[word["field"]]
+        found = _found(word, words)
+        return str(_parsed(found, int(word["base"]), int(word["bits"]))) if word["number"] else found
 
     return HOLE.sub(fill, text)
+
+
+def _found(word: re.Match[str], words: Mapping[str, str]) -> str:
+    """What the regular expression has found: a map's missing element is one word for its field, and none by `index`."""
+    if word["group"]:
+        return words.get(word["group"], "<no value>")
+    if word["list"] == "Match" and word["index"] not in words:
+        raise ValueError(f"index out of range: {word['index']}")
+    return words.get(word["index"], "")
+
+
+def _parsed(text: str, base: int, bits: int) -> int:
+    """A number of so many bits, without a sign (Go's strconv.ParseUint). Raises ValueError."""
+    if not (text.isascii() and text.isalnum()):
+        raise ValueError(f"{text!r} is no number")
+    number = int(text, base)
+    if number >= 1 << (bits or 64):
+        raise ValueError(f"{text} has more than {bits} bits")
+    return number
 
 
 def _record(line: str) -> ResourceRecord:

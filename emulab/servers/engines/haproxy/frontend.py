@@ -76,8 +76,8 @@ def _asked(options: Options) -> CfgLines:
         "http-request set-var(txn.scheme) str(https) if { ssl_fc }",
         "http-request set-var(txn.scheme) str(http) if !{ ssl_fc }",
         "http-request set-var(txn.client) src",
-        "http-request set-var(txn.port) str(443) if { ssl_fc }",
-        "http-request set-var(txn.port) dst_port if !{ ssl_fc }",
+        "http-request set-var(txn.port) dst_port",  # with the PROXY protocol the balancer's
+        *([] if options.proxy_protocol else ["http-request set-var(txn.port) str(443) if { ssl_fc }"]),
         "http-request set-var(txn.host) var(txn.asked)",
     ]
     if options.trust_forwarded:

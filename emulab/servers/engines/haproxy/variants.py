@@ -5,6 +5,7 @@ A variant is what is added to the backend's name; which one a request goes to th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -77,8 +78,10 @@ def _canary_lines(
         else:
             said += [(True, f"{{ {field} -m str always }}"), (False, f"{{ {field} -m str never }}")]
     if canary.cookie:
-        cookie = f"req.cook({canary.cookie})"
-        said += [(True, f"{{ {cookie} -m str always }}"), (False, f"{{ {cookie} -m str never }}")]
+        # nginx' variables know no case of names.
+        found = rf"(^|[;,] *)(?i:{re.escape(canary.cookie)}) *= *"
+        for takes, word in ((True, "always"), (False, "never")):
+            said.append((takes, f"{{ req.fhdr(cookie) -m reg {quoted(f'{found}{word}(;|$)')} }}"))
     total = max(canary.weight_total, LEAST_TOTAL)
     if canary.weight > 0:
         said.append((True, f"{{ rand({total}) lt {canary.weight} }}"))

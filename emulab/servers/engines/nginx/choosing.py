@@ -99,7 +99,7 @@ def _canary_lines(number: int, route: RequestRoute, upstreams: KnownUpstreams) -
             steps.append((field, said))
     lines: ConfLines = []
     if canary.cookie:
-        lines += _cookie(f"try_{number}", canary.cookie)
+        lines += _cookie(f"try_{number}", canary.cookie, as_variable=True)
         steps.append((f"$try_{number}", said))
     weight = f"$canary_{number}_weight"
     for step, (value, known) in enumerate(steps):
@@ -118,9 +118,11 @@ def _canary_lines(number: int, route: RequestRoute, upstreams: KnownUpstreams) -
     return lines + block(f'split_clients "$request_id" {drawn}', [*share, *rest])
 
 
-def _cookie(name: str, cookie: str) -> ConfLines:
-    """A variable with the value of a cookie, whatever characters its name has."""
-    found = pattern(rf"~(?:^|;\s*){re.escape(cookie)}=(?<{name}_found>[^;]*)")
+def _cookie(name: str, cookie: str, as_variable: bool = False) -> ConfLines:
+    """A variable with the value of a cookie, whatever characters its name has: of several the last, as ingress-nginx'
+    Lua has it, or the first, of whatever case, as nginx' own variables have it."""
+    begin, equals = (r"~*(?:^|[;,] *)", " *= *") if as_variable else (r"~^(?:.*;\s*)?", "=")
+    found = pattern(rf"{begin}{re.escape(cookie)}{equals}(?<{name}_found>[^;]*)")
     return block(f"map $http_cookie ${name}", [f"{found} ${name}_found;", "default '';"])
 
 

@@ -177,7 +177,7 @@ def _maps(options: Options) -> ConfLines:
             ["default $request_uri;", r'"~^(?<without_slash>.*)/$" $without_slash;'],
         ),
         *_forwarded_for(options),
-        *block("map $scheme $own_port", ["default $server_port;", "https 443;"]),
+        *_own_port(options),
         *block(
             "map $http_x_forwarded_port $pass_port",
             [f"default {'$http_x_forwarded_port' if trusted else '$own_port'};", "'' $own_port;"],
@@ -193,6 +193,13 @@ def _maps(options: Options) -> ConfLines:
     ]
     lines += [*access.real_ip(options), *access.blocked(options)]
     return lines
+
+
+def _own_port(options: Options) -> ConfLines:
+    """The port that clients came to; where a balancer is in front, which speaks the PROXY protocol, the balancer's."""
+    if options.proxy_protocol:
+        return block("map $scheme $own_port", ["default $proxy_protocol_server_port;"])
+    return block("map $scheme $own_port", ["default $server_port;", "https 443;"])
 
 
 def _forwarded_for(options: Options) -> ConfLines:

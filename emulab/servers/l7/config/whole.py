@@ -109,6 +109,7 @@ class Options:
     underscores: bool = False  # whether names of fields may have underscores; others aren't passed on
     invalid_names: bool = False  # whether any name is
     unlogged: tuple[str, ...] = ()  # targets whose requests have no line in the access log
+    log_default: bool = True  # whether requests for hosts that no route is of have one
 
 
 @dataclass(frozen=True, slots=True)

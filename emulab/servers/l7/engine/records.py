@@ -94,7 +94,11 @@ class Recorded:
         around, log = self._around, self._around.log
         measure, unlogged = around.measure, around.snapshot.unlogged
         logs = False
-        if self._client.policy.access_log and not (unlogged and self._head.target in unlogged):
+        head, rule = self._head, self._rule
+        hushed = (unlogged and head.target in unlogged) or around.snapshot.hushes(
+            rule, head.host or b"", status
+        )
+        if self._client.policy.access_log and not hushed:
             if log.room:
                 logs = log.takes(OWN)
             else:

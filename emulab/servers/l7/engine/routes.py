@@ -20,6 +20,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
+from emulab.errors import PeerError
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import (
     GRPC,
@@ -208,7 +209,7 @@ class RouteTable:
             for host, paths in self._hosts.items()
             if host.startswith("~")
         ]
-        self._default = default
+        self.default = default
         self._forget()
 
     def _forget(self) -> None:
@@ -291,8 +292,14 @@ class RouteTable:
         else:
             self._memo[asked] = candidates
 
-    def _lookup(self, host: str, path: bytes) -> tuple[ReadyRoute | None, ...]:
-        """The routes that are to be asked, one after the other, for a host and a path that are normalised."""
+    def claims(self, host: bytes) -> bool:
+        """Whether there are routes of this host, or of an expression that is for it."""
+        try:
+            return bool(host) and self._paths_of(normalise_host(host)) is not None
+        except PeerError:
+            return False
+
+    def _paths_of(self, host: str) -> Paths | None:
         paths = self._hosts.get(host)
         if paths is None:
             label, dot, parent = host.partition(".")
@@ -301,11 +308,14 @@ class RouteTable:
         if paths is None and self._expressions:
             name = host.encode("latin-1")
             paths = next((paths for one, paths in self._expressions if one.search(name) is not None), None)
-        if paths is None:
-            paths = self._hosts.get("")
+        return paths
+
+    def _lookup(self, host: str, path: bytes) -> tuple[ReadyRoute | None, ...]:
+        """The routes that are to be asked, one after the other, for a host and a path that are normalised."""
+        paths = self._paths_of(host) or self._hosts.get("")
         candidates: list[ReadyRoute | None] = []
         for rule in paths(path) if paths is not None else ():
             candidates.append(rule)
             if rule.conditions is None:
                 return tuple(candidates)
-        return (*candidates, self._default)
+        return (*candidates, self.default)

@@ -70,6 +70,13 @@ class Snapshot:
     host_rules: HostRules | None  # what is decided of a host before a route is looked for, where anything is
     zones: frozenset[str]  # in which clients are counted
 
+    def hushes(self, rule: ReadyRoute | None, host: bytes, status: int) -> bool:
+        """Whether there is no line in the access log, as nobody's host was asked for: what came to no location has one,
+        which is answered with another status than 404 without a route."""
+        if self.options.log_default or (rule is not None and rule is not self.routes.default):
+            return False
+        return (rule is not None or status == 404) and not self.routes.claims(host)
+
     @property
     def servers(self) -> dict[str, KeptServer]:
         """Every server of every upstream, with what is to be known of connections to it."""

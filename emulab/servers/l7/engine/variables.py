@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from emulab.errors import PeerError
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config.variables import pieces, unknown_variables
+from emulab.servers.l7.engine import cookies
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.messages.targets import argument, normalise_host, normalise_path
 
@@ -118,7 +119,7 @@ def _variable(name: str) -> Evaluated:
     key = member.encode()
     if family == "arg":
         return lambda asked: _pair(_query(asked).split(b"&"), key)
-    return lambda asked: _pair(asked.head.field(b"cookie").encode("latin-1").split(b";"), key)
+    return lambda asked: (cookies.variable(field(asked, "cookie"), member) or "").encode("latin-1")
 
 
 def _inside(name: str, path: str) -> bytes | Evaluated:
@@ -153,15 +154,6 @@ def text(template: str, inside: str = "") -> EvaluatedText:
     """`compiled`, whose values are texts."""
     value = compiled(template, inside)
     return lambda asked: value(asked).decode("latin-1")
-
-
-def cookie(asked: Asked, name: str) -> str | None:
-    """The value of the first cookie of this very name."""
-    for pair in asked.head.field(b"cookie").split(";"):
-        key, equals, value = pair.strip().partition("=")
-        if equals and key == name:
-            return value
-    return None
 
 
 def field(asked: Asked, name: str) -> str:

@@ -13,7 +13,8 @@ from hashlib import md5
 from emulab.servers.l7.config import CookieAffinity
 from emulab.servers.l7.engine.balance.ring import HashRing
 from emulab.servers.l7.engine.balance.turn import Balancer, Turn
-from emulab.servers.l7.engine.variables import cookie, field
+from emulab.servers.l7.engine.cookies import of_affinity
+from emulab.servers.l7.engine.variables import field
 
 DRAWS = 20
 """How often a key is drawn until it is one of a server that hasn't failed."""
@@ -51,7 +52,7 @@ class AffinityBalancer(Balancer):
         return self._cookie(turn)[1] == self._mark
 
     def _cookie(self, turn: Turn) -> tuple[str, str]:
-        key, _, mark = (cookie(turn.asked, self._wanted.cookie) or "").partition("|")
+        key, _, mark = (of_affinity(field(turn.asked, "cookie"), self._wanted.cookie) or "").partition("|")
         return key, mark
 
     def _find(self, key: str) -> str | None:

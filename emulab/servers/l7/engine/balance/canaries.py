@@ -12,7 +12,8 @@ from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import Canary
 from emulab.servers.l7.engine.balance.group import Group
 from emulab.servers.l7.engine.balance.turn import Turn
-from emulab.servers.l7.engine.variables import cookie, field
+from emulab.servers.l7.engine.cookies import variable
+from emulab.servers.l7.engine.variables import field
 
 LEAST_TOTAL = 100
 _SAID = {"always": True, "never": False}
@@ -40,10 +41,14 @@ class CanaryChoice:
             return False
         if self.group.balancer.owns(turn):
             return True
-        for said in (self._header_says(turn), _SAID.get(cookie(turn.asked, self._canary.cookie) or "")):
+        for said in (self._header_says(turn), self._cookie_says(turn)):
             if said is not None:
                 return said
         return turn.draw(max(self._canary.weight_total, LEAST_TOTAL)) < self._canary.weight
+
+    def _cookie_says(self, turn: Turn) -> bool | None:
+        name = self._canary.cookie
+        return _SAID.get(variable(field(turn.asked, "cookie"), name) or "") if name else None
 
     def _header_says(self, turn: Turn) -> bool | None:
         canary = self._canary
