@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds import cells
-from emulab.kinds.apps import rolloutstatus, workload
+from emulab.kinds.apps import defaults, rolloutstatus, workload
 from emulab.kinds.apps.rollouts import OF_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
@@ -39,6 +39,7 @@ def _wanted(o: Raw) -> Any:
 _spec = workload_spec("apps.v1.DaemonSetSpec", OF_SETS)
 DEFINITION = Definition(
     check=whole(DAEMON_SET, dns_subdomain, _spec),
+    written=defaults.written(defaults.daemonset),
     merge=workload.keep_selector,
     warnings=workload.warnings,
     fields=workload.workload_fields(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulab.kinds import cells
-from emulab.kinds.apps import rolloutstatus, workload
+from emulab.kinds.apps import defaults, rolloutstatus, workload
 from emulab.kinds.apps.rollouts import OF_DEPLOYMENTS, PROGRESS_DEADLINE
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
@@ -42,6 +42,8 @@ _spec = workload_spec(
 )
 DEFINITION = Definition(
     check=whole(DEPLOYMENT, dns_subdomain, _spec),
+    written=defaults.written(defaults.deployment),
+    created=workload.one_replica,
     merge=workload.keep_replicas,
     annotations=("deployment.kubernetes.io/",),
     warnings=workload.warnings,

@@ -26,6 +26,7 @@ def _cells(o: Raw, now: float) -> Cells:
 _spec = workload_spec("apps.v1.ReplicaSetSpec", replicas=count)
 DEFINITION = Definition(
     check=whole(REPLICA_SET, dns_subdomain, _spec),
+    created=workload.one_replica,
     merge=workload.keep_replicas,
     annotations=("deployment.kubernetes.io/",),
     warnings=workload.warnings,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
-from emulab.kinds.apps import rolloutstatus, workload
+from emulab.kinds.apps import defaults, rolloutstatus, workload
 from emulab.kinds.apps.rollouts import OF_STATEFUL_SETS
 from emulab.kinds.apps.workload import template_cells, workload_spec
 from emulab.kinds.cells import Cells, Columns, Raw
@@ -74,6 +74,8 @@ _spec = workload_spec(
 )
 DEFINITION = Definition(
     check=whole(STATEFUL_SET, dns_label, _spec),
+    written=defaults.written(defaults.statefulset),
+    created=workload.one_replica,
     merge=_merge,
     warnings=_warnings,
     fields=workload.workload_fields(

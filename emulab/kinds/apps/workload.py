@@ -168,9 +168,19 @@ def stays(old: Object, new: Object, field: str, default: Any = None) -> None:
 def keep_replicas(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     """The new spec, with as many replicas as were asked for last where it doesn't say. Raises as `keep_selector`."""
     keep_selector(old, new, spec)
-    if "replicas" not in spec and "replicas" in old.spec:
-        spec["replicas"] = old.spec["replicas"]
-    return spec
+    return with_replicas(spec, old.spec.get("replicas"))
+
+
+def one_replica(o: Object) -> Object:
+    """A new workload has one replica where it doesn't say."""
+    return o.replace(spec=with_replicas(o.spec))
+
+
+def with_replicas(spec: Mapping[str, Any], known: int | None = None) -> Mapping[str, Any]:
+    """The spec with as many replicas as are known, or one, where it doesn't say."""
+    if spec.get("replicas") is not None:
+        return spec
+    return {**spec, "replicas": 1 if known is None else known}
 
 
 def warnings(o: Object, world: Lookup) -> Iterator[Finding]:

@@ -46,16 +46,15 @@ _spec = typed(
 def _created(o: Object) -> Object:
     """With its template's labels, where it has none, and for a selector (`SetDefaults_ReplicationController`)."""
     labels = dict(_template_labels(o.spec))
-    o = o.replace(spec={**o.spec, "selector": o.spec.get("selector") or labels})
+    spec = {**workload.with_replicas(o.spec), "selector": o.spec.get("selector") or labels}
+    o = o.replace(spec=spec)
     return o if o.labels else o.replace(metadata={**o.metadata, "labels": labels})
 
 
 def _merge(old: Object, new: Object, spec: dict[str, Any]) -> Mapping[str, Any]:
     """Unlike a ReplicaSet's, its selector can be changed."""
     spec.setdefault("selector", dict(_template_labels(spec)))
-    if "replicas" not in spec and "replicas" in old.spec:
-        spec["replicas"] = old.spec["replicas"]
-    return spec
+    return workload.with_replicas(spec, old.spec.get("replicas"))
 
 
 def _cells(o: Raw, now: float) -> Cells:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulab.errors import UserError
 from emulab.kinds.checks import whole
-from emulab.kinds.core import servicefamilies, servicetext
+from emulab.kinds.core import servicedefaults, servicefamilies, servicetext
 from emulab.kinds.core.serviceschema import needs_health_check, service_spec, source_ranges_fit
 from emulab.kinds.core.serviceupdate import updated
 from emulab.kinds.definition import Definition
@@ -110,6 +110,7 @@ def _uses(o: Object) -> Mapping[str, Quantity]:
 DEFINITION = Definition(
     check=whole(SERVICE, dns_1035_label, service_spec, rules=(source_ranges_fit,)),
     updated=updated,
+    written=servicedefaults.written,
     created=_created,
     merge=_merge,
     outdated=_outdated,

@@ -29,8 +29,12 @@ def service(**spec: Any) -> Any:
     return obj("Service", spec=spec)
 
 
+def node_ports(o: Any) -> list[int | None]:
+    return [port.get("nodePort") for port in o.spec["ports"]]
+
+
 def test_nothing_there_before() -> None:
-    new = service(ports=[])
+    new = obj("Client", namespace="", spec={"network": "vpc"})
     assert merge(None, new) is new
 
 
@@ -63,7 +67,7 @@ def test_status_is_the_labs() -> None:
 
 def test_the_same_again_is_the_same() -> None:
     given = obj("Deployment", spec={"replicas": 2, "selector": {"matchLabels": {"a": "b"}}})
-    old = given.replace(
+    old = merge(None, given).replace(
         metadata={**given.metadata, **SERVER, "annotations": {"deployment.kubernetes.io/revision": "3"}},
         status={"replicas": 2},
     )
@@ -106,8 +110,11 @@ def test_what_names_and_orders_the_pods_of_a_stateful_set_does_not_change(field:
 
 
 def test_a_stateful_sets_defaults_may_be_written_out() -> None:
-    written = {"serviceName": "", "podManagementPolicy": "OrderedReady"}
-    assert merge(obj("StatefulSet", spec={}), obj("StatefulSet", spec=written)).spec == written
+    old, written = (
+        merge(None, obj("StatefulSet", spec={})),
+        {"serviceName": "", "podManagementPolicy": "OrderedReady"},
+    )
+    assert merge(old, obj("StatefulSet", spec=written)).spec == {**old.spec, **written}
 
 
 def test_a_services_addresses_and_ports_stay() -> None:
@@ -118,20 +125,15 @@ def test_a_services_addresses_and_ports_stay() -> None:
     found = merge(
         old, service(type="NodePort", ports=[{"port": 81}, {"port": 80}, {"port": 80, "protocol": "UDP"}])
     )
-    assert found.spec == {
-        "type": "NodePort",
-        "clusterIP": "10.96.0.5",
-        "clusterIPs": ["10.96.0.5"],
-        "ports": [{"port": 81}, {"port": 80, "nodePort": 30080}, {"port": 80, "protocol": "UDP"}],
-    }
+    assert found.spec["clusterIP"] == "10.96.0.5" and node_ports(found) == [None, 30080, None]
     asked = merge(old, service(type="NodePort", ports=[{"port": 80, "nodePort": 30081}]))
-    assert asked.spec["ports"] == [{"port": 80, "nodePort": 30081}]
-    assert merge(old, service(type="ClusterIP", ports=[{"port": 80}])).spec["ports"] == [{"port": 80}]
+    assert node_ports(asked) == [30081]
+    assert node_ports(merge(old, service(type="ClusterIP", ports=[{"port": 80}]))) == [None]
 
 
 @pytest.mark.parametrize("address", ["10.96.0.5", "None"])
 def test_a_service_with_the_address_it_has_is_the_same(address: str) -> None:
-    old = service(clusterIP=address, clusterIPs=[address], ports=[])
+    old = merge(None, service(clusterIP=address, clusterIPs=[address], ports=[]))
     for given in ({"clusterIP": address}, {"clusterIPs": [address]}):
         assert merge(old, service(**given, ports=[])).spec == old.spec
 
@@ -147,7 +149,7 @@ def test_a_services_address_does_not_change(before: str, after: str) -> None:
 
 def test_a_headless_service_stays_headless() -> None:
     """The API server gives what isn't said its old value (`patchAllocatedValues`), and None is one."""
-    headless = service(clusterIP="None", clusterIPs=["None"], ports=[])
+    headless = merge(None, service(clusterIP="None", clusterIPs=["None"], ports=[]))
     assert merge(headless, service(ports=[])).spec == headless.spec
     problem = r"f\.yaml:3: Service/default/x spec\.type: a headless .* can't become a NodePort; delete"
     with pytest.raises(UserError, match=problem):
@@ -158,18 +160,12 @@ def test_a_node_port_stays_with_its_ports_name_where_the_number_changes() -> Non
     ports = [{"name": "web", "port": 80, "nodePort": 30080}, {"name": "dns", "port": 53, "nodePort": 30053}]
     old = service(type="NodePort", ports=ports)
     moved = [{"name": "dns", "port": 5353}, {"name": "web", "port": 80}]
-    assert merge(old, service(type="NodePort", ports=moved)).spec["ports"] == [
-        {"name": "dns", "port": 5353, "nodePort": 30053},
-        {"name": "web", "port": 80, "nodePort": 30080},
-    ]
+    assert node_ports(merge(old, service(type="NodePort", ports=moved))) == [30053, 30080]
     # Two of them may say the other's name, or ask for the other's number.
     swapped = [{"name": "dns", "port": 80}, {"name": "web", "port": 8080}]
-    assert [p.get("nodePort") for p in merge(old, service(type="NodePort", ports=swapped)).spec["ports"]] == [
-        30080,
-        None,
-    ]
+    assert node_ports(merge(old, service(type="NodePort", ports=swapped))) == [30080, None]
     asked = [{"name": "web", "port": 8080}, {"name": "new", "port": 90, "nodePort": 30080}]
-    assert merge(old, service(type="NodePort", ports=asked)).spec["ports"] == asked
+    assert node_ports(merge(old, service(type="NodePort", ports=asked))) == [None, 30080]
 
 
 def test_the_address_type_of_a_slice_does_not_change() -> None:
