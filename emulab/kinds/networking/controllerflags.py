@@ -173,12 +173,7 @@ _VALUES = (
     ),
     *("log_file", "log_file_max_size", "max-buckets", "maxmind-retries-count", "maxmind-retries-timeout"),
     *("monitor-max-batch-size", "post-shutdown-grace-period", "profiler-address", "profiler-port"),
-    *(
-        "shutdown-grace-period",
-        "ssl-passthrough-proxy-port",
-        "status-port",
-        "status-update-interval",
-    ),
+    *("ssl-passthrough-proxy-port", "status-port", "status-update-interval"),
     *("stderrthreshold", "stream-port", "sync-period", "sync-rate-limit", "v", "vmodule"),
     *("validating-webhook-certificate", "validating-webhook-key"),
 )
@@ -198,6 +193,7 @@ _NOT_FOLLOWED = (
         Flag(f"maxmind-{name}", missing="there is no GeoIP")
         for name in ("edition-ids", "license-key", "mirror")
     ),
+    Flag("shutdown-grace-period", missing="a controller that ends takes no new connections from then on"),
     Flag("version", read=_boolean, missing="the controller serves, where it would say its version and end"),
 )
 FLAGS: Mapping[str, Flag] = {one.name: one for one in (*_FOLLOWED, *_BY_NATURE, *_NOT_FOLLOWED)}

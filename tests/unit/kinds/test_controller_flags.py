@@ -64,6 +64,9 @@ def test_the_webhook_is_a_port() -> None:
 def test_what_is_not_followed_is_said_once_with_its_word() -> None:
     assert odd("--election-id=x", "--v=5", "-v=2", "--report-node-internal-ip-address") == []
     assert odd("--maxmind-license-key=x") == ["--maxmind-license-key is not followed: there is no GeoIP"]
+    assert odd("--shutdown-grace-period=30") == [
+        "--shutdown-grace-period is not followed: a controller that ends takes no new connections from then on"
+    ]
     assert odd("--enable-ssl-passthrough=false") == [], "it asks for what is"
     assert odd("--enable-ssl-passthrough") == [
         "--enable-ssl-passthrough is not followed: TLS ends at the ingress"
