@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emulab.kinds.emulab.balancingview import CLASSES, annotation_problems, of_balancers
 from emulab.kinds.emulab.cloudannotations import unfollowed, unheard_beside, unheard_families
-from emulab.kinds.emulab.servicebalancing import is_of_known_class
+from emulab.kinds.emulab.servicebalancing import checked_by_http, is_of_known_class
 from emulab.model.checks import show
 from emulab.model.findings import Finding
 
@@ -58,7 +58,9 @@ def oddities(o: Object, had: Sequence[str]) -> Iterator[Finding]:
     if not is_of_known_class(o):
         what = f"nobody here serves {show(o.spec['loadBalancerClass'])}; known are {', '.join(CLASSES)}"
         yield Finding(o, ("spec", "loadBalancerClass"), what)
-    problems = [one for one in annotation_problems(o.annotations) if one[0] not in _PLACES]
+    problems = [
+        one for one in annotation_problems(o.annotations, by_http=checked_by_http(o)) if one[0] not in _PLACES
+    ]
     asked = str(o.spec.get("loadBalancerIP") or "")
     beside = list(unheard_beside(o.annotations, asked) if asked else ())
     families = unheard_families(o.annotations, both=len(had) > 1)

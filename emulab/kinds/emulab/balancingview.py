@@ -131,9 +131,11 @@ class Balancing:
         )
 
 
-def annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
-    """The fields that a Service's annotations say; what is wrong there says nothing (`annotation_problems`)."""
-    return _read(annotations)[0]
+def annotated(annotations: Mapping[str, str], by_http: bool = False) -> dict[str, Any]:
+    """The fields that a Service's annotations say; what is wrong there says nothing (`annotation_problems`).
+
+    `by_http`: whether its checks are by HTTP unless something else is said (`checked_by_http`)."""
+    return _read(annotations, by_http=by_http)[0]
 
 
 def health_annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
@@ -143,11 +145,13 @@ def health_annotated(annotations: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def annotation_problems(annotations: Mapping[str, str], own: bool = True) -> Iterator[tuple[str, str]]:
+def annotation_problems(
+    annotations: Mapping[str, str], own: bool = True, by_http: bool = False
+) -> Iterator[tuple[str, str]]:
     """Annotations of which something is wrong or isn't followed, and what; of an Ingress, those of balancers alone
-    aren't its `own`."""
+    aren't its `own`. `by_http`: see `annotated`."""
     given = {name: text for name, text in annotations.items() if own or name.startswith(ALB)}
-    yield from _read(given, healths_alone=not own)[1]
+    yield from _read(given, healths_alone=not own, by_http=by_http)[1]
     if own:
         yield from unheard_addresses(annotations)
     yield from unfollowed(annotations, of_service=own)
@@ -159,7 +163,7 @@ def of_balancers(annotations: Mapping[str, str]) -> Iterator[str]:
 
 
 def _read(
-    annotations: Mapping[str, str], healths_alone: bool = False
+    annotations: Mapping[str, str], healths_alone: bool = False, by_http: bool = False
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The fields that annotations say, and what is wrong with which of them. Of an Ingress its checks alone count."""
     spec: dict[str, Any] = {}
@@ -196,7 +200,7 @@ def _read(
             take(name, (field_name,), _plain(text, field_name in _MAPPINGS))
         else:
             problems.append((name, f"is no field of a balancer; these are {', '.join(sorted(BALANCING))}"))
-    problems += _unasked(spec.get("healthCheck") or {}, checks)
+    problems += _unasked(spec.get("healthCheck") or {}, checks, by_http)
     problems += _unsound(spec, sources)
     if nlb and "mode" not in spec:  # an NLB forwards packets; with a PROXY header it is a proxy here
         asked = {**spec, "mode": "nat"}
@@ -206,10 +210,10 @@ def _read(
     return _agreeing(spec, sources), problems
 
 
-def _unasked(check: dict[str, Any], sources: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _unasked(check: dict[str, Any], sources: Mapping[str, str], by_http: bool) -> Iterator[tuple[str, str]]:
     """Takes away what AWS' controller doesn't heed: it checks a Service's balancer by TCP, whatever path it is told,
     until it is told of HTTP (buildTargetGroupHealthCheckPath of pkg/service/model_build_target_group.go)."""
-    if check.get("protocol") in ("HTTP", "HTTPS"):
+    if check.get("protocol", "HTTP" if by_http else "TCP") in ("HTTP", "HTTPS"):
         return
     for field_name in ("path", "codes"):
         name = sources.get(field_name, "")

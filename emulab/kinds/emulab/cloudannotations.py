@@ -171,6 +171,7 @@ _ROWS: Mapping[str, tuple[SpecPath, ReadText]] = {
     f"{_HETZNER}algorithm-type": (("algorithm",), _algorithm),
 }
 _KIND, _FAMILIES = f"{NLB}type", f"{NLB}ip-address-type"
+_TARGET = f"{NLB}nlb-target-type"
 _OF_NLB = ("nlb", "nlb-ip", "external")
 _CLASSIC = ("", "clb", "elb", "classic")
 
@@ -211,7 +212,7 @@ _HEARD_ELSEWHERE = (
 
 _SO_ANYWAY: Mapping[str, tuple[str, ...]] = {
     f"{NLB}cross-zone-load-balancing-enabled": ("true",),
-    f"{NLB}nlb-target-type": ("instance",),
+    _TARGET: ("instance",),
     f"{NLB}access-log-enabled": ("false",),
     f"{NLB}backend-protocol": ("tcp", "TCP"),
     f"{NLB}connection-draining-enabled": ("true",),
@@ -267,6 +268,12 @@ def _attributes(name: str, text: str) -> Iterator[tuple[tuple[SpecPath, ReadText
 def asks_for_nlb(annotations: Mapping[str, str]) -> bool:
     """Whether a Service asks for a network load balancer of AWS."""
     return annotations.get(_KIND, "").strip().lower() in _OF_NLB
+
+
+def asks_pods(annotations: Mapping[str, str]) -> bool:
+    """Whether a Service wants pods for targets of its balancer of AWS, instead of nodes."""
+    kind, target = (annotations.get(name, "").strip().lower() for name in (_KIND, _TARGET))
+    return kind == "nlb-ip" or target in ("ip", "nlb-ip")
 
 
 def unfollowed(annotations: Mapping[str, str], of_service: bool) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from emulab.kinds.core.serviceview import DEFAULT_AFFINITY_TIMEOUT
 from emulab.kinds.emulab.balancingview import CLASSES, IP_MODE, NLB_CLASS, Balancing, annotated
-from emulab.kinds.emulab.cloudannotations import addresses_asked, asks_for_nlb
+from emulab.kinds.emulab.cloudannotations import addresses_asked, asks_for_nlb, asks_pods
 from emulab.model.addresses import IPAddress, parse_address
 from emulab.model.objects import Object
 
@@ -25,11 +25,17 @@ _NLB_CODES = "200-399"
 def service_balancing(o: Object) -> Balancing:
     """How the balancer of a Service of type LoadBalancer balances."""
     own = CLASSES.get(o.spec.get("loadBalancerClass") or "", {})
-    spec = {**_affinity(o.spec), **own, **annotated(o.annotations)}
+    spec = {**_affinity(o.spec), **own, **annotated(o.annotations, checked_by_http(o))}
     check = spec.get("healthCheck") or {}
     if check.get("protocol") in ("HTTP", "HTTPS") and _is_nlb(o):
         spec["healthCheck"] = {"codes": _NLB_CODES, **check}
     return Balancing.of(spec)
+
+
+def checked_by_http(o: Object) -> bool:
+    """Whether AWS' controller has nodes of a Service checked by HTTP of its own accord: with the policy Local, at their
+    healthCheckNodePort (`buildTargetGroupHealthCheckConfigForInstanceModeLocal`)."""
+    return o.spec.get("externalTrafficPolicy") == "Local" and not asks_pods(o.annotations)
 
 
 def _is_nlb(o: Object) -> bool:

@@ -34,6 +34,8 @@ def forward(draft: BlockDraft, told: Directive) -> None:
     origin, *servers = told.words
     within(told, arguments.FORWARD)
     addresses = [address for text in servers for address in _servers(draft, told, text)]
+    if not addresses and all(_file(draft, text) is not None for text in servers):
+        raise wrong(told, f"no nameservers found in {' '.join(servers)}")
     if len(servers) > _MOST_SERVERS:
         raise wrong(told, f"more than {_MOST_SERVERS} servers: {len(servers)}")
     apart: tuple[str, ...] = ()
@@ -112,7 +114,7 @@ def _is_host(name: str) -> bool:
 
 def _from_file(draft: BlockDraft, told: Directive, path: str) -> list[str] | None:
     """The name servers of a file; None for what is none."""
-    text = draft.files.get(path_of(path)) if path.startswith((FOLDER, "custom/")) or "/" not in path else None
+    text = _file(draft, path)
     if text is not None:
         return [socket_name(parse_address(one), 53) for one in _name_servers(text)]
     if path.startswith(FOLDER) or not path.startswith("/"):
@@ -122,7 +124,13 @@ def _from_file(draft: BlockDraft, told: Directive, path: str) -> list[str] | Non
     return [draft.default]
 
 
+def _file(draft: BlockDraft, path: str) -> str | None:
+    """What a file of the ConfigMap has; None for what is none."""
+    return draft.files.get(path_of(path)) if path.startswith((FOLDER, "custom/")) or "/" not in path else None
+
+
 def _name_servers(text: str) -> list[str]:
-    """Those of a resolv.conf (resolv.conf(5))."""
+    """Those of a resolv.conf (resolv.conf(5)), whose zones CoreDNS takes away (`tryFile`)."""
     lines = (line.split() for line in text.splitlines())
-    return [words[1] for words in lines if words[:1] == ["nameserver"] and words[1:] and is_address(words[1])]
+    named = (words[1].partition("%")[0] for words in lines if words[:1] == ["nameserver"] and words[1:])
+    return [name for name in named if is_address(name)]

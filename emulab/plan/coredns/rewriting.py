@@ -107,7 +107,7 @@ def _ttl(told: Directive, words: tuple[str, ...]) -> RewriteRule:
 def _rcode(told: Directive, words: tuple[str, ...]) -> RewriteRule:
     """`rcode [exact|prefix|suffix|substring|regex] STRING FROM TO`."""
     rule, rest = _matched(told, words, "rcode", 2)
-    codes = {**RCODES, **{f"{number}": number for number in RCODES.values()}}
+    codes = {**RCODES, **{f"{number}": number for number in range(max(RCODES.values()) + 1)}}
     for word in rest:
         if word.upper() not in codes:
             raise wrong(told, f"{word} is none of {', '.join(RCODES)}")

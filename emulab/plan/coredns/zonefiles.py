@@ -31,10 +31,7 @@ _CLASSES = ("IN", "CH", "HS", "CS")
 _NAMES = {"CNAME": (0,), "NS": (0,), "PTR": (0,), "MX": (1,), "SRV": (3,), "SOA": (0, 1)}
 """Which words of a record's data are names, by its type."""
 _SOA_WORDS = 7
-_LEFT_OUT = """
-AFSDB APL CDNSKEY CDS CERT DNAME EUI48 EUI64 HIP KX LP NSEC3PARAM OPENPGPKEY RP SMIMEA SPF SSHFP SVCB URI
-"""
-_OTHER_TYPES = ASKED_TYPES.union(_LEFT_OUT.split())
+_OTHER_TYPES = ASKED_TYPES | {"LP", "SMIMEA"}
 
 
 class ZoneLine(NamedTuple):

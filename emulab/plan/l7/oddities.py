@@ -193,10 +193,11 @@ def _backends(ingress: Ingress) -> Mapping[Backend, FieldPath]:
 def _why_another_port(service: Service, wanted: int | str) -> str:
     """Why the port of a Service that has a backend's number or name isn't asked, "" where it is."""
     asked = backend_port(service, wanted)
-    meant = next((p for p in service.ports if wanted in (p.port, p.name)), None)
-    if service.type == "ExternalName" or asked is None or meant is None:
+    if service.type == "ExternalName" or asked is None:
         return ""
-    if asked.target_port == meant.target_port:
+    alike = (p for p in service.ports if p.protocol == asked.protocol)
+    meant = next((p for p in alike if wanted in (p.port, p.name)), None)
+    if meant is None or asked.target_port == meant.target_port:
         return ""
     return (
         f"{wanted} is taken for port {asked.port} of Service {service.namespace}/{service.name}, its first with this"

@@ -16,12 +16,23 @@ _FIELD = r"\.(?P<field>Name|Zone|Class|Type|Question\.Name)"
 _FOUND = r"\.Group\.(?P<group>\w+)|(?P<open>\()?index \.(?P<list>Match|Group) \"?(?P<index>\w+)\"?(?(open)\))"
 HOLE_WORD = re.compile(rf"{_FIELD}|(?P<number>parseInt )?(?:{_FOUND})(?(number) (?P<base>\d+) (?P<bits>\d+))")
 """What is followed of it."""
-RCODES = {"NOERROR": 0, "FORMERR": 1, "SERVFAIL": 2, "NXDOMAIN": 3, "NOTIMP": 4, "REFUSED": 5}
+_RCODES = """
+NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED YXDOMAIN YXRRSET NXRRSET NOTAUTH NOTZONE DSOTYPENI
+"""
+_EXTENDED = "BADSIG BADKEY BADTIME BADMODE BADNAME BADALG BADTRUNC BADCOOKIE"
+RCODES = {
+    **{word: code for code, word in enumerate(_RCODES.split())},
+    **{word: code for code, word in enumerate(_EXTENDED.split(), 16)},
+    "NOTIMPL": 4,
+}
+"""Response codes by the names that CoreDNS has for them (`StringToRcode` of miekg/dns)."""
 _NAMES = """
-A AAAA ANY CAA CNAME DNSKEY DS HINFO HTTPS LOC MX NAPTR NS NSEC NSEC3 PTR RRSIG SOA SRV TLSA TXT
+A AAAA AFSDB ANY APL AXFR CAA CDNSKEY CDS CERT CNAME CSYNC DHCID DLV DNAME DNSKEY DS EUI48 EUI64 HINFO HIP HTTPS
+IPSECKEY IXFR KEY KX LOC MX NAPTR NS NSEC NSEC3 NSEC3PARAM NULL OPENPGPKEY OPT PTR RP RRSIG SIG SOA SPF SRV SSHFP SVCB
+TA TKEY TLSA TSIG TXT URI ZONEMD
 """
 ASKED_TYPES = frozenset(_NAMES.split())
-"""Types of which a template may be."""
+"""Types that a Corefile may name: those of CoreDNS (`StringToType` of miekg/dns) that anybody asks for."""
 
 
 def check_template(text: str) -> None:

@@ -70,7 +70,7 @@ class Directory:
         """The Service of that name, if it is there and has names."""
         if self.given.exposed is not None and namespace not in self.given.exposed:
             return None
-        return self.given.services.get(f"{namespace}/{name}")
+        return self.any_service(namespace, name)
 
     def any_service(self, namespace: str, name: str) -> ServiceNames | None:
         """The Service of that name, if it is there, whether it has names or not."""

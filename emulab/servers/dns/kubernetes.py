@@ -50,6 +50,7 @@ _VERSION_TTL = 28800
 _OWN_SERVICE = ("kube-system", "kube-dns")
 """The Service behind which the cluster's DNS is: its name is the zone's name server, whatever `namespaces` have names
 (plugin/kubernetes/ns.go)."""
+_OWN_LABEL = _OWN_SERVICE[1].encode()
 _SERVICES, _PODS = "svc", "pod"
 _RECORDS = {4: rdata.A, 6: rdata.AAAA}
 _LONGEST = 300
@@ -103,19 +104,23 @@ class ClusterNames:
 
     def addresses(self, name: Name) -> Iterator[ResourceRecord]:
         """The A and AAAA records of exactly this lower-case name, for the additional section."""
-        own = self._directory.any_service(*_OWN_SERVICE)
-        if (
-            own is not None
-            and own.addresses
-            and name == lower(names.from_text(self._directory.whole_name(own)))
-        ):
+        if own := self._own(name):
             for rtype in _RECORDS.values():
-                yield from self._records(name, rtype, [_Led(address, 0, "") for address in own.addresses])
+                yield from self._records(name, rtype, [_Led(address, 0, "") for address in own])
             return
         for rtype in _RECORDS.values():
             found = self.lookup(name, rtype)
             if found.kind is LookupKind.ANSWER:
                 yield from found.rrset.records
+
+    def _own(self, name: Name) -> Sequence[str]:
+        """The addresses of the Service of the cluster's DNS, where this is its name."""
+        if name[:1] != (_OWN_LABEL,):  # of nearly all names that an answer leads to
+            return ()
+        own = self._directory.any_service(*_OWN_SERVICE)
+        if own is None or name != lower(names.from_text(self._directory.whole_name(own))):
+            return ()
+        return own.addresses
 
     def _apex_has(self, labels: list[str], rtype: int) -> Found | None:
         """What the zone has of its own: its SOA, its name server, and the version of the specification."""

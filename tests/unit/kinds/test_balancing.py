@@ -15,6 +15,7 @@ from emulab.kinds.emulab.balancingview import Balancing, annotated, annotation_p
 from emulab.kinds.emulab.loadbalancerview import LoadBalancer
 from emulab.kinds.emulab.servicebalancing import (
     asked_virtual_addresses,
+    checked_by_http,
     ip_mode,
     is_of_known_class,
     may_share,
@@ -152,6 +153,28 @@ def test_a_path_is_asked_for_where_aws_is_told_of_http(given: dict[str, str], ch
     assert all("changes nothing without" in text for text in said.values())
     own = {**annotations, "balancer.emulab.dev/healthCheck": '{"protocol": "HTTP", "path": "/own"}'}
     assert annotated(own)["healthCheck"]["path"] == "/own"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "policy", "path"),
+    [
+        ({}, "Local", "/x"),
+        ({f"{NLB}nlb-target-type": "instance"}, "Local", "/x"),
+        ({f"{NLB}nlb-target-type": "ip"}, "Local", ""),
+        ({f"{NLB}type": "nlb-ip"}, "Local", ""),
+        ({f"{NLB}healthcheck-protocol": "TCP"}, "Local", ""),
+        ({}, "Cluster", ""),
+    ],
+)
+def test_nodes_of_a_local_service_are_asked_for_a_path(
+    annotations: dict[str, str], policy: str, path: str
+) -> None:
+    """With the policy Local, AWS' controller has the healthCheckNodePort asked by HTTP of its own accord."""
+    told = service({f"{NLB}healthcheck-path": "/x", **annotations})
+    told.raw["spec"]["externalTrafficPolicy"] = policy
+    assert service_balancing(told).health.path == path
+    problems = dict(annotation_problems(told.annotations, by_http=checked_by_http(told)))
+    assert (f"{NLB}healthcheck-path" in problems) is (not path)
 
 
 @pytest.mark.parametrize(

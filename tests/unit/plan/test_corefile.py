@@ -316,6 +316,12 @@ def test_what_coredns_does_not_start_with(text: str, said: str) -> None:
         "kubernetes a.test b.test {\n multicluster b.test\n ignore empty_service and more\n startup_timeout 9s 1\n}",
         "kubernetes a.test {\n apiserver_qps 2.5e1\n}",
         "forward . dns.test tls://[fd00::1%a.test]:853 https://10.0.0.1",
+        "forward . 10.0.0.1 {\n next SERVFAIL NotAuth BADCOOKIE\n failover NOTIMPL\n}",
+        "rewrite rcode a.test YXDOMAIN 9",
+        "rewrite type SVCB URI",
+        "template ANY SSHFP {\n rcode NXDOMAIN\n}",
+        "acl {\n block type SPF AXFR net *\n}",
+        "template IN A {\n rcode NOTZONE\n}",
         "forward . 10.0.0.1 {\n next nxdomain\n resolver 10.0.0.1:53 fd00::1\n source_address 10.0.0.9\n}",
         'template IN A {\n answer "{{ if eq .Zone `a(b)` }}{{ printf \\"%s\\" .Name }}{{ end }}{{/* lower */}}"\n}',
     ],
@@ -345,6 +351,11 @@ def test_servers_of_a_file_are_asked() -> None:
     for path in ("/etc/coredns/up.conf", "up.conf"):
         made = corefile(f". {{\n forward . {path} 10.9.0.2\n}}\n", **files)
         assert made.blocks[0].forward[0].servers == ("10.9.0.1:53", "[fd00::9]:53", "10.9.0.2:53")
+    files = {"zone.conf": "nameserver fe80::1%eth0\n", "none.conf": "# nameserver 10.9.0.1\n"}
+    made = corefile(". {\n forward . none.conf zone.conf\n}\n", **files)
+    assert made.blocks[0].forward[0].servers == ("[fe80::1]:53",)
+    made = corefile(". {\n forward . none.conf\n}\n", **files)
+    assert made.error == "line 2: forward: no nameservers found in none.conf"
     other = corefile(". {\n forward . /run/systemd/resolve/resolv.conf\n}\n")
     assert (
         other.blocks[0].forward[0].servers

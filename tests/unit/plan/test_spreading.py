@@ -507,6 +507,11 @@ def test_a_port_that_is_taken_for_another_is_told() -> None:
     for fine in (rule("a.test", port="admin"), rule("a.test"), rule("a.test", port=9090)):
         assert said(*there, asking("shop", fine)) == []
     assert said(*there, asking("shop", rule("a.test", port=8080), service_upstream="true")) == []
+    both = [
+        {"name": "u", "port": 80, "targetPort": 5353, "protocol": "UDP"},
+        {"name": "t", "port": 80, "targetPort": 5354},
+    ]
+    assert said(*web(ports=both), asking("shop", rule("a.test", port=80))) == []  # no request comes by UDP
     default = ingress("shop", defaultBackend={"service": {"name": "web", "port": {"number": 8080}}})
     assert said(*there, default)[0].startswith("Ingress/shop spec.defaultBackend.service.port: ")
 

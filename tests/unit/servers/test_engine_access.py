@@ -93,6 +93,17 @@ class TestNginx:
         assert '"~*bot" 1;' in text and "if ($block_ua) {" in text
         assert "proxy_protocol;" in text.partition("listen 10.244.1.3:80")[2].partition("\n")[0]
 
+    @pytest.mark.parametrize("proxied", [True, False])
+    def test_the_port_that_backends_are_told(self, proxied: bool) -> None:
+        """The balancer's, of whose header it is; without one 443 is what TLS comes to, whatever is listened at."""
+        told = (
+            conf(options=Options(proxy_protocol=proxied))
+            .partition("map $scheme $own_port {")[2]
+            .split("}")[0]
+        )
+        assert ("$proxy_protocol_server_port;" in told) is proxied
+        assert ("https 443;" in told) is not proxied
+
 
 def cfg(*filters: Filter, **more: object) -> str:
     told = config(route(filters=filters), **more)
@@ -101,6 +112,14 @@ def cfg(*filters: Filter, **more: object) -> str:
 
 
 class TestHAProxy:
+    @pytest.mark.parametrize("proxied", [True, False])
+    def test_the_port_that_backends_are_told(self, proxied: bool) -> None:
+        lines = [
+            line for line in cfg(options=Options(proxy_protocol=proxied)).splitlines() if "(txn.port)" in line
+        ]
+        assert lines[0].endswith("set-var(txn.port) dst_port")
+        assert any("str(443) if { ssl_fc }" in line for line in lines) is not proxied
+
     @pytest.mark.parametrize(
         ("one", "lines"),
         [
