@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from emulab.kinds.core.serviceview import Service, ServicePort, ingress_ips, is_internal
 from emulab.kinds.discovery.endpointsliceview import SERVICE_NAME_LABEL, EndpointSlice
@@ -52,6 +52,7 @@ from emulab.servers.health.config import HealthPolicy
 from emulab.servers.l4.config import FrontendConfig, FrontendLimits, L4Config, TargetConfig
 
 HEALTH = HealthPolicy(interval=1.0, down_interval=0.1, timeout=1.0, rise=1, fall=2)
+_SOON = 5.0  # seconds
 _PACES, _SLOWEST = ((100, 1.0), (200, 2.0), (500, 5.0)), 10.0
 """Up to how many targets are asked every so many seconds. In steps, as another interval begins all checks anew."""
 PROXY_KEY = "use-proxy-protocol"
@@ -270,34 +271,45 @@ def _checked(o: Object) -> tuple[Ingress, dict[str, Any]] | None:
     return (Ingress.of(o), said) if said else None
 
 
+class ExpectedHealth(NamedTuple):
+    """What is waited for at a frontend."""
+
+    checked: bool  # whether targets are checked
+    asked: (
+        bool  # whether by what answers requests, too: whether it answers as it is asked to is for it to know
+    )
+    soon: bool  # whether a target that is well is healthy within a few seconds
+
+
 def expected_frontends(
     objects: Objects, servers: Mapping[str, PlannedServer]
-) -> dict[str, Mapping[str, bool]]:
-    """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints. With each
-    is told whether it checks its targets."""
+) -> dict[str, Mapping[str, ExpectedHealth]]:
+    """Which frontends of which balancer must find a healthy target: those before a TCP port with endpoints."""
     configs = {name: s.config for name, s in servers.items() if isinstance(s.config, L4Config)}
     balancers = {name: {**config.frontends, **config.watched} for name, config in configs.items()}
     ports = {t.port for frontends in balancers.values() for f in frontends.values() for t in f.targets}
     served = _served(objects, ports) if ports else set()
-    found: dict[str, Mapping[str, bool]] = {}
+    found: dict[str, Mapping[str, ExpectedHealth]] = {}
     for name, frontends in balancers.items():
         expected = {
-            key: f.health is not None and (f.health.port is not None or key.startswith("tcp/"))
+            key: _expected(key, f)
             for key, f in frontends.items()
-            if not _asks_the_application(f) and any(t.port in served and t.weight for t in f.targets)
+            if any(t.port in served and t.weight for t in f.targets)
         }
         if expected:
             found[name] = expected
     return found
 
 
-def _asks_the_application(frontend: FrontendConfig) -> bool:
-    """Whether targets are checked by what answers requests, too: whether it answers as asked is for it to know."""
+def _expected(key: str, frontend: FrontendConfig) -> ExpectedHealth:
     health = frontend.health
-    return (
-        health is not None
-        and health.port is None
-        and bool(health.path or health.protocol in ("http", "https"))
+    if health is None:
+        return ExpectedHealth(False, False, True)
+    of_service = health.port is not None  # `healthCheckNodePort`
+    return ExpectedHealth(
+        checked=of_service or key.startswith("tcp/"),
+        asked=not of_service and bool(health.path or health.protocol in ("http", "https")),
+        soon=health.rise * (health.down_interval or health.interval) <= _SOON,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +16,14 @@ from emulab.lab.supervisor.reconciler import Progress, Reconciler
 from emulab.lab.supervisor.surroundings import Surroundings
 from emulab.model.collection import Objects
 from emulab.model.keys import Key
-from emulab.plan.balancers import balanced, expected_frontends
+from emulab.plan.balancers import ExpectedHealth, balanced, expected_frontends
 from emulab.plan.state import World
 
 _FIRST_CHECKS = 15.0
 """Seconds for which first checks are waited for: one of a silent target may take minutes, where a user says so."""
+
+
+_ExpectedOfAll = Mapping[str, Mapping[str, ExpectedHealth]]
 
 
 class Waiting:
@@ -31,11 +34,7 @@ class Waiting:
         self._around = around
         self._reconciler = reconciler
         self._steady_at = steady_at
-        self._expected: tuple[Objects | None, World | None, Mapping[str, Mapping[str, bool]]] = (
-            None,
-            None,
-            {},
-        )
+        self._expected: tuple[Objects | None, World | None, _ExpectedOfAll] = (None, None, {})
 
     @takes(objects=IDENTITIES, timeout=optional(SECONDS))
     async def gone(self, arguments: Arguments, progress: Progress) -> Any:
@@ -106,15 +105,18 @@ class Waiting:
 
     async def _unhealthy_balancers(self, of_each: bool = True) -> list[str]:
         """Balancers that have found none of the targets that are there, or don't know yet `of_each` what it is like,
-        one line each."""
+        one line each. An answer that isn't as the check wants it is waited for no longer: it may stay what it is."""
         reasons = []
         for name, expected in (await self._expected_frontends()).items():
             frontends = (await self._around.servers.status(name)).get("frontends", {})
             for key in sorted(expected):
                 targets = frontends.get(key, {}).get("targets", {}).values()
+                wanted = expected[key]
+                if wanted.asked and not (of_each and wanted.soon and _may_get_well(targets)):
+                    continue
                 if not any(t["healthy"] for t in targets):
                     reasons.append(f"balancer {name} has no healthy target for {key}")
-                elif of_each and expected[key] and not all(t["check"] for t in targets):
+                elif of_each and wanted.checked and not all(t["check"] for t in targets):
                     reasons.append(f"balancer {name} has not heard of all targets of {key} yet")
         return [*self._without_active(), *reasons]
 
@@ -128,7 +130,7 @@ class Waiting:
             if (names := node_names(o)) and not any(is_active(o, name) for name in names)
         ]
 
-    async def _expected_frontends(self) -> Mapping[str, Mapping[str, bool]]:
+    async def _expected_frontends(self) -> _ExpectedOfAll:
         """Worked out once for each state of the lab, however often it is looked whether they are healthy by now."""
         objects, world = self._around.store.objects(), self._around.world
         of_objects, of_world, expected = self._expected
@@ -137,6 +139,13 @@ class Waiting:
             expected = await asyncio.to_thread(expected_frontends, objects, servers)
             self._expected = objects, world, expected
         return expected
+
+
+def _may_get_well(targets: Collection[Mapping[str, Any]]) -> bool:
+    """Whether a target hasn't been asked yet, couldn't be reached, or has answered well, if not often enough."""
+    return not targets or any(
+        not t["check"] or t["check"]["word"].startswith(("L4", "L7OK")) for t in targets
+    )
 
 
 def _lines(what: str, reasons: Sequence[str]) -> str:

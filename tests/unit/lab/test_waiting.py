@@ -13,6 +13,7 @@ from lab_objects import conditions, pod
 from emulab.errors import NotReady
 from emulab.lab.supervisor.waiting import Waiting
 from emulab.model.collection import Objects
+from emulab.plan.balancers import ExpectedHealth
 
 RUNS = pod(status={"phase": "Running", "conditions": conditions(ready=True)})
 DEAD = pod(status={"phase": "Failed", "message": "dead", "conditions": conditions(ready=False)})
@@ -68,12 +69,45 @@ async def test_first_checks_are_waited_for_but_not_for_ever(monkeypatch: pytest.
     made._around.servers = Balancers()  # type: ignore[assignment]
 
     async def expected() -> Any:
-        return {"lb": {"tcp/192.0.2.1/80": True}}
+        return {"lb": {"tcp/192.0.2.1/80": ExpectedHealth(checked=True, asked=False, soon=True)}}
 
     monkeypatch.setattr(made, "_expected_frontends", expected)
     with pytest.raises(NotReady, match=r"balancer lb has not heard of all targets of tcp/192.0.2.1/80 yet"):
         await made.ready({"timeout": 0.1}, lambda _: None)
     monkeypatch.setattr("emulab.lab.supervisor.waiting._FIRST_CHECKS", 0.1)
+    assert await made.ready({"timeout": 60}, lambda _: None) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "healthy", "soon", "waits"),
+    [
+        (None, True, True, True),
+        ("L4CON", False, True, True),
+        ("L7OK", False, True, True),
+        ("L7OK", True, True, False),
+        ("L7STS", False, True, False),  # whoever asks for another path than there is may want to see it fail
+        ("L4CON", False, False, False),
+    ],
+)
+async def test_an_answer_is_waited_for_while_it_may_come(
+    monkeypatch: pytest.MonkeyPatch, word: str | None, healthy: bool, soon: bool, waits: bool
+) -> None:
+    made = waiting(World(RUNS, RUNS))
+
+    class Asking:
+        async def status(self, _name: str) -> Any:
+            target = {"healthy": healthy, "check": word and {"word": word}}
+            return {"frontends": {"tcp/192.0.2.1/80": {"targets": {"a": target}}}}
+
+    async def expected() -> Any:
+        return {"lb": {"tcp/192.0.2.1/80": ExpectedHealth(checked=True, asked=True, soon=soon)}}
+
+    made._around.servers = Asking()  # type: ignore[assignment]
+    monkeypatch.setattr(made, "_expected_frontends", expected)
+    if waits:
+        with pytest.raises(NotReady, match=r"balancer lb has n"):
+            await made.ready({"timeout": 0.1}, lambda _: None)
+        monkeypatch.setattr("emulab.lab.supervisor.waiting._FIRST_CHECKS", 0.1)
     assert await made.ready({"timeout": 60}, lambda _: None) is None
 
 
