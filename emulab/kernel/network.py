@@ -215,8 +215,9 @@ class KernelNetwork:
         for namespace in wanted:
             if namespace.name not in self.handles:
                 ahead = self.ahead.pop(namespace, None)
-                given = ahead or netns.adopt(namespace.name, self.given.pop(namespace.given))
-                self._know(namespace, given)
+                self._know(namespace, ahead or netns.adopt(namespace.name, self.given[namespace.given]))
+                if ahead is None:
+                    del self.given[namespace.given]
         for namespace in wanted:
             handle = self.handles[namespace.name]
             self._checked(handle, link_up(handle, "lo"))

@@ -43,7 +43,7 @@ RESTARTING: dict[str, Check] = {
 signal_name = maybe_empty(
     pattern(
         "|".join(
-            (*(re.escape(s.name) for s in Signals), r"SIGRTMIN\+([1-9]|1[0-5])", r"SIGRTMAX-([1-9]|1[0-4])")
+            (*map(re.escape, Signals.__members__), r"SIGRTMIN\+([1-9]|1[0-5])", r"SIGRTMAX-([1-9]|1[0-4])")
         ),
         "the name of a signal, such as SIGQUIT or SIGRTMIN+3",
     )

@@ -90,9 +90,10 @@ POD_FIELDS: FollowedFields = table(
     " securityContext.fsGroup securityContext.fsGroupChangePolicy securityContext.runAsGroup"
     " securityContext.runAsNonRoot securityContext.runAsUser securityContext.seccompProfile"
     " securityContext.supplementalGroups securityContext.supplementalGroupsPolicy securityContext.sysctls",
-    # Images aren't pulled, nobody has to be asked who a Pod is.
-    kept="automountServiceAccountToken imagePullSecrets os topologySpreadConstraints.nodeTaintsPolicy",
+    # Images aren't pulled.
+    kept="imagePullSecrets os topologySpreadConstraints.nodeTaintsPolicy",
     ignored={
+        "automountServiceAccountToken": "no token is mounted, as there is no API server",
         "ephemeralContainers": "they aren't run",
         "preemptionPolicy": ignored_unless("PreemptLowerPriority", "no Pod makes room for another"),
         "priority": "no Pod makes room for another",

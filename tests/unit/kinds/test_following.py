@@ -134,6 +134,11 @@ def test_what_an_api_server_fills_in_is_not_missed() -> None:
     assert len(without_effect(described("Pod", {**POD, **asked}))) == 3
 
 
+def test_a_token_is_missed_where_it_is_asked_for() -> None:
+    assert not without_effect(described("Pod", {**POD, "automountServiceAccountToken": False}))
+    assert len(without_effect(described("Pod", {**POD, "automountServiceAccountToken": True}))) == 1
+
+
 def test_a_watch_finds_all_that_is_there() -> None:
     rows = table("a.b", ignored={"a.c": "x", "d": "y"}, e__f=table("g", ignored={"h": "z"}))
     assert [*rows] == ["a.b", "a.c", "d", "e.f.g", "e.f.h"]

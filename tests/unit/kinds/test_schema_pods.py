@@ -174,6 +174,7 @@ def test_pod_specs(path: str, value: Any, problem: str) -> None:
     ("path", "value"),
     [
         ("containers.0.lifecycle", {"stopSignal": "SIGRTMIN+3"}),
+        ("containers.0.lifecycle", {"stopSignal": "SIGPOLL"}),
         ("dnsConfig", {"searches": ["_tcp.example.test", "example.test.", "."]}),
         (
             "initContainers.0",

@@ -378,6 +378,11 @@ def test_secret_data_may_be_broken_into_lines() -> None:
     assert accepted(described("Secret", data={"a": "YWFh\nYWFh\n"}))
 
 
+def test_what_a_secret_says_twice_counts_once() -> None:
+    """`stringData` goes before `data` (`Strategy.PrepareForCreate`), and the rest is kept nowhere."""
+    assert accepted(described("Secret", stringData={"a": "x" * 700_000}, data={"a": "YWFh" * 230_000}))
+
+
 def test_config_maps() -> None:
     assert refused(described("ConfigMap", data={"port": 80})) == [
         "data.port: 80 is not a string; put it in quotes"
