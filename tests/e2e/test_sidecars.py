@@ -184,6 +184,7 @@ async def test_a_pod_that_can_never_begin_ends_its_sidecars(lab: Lab, folder: Pa
         {**program("side", steps), "restartPolicy": "Always"},
         {"name": "stand", "restartPolicy": "Always", "ports": [{"containerPort": 9300}]},
         {"name": "bad", "command": ["sh", "-c", f"until [ -e {steps} ]; do sleep 0.05; done; exit 3"]},
+        {"name": "behind", "restartPolicy": "Always", "ports": [{"containerPort": 9301}]},
     ]
     await lab.apply(
         mounted(pod("never", inits, {"name": "main"}, restartPolicy="Never"), folder), ready=False
@@ -196,3 +197,4 @@ async def test_a_pod_that_can_never_begin_ends_its_sidecars(lab: Lab, folder: Pa
     await told(steps, "side", "side ended")
     states = {s["name"]: s["state"] for s in (await status(lab, "never"))["initContainerStatuses"]}
     assert states["bad"]["terminated"]["exitCode"] == 3 and "terminated" in states["stand"]
+    assert "waiting" in states["behind"], "it has never begun"

@@ -83,12 +83,18 @@ async def stop_all(pod: Endable, spec: PodSpec, grace: float) -> None:
 async def stop_sidecars(pod: Endable, spec: PodSpec, grace: float) -> None:
     """Ends the sidecars for good, the last one first, in a Pod that stays: its other containers run no more."""
     deadline = asyncio.get_running_loop().time() + grace
-    begun = [c for c in reversed(spec.sidecars) if c.name in pod.runners or pod.stands_in(c)]
+    begun = [c for c in reversed(spec.sidecars) if c.name in pod.runners or _has_stood(pod, c)]
     _tell_stopping(pod, begun)
     ends: list[asyncio.Future[None]] = []
     for sidecar in begun:
         ends.append(asyncio.ensure_future(_part(pod, sidecar, deadline, tuple(ends))))
     await _all_of(ends)
+
+
+def _has_stood(pod: Endable, container: Container) -> bool:
+    """Whether a server has had a life for it: one behind an init container that has failed never began."""
+    state = pod.state_of(container)
+    return pod.stands_in(container) and (state.running or state.restarts > 0)
 
 
 def _tell_stopping(pod: Endable, containers: Iterable[Container]) -> None:

@@ -15,7 +15,7 @@ from emulab.lab.kubelet.deadline import Spawn
 
 
 class Parting:
-    """Begins once, however often it is asked for."""
+    """Begins once, however often it is asked for, and once more after a fault."""
 
     def __init__(self, pod: ending.Endable, spec: Callable[[], PodSpec], spawn: Spawn) -> None:
         self._pod = pod
@@ -24,8 +24,9 @@ class Parting:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
+        """Once, or once more where that came to nothing: a Pod is not over while one runs."""
         spec = self._spec()
-        if self._task is None and spec.sidecars:
+        if spec.sidecars and (self._task is None or _has_failed(self._task)):
             self._task = self._spawn(ending.stop_sidecars(self._pod, spec, spec.termination_grace))
 
     async def over(self) -> None:
@@ -38,3 +39,7 @@ class Parting:
         """The whole Pod is ended instead."""
         if self._task is not None:
             self._task.cancel()
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None

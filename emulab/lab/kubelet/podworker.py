@@ -205,7 +205,8 @@ class PodWorker:
         return any(c.name == container.name for c in self.spec.init_containers)
 
     def may_begin(self, container: Container) -> bool:
-        return self._initialised or (self.is_init(container) and container.restarts)
+        """A sidecar begins in its turn, behind the init containers that stand before it."""
+        return self._initialised or (self.is_init(container) and container.name in self._launched)
 
     async def _run_init_containers(self) -> None:
         """One after the other: each must succeed before the next (Kubernetes: init containers), or, when it is a
@@ -236,6 +237,8 @@ class PodWorker:
             del self.runners[container.name]
             if runner.state.exit_status != 0:
                 await self._parting.over()
+                if self.terminating:  # by its deadline, or as it is deleted: whoever ends it has its own word
+                    return
                 self._failed = {"phase": "Failed", "message": f"init container {container.name} failed"}
                 self.report()
                 return
