@@ -296,7 +296,9 @@ async def test_a_service_changes_its_type_in_what_get_shows(lab: str, tmp_path: 
     for changes in ({"type": "ClusterIP"}, {"type": "ExternalName", "externalName": "www.example.com"}):
         assert "edited configured" in await edited(**changes)
     spec = json.loads((await emulab("-l", lab, "get", "svc", "edited", "-o", "json")).stdout)["spec"]
-    assert set(spec) == {"externalName", "ports", "selector", "type"}
+    assert set(spec) == {
+        *("externalName", "internalTrafficPolicy", "ports", "selector", "sessionAffinity", "type"),
+    }
     assert await edited(type="NodePort") and (await emulab("-l", lab, "delete", "svc", "edited")).status == 0
 
 
