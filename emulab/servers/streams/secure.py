@@ -62,8 +62,10 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         if not self._done:
             self._begun = self._begun or data
         self._incoming.write(data)
-        if self._done or self._shake():
+        if self._done:
             self._read()
+        elif self._shake() and not self._read():
+            self._flush()  # of who has asked by now, tickets go out with the answer: nobody waits for them
 
     def eof_received(self) -> bool:
         if self._done and not self._closing:
@@ -106,33 +108,37 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
             self._below.close()
             return False
         self._lose_patience()
-        self._flush()
+        if self._tls.version() != "TLSv1.3":  # whose client has all that it waits for
+            self._flush()
         if self._below.is_closing():
             return False
         self._done, self._begun = True, b""
         self._above.connection_made(self)
         return True
 
-    def _read(self) -> None:
-        tls, incoming = self._tls, self._incoming
+    def _read(self) -> bool:
+        """Whether there was something for the protocol above."""
+        tls, incoming, found = self._tls, self._incoming, False
         while self._reading and not self._closing:
             if not incoming.pending and not tls.pending():
-                return
+                break
             try:
                 data = tls.read(_SIZE)
             except ssl.SSLWantReadError:
-                return
+                break
             except ssl.SSLZeroReturnError:
                 data = b""
             except ssl.SSLError as error:
                 self._flush()
                 self._below.fail(error)
-                return
+                break
             if not data:
                 self._above.eof_received()
                 self.close()
-                return
+                break
+            found = True
             self._above.data_received(data)
+        return found
         # What an early answer to TLS itself asks for (a key's update) goes out with the next write.
 
     def _flush(self) -> None:
@@ -180,6 +186,18 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
             self._below.fail(error)
             return
         self._below.write(self._outgoing.read())
+
+    def write_last(self, data: bytes) -> None:
+        """As `write`, and `close` behind it, in one packet."""
+        if self._closing:
+            return
+        if data:
+            try:
+                self._tls.write(data)
+            except ssl.SSLError as error:
+                self._below.fail(error)
+                return
+        self.close()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         self.write(b"".join(list_of_data))

@@ -16,6 +16,7 @@ from emulab.servers.l7.messages.request import begun_head
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
+from emulab.servers.streams.secure import SecureTransport
 from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
@@ -169,8 +170,12 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         end_ours(self.transport)
 
     def _close(self, _: None) -> None:
-        self._context.outbox.flush()
-        self.transport.close()
+        outbox, transport = self._context.outbox, self.transport
+        if isinstance(transport, SecureTransport):
+            transport.write_last(outbox.take(transport.write))
+        else:
+            outbox.flush()
+            transport.close()
 
     def _abort(self, _: None) -> None:
         self._context.outbox.flush()

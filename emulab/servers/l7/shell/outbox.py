@@ -45,6 +45,13 @@ class Outbox:
         self._due = False
         self.flush()
 
+    def take(self, write: SendBytes) -> bytes:
+        """What waits for `write`, which sends it by itself."""
+        own = [data for to, data in self._waiting if to == write]
+        if own:
+            self._waiting = [one for one in self._waiting if one[0] != write]
+        return b"".join(own)
+
     def flush(self) -> None:
         """Sends all that there is."""
         waiting, self._waiting = self._waiting, []
