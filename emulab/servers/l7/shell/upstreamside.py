@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from emulab.servers.accesslog import OWN
+from emulab.servers.journal import LaterLine
 from emulab.servers.l7.engine.aside import MirroredRequest
 from emulab.servers.l7.engine.balance.limits import QueuedRequest, Wake
 from emulab.servers.l7.engine.commands import (
@@ -217,7 +218,7 @@ class UpstreamSide:
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
-    def _log(self, line: str) -> None:
+    def _log(self, line: str | LaterLine) -> None:
         self._context.journal.write(OWN, line)
 
 
