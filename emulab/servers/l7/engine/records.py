@@ -95,7 +95,7 @@ class Recorded:
         measure, unlogged = around.measure, around.snapshot.unlogged
         logs = False
         head, rule = self._head, self._rule
-        hushed = (unlogged and head.target in unlogged) or around.snapshot.hushes(
+        hushed = (len(unlogged) > 0 and head.target.decode("latin-1") in unlogged) or around.snapshot.hushes(
             rule, head.host or b"", status
         )
         if self._client.policy.access_log and not hushed:
