@@ -57,7 +57,7 @@ class Snapshot:
     personality: Personality
     over_tls: Personality  # of connections over TLS
     dialect: Dialect[RequestHead]
-    unlogged: MappedValues  # targets whose requests have no line in the access log
+    unlogged: MappedValues | None  # targets whose requests have no line in the access log
     answer_lines: bytes  # of every answer, besides those of the personality
     options: Options
     policy: Policy
@@ -143,7 +143,7 @@ def take(
         personality=personality,
         over_tls=over_tls,
         dialect=personality.dialect(options),
-        unlogged=MappedValues(options.unlogged),
+        unlogged=MappedValues(options.unlogged) if options.unlogged else None,
         answer_lines=_answer_lines(options),
         options=options,
         policy=config.policy,
