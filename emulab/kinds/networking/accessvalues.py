@@ -12,9 +12,9 @@ from functools import cache
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from emulab.kinds.networking.nginxvalues import words
+from emulab.kinds.networking.nginxvalues import in_range, signed, words
 
-DURATION = r"\d+(?:ms|s|m|h|d|w|M|y)"
+DURATION = r"[0-9]+(?:ms|s|m|h|d|w|M|y)"
 
 
 def networks(text: str) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ realm = of(_PLAIN + " ", "a realm")
 url_text = of(_PLAIN + ",?&=", "it")
 cache_key = of(r"A-Za-z0-9\-_${}", "a key")
 _url = of(_PLAIN + ", ?&=$", "a URL")
-_path = r"((https?://)?[A-Za-z0-9\-.]+(:\d+)?)?(/[A-Za-z0-9\-_.]+)*/?"
+_path = r"((https?://)?[A-Za-z0-9\-.]+(:[0-9]+)?)?(/[A-Za-z0-9\-_.]+)*/?"
 
 
 def url(text: str) -> str:
@@ -101,7 +101,7 @@ def header_names(text: str) -> tuple[str, ...]:
     """Names of header fields."""
     found = words(text)
     for name in found:
-        if re.fullmatch(r"[a-zA-Z\d\-_]+", name) is None:
+        if re.fullmatch(r"[a-zA-Z0-9\-_]+", name) is None:
             raise ValueError(f"has {name!r}, which is no name of a header field")
     return found
 
@@ -110,7 +110,7 @@ def durations(text: str) -> tuple[str, ...]:
     """How long answers are kept, by their status: `200 202 10m, 401 5m`."""
     found = words(text)
     for one in found:
-        if re.fullmatch(rf"(?:\d{{3}} +)*{DURATION}(?: +{DURATION})*", one) is None:
+        if re.fullmatch(rf"(?:[0-9]{{3}} +)*{DURATION}(?: +{DURATION})*", one) is None:
             raise ValueError(f"has {one!r}, which is no duration, such as 200 202 401 5m")
     return found
 
@@ -147,16 +147,9 @@ def patterns(text: str) -> tuple[str, ...]:
     return found
 
 
-def signed(text: str) -> int:
-    """A number, as Go's `strconv.Atoi` reads it."""
-    if re.fullmatch(r"[+-]?\d+", text) is None:
-        raise ValueError("is no number")
-    return int(text)
-
-
 def kilobytes(text: str) -> int:
     """A number of kilobytes, as bytes."""
-    return max(0, signed(text)) << 10
+    return in_range(max(0, signed(text)) << 10)
 
 
 def error_status(text: str) -> int:

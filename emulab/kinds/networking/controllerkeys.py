@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never, partly
+from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, Lack, never, partly
 from emulab.kinds.networking.keyvalues import bare, boolean, buffers, integer, types
 from emulab.kinds.networking.nginxvalues import (
     EachWord,
@@ -47,6 +47,10 @@ DEFAULTED: Mapping[str, _Read] = {
 }
 
 
+def _has_long(types: list[str]) -> bool:
+    return any(len(one) > 46 for one in types)
+
+
 def _level(text: str) -> int:
     level = integer(text)
     if not 1 <= level <= 9:
@@ -78,7 +82,9 @@ COMPOSED: Mapping[str, ComposedKey] = {
     "gzip-disable": ComposedKey(expression),
     "gzip-level": ComposedKey(_level, (never(HAPROXY, "it has one level of its own"),)),
     "gzip-min-length": ComposedKey(integer, (partly(HAPROXY, "it compresses answers of any length"),)),
-    "gzip-types": ComposedKey(types),
+    "gzip-types": ComposedKey(
+        types, (partly(NGINX, "it knows no type of more than 46 characters", _has_long),)
+    ),
     "hide-headers": ComposedKey(field_names),
     "large-client-header-buffers": ComposedKey(
         bare(number_and_size), (never(HAPROXY, "a head may have 24 KB"),)

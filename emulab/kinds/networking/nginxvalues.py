@@ -28,9 +28,21 @@ def integer(text: str) -> int:
     """A number that isn't negative, and that an int64 of Go holds."""
     if not re.fullmatch(r"\+?[0-9]+", text):
         raise ValueError("is no number")
-    if len(text.lstrip("+0")) > _MOST_DIGITS or int(text) > _LARGEST:
+    return signed(text)
+
+
+def signed(text: str) -> int:
+    """A number, as Go's `strconv.Atoi` reads it."""
+    if re.fullmatch(r"[+-]?[0-9]+", text) is None:
+        raise ValueError("is no number")
+    return in_range(int(text) if len(text.lstrip("+-0")) <= _MOST_DIGITS else _LARGEST + 1)
+
+
+def in_range(number: int) -> int:
+    """A number that an int64 of Go and of nginx holds. Raises `ValueError` for another."""
+    if not -_LARGEST <= number <= _LARGEST:
         raise ValueError("is out of range")
-    return int(text)
+    return number
 
 
 def size(text: str) -> int:
@@ -38,7 +50,7 @@ def size(text: str) -> int:
     match = re.fullmatch(r"([0-9]+)([kKmMgG]?)", text)
     if match is None:
         raise ValueError("is no size, such as 8m")
-    return integer(match[1]) << _SIZES[match[2].lower()]
+    return in_range(integer(match[1]) << _SIZES[match[2].lower()])
 
 
 def seconds(text: str) -> float:
@@ -160,7 +172,7 @@ class EachWord:
 
 def field_name(text: str) -> str:
     """The name of a header field."""
-    if re.fullmatch(r"[a-zA-Z\d\-_]+", text) is None:
+    if re.fullmatch(r"[a-zA-Z0-9\-_]+", text) is None:
         raise ValueError("is no name of a header field")
     return text
 
@@ -179,7 +191,7 @@ def field_names(text: str) -> tuple[str, ...]:
     """Names of header fields between commas."""
     names = words(text)
     for name in names:
-        if re.fullmatch(r"[a-zA-Z\d\-_]+", name) is None:
+        if re.fullmatch(r"[a-zA-Z0-9\-_]+", name) is None:
             raise ValueError(f"has {name!r}, which is no name of a header field")
     return names
 
@@ -187,7 +199,10 @@ def field_names(text: str) -> tuple[str, ...]:
 def number_and_size(text: str) -> tuple[int, int]:
     """A number and a size: `4 8k`."""
     number, _, each = text.partition(" ")
-    return integer(number), size(each.strip())
+    found = integer(number), size(each.strip())
+    if not all(found):
+        raise ValueError("has a 0, of which there are no buffers")
+    return found
 
 
 def expression(text: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from emulab.servers.l7.config import DirectResponse, Filter, HostRedirect, RootRedirect
+from emulab.servers.l7.config import Certificate, DirectResponse, Filter, HostRedirect, RootRedirect
 
 
 class Places(NamedTuple):
@@ -21,6 +21,25 @@ def places(folder: str) -> Places:
     """Those of a program."""
     state = f"{folder}/run"
     return Places(state, f"{state}/log.sock", f"{state}/status.sock")
+
+
+LARGEST = 1 << 62
+"""The largest number that every program reads, and can still add to: more than any body, or any rate, comes to."""
+
+
+def bounded(number: int, most: int = LARGEST, least: int = 0) -> int:
+    """A number as near to what is wished as a program takes it, which refuses all of its configuration for another."""
+    return max(least, min(number, most))
+
+
+def certificate_names(certificates: Sequence[Certificate]) -> list[str]:
+    """The names of the files of certificates, as ingress-nginx has them: `default-shop`. Two Secrets whose names would
+    be one have a number each: `a-b/c` and `a/b-c`."""
+    found: list[str] = []
+    for number, one in enumerate(certificates):
+        name = one.secret.replace("/", "-") or f"certificate-{number}"
+        found.append(name if name not in found else f"{name}_{number}")
+    return found
 
 
 def is_named(server: str) -> bool:

@@ -110,7 +110,7 @@ def test_backends_are_reached_as_the_policy_says() -> None:
 
     assert "proxy_ssl" not in of() and "grpc" not in of()
     rpc = of(reach=Reach("GRPC"), read_timeout=7.0)
-    assert "grpc_pass grpc://shop-web-80-grpc;" in rpc and "grpc_read_timeout 7000ms;" in rpc
+    assert "grpc_pass grpc://shop-web-80-grpc;" in rpc and "grpc_read_timeout 7s;" in rpc
     assert "grpc_set_header Host $best_http_host;" in rpc and "proxy_set_header" not in rpc
     assert "proxy_pass $scheme://shop-web-80-auto-$scheme;" in of(reach=Reach("AUTO_HTTP"))
     many = [route(policy=Policy(reach=Reach(one))) for one in ("GRPC", "AUTO_HTTP")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from emulab.servers.l7.config import CookieAffinity
+from emulab.servers.l7.engine.balance.affinity import expiry
 from emulab.servers.l7.engine.cookies import of_affinity, variable
 
 
@@ -55,3 +57,15 @@ def test_a_variable_is_the_first_of_whatever_case(sent: str, value: str | None) 
 def test_affinity_takes_the_last_of_the_very_name(sent: str, value: str | None) -> None:
     """As lua-resty-cookie reads them."""
     assert of_affinity(sent, "s") == value
+
+
+def test_a_cookie_may_hold_for_longer_than_dates_go() -> None:
+    date = b"Date: Tue, 01 Dec 2026 05:00:00 GMT\r\n"
+    assert expiry(date, 60) == "Tue, 01-Dec-26 05:01:00 GMT"
+    assert expiry(date, 1 << 62) == "Fri, 31-Dec-9999 23:59:59 GMT"
+    assert expiry(date, -(1 << 62)).startswith("Mon, 01-Jan-")
+
+
+def test_no_path_ends_the_field_of_a_cookie() -> None:
+    assert CookieAffinity().path_of("/a\r\nX-A: b\x00") == "/a%0D%0AX-A: b%00"
+    assert CookieAffinity(path="/p").path_of("/a") == "/p" and CookieAffinity().path_of("") == "/"

@@ -14,7 +14,7 @@ from emulab.kinds.networking import accessvalues as values
 from emulab.kinds.networking.accesssettings import METHODS
 from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.networking.nginxvalues import boolean, seconds
+from emulab.kinds.networking.nginxvalues import boolean, seconds, signed
 from emulab.kinds.registry import CONFIG_MAP, SECRET
 from emulab.plan.l7.annotations.redirects import always_relative
 from emulab.plan.l7.annotations.table import DENIED, Annotation, Beside, RouteDraft, Theme, Wishes
@@ -351,7 +351,7 @@ ACCESS = Theme(
         ),
         Annotation(
             "auth-keepalive",
-            values.signed,
+            signed,
             "keepalive",
             "connections that are kept to it: each question has one of its own here",
             untold=True,
@@ -365,7 +365,7 @@ ACCESS = Theme(
         ),
         Annotation(
             "auth-keepalive-requests",
-            values.signed,
+            signed,
             "keepalive_requests",
             "of no effect without auth-keepalive",
             untold=True,

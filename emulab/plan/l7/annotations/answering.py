@@ -12,7 +12,7 @@ from emulab.kinds.registry import CONFIG_MAP
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import AnswerFields, CookieDomain, CookiePath, Field, LocationChange
 
-_VALUE = re.compile(r"""[a-zA-Z\d_ :;.,\\/"'?!(){}\[\]@<>=\-+*#$&`|~^%]+""")
+_VALUE = re.compile(r"""[a-zA-Z0-9_ :;.,\\/"'?!(){}\[\]@<>=\-+*#$&`|~^%]+""")
 
 
 def _apply(values: Wishes, draft: RouteDraft) -> None:
@@ -40,7 +40,7 @@ def _custom_headers(name: str, ingress: Ingress, world: Beside) -> tuple[Field, 
     data: Mapping[str, object] = o.raw.get("data") or {}
     allowed = composed(world.settings).get("global-allowed-response-headers", ())
     for field, value in data.items():
-        if re.fullmatch(r"[a-zA-Z\d\-_]+", field) is None:
+        if re.fullmatch(r"[a-zA-Z0-9\-_]+", field) is None:
             return "invalid header name in configmap"
         if _VALUE.fullmatch(str(value)) is None:
             return "invalid header value in configmap"

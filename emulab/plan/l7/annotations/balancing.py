@@ -20,6 +20,7 @@ from emulab.kinds.networking.nginxvalues import (
     load_balance,
     matching,
     one_of,
+    signed,
     url_characters,
 )
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
@@ -42,9 +43,9 @@ def _subset_size(text: str) -> int:
 
 
 def _seconds(text: str) -> int:
-    if not re.fullmatch(r"0|-?[1-9]\d*", text, re.ASCII):
+    if not re.fullmatch(r"0|-?[1-9][0-9]*", text):
         raise ValueError("is no number of seconds")
-    return int(text)
+    return signed(text)
 
 
 def _same_site(text: str) -> str:

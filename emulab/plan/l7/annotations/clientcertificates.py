@@ -11,7 +11,7 @@ from emulab.kinds.core.secret import texts_of
 from emulab.kinds.networking import accessvalues as values
 from emulab.kinds.networking.enginelacks import HAPROXY, never
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.networking.nginxvalues import boolean
+from emulab.kinds.networking.nginxvalues import boolean, integer
 from emulab.kinds.registry import SECRET
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import ClientVerification
@@ -91,7 +91,7 @@ CLIENT_CERTIFICATES = Theme(
         ),
         Annotation(
             "auth-tls-verify-depth",
-            values.signed,
+            integer,
             "depth",
             "how long the chain of a certificate may be; 1 if not said",
             lacks=(never(HAPROXY, "it takes chains of any length"),),

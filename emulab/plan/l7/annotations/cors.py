@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from emulab.kinds.networking.accessvalues import signed
 from emulab.kinds.networking.ingressview import Ingress
-from emulab.kinds.networking.nginxvalues import boolean, matching, words
+from emulab.kinds.networking.nginxvalues import boolean, matching, signed, words
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import CORS
 
 METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
 HEADERS = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
-_ORIGIN = re.compile(r"[a-z]+://(\*\.)?[A-Za-z0-9\-.]*(:\d+)?|null")
-_PARTS = re.compile(r"(?:[a-z]+://|\*\.|[A-Za-z0-9\-.]|:\d+)*")
+_ORIGIN = re.compile(r"[a-z]+://(\*\.)?[A-Za-z0-9\-.]*(:[0-9]+)?|null")
+_PARTS = re.compile(r"(?:[a-z]+://|\*\.|[A-Za-z0-9\-.]|:[0-9]+)*")
 
 
 class _Origins(NamedTuple):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from emulab.kinds.networking.accessvalues import kilobytes, networks, signed
+from emulab.kinds.networking.accessvalues import kilobytes, networks
 from emulab.kinds.networking.enginelacks import HAPROXY, partly
 from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.nginxvalues import integer, signed
 from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 from emulab.servers.l7.config import ClientLimits, ConnectionLimit, RequestLimit
 
@@ -24,8 +25,8 @@ def _wrong(values: Wishes, ingress: Ingress, world: Beside) -> Iterator[tuple[st
 _WINDOW = partly(HAPROXY, "requests are counted in a window of time, which is not nginx' bucket")
 
 
-_RATES = (("rps", 1000), ("rpm", 1000 / 60))
-"""In thousandths of a request a second, for one; nginx takes the whole number."""
+_RATES = (("rps", 1), ("rpm", 60))
+"""Seconds for which a rate is; nginx takes the whole number of thousandths of a request a second."""
 
 
 def _apply(values: Wishes, draft: RouteDraft) -> None:
@@ -38,9 +39,12 @@ def _apply(values: Wishes, draft: RouteDraft) -> None:
     multiplier = values.get("burst", 5)
     requests = tuple(
         RequestLimit(
-            f"{name}_{unit}", max(1, int(values[unit] * rate)), values[unit] * multiplier, f"limit-{unit}"
+            f"{name}_{unit}",
+            max(1, values[unit] * 1000 // seconds),
+            values[unit] * multiplier,
+            f"limit-{unit}",
         )
-        for unit, rate in _RATES
+        for unit, seconds in _RATES
         if values.get(unit, 0) > 0
     )
     most = values.get("connections", 0)
@@ -73,7 +77,7 @@ LIMITS = Theme(
         ),
         Annotation(
             "limit-burst-multiplier",
-            signed,
+            integer,
             "burst",
             "how many times the limit may come at once; 5 if not said",
             lacks=(_WINDOW,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from emulab.kinds.networking.enginelacks import HAPROXY, never, partly
+from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
 from emulab.kinds.networking.nginxvalues import (
     boolean,
     integer,
@@ -70,7 +70,13 @@ SERVING = Theme(
             "`off`",
             lacks=(partly(HAPROXY, "it knows nothing of http_403 and http_429", _has_unretried),),
         ),
-        Annotation("proxy-next-upstream-tries", integer, "tries", "how many servers are tried; 0: each once"),
+        Annotation(
+            "proxy-next-upstream-tries",
+            integer,
+            "tries",
+            "how many servers are tried; 0: each once",
+            lacks=(partly(NGINX, "no more than 100 are tried", lambda tries: tries > 100),),
+        ),
         Annotation(
             "proxy-next-upstream-timeout",
             seconds,

@@ -12,6 +12,8 @@ from emulab.kinds.networking.ingressview import Backend, Ingress
 from emulab.model.objects import Object
 from emulab.servers.l7.config import Canary, Filter, Match, Policy, RequestRoute, WeightedUpstream
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
 
 class Annotation(NamedTuple):
     """One annotation. `read` raises `ValueError`, which says what is wrong, for a text that says nothing."""
@@ -34,6 +36,8 @@ class Annotation(NamedTuple):
             raise ValueError(
                 "has a line's end, which ingress-nginx refuses: in a block scalar, write |- or >-"
             )
+        if _CONTROL.search(text):
+            raise ValueError("has a control character, which no header field and no configuration may have")
         return self.read(text.strip())
 
 

@@ -15,7 +15,7 @@ from emulab.servers.engines.haproxy.reaching import parameters
 from emulab.servers.engines.haproxy.text import CfgLines, milliseconds
 from emulab.servers.engines.haproxy.variants import variants
 from emulab.servers.engines.haproxy.verifying import verification_of, verified
-from emulab.servers.engines.shared import answers_for_host, is_named
+from emulab.servers.engines.shared import answers_for_host, bounded, is_named
 from emulab.servers.l7.config import (
     GRPC,
     GRPCS,
@@ -100,6 +100,9 @@ def _filtered(filters: Iterable[Filter], match: Match) -> CfgLines:
     ]
 
 
+_MOST = (1 << 31) - 1
+_RETRIES = 1 << 20
+"""The most tries beyond the first, which nobody waits for."""
 _RETRIED: Mapping[str, tuple[str, ...]] = {
     "error": ("conn-failure", "empty-response"),
     "timeout": ("conn-failure", "response-timeout"),
@@ -113,7 +116,7 @@ def _tries(policy: Policy, servers: int) -> CfgLines:
     said = dict.fromkeys(word for one in policy.next_upstream for word in _RETRIED.get(one, ()))
     if not said or "off" in policy.next_upstream:
         return ["retries 0"]
-    lines = [f"retries {max(0, (policy.tries or servers) - 1)}", f"retry-on {' '.join(said)}"]
+    lines = [f"retries {bounded((policy.tries or servers) - 1, _RETRIES)}", f"retry-on {' '.join(said)}"]
     if not policy.retry_non_idempotent and "non_idempotent" not in policy.next_upstream:
         lines.append("http-request disable-l7-retry if { method POST LOCK PATCH }")
     return lines
@@ -130,9 +133,9 @@ def _served(
         "option redispatch 1",
     ]
     if policy.limit_rate:
-        lines.append(f"filter lua.limit-rate {policy.limit_rate} {policy.limit_rate_after}")
+        lines.append(f"filter lua.limit-rate {bounded(policy.limit_rate)} {bounded(policy.limit_rate_after)}")
     if policy.body_max:
-        lines.append(f"{returned(413)} if {{ req.hdr_val(content-length) gt {policy.body_max} }}")
+        lines.append(f"{returned(413)} if {{ req.hdr_val(content-length) gt {bounded(policy.body_max)} }}")
     if policy.reach.protocol not in (GRPC, GRPCS):
         lines.append("http-request del-header TE")
         # Of gRPC nginx waits for no body (`ngx_http_grpc_handler`): answers may come before its end. Of others it does
@@ -140,7 +143,7 @@ def _served(
         if policy.request_buffer:
             lines.append(f"http-request wait-for-body time {milliseconds(policy.body_timeout)}")
     if policy.body_max:
-        lines.append(f"{returned(413)} if {{ req.body_size gt {policy.body_max} }}")
+        lines.append(f"{returned(413)} if {{ req.body_size gt {bounded(policy.body_max)} }}")
     if not servers:
         return [*lines, returned(503 if shares else 404)]
     # It says 503 whatever kept it from a server, which nginx says of having none alone.
@@ -151,9 +154,9 @@ def _served(
         for index, server in enumerate(upstream.servers):
             said = [
                 f"weight {min(256, each)}",
-                f"pool-max-conn {options.upstream_keepalive}",
+                f"pool-max-conn {bounded(options.upstream_keepalive, _MOST)}",
                 f"pool-purge-delay {milliseconds(options.upstream_keepalive_timeout)}",
-                f"max-reuse {options.upstream_keepalive_requests}",
+                f"max-reuse {bounded(options.upstream_keepalive_requests, _MOST)}",
             ]
             name = server_name(upstream, number, index)
             lines.append(

@@ -84,7 +84,7 @@ def _cookie(one: CookieAffinity, path: str) -> CfgLines:
         parts.append(f"Max-Age={one.max_age}")
     if one.domain:
         parts.append(f"Domain={one.domain}")
-    parts.append(f"Path={(one.path or path or '/').replace('%', '%%')}")
+    parts.append(f"Path={one.path_of(path).replace('%', '%%')}")
     text = "; ".join(parts)
     if one.secure:
         text += "; Secure"

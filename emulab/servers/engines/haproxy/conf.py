@@ -17,7 +17,8 @@ from emulab.servers.engines.haproxy.maps import RouteMaps, route_maps
 from emulab.servers.engines.haproxy.pages import STATUSES, page_file, pages_of, whole
 from emulab.servers.engines.haproxy.places import CERTIFICATES, CFG, MAPS, PLACES, PROGRAM, UNREACHABLE
 from emulab.servers.engines.haproxy.text import CfgLines, milliseconds
-from emulab.servers.l7.config import ANY_HOST, Certificate, L7Config
+from emulab.servers.engines.shared import bounded, certificate_names
+from emulab.servers.l7.config import ANY_HOST, L7Config
 from emulab.servers.l7.dated import dated
 
 
@@ -62,7 +63,7 @@ def _certificates(config: L7Config, fake: str) -> Mapping[str, str]:
     """The certificates, and which host has which: HAProxy shows the first one to who names no host that it knows."""
     files, lines, seen = {f"{CERTIFICATES}/fake.pem": fake}, CfgLines(), set[str]()
     certificates = dated(config.certificates)
-    paths = [_certificate_path(number, one) for number, one in enumerate(certificates)]
+    paths = [f"{CERTIFICATES}/{name}.pem" for name in certificate_names(certificates)]
     named = list(zip(paths, certificates, strict=True))
     of_any = (path for path, one in named if ANY_HOST in one.hosts and one.certificate)
     default = next(of_any, f"{CERTIFICATES}/fake.pem")
@@ -82,10 +83,6 @@ def _listed(path: str, host: str, config: L7Config) -> str:
     return f"{path}{verifying.listed(verifying.verification_of(host, config.verifications))} {host}"
 
 
-def _certificate_path(number: int, one: Certificate) -> str:
-    return f"{CERTIFICATES}/{one.secret.replace('/', '-') or f'certificate-{number}'}.pem"
-
-
 def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
     """The text of haproxy.cfg."""
     sections: list[CfgLines] = [
@@ -99,7 +96,7 @@ def haproxy_cfg(config: L7Config, place: HaproxyPlace, maps: RouteMaps) -> str:
             "tune.bufsize 32768",
             "tune.maxrewrite 8192",
             "tune.http.maxhdr 4096",  # how many fields: as many as there is room for, as in nginx
-            f"tune.h2.max-concurrent-streams {config.options.http2_streams}",
+            f"tune.h2.max-concurrent-streams {bounded(config.options.http2_streams, (1 << 31) - 1)}",
             "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
             "httpclient.ssl.verify none",
             *(["httpclient.resolvers.id cluster"] if "nameserver " in config.resolv_conf else []),

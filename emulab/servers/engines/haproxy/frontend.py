@@ -11,7 +11,7 @@ from emulab.servers.engines.haproxy.logged import captures
 from emulab.servers.engines.haproxy.maps import RouteMaps
 from emulab.servers.engines.haproxy.pages import returned
 from emulab.servers.engines.haproxy.places import CERTIFICATES, MAPS
-from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
+from emulab.servers.engines.haproxy.text import CfgLines, in_format, looked_for, quoted
 from emulab.servers.engines.haproxy.variants import choices
 from emulab.servers.engines.haproxy.verifying import any_looks
 from emulab.servers.l7.config import L7Config, Options
@@ -162,8 +162,8 @@ def _blocked(options: Options) -> Iterator[str]:
     for field, said in (("user-agent", options.block_agents), ("referer", options.block_referers)):
         for one in said:
             how = "-m reg -i" if one.startswith("~*") else "-m reg" if one.startswith("~") else "-m str -i"
-            value = quoted(re.sub(r"^~\*?|^\\", "", one))
-            yield f"{returned(403)} if {{ req.fhdr({field}) {how} {value} }}"
+            text = looked_for(re.sub(r"^~\*?|^\\", "", one))
+            yield f"{returned(403)} if {{ req.fhdr({field}) {how} {text} }}"
 
 
 def _route(maps: RouteMaps) -> CfgLines:
@@ -174,7 +174,7 @@ def _route(maps: RouteMaps) -> CfgLines:
         f"http-request set-var(txn.number) var(txn.wild),map_str({MAPS}/hosts.map) if {missing}",
     ]
     for expression, number in maps.host_expressions:
-        found = f"{{ var(txn.name) -m reg -i {quoted(expression)} }}"
+        found = f"{{ var(txn.name) -m reg -i {looked_for(expression)} }}"
         lines.append(f"http-request set-var(txn.number) str({number}) if {missing} {found}")
     lines += [
         f"http-request set-var(txn.number) str(0) if {missing}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emulab.servers.l7.config import REGULAR_EXPRESSION, RequestRoute
+from emulab.servers.l7.config import REGULAR_EXPRESSION, Match, RequestRoute
 
 
 class RouteMaps(NamedTuple):
@@ -29,13 +29,15 @@ class RouteMaps(NamedTuple):
 def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
     """The maps of routes, whose numbers are their places."""
     hosts: dict[str, int] = {"": 0}
+    for route in routes:  # of expressions the first that is found counts
+        hosts.setdefault(_host(route), len(hosts))
     exact: dict[str, int] = {}
     prefixes: dict[str, int] = {}
     expressions: list[tuple[int, str, int]] = []
-    for number, route in sorted(enumerate(routes), key=lambda one: one[1].match.path_type != "Exact"):
+    there = [(number, route) for number, route in enumerate(routes) if in_map(route.match)]
+    for number, route in sorted(there, key=lambda one: one[1].match.path_type != "Exact"):
         match = route.match
-        name = match.host if match.host.startswith("~") else match.host.lower()
-        host = hosts.setdefault(name, len(hosts))
+        host = hosts[_host(route)]
         path, kind = match.path or "/", match.path_type
         if kind != REGULAR_EXPRESSION:
             path = path.replace(" ", "%20")
@@ -58,6 +60,16 @@ def route_maps(routes: Sequence[RequestRoute]) -> RouteMaps:
         tuple(expressions),
         tuple((name.lstrip("~*"), n) for name, n in hosts.items() if name.startswith("~")),
     )
+
+
+def in_map(match: Match) -> bool:
+    """Whether a path can be a key: a line's end would begin another one, of whichever host, and a tab end it."""
+    return match.path_type == REGULAR_EXPRESSION or not {"\t", "\n", "\r", "\0"}.intersection(match.path)
+
+
+def _host(route: RequestRoute) -> str:
+    host = route.match.host
+    return host if host.startswith("~") else host.lower()
 
 
 def _text(entries: dict[str, int]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from emulab.servers.engines.haproxy.maps import in_map
 from emulab.servers.l7.config import RequestRoute, Upstream
 
 
@@ -15,6 +16,8 @@ def unable(route: RequestRoute) -> Iterator[str]:
     match = route.match
     if match.methods or match.headers or match.query:
         yield "haproxy's maps are asked for host and path alone"
+    if not in_map(match):
+        yield "haproxy's maps have no path with a tab or a line's end: nobody is led there"
 
 
 def balance(upstream: Upstream) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emulab.servers.engines.haproxy.balancing import owned
-from emulab.servers.engines.haproxy.text import CfgLines, quoted
+from emulab.servers.engines.haproxy.text import CfgLines, looked_for, quoted
 from emulab.servers.l7.config import (
     AUTO_HTTP,
     HTTP,
@@ -72,9 +72,9 @@ def _canary_lines(
     if canary.header:
         field = f"req.fhdr({canary.header.lower().replace('_', '-')})"
         if canary.header_value:
-            said.append((True, f"{{ {field} -m str {quoted(canary.header_value)} }}"))
+            said.append((True, f"{{ {field} -m str {looked_for(canary.header_value)} }}"))
         elif canary.header_pattern:
-            said.append((True, f"{{ {field} -m reg {quoted(canary.header_pattern)} }}"))
+            said.append((True, f"{{ {field} -m reg {looked_for(canary.header_pattern)} }}"))
         else:
             said += [(True, f"{{ {field} -m str always }}"), (False, f"{{ {field} -m str never }}")]
     if canary.cookie:

@@ -11,7 +11,9 @@ from hashlib import sha256
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from emulab.servers.engines.nginx.names import in_variable
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, pattern, quoted
+from emulab.servers.engines.shared import bounded
 from emulab.servers.l7.config import (
     AccessControl,
     ClientLimits,
@@ -148,8 +150,16 @@ def asked_beside(
                 yield place, [*allowed, *lines]
 
 
-def _zone(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
+_zone = in_variable
+
+
+_CONNECTIONS, _RATE = 65535, 1 << 31
+"""The most connections that nginx counts, and so many requests as it reckons with in thousandths."""
+
+
+def _burst(most: int) -> list[str]:
+    """How many may come at once; nginx takes no 0."""
+    return [f"burst={bounded(most, _RATE)}", "nodelay"] if most > 0 else []
 
 
 def client_limits(one: ClientLimits, _match: Match) -> ConfLines:
@@ -159,10 +169,11 @@ def client_limits(one: ClientLimits, _match: Match) -> ConfLines:
         directive("limit_conn_status", one.connection_status),
     ]
     if one.connections is not None:
-        lines.append(directive("limit_conn", _zone(one.connections.zone), one.connections.most))
+        lines.append(
+            directive("limit_conn", _zone(one.connections.zone), bounded(one.connections.most, _CONNECTIONS))
+        )
     return lines + [
-        directive("limit_req", f"zone={_zone(limit.zone)}", f"burst={limit.burst}", "nodelay")
-        for limit in one.requests
+        directive("limit_req", f"zone={_zone(limit.zone)}", *_burst(limit.burst)) for limit in one.requests
     ]
 
 
@@ -180,8 +191,9 @@ def zones(config: L7Config) -> ConfLines:
             *block(f"map $exempt_{key} $counted_{key}", ["0 $binary_remote_addr;", "1 '';"]),
         ]
         for limit in one.requests:
-            whole = limit.rate % 1000 == 0
-            rate = f"{limit.rate // 1000}r/s" if whole else f"{round(limit.rate * 60 / 1000)}r/m"
+            per_second = bounded(limit.rate, _RATE * 1000)
+            whole = per_second % 1000 == 0
+            rate = f"{per_second // 1000}r/s" if whole else f"{round(per_second * 60 / 1000)}r/m"
             zone = f"zone={_zone(limit.zone)}:5m"
             lines.append(directive("limit_req_zone", f"$counted_{key}", zone, f"rate={rate}"))
         if one.connections is not None:
@@ -288,7 +300,7 @@ def _verified(wish: ClientVerification) -> ConfLines:
                 "ssl_client_certificate", f"{AUTHORITIES}/{_file(wish.authorities, '.authorities.pem')}"
             ),
             directive("ssl_verify_client", wish.verify),
-            directive("ssl_verify_depth", wish.depth),
+            directive("ssl_verify_depth", bounded(wish.depth)),
         ]
     if wish.revoked:
         lines.append(directive("ssl_crl", f"{AUTHORITIES}/{_file(wish.revoked, '.authorities.pem')}"))

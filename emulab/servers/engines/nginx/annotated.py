@@ -95,12 +95,17 @@ def _replaced(name: str, one: CookieDomain | CookiePath | LocationChange) -> Con
     return [directive(name, old, spoken(one.new))]
 
 
+_TYPE_MAX = 46
+"""The longest type that there is room for in nginx's tables, whose size is fixed."""
+
+
 def _gzip(one: Gzip, _match: Match) -> ConfLines:
+    known = [kind for kind in one.types if len(kind.encode()) <= _TYPE_MAX]
     return [
         directive("gzip", "on"),
         directive("gzip_comp_level", one.level),
         directive("gzip_min_length", one.min_length),
-        *([directive("gzip_types", *map(quoted, one.types))] if one.types else []),
+        *([directive("gzip_types", *map(quoted, known))] if known else []),
         directive("gzip_proxied", "any"),
         directive("gzip_vary", "on"),
         *([directive("gzip_disable", pattern(one.disable))] if one.disable else []),

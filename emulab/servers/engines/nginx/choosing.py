@@ -184,7 +184,11 @@ def _new_cookie(number: int, one: CookieAffinity, path: str) -> ConfLines:
         parts.append(f"Max-Age={one.max_age}")
     if one.domain:
         parts.append(f"Domain={one.domain}")
-    parts.append(f"Path={one.path or path or '/'}".replace("$", "${literal_dollar}").replace('"', '\\"'))
+    parts.append(
+        f"Path={one.path_of(path)}".replace("\\", "\\\\")
+        .replace("$", "${literal_dollar}")
+        .replace('"', '\\"')
+    )
     text = "; ".join(parts)
     if one.secure:
         text += "; Secure"

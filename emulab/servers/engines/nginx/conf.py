@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from emulab.dataclass import dataclass
@@ -20,10 +21,10 @@ from emulab.servers.engines.nginx.locations import (
     unsaid,
 )
 from emulab.servers.engines.nginx.logged import FORMAT
-from emulab.servers.engines.nginx.names import upstream_name
+from emulab.servers.engines.nginx.names import told_apart, upstream_name
 from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
-from emulab.servers.engines.shared import is_named, places
+from emulab.servers.engines.shared import bounded, certificate_names, is_named, places
 from emulab.servers.l7.config import (
     ANY_HOST,
     Certificate,
@@ -36,6 +37,10 @@ from emulab.servers.l7.config import (
 )
 
 FOLDER = "/etc/nginx"
+CONNECTIONS = 16384
+"""Of a worker."""
+MOST_TRIES = 100
+"""So many of one request an upstream's servers are asked, however many are wished: each is a line."""
 PLACES = places(FOLDER)
 
 
@@ -54,6 +59,7 @@ class NginxPlace:
 
 def nginx_conf(config: L7Config, engine: NginxPlace) -> str:
     """The text of nginx.conf."""
+    config = told_apart(config)
     lines = [
         f"# Configuration {engine.generation}, of the Ingresses of the lab",
         directive("daemon", "off"),
@@ -65,7 +71,7 @@ def nginx_conf(config: L7Config, engine: NginxPlace) -> str:
         *block(
             "events",
             [
-                directive("worker_connections", 16384),
+                directive("worker_connections", CONNECTIONS),
                 directive("multi_accept", "on"),
                 directive("use", "epoll"),
             ],
@@ -128,8 +134,14 @@ def _general(options: Options) -> ConfLines:
         directive("proxy_next_upstream", "error", "timeout"),
         directive("proxy_buffering", "off"),
         directive("server_names_hash_max_size", 65536),
-        directive("server_names_hash_bucket_size", 256),
+        # nginx starts with no name that is longer than a bucket.
+        directive("server_names_hash_bucket_size", 1024),
         directive("variables_hash_max_size", 2048),
+        directive("variables_hash_bucket_size", 1024),
+        directive("map_hash_max_size", 16384),
+        directive("map_hash_bucket_size", 1024),
+        directive("proxy_headers_hash_max_size", 2048),
+        directive("proxy_headers_hash_bucket_size", 1024),
         directive("ssl_protocols", *options.ssl_protocols),
         *([directive("ssl_ciphers", quoted(options.ssl_ciphers))] if options.ssl_ciphers else []),
         directive("ssl_session_cache", "shared:SSL:10m"),
@@ -212,15 +224,19 @@ def _forwarded_for(options: Options) -> ConfLines:
 
 def _upstreams(config: L7Config, options: Options) -> ConfLines:
     lines: ConfLines = []
-    most = max((route.policy.tries for route in config.routes), default=1)
+    most = max(1, *(route.policy.tries for route in config.routes))  # 0: each once
     for name, end in groups(config):
         upstream = config.upstreams[name]
         servers = [one for one in upstream.servers if not is_named(one)]
         if servers:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
             balanced = BALANCES.get(type(upstream.balance), BALANCES[InTurn])(upstream.balance)
-            times = -(-most // len(servers)) if not balanced else 1
-            kept = [directive("keepalive", options.upstream_keepalive)] if options.upstream_keepalive else []
+            times = min(-(-most // len(servers)), 1 + MOST_TRIES // len(servers)) if not balanced else 1
+            kept = (
+                [directive("keepalive", bounded(options.upstream_keepalive, CONNECTIONS))]
+                if options.upstream_keepalive
+                else []
+            )
             kept += [
                 directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
                 directive("keepalive_requests", options.upstream_keepalive_requests),
@@ -239,7 +255,10 @@ def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
         hosts.setdefault(host if host.startswith("~") else host.lower(), []).append((number, route))
     certificates = certificate_files(config.certificates)
     lines: ConfLines = []
-    for host, routes in sorted(hosts.items()):
+    # Of expressions nginx takes the first that is written, so they stay in the order of the routes.
+    for host, routes in sorted(
+        hosts.items(), key=lambda one: (one[0][:1] == "~", one[0] * (one[0][:1] != "~"))
+    ):
         lines += ["", *_server(host, routes, config, engine, certificates)]
     return lines
 
@@ -247,10 +266,9 @@ def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
 def certificate_files(certificates: Sequence[Certificate]) -> Mapping[str, str]:
     """The file of the certificate of each host, without its folder and end; "" for the default certificate."""
     found: dict[str, str] = {}
-    for number, one in enumerate(certificates):
-        name = (one.secret.replace("/", "-") or f"certificate-{number}") if one.certificate else ""
+    for name, one in zip(certificate_names(certificates), certificates, strict=True):
         for host in one.hosts:
-            found.setdefault(host.lower(), name)
+            found.setdefault(host.lower(), name if one.certificate else "")
     return found
 
 
@@ -336,5 +354,9 @@ def _server_name(host: str) -> str:
     if host.startswith("~"):
         return pattern(host)
     if host.startswith("*."):
-        return pattern("~^[^.]+" + host[1:].replace(".", r"\.") + "$")
-    return host or "_"
+        return pattern("~^[^.]+" + re.escape(host[1:]) + "$")
+    if "*" in host:
+        return pattern(
+            f"~^{re.escape(host)}$"
+        )  # which nginx takes at an end alone, where it would stand for labels
+    return quoted(host) if host else "_"

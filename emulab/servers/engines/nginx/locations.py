@@ -16,7 +16,7 @@ from emulab.servers.engines.nginx.filters import DIRECTIVES
 from emulab.servers.engines.nginx.names import upstream_name
 from emulab.servers.engines.nginx.reaching import group, in_words_of, passed_on, reaching
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
-from emulab.servers.engines.shared import answers_for_host, is_named
+from emulab.servers.engines.shared import answers_for_host, bounded, is_named
 from emulab.servers.l7.config import (
     REGULAR_EXPRESSION,
     AccessControl,
@@ -226,34 +226,39 @@ def _next_upstream(one: Policy) -> tuple[str, ...]:
     return (*one.next_upstream, *(["non_idempotent"] if more else []))
 
 
+_HEAD_MAX = 1 << 26
+"""The largest buffer for an answer's head, which nginx has for each request: no server sends so long a one."""
+
+
 def policy(one: Policy) -> ConfLines:
     """What a policy is in directives."""
+    head = bounded(one.response_head_max, _HEAD_MAX, 1)
     return [
-        directive("client_max_body_size", one.body_max),
+        directive("client_max_body_size", bounded(one.body_max)),
         directive("client_body_timeout", seconds(one.body_timeout)),
         directive("proxy_connect_timeout", seconds(one.connect_timeout)),
         directive("proxy_read_timeout", seconds(one.read_timeout)),
         directive("proxy_send_timeout", seconds(one.send_timeout)),
         directive("send_timeout", seconds(one.send_timeout)),
-        directive("proxy_buffer_size", one.response_head_max),
-        directive("proxy_buffers", 4, one.response_head_max),
-        directive("proxy_busy_buffers_size", 2 * one.response_head_max),
+        directive("proxy_buffer_size", head),
+        directive("proxy_buffers", 4, head),
+        directive("proxy_busy_buffers_size", 2 * head),
         directive("proxy_request_buffering", on(bool(one.request_buffer))),
         directive("proxy_next_upstream", *_next_upstream(one)),
         directive("proxy_next_upstream_timeout", seconds(one.next_upstream_timeout)),
-        directive("proxy_next_upstream_tries", one.tries),
-        *([directive("limit_rate", one.limit_rate)] if one.limit_rate else []),
-        *([directive("limit_rate_after", one.limit_rate_after)] if one.limit_rate_after else []),
+        directive("proxy_next_upstream_tries", bounded(one.tries)),
+        *([directive("limit_rate", bounded(one.limit_rate))] if one.limit_rate else []),
+        *([directive("limit_rate_after", bounded(one.limit_rate_after))] if one.limit_rate_after else []),
         *(_buffering(one) if one.response_buffer else []),
     ]
 
 
 def _buffering(one: Policy) -> ConfLines:
     """What is held back of an answer: in buffers, of which nginx has at least two, and in a file."""
-    head = one.response_head_max
+    head = bounded(one.response_head_max, _HEAD_MAX, 1)
     buffers = max(2, min(4, one.response_buffer // head))
     rest = one.response_buffer - buffers * head
     return [
         directive("proxy_buffering", "on"),
-        directive("proxy_max_temp_file_size", max(rest, 2 * head) if rest > 0 else 0),
+        directive("proxy_max_temp_file_size", bounded(max(rest, 2 * head)) if rest > 0 else 0),
     ]

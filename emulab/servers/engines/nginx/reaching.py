@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from emulab.servers.engines.backendfiles import file_of, own_pair
-from emulab.servers.engines.nginx.text import ConfLines, directive, on, quoted
+from emulab.servers.engines.nginx.text import ConfLines, directive, on, quoted, seconds
+from emulab.servers.engines.shared import bounded
 from emulab.servers.l7.config import L7Config, Policy
 from emulab.servers.l7.config.reaching import AUTO_HTTP, GRPC, GRPCS, HTTP, HTTPS
 
@@ -82,7 +83,7 @@ def reaching(policy: Policy, folder: str) -> ConfLines:
             ("read_timeout", policy.read_timeout),
             ("send_timeout", policy.send_timeout),
         ):
-            lines.append(directive(f"grpc_{name}", f"{round(value * 1000)}ms"))
+            lines.append(directive(f"grpc_{name}", seconds(value)))
         return lines
     if policy.reach.protocol == HTTP:
         return lines
@@ -98,7 +99,7 @@ def reaching(policy: Policy, folder: str) -> ConfLines:
         lines += [
             directive("proxy_ssl_trusted_certificate", f"{folder}/{file_of(authorities)}"),
             directive("proxy_ssl_verify", on(tls.verify)),
-            directive("proxy_ssl_verify_depth", tls.depth),
+            directive("proxy_ssl_verify_depth", bounded(tls.depth)),
         ]
     if pair:
         file = f"{folder}/{file_of(pair)}"

@@ -15,6 +15,7 @@ from emulab.servers.engines.nginx.conf import FOLDER, NginxPlace, nginx_conf
 from emulab.servers.engines.nginx.locations import CERTIFICATES
 from emulab.servers.engines.nginx.logged import entry, told
 from emulab.servers.engines.running import ProgramMake
+from emulab.servers.engines.shared import certificate_names
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.dated import dated
 from emulab.servers.l7.shell.tls import fake_certificate
@@ -39,8 +40,8 @@ def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
     )
     wanted = replace(wanted, certificates=dated(wanted.certificates))
     files = {CONF: nginx_conf(wanted, place)}
-    for number, one in enumerate(wanted.certificates):
-        name = one.secret.replace("/", "-") or f"certificate-{number}"
+    names = certificate_names(wanted.certificates)
+    for name, one in zip(names, wanted.certificates, strict=True):
         if not one.certificate:
             continue  # the default one's
         files[f"{CERTIFICATES}/{name}.pem"] = one.certificate.rstrip() + "\n" + one.key

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 ConfLines = list[str]
 
+_LONGEST = float(1 << 31)
+"""Seconds, 68 years: nginx counts milliseconds."""
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=*\[\]-]+")
 
 
@@ -35,6 +37,7 @@ def block(head: str, lines: Iterable[str]) -> ConfLines:
 
 def seconds(value: float) -> str:
     """A time, in seconds."""
+    value = min(value, _LONGEST)
     return f"{round(value * 1000)}ms" if value % 1 else f"{int(value)}s"
 
 

@@ -5,6 +5,8 @@ An algorithm is one class here, a member of `Balance`, and a line of the table i
 
 from __future__ import annotations
 
+import re
+
 from emulab.dataclass import dataclass
 from emulab.servers.configuration import Variant
 
@@ -55,6 +57,10 @@ class CookieAffinity(Variant):
     secure: bool = False  # over plain HTTP, too
     expires: int | None = None  # in seconds
     max_age: int | None = None
+
+    def path_of(self, path: str) -> str:
+        """The Path of the cookie for a route's path. What would end the field is escaped in it."""
+        return re.sub(r"[\x00-\x1f\x7f]", lambda match: f"%{ord(match[0]):02X}", self.path or path or "/")
 
 
 Balance = InTurn | PeakEwma | DrawnServer | LeastRequest | HashBy | CookieAffinity

@@ -12,6 +12,7 @@ from emulab.servers.engines.haproxy.filters import external
 from emulab.servers.engines.haproxy.pages import returned
 from emulab.servers.engines.haproxy.places import MAPS, digest, list_file, list_text
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
+from emulab.servers.engines.shared import bounded
 from emulab.servers.l7.config import (
     AccessControl,
     BasicAuthentication,
@@ -146,6 +147,10 @@ def _all_lists(config: L7Config) -> Iterator[tuple[str, ...]]:
 # --- how often clients may come --------------------------------------------------------------------------------------
 
 
+_MOST = (1 << 31) - 1
+"""What its tables count up to, and for how many milliseconds."""
+
+
 def client_limits(one: ClientLimits, _match: Match) -> CfgLines:
     """Who is refused isn't counted, as in nginx."""
     counted = ""
@@ -154,13 +159,14 @@ def client_limits(one: ClientLimits, _match: Match) -> CfgLines:
         lines.append(f"http-request set-var(txn.exempt) bool(true) if {{ {among(one.exempt)} }}")
         counted = " !{ var(txn.exempt) -m bool }"
     for limit in one.requests:
-        most = limit.burst + 1
+        most = bounded(limit.burst, _MOST - 1) + 1
         seen = f"src,table_http_req_rate({_zone(limit.zone)})"
         lines.append(f"{returned(one.request_status)} if {{ {seen} ge {most} }}{counted}")
     tracked = [limit.zone for limit in one.requests]
     if one.connections is not None:
         seen = f"src,table_conn_cur({_zone(one.connections.zone)})"
-        lines.append(f"{returned(one.connection_status)} if {{ {seen} ge {one.connections.most} }}{counted}")
+        most = bounded(one.connections.most, _MOST)
+        lines.append(f"{returned(one.connection_status)} if {{ {seen} ge {most} }}{counted}")
         tracked.append(one.connections.zone)
     condition = f" if{counted}" if counted else ""
     return lines + [
@@ -191,4 +197,4 @@ def zones(config: L7Config) -> list[CfgLines]:
 
 def _period(limit: RequestLimit) -> int:
     """Milliseconds in which as many come as may come at once, at the rate: a window in the place of nginx's bucket."""
-    return max(1000, round((limit.burst + 1) * 1_000_000 / limit.rate))
+    return bounded((limit.burst + 1) * 1_000_000 // limit.rate, _MOST, 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from emulab.servers.engines.haproxy.filters.answers import UNREPLACED, WITH_HOST
-from emulab.servers.engines.haproxy.text import CfgLines, in_format, quoted
+from emulab.servers.engines.haproxy.text import CfgLines, in_format, looked_for, quoted
 from emulab.servers.engines.haproxy.variables import spoken
 from emulab.servers.l7.config import (
     AnswerFields,
@@ -116,9 +116,9 @@ def gzip(one: Gzip, _match: Match) -> CfgLines:
     if "*" not in one.types:
         lines.append(f"compression type {kinds}")
     if one.disable:
-        agent = quoted(one.disable)
+        agent = looked_for(one.disable)
         lines.append(f"http-request del-header Accept-Encoding if {{ req.fhdr(user-agent) -m reg {agent} }}")
-    kind = "-m found" if "*" in one.types else f"-m str -i {kinds}"
+    kind = "-m found" if "*" in one.types else f"-m str -i -- {kinds}"
     conditions = [
         "{ status 200 403 404 }",
         f"{{ res.hdr(content-type),word(1,;) {kind} }}",

@@ -82,7 +82,7 @@ class AffinityBalancer(Balancer):
             parts.append(f"Max-Age={wanted.max_age}")
         if wanted.domain:
             parts.append(f"Domain={wanted.domain}")
-        parts.append(f"Path={wanted.path or turn.route.match.path or '/'}")
+        parts.append(f"Path={wanted.path_of(turn.route.match.path)}")
         if wanted.secure or turn.asked.scheme == "https":
             parts.append("Secure")
         parts.append("HttpOnly")
@@ -105,7 +105,10 @@ def digest(text: str) -> str:
 def expiry(date: bytes, seconds: int) -> str:
     """A time so long after that of a Date line, as nginx writes it in cookies (`ngx_http_cookie_time`)."""
     now = datetime.strptime(date.decode()[6:].strip(), "%a, %d %b %Y %H:%M:%S GMT")
-    then = now + timedelta(seconds=seconds)
+    try:
+        then = now + timedelta(seconds=seconds)
+    except OverflowError:
+        then = datetime.max if seconds > 0 else datetime.min
     year = "%Y" if then.year > 2037 else "%y"
     return then.strftime(f"%a, %d-%b-{year} %H:%M:%S GMT")
 

@@ -50,7 +50,9 @@ class RequestSeries:
         self._counts = array("Q", bytes(8 * sum(len(bounds) + 1 for _, bounds, _ in layout)))
         self._sums = array("d", bytes(8 * len(layout)))
         self._requests = 0
-        self.waiting: list[Any] = []  # rows that have just come: `Measured`, which machine code would look into
+        self.waiting: list[
+            Any
+        ] = []  # rows that have just come: `Measured`, which machine code would look into
         self._kept = array("d")  # values of rows that aren't counted yet, one row after the other
 
     def take(self) -> None:
