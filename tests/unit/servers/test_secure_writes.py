@@ -20,14 +20,17 @@ class Below:
 
     def __init__(self) -> None:
         self.packets: list[bytes] = []
-        self.closed = False
+        self.closed = self.ended = False
 
     def write(self, data: bytes) -> None:
-        assert not self.closed
+        assert not self.closed and not self.ended
         self.packets.append(data)
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def close(self) -> None:
         self.closed = True
@@ -115,3 +118,28 @@ async def test_a_handshake_of_tls_1_2_ends_before_anything_is_said() -> None:
     client.tls.write(b"you")
     transport.data_received(client.out.read())
     assert len(below.packets) == 1 and client.read(*below.packets) == b"answer to you"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_our_side_ends_alone(version: ssl.TLSVersion) -> None:
+    """What the client still sends is dropped, and is a sign that it is there."""
+    client, below, transport, _, last = served(version)
+    seen: list[bytes] = []
+
+    class Counting(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            seen.append(data)
+
+    transport.data_received(last)
+    client.shake(*below.packets)
+    below.packets.clear()
+    transport.set_protocol(Counting())
+    transport.write(b"the last word")
+    transport.end()
+    assert below.ended and not below.closed
+    assert client.read(*below.packets) == b"the last word" and client.tls.read() == b""
+    client.out.write(b"still here")
+    transport.data_received(client.out.read())
+    transport.write(b"nothing more")
+    transport.write_last(b"nothing more")
+    assert seen == [b""] and below.closed and len(below.packets) == 2
