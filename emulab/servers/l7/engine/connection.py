@@ -121,7 +121,9 @@ class ConnectionMachine:
         self._left = snapshot.options.keepalive_requests  # requests that may still come
         self.ahead = 0  # bytes that the client hasn't taken, since it took no more
         self._state = FIRST
-        self._until = inf  # when a client that still sends after the last answer has had long enough to hear it
+        self._until = (
+            inf  # when a client that still sends after the last answer has had long enough to hear it
+        )
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
         self.reading = True
