@@ -136,6 +136,19 @@ def test_a_client_that_opens_no_window_stops_the_upstream_and_is_reset_in_the_en
     assert "release" in words(play.taken(number)), "the upstream had answered whole"
 
 
+def test_a_client_that_opens_small_windows_has_all_of_its_answer() -> None:
+    """As long as it takes something within the `send_timeout`, however long the whole takes."""
+    play = script(window=100, acks=False)
+    number = play.ask()
+    play.connected(number)
+    play.upstream(number, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+    for _ in range(9):
+        play.wait(50)
+        play.client.increment_flow_control_window(100, number)
+        play.sent()
+    assert play.answers[number].ended and play.answers[number].body == b"x" * 1000
+
+
 def test_a_client_that_takes_no_bytes_stops_upstreams_and_is_not_read_from() -> None:
     play = script()
     number = play.ask()

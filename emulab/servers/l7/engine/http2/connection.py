@@ -343,7 +343,7 @@ class Http2Machine:
         """Sends what waits, of each stream a frame in turn."""
         going = list(self.blocked.values())
         while going and not self.stalled:
-            going = [stream for stream in going if stream.step()]
+            going = [stream for stream in going if stream.step(now)]
         for stream in [one for one in self.blocked.values() if not one.pending]:
             del self.blocked[stream.number]
             self._concern(stream)
