@@ -10,9 +10,10 @@ import time
 import pytest
 import test_ingress_harness as harness
 from hpack import Encoder
-from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame, WindowUpdateFrame
-from patience import LONG
+from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
+from patience import LONG, soon
 from test_ingress_harness import Backend, World, http, read_head
+from test_ingress_http2 import lead
 from test_ingress_tls import listen_tls
 
 from emulab.servers.wire.http2 import PREFACE
@@ -71,3 +72,29 @@ async def test_the_last_answer_arrives_whole(world: World, tls: bool) -> None:
     port = await listen_tls(world) if tls else world.port
     async with asyncio.timeout(LONG):
         assert await asyncio.to_thread(_ask_and_read_slowly, port, tls) == (SIZE, True)
+
+
+async def test_a_server_that_asks_without_end_and_reads_nothing_is_left(world: World) -> None:
+    """Each PING has an answer, which waits for a server that takes none."""
+    over = asyncio.Event()
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(PREFACE)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        try:
+            writer.write(SettingsFrame(0).serialize())
+            while True:
+                writer.write(PingFrame(0, opaque_data=b"are you?").serialize() * 1000)
+                await writer.drain()
+        except ConnectionError:
+            over.set()
+            writer.close()
+
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.bind(("127.0.0.1", 0))
+    async with await asyncio.start_server(flood, sock=listening):
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        await lead(world, address, reach={"protocol": "GRPC"})
+        assert (await world.get()).status == 502
+        await soon(over.wait())
