@@ -109,6 +109,7 @@ def test_heads_that_cannot_be_decoded(block: bytes) -> None:
         pytest.param(WINDOW, b"\0\0\0\0", PROTOCOL, id="its window and nought"),
         pytest.param(WINDOW, MOST.to_bytes(4, "big"), FLOW, id="its window too large"),
         pytest.param(DATA, b"x", CLOSED, id="data after the end"),
+        pytest.param(PRIORITY, b"\0\0\0\1\x10", PROTOCOL, id="it depends on itself"),
     ],
 )
 def test_what_ends_a_stream_alone(kind: int, payload: bytes, code: int) -> None:
@@ -126,3 +127,16 @@ def test_what_ends_a_stream_alone(kind: int, payload: bytes, code: int) -> None:
     play.machine.received(later, play.now)
     play.carry_out()
     assert play.farewell is None, "they were on their way when the streams ended"
+
+
+def test_a_request_that_depends_on_itself_is_one_that_is_refused() -> None:
+    play = script()
+    good = play.ask()
+    play.connected(good)
+    bad = frame(HEADERS, WHOLE | END | 0x20, 3, b"\0\0\0\3\x10" + Encoder().encode(PLAIN))
+    play.machine.received(bad + frame(PRIORITY, 0, 9, b"\0\0\0\x09\x10"), play.now)
+    said = play.machine.output()
+    assert said == frame(RST, 0, 3, b"\0\0\0\1") + frame(RST, 0, 9, b"\0\0\0\1")
+    assert play.around.counters.requests == 1 and set(play.machine.streams) == {good}
+    play.upstream(good, OK)
+    assert play.answers[good].ended and play.farewell is None

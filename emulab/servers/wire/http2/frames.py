@@ -8,6 +8,8 @@
   whoever serves it does.
 * Sending a GOAWAY ends everything for the library, too: `goodbye` is a frame and nothing more.
 * A block of fields that can't be decoded is a PROTOCOL_ERROR for the library. It is a COMPRESSION_ERROR (section 4.3).
+* A stream that depends on itself ends the connection for the library. It is the end of that stream (RFC 7540, section
+  5.3.1); that RFC 9113 knows no dependencies any more doesn't make it worse.
 * What no frame may say ends the connection for the library: see `buffer`.
 """
 
@@ -22,7 +24,14 @@ from h2.events import ConnectionTerminated, Event, StreamReset
 from h2.exceptions import FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
-from hyperframe.frame import Frame, GoAwayFrame, WindowUpdateFrame
+from hyperframe.frame import (
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    WindowUpdateFrame,
+)
 
 from emulab.servers.wire.http2.buffer import FRAME_HEAD, Frames
 
@@ -65,13 +74,38 @@ class _End(H2Connection):
                 raise CompressionError(str(error)) from error
             raise
 
+    def _receive_priority_frame(self, frame: HeadersFrame | PriorityFrame) -> tuple[list[Frame], list[Event]]:
+        itself = frame.depends_on == frame.stream_id
+        if itself:
+            frame.depends_on = 0
+        frames, events = super()._receive_priority_frame(frame)
+        if itself and isinstance(frame, PriorityFrame):
+            return self._reset_of(frame.stream_id), [*events, self._told_reset(frame.stream_id)]
+        return frames, events
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        itself = "PRIORITY" in frame.flags and frame.depends_on == frame.stream_id
+        frames, events = super()._receive_headers_frame(frame)
+        if itself:
+            return self._reset_of(frame.stream_id), [self._told_reset(frame.stream_id)]
+        return frames, events
+
+    def _reset_of(self, number: int) -> list[Frame]:
+        """Ends a stream for what the other side says of it; one that isn't there is told of, too, as nginx does it."""
+        try:
+            frames: list[Frame] = self._get_stream_by_id(number).reset_stream(ErrorCodes.PROTOCOL_ERROR)
+        except ProtocolError:
+            frames = [RstStreamFrame(number, error_code=int(ErrorCodes.PROTOCOL_ERROR))]
+        return frames
+
+    def _told_reset(self, number: int) -> StreamReset:
+        return StreamReset(stream_id=number, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)
+
     def _receive_window_update_frame(self, frame: WindowUpdateFrame) -> tuple[list[Frame], list[Event]]:
         frames, events = super()._receive_window_update_frame(frame)
         if frame.window_increment or not events:
             return frames, events
-        code, number = ErrorCodes.PROTOCOL_ERROR, frame.stream_id
-        event = StreamReset(stream_id=number, error_code=code, remote_reset=False)
-        return self._get_stream_by_id(number).reset_stream(code), [event]
+        return self._reset_of(frame.stream_id), [self._told_reset(frame.stream_id)]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
