@@ -35,6 +35,7 @@ class SecureTransport:
         "_below",
         "_closing",
         "_done",
+        "_ended",
         "_handshakes",
         "_incoming",
         "_outgoing",
@@ -49,7 +50,7 @@ class SecureTransport:
         self._handshakes = handshakes
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._done = self._closing = False
+        self._done = self._closing = self._ended = False
         self._begun = b""  # what came first
         self._reading = True
 
@@ -60,6 +61,9 @@ class SecureTransport:
         self._handshakes.begin(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._ended:
+            self._above.data_received(b"")  # the other side is still there
+            return
         if not self._done:
             self._begun = self._begun or data
         self._incoming.write(data)
@@ -116,7 +120,7 @@ class SecureTransport:
     def _read(self) -> bool:
         """Whether there was something for the protocol above."""
         tls, incoming, found = self._tls, self._incoming, False
-        while self._reading and not self._closing:
+        while self._reading and not self._closing and not self._ended:
             if not incoming.pending and not tls.pending():
                 break
             try:
@@ -175,7 +179,7 @@ class SecureTransport:
         return self._below.get_write_buffer_size()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing or not data:
+        if self._closing or self._ended or not data:
             return
         try:
             self._tls.write(data)
@@ -188,7 +192,7 @@ class SecureTransport:
         """As `write`, and `close` behind it, in one packet."""
         if self._closing:
             return
-        if data:
+        if data and not self._ended:
             try:
                 self._tls.write(data)
             except ssl.SSLError as error:
@@ -205,13 +209,28 @@ class SecureTransport:
     def write_eof(self) -> None:
         raise NotImplementedError("TLS ends both directions at once")
 
+    def end(self) -> None:
+        """Ends our side, of TLS and of TCP (`ngx_http_set_lingering_close`).
+
+        What still comes is dropped unread, and the protocol above is told that nothing has come.
+        """
+        if self._closing or self._ended:
+            return
+        self._ended = True
+        self._say_end()
+        self._below.write_eof()
+
+    def _say_end(self) -> None:
+        with suppress(OSError):  # ssl.SSLError is one: it waits for the other side's, which we don't
+            self._tls.unwrap()
+        self._flush()
+
     def close(self) -> None:
         if self._closing:
             return
         self._closing = True
-        with suppress(OSError):  # ssl.SSLError is one: it waits for the other side's, which we don't
-            self._tls.unwrap()
-        self._flush()
+        if not self._ended:
+            self._say_end()
         self._below.close()
 
     def abort(self) -> None:

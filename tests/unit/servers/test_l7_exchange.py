@@ -286,8 +286,24 @@ def test_an_early_answer_ends_the_connection() -> None:
     asked(play, post(10, b"abc"))
     play.upstream(ANSWER)
     play.expect(("send", starts(b"HTTP/1.1 200")), ("drop", None), ("end", None))
+    for _ in range(6):
+        play.client(b"more")
+        play.wait(4.9)
     play.client(b"more")
+    play.expect()
+    play.wait(0.6)  # half a minute is enough
+    play.expect(("abort", None))
+
+
+def test_a_client_that_takes_the_last_bytes_never_is_left() -> None:
+    """Its connection isn't full, but what is left doesn't go out either."""
+    play = script(A)
+    play.wait(60)
+    play.expect(("close", None))
     play.wait(5)
+    play.wait(59)
+    play.expect()
+    play.wait(1)
     play.expect(("abort", None))
 
 

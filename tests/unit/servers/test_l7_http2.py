@@ -136,6 +136,19 @@ def test_a_client_that_opens_no_window_stops_the_upstream_and_is_reset_in_the_en
     assert "release" in words(play.taken(number)), "the upstream had answered whole"
 
 
+def test_a_client_that_opens_small_windows_has_all_of_its_answer() -> None:
+    """As long as it takes something within the `send_timeout`, however long the whole takes."""
+    play = script(window=100, acks=False)
+    number = play.ask()
+    play.connected(number)
+    play.upstream(number, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+    for _ in range(9):
+        play.wait(50)
+        play.client.increment_flow_control_window(100, number)
+        play.sent()
+    assert play.answers[number].ended and play.answers[number].body == b"x" * 1000
+
+
 def test_a_client_that_takes_no_bytes_stops_upstreams_and_is_not_read_from() -> None:
     play = script()
     number = play.ask()
@@ -290,7 +303,7 @@ def test_a_connection_ends_in_good_order_after_its_last_request() -> None:
     for number in (first, second):
         play.connected(number)
         play.upstream(number, OK)
-    assert play.commands[-1] == ("close", None)
+    assert play.commands[-1] == ("end", None)
 
 
 def test_a_farewell_names_the_last_request_that_is_served_of_those_that_came_at_once() -> None:
@@ -375,6 +388,8 @@ def test_what_is_no_http2_ends_the_connection() -> None:
     assert play.commands[-1] == ("end", None) and play.machine.deadline == 5
     play.raw(b"x" * 1000)
     play.wait(5)
+    assert play.commands[-1] == ("close", None)
+    play.wait(60)
     assert play.commands[-1] == ("abort", None)
 
 
@@ -382,12 +397,12 @@ def test_the_end_of_the_server_lets_requests_end() -> None:
     play = script()
     number = play.ask()
     play.connected(number)
-    play.machine.shut_down()
+    play.machine.shut_down(play.now)
     play.around.closing = True
     play.carry_out()
     assert play.farewell == 0 and "close" not in words(play.commands)
     play.upstream(number, OK)
-    assert play.commands == [("close", None)]
+    assert play.commands == [("end", None)]
 
 
 def test_a_client_that_says_goodbye_gets_what_is_owed() -> None:

@@ -159,3 +159,28 @@ async def test_who_takes_too_long_with_a_handshake_is_cut_off(streams: EpollSet)
     assert monotonic() - began > 0.1 and not below.transport.is_closing()
     for _, one, _ in ends:
         one.close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_our_side_ends_alone(streams: EpollSet, version: ssl.TLSVersion) -> None:
+    """What the client still sends is dropped, and is a sign that it is there."""
+    client, below, transport, _, last = served(streams, version)
+    seen: list[bytes] = []
+
+    class Counting(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            seen.append(data)
+
+    transport.data_received(last)
+    client.shake(*below.packets())
+    transport.set_protocol(Counting())
+    transport.write(b"the last word")
+    transport.end()
+    assert client.read(*below.packets()) == b"the last word" and client.tls.read() == b""
+    assert below.closed and not below.transport.is_closing(), "our side alone"
+    client.out.write(b"still here")
+    transport.data_received(client.out.read())
+    transport.write(b"nothing more")
+    transport.write_last(b"nothing more")
+    assert seen == [b""] and below.transport.is_closing() and not below.packets()
+    below.close()

@@ -32,8 +32,8 @@ from emulab.servers.wire.http1.reader import HeadReader
 from emulab.servers.wire.http2 import PREFACE
 from emulab.servers.wire.proxyprotocol import Proxied
 
-LINGER = 5.0
-"""Seconds for which a client that still sends is read from after a final answer (`lingering_timeout`)."""
+LINGER, LINGER_MAX = 5.0, 30.0
+"""Seconds for which a client is read from after a final answer: since it last spoke, and in all (`lingering_time`)."""
 
 # Where a connection is in its request. Plain numbers, because they are looked at several times a request.
 FIRST = -1  # inside the first head, or before it: the client may speak HTTP/2 as well
@@ -52,6 +52,7 @@ class ConnectionMachine:
         "_left",
         "_reader",
         "_state",
+        "_until",
         "address",
         "ahead",
         "around",
@@ -120,6 +121,9 @@ class ConnectionMachine:
         self._left = snapshot.options.keepalive_requests  # requests that may still come
         self.ahead = 0  # bytes that the client hasn't taken, since it took no more
         self._state = FIRST
+        self._until = (
+            inf  # when a client that still sends after the last answer has had long enough to hear it
+        )
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
         self.reading = True
@@ -190,6 +194,9 @@ class ConnectionMachine:
         exchange = self.exchange
         if self._state == LINGERING or self.stalled:
             self.commands.append((ABORT, None))
+        elif self.closed:  # and the client hasn't taken the last bytes yet
+            self._state = LINGERING
+            self.deadline = now + self.around.snapshot.policy.send_timeout
         elif self._state <= HEAD or exchange is None or exchange.answered:
             self.close()
         else:
@@ -292,6 +299,8 @@ class ConnectionMachine:
     def _hold(self, data: bytes, now: float) -> None:
         """Puts aside what belongs to the next request."""
         if self._state == LINGERING:
+            if not (self.stalled or self.closed):
+                self.deadline = min(now + LINGER, self._until)
             return
         self._held += data
         self.flow(now)
@@ -354,7 +363,7 @@ class ConnectionMachine:
         self._state = LINGERING
         self._held = b""
         self.flow(now)
-        self.deadline = now + LINGER
+        self.deadline, self._until = now + LINGER, now + LINGER_MAX
         self.commands.append((END, None))
 
     def finish(self, now: float) -> None:

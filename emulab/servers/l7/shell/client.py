@@ -39,8 +39,10 @@ def set_reading(transport: AnyTransport, reading: bool) -> None:
 
 
 def end_ours(transport: AnyTransport) -> None:
-    """Ends our side of a connection, where that can be done."""
-    if transport.can_write_eof():
+    """Ends our side of a connection; nobody looks at what still comes."""
+    if isinstance(transport, SecureTransport):
+        transport.end()
+    elif transport.can_write_eof():
         transport.write_eof()
 
 

@@ -120,7 +120,7 @@ class Http2Client:
 
     def shutdown(self) -> None:
         """The server ends."""
-        self.machine.shut_down()
+        self.machine.shut_down(self._clock())
         self.carry_out()
 
     def abort(self) -> None:

@@ -9,6 +9,9 @@ from emulab.servers.l7.messages.http2response import Http2Response
 from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection, Where
 from emulab.servers.streams.secure import AnyTransport
 
+OWED = 1 << 20
+"""Bytes for a server that reads nothing, beyond which it is left: what it sends may ask for answers without end."""
+
 
 class Http2UpstreamConnection(UpstreamConnection):
     """One connection to one server. What waits for the server's window counts as what waits for its socket.
@@ -53,6 +56,9 @@ class Http2UpstreamConnection(UpstreamConnection):
         """Sends what there is to send, and tells the owner whether more has a place."""
         if data := self._frames.output():
             self.transport.write(data)
+            if self._filled and self.transport.get_write_buffer_size() > OWED:
+                self.transport.abort()
+                return
         blocked = self._frames.blocked
         if blocked != self._blocked:
             self._blocked = blocked

@@ -42,8 +42,12 @@ if TYPE_CHECKING:
     from emulab.servers.l7.engine.secured import ClientIdentity
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 
-LINGER = 5.0
-"""Seconds for which a client that still sends is read from after an error."""
+LINGER, LINGER_MAX = 5.0, 30.0
+"""Seconds for which a client is read from after our last word: since it said anything, and in all (nginx' `lingering`).
+
+A socket that is closed while something comes, were it a WINDOW_UPDATE, is reset by the kernel, and what of the last
+answer isn't out yet is lost.
+"""
 TURN = 1 << 14
 SLICE = 1 << 12
 """Bytes that the library reads before what is in them is looked at: whoever asks for too much is stopped then."""
@@ -87,7 +91,8 @@ class Http2Machine:
         self._reading = True
         self._opened = False  # whether a window has been opened in this reading
         self._leaving = False  # whether no more requests are taken
-        self._closing = False  # whether an error ended the connection, and what still comes is dropped
+        self._closing = False  # whether our last word is said, and what still comes is dropped
+        self._until = 0.0  # when the client has had long enough to hear it
         self.closed = False
         self._deadline = inf
         self._now = 0.0
@@ -123,6 +128,8 @@ class Http2Machine:
 
     def received(self, data: bytes, now: float) -> None:
         """The client sent something."""
+        if self._closing and not self.stalled:
+            self._deadline = min(now + LINGER, self._until)
         if self._closing or self.closed:
             return
         self._held = self._held + data if self._held else data
@@ -160,7 +167,7 @@ class Http2Machine:
         """The deadline of the connection or of a stream has passed."""
         self._now = now
         if self._deadline <= now:
-            if self._closing or self.stalled:
+            if self.stalled or self.closed:
                 self.commands.append((ABORT, None))
                 self._deadline = now + LINGER
                 return
@@ -172,8 +179,11 @@ class Http2Machine:
             self._concern(stream)
             stream.expired(now)
 
-    def shut_down(self) -> None:
+    def shut_down(self, now: float) -> None:
         """The server ends: the requests under way may end, and the connection with them."""
+        if self._closing:
+            return
+        self._now = now
         self._farewell()
         if not self.streams:
             self._close()
@@ -217,6 +227,8 @@ class Http2Machine:
         if self._opened:  # once a reading, as there may be thousands of such frames in one
             self._opened = False
             self._resume(now)
+        if self._closing:
+            return
         if self.bounds.flooded:
             self._fail(ErrorCodes.NO_ERROR, now)
             return
@@ -314,7 +326,7 @@ class Http2Machine:
         if self.streams.pop(stream.number, None) is None or self.streams:
             return
         if self._leaving:
-            self._close()
+            self._end(self._now)
         else:
             self._rest(self._now)
 
@@ -331,7 +343,7 @@ class Http2Machine:
         """Sends what waits, of each stream a frame in turn."""
         going = list(self.blocked.values())
         while going and not self.stalled:
-            going = [stream for stream in going if stream.step()]
+            going = [stream for stream in going if stream.step(now)]
         for stream in [one for one in self.blocked.values() if not one.pending]:
             del self.blocked[stream.number]
             self._concern(stream)
@@ -341,7 +353,10 @@ class Http2Machine:
         """Nothing is under way, but for requests."""
         if self.stalled:
             return
-        self._deadline = inf if self.streams else now + self.options.keepalive_timeout
+        if self._closing:
+            self._deadline, self._until = now + LINGER, now + LINGER_MAX
+        else:
+            self._deadline = inf if self.streams else now + self.options.keepalive_timeout
 
     def _farewell(self, last: int | None = None) -> None:
         """Tells the client that no more requests are taken, after the `last` if others have come with it."""
@@ -353,9 +368,10 @@ class Http2Machine:
         self._said += self.frames.data_to_send() + frame
 
     def _close(self) -> None:
-        """Ends the connection once all that was said is out."""
+        """Ends the connection once all that was said is out; for that the client has as long as for any answer."""
         if not self.closed:
             self.closed = True
+            self._deadline = self._now + self._patience
             self.commands.append((CLOSE, None))
 
     def _fail(self, code: ErrorCodes, now: float) -> None:
@@ -365,11 +381,14 @@ class Http2Machine:
 
     def _end(self, now: float) -> None:
         """Nothing of the connection goes on: what still comes is dropped, so that no reset overtakes our last word."""
+        if self._closing or self.closed:
+            return
         self._closing = self._leaving = True
         self._held = b""
         self._let_go(now)
         self._read(True)
-        self._deadline = now + LINGER
+        self._deadline = now + self._patience
+        self._rest(now)
         self.commands.append((END, None))
 
     def _let_go(self, now: float) -> None:

@@ -212,7 +212,7 @@ class Http2Stream:
             self._head = None
             self._done = self._last and not self.pending and not self.trailers
             connection.frames.send_headers(self.number, head, self._done)
-        while not self._done and self.step():
+        while not self._done and self.step(now):
             pass
         if self._done:
             self._over(now)
@@ -223,7 +223,7 @@ class Http2Stream:
             if self.exchange is not None:
                 self.exchange.stalled()
 
-    def step(self) -> bool:
+    def step(self, now: float) -> bool:
         """Sends one frame of what waits, if there is a window. Whether there may be another one to send."""
         connection, pending = self._connection, self.pending
         frames = connection.frames
@@ -236,6 +236,8 @@ class Http2Stream:
             end = self._last and room >= len(pending) and not self.trailers
             frames.send_data(self.number, pending[:room], end)
             connection.bounds.paid += min(room, len(pending))
+            if self.stalled:  # the client takes something, however slowly
+                self.deadline = now + self.policy.send_timeout
             self.pending = pending[room:]
             self._done = end
             if self.pending or end:
