@@ -232,6 +232,13 @@ def test_backends_share_by_weight_and_one_without_servers_is_503() -> None:
     assert "return 503;" in location(server(text, "a.test"), "/n/")
 
 
+def test_connections_to_several_endpoints_are_not_kept() -> None:
+    for endpoints, kept in ((0, True), (1, True), (2, False)):
+        upstreams = {"shop/web/80": Upstream(("10.96.0.7:80",), endpoints=endpoints)}
+        text = nginx_conf(config(route(), upstreams=upstreams), ENGINE)
+        assert ("    keepalive 320;" in text) == kept
+
+
 def test_names_are_resolved_when_they_are_asked_for() -> None:
     named = config(
         route(), upstreams={"shop/web/80": Upstream(("db:5432",))}, resolv_conf="nameserver 10.96.0.10\n"
