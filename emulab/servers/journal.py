@@ -101,7 +101,7 @@ class Journal:
             self._timer = asyncio.get_running_loop().call_later(TURN, self._turn)
 
     def _write(self) -> None:
-        data = self._pending + "".join(self._lines).encode(errors="replace")
+        data = self._pending + _encoded("".join(self._lines))
         self._lines.clear()
         try:
             while data:
@@ -113,3 +113,11 @@ class Journal:
             self._pending = b""
         if len(self._pending) > _PENDING:
             self._pending = self._pending[: self._pending.rfind(b"\n", 0, _PENDING) + 1]
+
+
+def _encoded(text: str) -> bytes:
+    """Its octets, those included that are no UTF-8."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")

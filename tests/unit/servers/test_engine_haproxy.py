@@ -293,7 +293,7 @@ def test_an_answer_of_its_own_is_whole() -> None:
 
 
 SAID = {
-    **dict.fromkeys([*_TEXTS, *_VALUES], "-"),
+    **dict.fromkeys(_TEXTS, ""), **dict.fromkeys(_VALUES, "-"),
     "method": "GET", "target": "/x", "host": "a.test", "id": "f" * 32, "route": "0", "scheme": "http",
     "client": "198.51.100.2", "peer": "10.0.0.11:4711", "local": "10.244.1.3:80", "version": "HTTP/1.1",
     "status": "200", "sent": "300", "size": "90", "source": "10.244.1.3:5000", "server": "10.96.0.7:80",
@@ -304,7 +304,8 @@ SAID = {
 
 def test_the_log_tells_what_our_own_server_knows() -> None:
     assert FORMAT.count('":"%') == len(_TEXTS) + len(_VALUES)
-    said = told(json.dumps(SAID).encode() + b"\n")
+    dashes = {name: "-" for name in _TEXTS if not SAID[name]}
+    said = told(json.dumps({**SAID, **dashes}).encode() + b"\n")
     assert said == SAID and told(b"Proxy ingress stopped") is None
     (ready,) = take(config(route()), {}).ready
     done = entry(SAID, {0: ready})
@@ -320,6 +321,17 @@ def test_the_log_tells_what_our_own_server_knows() -> None:
     connect, request = records(done, SAID, "haproxy")
     assert connect["upstream_source"] == "10.244.1.3:5000" and connect["rule"] == "Ingress shop/front"
     assert request["answered_by"] == "upstream"
+    raw = told(json.dumps({**SAID, "user-agent": "\xc3\xa4\xff"}).encode())  # as it writes bytes beyond ASCII
+    assert raw is not None and b"\xc3\xa4\xff" in entry(raw, {0: ready}).head.lines[0]
+    nothing = dict.fromkeys(_TEXTS, "-")
+    bad = told(json.dumps({**SAID, **nothing, "version": "<BADREQ>", "status": "400"}).encode())
+    assert bad is not None
+    odd = entry(bad, {0: ready})
+    assert (odd.head.method, odd.head.line, odd.client) == (
+        b"",
+        b"<BADREQ>",
+        ("10.0.0.11", "10.0.0.11:4711"),
+    )
     late = entry({**SAID, "connect": "-1", "answer": "-1", "status": "502", "why": "sC--"}, {0: ready})
     assert late.tries[0].status == 504 and late.tries[0].header == -1.0
 

@@ -378,9 +378,13 @@ SAID = {
 def test_the_log_tells_what_our_own_server_knows() -> None:
     assert FORMAT.count('":"$') == len(_VARIABLES)
     (ready,) = take(config(route()), {}).ready
+    odd = entry({**SAID, "method": "", "target": "", "line": "\x16\xff"}, {0: ready})
+    assert (odd.head.method, odd.head.line) == (b"", b"\x16\xff")
     message = b"<190>Nov 29 10:00:00 nginx: " + json.dumps(SAID).encode()
     said = told(message)
     assert said == SAID and told(message[:-5]) is None
+    raw = told(message.replace(b"curl/8", b"\xc3\xa4\xff"))
+    assert raw is not None and b"\xc3\xa4\xff" in entry(raw, {0: ready}).head.lines[0]
     done = entry(SAID, {0: ready})
     assert [(one.server, one.status, one.connect) for one in done.tries] == [
         ("10.1.0.1:80", 502, -1.0), ("10.1.0.2:80", 200, 0.001),
