@@ -164,9 +164,8 @@ class IngressPlan(NamedTuple):
 
 def ingress_plan(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> IngressPlan:
     """What every ingress pod with these flags does."""
-    return IngressPlan(
-        ingress_config(source, cluster, flags), stream_ports(source, flags), cluster.ingress_engine
-    )
+    engine = flags.engine or cluster.ingress_engine
+    return IngressPlan(ingress_config(source, cluster, flags), stream_ports(source, flags), engine)
 
 
 def ingress_servers(
