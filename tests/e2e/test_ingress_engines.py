@@ -116,6 +116,10 @@ WORLD = [
     canary_of("nobody.test", "nobody", canary_weight="100"),
     ingress("both.test", ("/", "kept"), affinity="cookie"),
     canary_of("both.test", "newer", canary_weight="50"),
+    service("deaf").replace('"app": "deaf"', '"deployment": "closing-bad"'),
+    ingress("pages.test", ("/", "web"), custom_http_errors="404", default_backend="deaf"),
+    *of_half("half.pages", "closing"),  # whose wish to be asked by its endpoints is that of the Service
+    ingress("halfpages.test", ("/", "web"), custom_http_errors="404", default_backend="half-pages"),
     ingress("slow.test", ("/", "web"), limit_rate="64", limit_rate_after="32", proxy_buffering="on"),
     ingress("cookies.test", ("/", "web"), proxy_cookie_path="/a /b", proxy_cookie_domain="a.test b.test"),
     ingress("small.test", ("/", "web"), proxy_body_size="1k"),
@@ -247,6 +251,14 @@ async def test_who_is_asked_next(lab: Lab) -> None:
     assert await statuses("stays") == {200: 4, 502: 4} == await statuses("once")
     posted = await statuses("next", method="POST", body=b"x")
     assert posted == {200: 4, 502: 4}, "a method that may not be asked twice"
+
+
+async def test_who_has_the_pages_of_errors_may_be_gone(lab: Lab) -> None:
+    """Then it is a 502, of an ingress; one of several that is gone is passed over."""
+    answer = await asked(lab, "http://pages.test/status/404")
+    assert answer.status == 502 and "502 Bad Gateway" in answer.text()
+    statuses = {(await asked(lab, "http://halfpages.test/status/404")).status for _ in range(8)}
+    assert statuses == {200}
 
 
 async def test_an_answer_comes_as_fast_as_it_may(lab: Lab) -> None:
