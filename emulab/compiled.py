@@ -36,11 +36,13 @@ MODULES = (
     *(f"{_L7}.engine.{name}" for name in ("exchange", "records", "trying")),
     *(f"{_L7}.engine.http2.{name}" for name in ("bounds", "connection", "exchange", "heads", "stream")),
     *(f"{_L7}.personalities.ingress_nginx.{name}" for name in ("fields", "forwarding", "heads")),
-    *(f"{_L7}.shell.{name}" for name in ("outbox", "spread")),
+    *(f"{_L7}.shell.{name}" for name in ("client", "http2", "http2upstream", "outbox")),
+    *(f"{_L7}.shell.{name}" for name in ("spread", "upstream", "upstreamside")),
     *(f"{_DNS}.{name}" for name in ("datagrams", "hot", "udpport")),
     *(f"{_L4}.{name}" for name in ("acceptor", "balance", "frontend", "limits", "pump", "tcp")),
     f"{_L4}.algorithms.roundrobin",
     *(f"emulab.servers.streams.{name}" for name in ("accepting", "epollset")),
+    *(f"emulab.servers.streams.{name}" for name in ("handshakes", "listening", "plain", "secure")),
     "emulab.servers.journal",
 )
 """What is worth it.

@@ -3,7 +3,8 @@
 Stand-ins write into the logs of the containers that they stand in for: one pipe leads to the process of the logs
 (`servers.logs`), where lines part. A server that is a container has the pipe of its own log. Rules:
 
-* A request never waits for its line: lines go out together, and what the pipe has no room for is dropped.
+* A request never waits for its line: lines go out together, and what the pipe has no room for is dropped. A line that
+  takes time to put together (`LaterLine`) is put together then, with the others.
 * A line that comes alone goes out at once, so that who asks and then reads the log finds it there.
 * Of so many requests in a turn that nobody could read them all, the others are counted, in a line as well.
 """
@@ -13,12 +14,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 
 from emulab.servers.accesslog import escaped, when
 
 TURN = 0.05  # seconds for which lines are gathered
 MOST = 20  # lines of a turn
 _PENDING = 1 << 18  # octets that wait for the pipe
+LaterLine = Callable[[], str]
+"""Gives the text of a line."""
 BEGIN, PART = "\x1e", "\x1f"
 """What stands before a line, and between a log's name and the text: the record and unit separators of ASCII."""
 
@@ -38,7 +42,7 @@ class Journal:
     def __init__(self, single: bool = False) -> None:
         self._single = single
         self._pipe = -1
-        self._lines: list[str] = []
+        self._lines: list[tuple[str, str | LaterLine]] = []  # log and text
         self.missed: Counter[str] = Counter()
         self._pending = b""
         self._when = ""  # the time of this turn's lines
@@ -71,14 +75,15 @@ class Journal:
         host, line, agent = client.rpartition(":")[0], escaped(line), escaped(agent)
         self.write(log, f'{host} - - [{self._when}] "{line}" {status} {size or "-"} "-" "{agent or "-"}"')
 
-    def write(self, log: str, text: str) -> None:
+    def write(self, log: str, text: str | LaterLine) -> None:
         """A line for which there is room."""
-        self._lines.append(self._marked(log, text))
+        self._lines.append((log, text))
         if self._first and self._timer is not None:
             self._first = False
             asyncio.get_running_loop().call_soon(self._write)
 
-    def _marked(self, log: str, text: str) -> str:
+    def _marked(self, log: str, said: str | LaterLine) -> str:
+        text = said if isinstance(said, str) else said()
         return f"{text}\n" if self._single else f"{BEGIN}{log}{PART}{text}\n"
 
     def flush(self) -> None:
@@ -91,18 +96,15 @@ class Journal:
         self._timer = None
         self._first = True
         self.room, self._when = MOST, ""
-        lines = [
-            self._marked(log, f"… and {number} more requests") for log, number in sorted(self.missed.items())
-        ]
+        self._lines += [(log, f"… and {number} more requests") for log, number in sorted(self.missed.items())]
         self.missed.clear()
-        self._lines += lines
         self._write()
         if self._pending:
             self._timer = asyncio.get_running_loop().call_later(TURN, self._turn)
 
     def _write(self) -> None:
-        data = self._pending + _encoded("".join(self._lines))
-        self._lines.clear()
+        lines, self._lines = self._lines, []
+        data = self._pending + _encoded("".join([self._marked(*line) for line in lines]))
         try:
             while data:
                 data = data[os.write(self._pipe, data[: _piece(data)]) :]

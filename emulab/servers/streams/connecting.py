@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 
 from emulab.servers.streams.epollset import EpollSet
-from emulab.servers.streams.plain import StreamTransport
+from emulab.servers.streams.plain import StreamProtocol, StreamTransport
 
 
-async def connect(
-    epoll_set: EpollSet, address: str, port: int, protocol: asyncio.Protocol
-) -> StreamTransport:
+async def connect(epoll_set: EpollSet, address: str, port: int, protocol: StreamProtocol) -> StreamTransport:
     """Connects to an IP address, and has `protocol` serve the connection. Raises OSError."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -19,7 +16,7 @@ async def connect(
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await epoll_set.loop.sock_connect(sock, (address, port))
-        transport = StreamTransport(epoll_set, sock, protocol)
+        transport = StreamTransport(epoll_set, sock, protocol, {})
     except BaseException:
         sock.close()
         raise

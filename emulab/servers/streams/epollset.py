@@ -9,6 +9,8 @@ from collections.abc import Callable
 READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
 GONE = select.EPOLLHUP | select.EPOLLERR
 """What epoll tells whether asked or not."""
+ENDED = select.EPOLLRDHUP
+"""Beside `READABLE`: the other side has ended its stream, behind what there is to read."""
 
 _BATCH = 1024  # events at a time
 _BATCHES = 8  # times in a turn, so that what else the loop has to do is soon done
@@ -34,7 +36,8 @@ class EpollSet:
         self.turning = False
         """Whether `at_end` is going to be called anyway."""
         self.due: dict[int, int] = {}
-        """The events of this batch by descriptor, told or not: who isn't among them was silent when it began."""
+        """Who may have something to read: the events of this batch by descriptor, but for those that have been told of
+        bytes alone. Whoever isn't among them, and has read what it was told of, was silent when the batch began."""
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
         self.loop.add_reader(self._epoll.fileno(), self._turn)
@@ -75,9 +78,11 @@ class EpollSet:
                 return
 
     def _tell(self, events: list[tuple[int, int]]) -> None:
-        ready = self._ready
-        self.due = dict(events)
+        ready, due = self._ready, dict(events)
+        self.due = due
         for fd, event in events:
             told = ready.get(fd)
             if told is not None:
+                if event == READABLE:
+                    del due[fd]
                 told(event)

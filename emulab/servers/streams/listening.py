@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import ssl
 import sys
 from _socket import socket as Socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from emulab.servers.streams.accepting import Acceptor, TakeClient
 from emulab.servers.streams.epollset import READABLE, EpollSet
-from emulab.servers.streams.plain import StreamTransport
+from emulab.servers.streams.handshakes import Handshakes
+from emulab.servers.streams.plain import StreamProtocol, StreamTransport
 from emulab.servers.streams.secure import SecureTransport
 
 _ANY = frozenset({"0.0.0.0", "::"})
+_NOTHING: Mapping[str, Any] = {}
 
 
 def listen(
     epoll_set: EpollSet,
     sock: socket.socket,
     backlog: int,
-    protocol: Callable[[], asyncio.Protocol],
-    secure: ssl.SSLContext | None = None,
+    protocol: Callable[[], StreamProtocol],
+    secure: Handshakes | None = None,
 ) -> Acceptor:
     """Accepts connections at a socket, which is the acceptor's from now on, each for a protocol of its own."""
     name = sock.getsockname()
     known = {} if name[0] in _ANY else {"sockname": name}
 
     def accepted(client: Socket, peer: Any) -> None:
-        begin_or_close(epoll_set, cast(socket.socket, client), protocol(), secure, peername=peer, **known)
+        begin_or_close(
+            epoll_set, cast(socket.socket, client), protocol(), secure, {"peername": peer, **known}
+        )
 
     return accept(epoll_set, sock, backlog, accepted)
 
@@ -50,13 +52,13 @@ def accept(epoll_set: EpollSet, sock: socket.socket, backlog: int, accepted: Tak
 def begin_or_close(
     epoll_set: EpollSet,
     sock: socket.socket,
-    protocol: asyncio.Protocol,
-    secure: ssl.SSLContext | None = None,
-    **info: object,
+    protocol: StreamProtocol,
+    secure: Handshakes | None = None,
+    info: Mapping[str, Any] = _NOTHING,
 ) -> None:
     """As `begin`; a socket that can't be served is closed, and the log says why."""
     try:
-        begin(epoll_set, sock, protocol, secure, **info)
+        begin(epoll_set, sock, protocol, secure, info)
     except OSError as error:  # fs.epoll.max_user_watches
         print(f"accept: {error.strerror}", file=sys.stderr, flush=True)
         sock.close()
@@ -65,17 +67,17 @@ def begin_or_close(
 def begin(
     epoll_set: EpollSet,
     sock: socket.socket,
-    protocol: asyncio.Protocol,
-    secure: ssl.SSLContext | None = None,
-    **info: object,
+    protocol: StreamProtocol,
+    secure: Handshakes | None = None,
+    info: Mapping[str, Any] = _NOTHING,
 ) -> StreamTransport:
     """Has a protocol serve an accepted socket, over TLS where there is a context for it; the transport below TLS."""
     if secure is None:
-        transport = StreamTransport(epoll_set, sock, protocol, **info)
+        transport = StreamTransport(epoll_set, sock, protocol, info)
         protocol.connection_made(transport)
     else:
         layer = SecureTransport(protocol, secure)
-        transport = StreamTransport(epoll_set, sock, layer, **info)
+        transport = StreamTransport(epoll_set, sock, layer, info)
         layer.connection_made(transport)
     transport.read_now()  # who connects to ask has mostly asked by now
     return transport

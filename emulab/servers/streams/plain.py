@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
-from emulab.servers.streams.epollset import GONE, READABLE, WRITABLE, EpollSet
+from emulab.servers.streams.epollset import ENDED, GONE, READABLE, WRITABLE, EpollSet
 
 HIGH, LOW = 64 << 10, 16 << 10
 """Octets that wait for the other side before the protocol is asked to write no more, and at which it may go on."""
 _SMALL, _LARGE = 4 << 10, 256 << 10  # octets of a read
 _UNWATCHED = 1 << 30  # not even for its end
+_INCOMING = READABLE | ENDED
 
 
-class StreamTransport(asyncio.Transport):
-    """One connected socket. `connection_made` is called before anything else can come."""
+class StreamProtocol(Protocol):
+    """Who hears of a connection: asyncio's protocols, and what has their methods."""
+
+    def connection_made(self, transport: Any, /) -> None: ...
+    def data_received(self, data: bytes, /) -> None: ...
+    def eof_received(self) -> bool | None: ...
+    def connection_lost(self, exc: Exception | None, /) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+
+class StreamTransport:
+    """One connected socket. `connection_made` is called before anything else can come.
+
+    It has the methods of `asyncio.Transport` and isn't one: of a class of Python's, machine code would go the long way
+    to each attribute.
+    """
 
     __slots__ = (
         "_buffer",
@@ -37,7 +52,7 @@ class StreamTransport(asyncio.Transport):
     )
 
     def __init__(
-        self, epoll_set: EpollSet, sock: socket.socket, protocol: asyncio.Protocol, **info: Any
+        self, epoll_set: EpollSet, sock: socket.socket, protocol: StreamProtocol, info: Mapping[str, Any]
     ) -> None:
         """`info` is what is known of `get_extra_info`, so that the kernel isn't asked."""
         self._set = epoll_set
@@ -50,17 +65,17 @@ class StreamTransport(asyncio.Transport):
         self._closing = self._ending = self._full = False
         self._reading = True
         self.set_protocol(protocol)
-        self._events = READABLE  # what is watched for
-        epoll_set.watch(self._fd, READABLE, self._ready)
+        self._events = _INCOMING  # what is watched for
+        epoll_set.watch(self._fd, _INCOMING, self._ready)
 
     # --- asyncio's interface ----------------------------------------------------------------------------------------
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+    def set_protocol(self, protocol: StreamProtocol) -> None:
         """Who hears of the connection from now on."""
-        self._protocol = cast(asyncio.Protocol, protocol)
-        self._received: Callable[[bytes], None] = self._protocol.data_received
+        self._protocol = protocol
+        self._received: Callable[[bytes], None] = protocol.data_received
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
+    def get_protocol(self) -> StreamProtocol:
         """Who hears of the connection."""
         return self._protocol
 
@@ -169,6 +184,8 @@ class StreamTransport(asyncio.Transport):
         if events != READABLE:
             self._attend(events)
         if not self._events & READABLE:
+            if self._fd >= 0:
+                self._set.due[self._fd] = events  # for whoever reads on
             return
         size = self._size
         try:
@@ -201,6 +218,7 @@ class StreamTransport(asyncio.Transport):
         """A read that was full, or the end of the stream."""
         if data:
             self._size = min(4 * self._size, _LARGE)
+            self._set.due[self._fd] = READABLE  # there may be more
             self._received(data)
         elif self._protocol.eof_received():
             self._reading = False
@@ -234,7 +252,7 @@ class StreamTransport(asyncio.Transport):
         """Watches for what is wanted now."""
         if self._fd < 0:
             return
-        events = (READABLE if self._reading and not self._closing else 0) | (WRITABLE if self._buffer else 0)
+        events = (_INCOMING if self._reading and not self._closing else 0) | (WRITABLE if self._buffer else 0)
         if self._events == _UNWATCHED:
             if events:
                 self._set.watch(self._fd, events, self._ready)

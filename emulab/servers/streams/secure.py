@@ -8,17 +8,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
-from emulab.servers.streams.plain import StreamTransport
+from emulab.servers.streams.handshakes import Handshakes
+from emulab.servers.streams.plain import StreamProtocol, StreamTransport
 
-HANDSHAKE = 60.0
-"""Seconds that a handshake may take (nginx' `client_header_timeout`)."""
-_SIZE = 64 << 10  # octets of a read
+_SIZE = 16 << 10  # octets of a read: those of a record
 
 
 class _AnswersPlainly(Protocol):
     """A protocol that has a word for who speaks HTTP without TLS."""
 
-    def spoken_plainly(self, transport: asyncio.Transport, data: bytes) -> None:
+    def spoken_plainly(self, transport: StreamTransport, data: bytes) -> None:
         """Takes over a connection over which this came instead of TLS."""
 
 
@@ -27,7 +26,7 @@ def _is_tls(begun: bytes) -> bool:
     return not begun or bool(begun[0] & 0x80) or begun[0] == 0x16
 
 
-class SecureTransport(asyncio.Transport, asyncio.Protocol):
+class SecureTransport:
     """The server's side of TLS. The protocol above hears of the connection once the handshake is done."""
 
     __slots__ = (
@@ -36,27 +35,29 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         "_below",
         "_closing",
         "_done",
+        "_handshakes",
         "_incoming",
         "_outgoing",
-        "_patience",
         "_reading",
         "_tls",
     )
 
-    def __init__(self, protocol: asyncio.Protocol, context: ssl.SSLContext) -> None:
+    _below: StreamTransport
+
+    def __init__(self, protocol: StreamProtocol, handshakes: Handshakes) -> None:
         self._above = protocol
+        self._handshakes = handshakes
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._done = self._closing = False
         self._begun = b""  # what came first
         self._reading = True
 
     # --- a protocol, for the transport below ------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._below = cast(StreamTransport, transport)
-        loop = asyncio.get_running_loop()
-        self._patience: asyncio.TimerHandle | None = loop.call_later(HANDSHAKE, self._below.abort)
+    def connection_made(self, transport: StreamTransport) -> None:
+        self._below = transport
+        self._handshakes.begin(transport)
 
     def data_received(self, data: bytes) -> None:
         if not self._done:
@@ -73,7 +74,8 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose_patience()
+        if not self._done:
+            self._handshakes.end(self._below)
         self._closing = True
         if self._done:
             self._above.connection_lost(exc)
@@ -86,11 +88,6 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         if self._done:
             self._above.resume_writing()
 
-    def _lose_patience(self) -> None:
-        patience, self._patience = self._patience, None
-        if patience is not None:
-            patience.cancel()
-
     def _shake(self) -> bool:
         """Goes on with the handshake; whether it is done."""
         try:
@@ -100,14 +97,14 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
             return False
         except (ssl.SSLError, ssl.CertificateError):  # of which the other side hears by an alert
             if not _is_tls(self._begun) and hasattr(self._above, "spoken_plainly"):
-                self._lose_patience()
+                self._handshakes.end(self._below)
                 self._below.set_protocol(self._above)
                 cast(_AnswersPlainly, self._above).spoken_plainly(self._below, self._begun)
                 return False
             self._flush()
             self._below.close()
             return False
-        self._lose_patience()
+        self._handshakes.end(self._below)
         if self._tls.version() != "TLSv1.3":  # whose client has all that it waits for
             self._flush()
         if self._below.is_closing():
@@ -147,10 +144,10 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
 
     # --- a transport, for the protocol above ------------------------------------------------------------------------
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._above = cast(asyncio.Protocol, protocol)
+    def set_protocol(self, protocol: StreamProtocol) -> None:
+        self._above = protocol
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
+    def get_protocol(self) -> StreamProtocol:
         return self._above
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -205,11 +202,14 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
     def can_write_eof(self) -> bool:
         return False
 
+    def write_eof(self) -> None:
+        raise NotImplementedError("TLS ends both directions at once")
+
     def close(self) -> None:
         if self._closing:
             return
         self._closing = True
-        with suppress(ssl.SSLError, OSError):  # it waits for the other side's, which we don't
+        with suppress(OSError):  # ssl.SSLError is one: it waits for the other side's, which we don't
             self._tls.unwrap()
         self._flush()
         self._below.close()
@@ -217,3 +217,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
     def abort(self) -> None:
         self._closing = True
         self._below.abort()
+
+
+AnyTransport = StreamTransport | SecureTransport | asyncio.Transport
+"""What a connection may be carried by: those of ours, and the event loop's."""

@@ -13,7 +13,7 @@ in their order, and fails with both lists when they differ.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from emulab.servers.l7.engine.connection import ConnectionMachine
@@ -85,6 +85,11 @@ class Room:
             return False
         self.room -= 1
         return True
+
+
+def put_together(commands: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Commands, with lines of the log as text."""
+    return [(word, said() if word == "log" and callable(said) else said) for word, said in commands]
 
 
 class Script:
@@ -175,8 +180,8 @@ class Script:
             self.machine.commands.insert(before, (word, data))
 
     def taken(self) -> list[tuple[str, Any]]:
-        """All commands since the last time."""
-        found = list(self.machine.commands)
+        """All commands since the last time, lines of the log as they are written."""
+        found = put_together(self.machine.commands)
         self.machine.commands.clear()
         return found
 

@@ -22,7 +22,7 @@ from h2.events import (
     TrailersReceived,
 )
 from hyperframe.frame import Frame, GoAwayFrame
-from scripted import CLIENT, DATE, LOCAL, NOW, SOURCE, Audience, Room
+from scripted import CLIENT, DATE, LOCAL, NOW, SOURCE, Audience, Room, put_together
 
 from emulab.servers.l7.engine.http2.connection import Http2Machine
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
@@ -182,7 +182,7 @@ class Http2Script:
 
     def taken(self, number: int) -> list[tuple[str, Any]]:
         """What a stream has wanted since the last time."""
-        return self.upstreams.pop(number, [])
+        return put_together(self.upstreams.pop(number, []))
 
     # --- the upstream's side ------------------------------------------------------------------------------------
 

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, cast
+from time import monotonic
+from typing import cast
 
 import pytest
+import pytest_asyncio
+from patience import until
 
 from emulab.servers.l7.shell.outbox import Outbox
 from emulab.servers.l7.shell.tls import fake_certificate
 from emulab.servers.selfsigned import make_context
+from emulab.servers.streams.epollset import EpollSet
+from emulab.servers.streams.handshakes import Handshakes
+from emulab.servers.streams.plain import StreamTransport
 from emulab.servers.streams.secure import SecureTransport
 
 
 class Below:
-    """The transport below: each write is a packet."""
+    """What arrives of the transport below: each of its writes is a packet."""
 
-    def __init__(self) -> None:
-        self.packets: list[bytes] = []
+    def __init__(self, streams: EpollSet, layer: SecureTransport) -> None:
+        ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._theirs.setblocking(False)
+        self.transport = StreamTransport(streams, ours, layer, {})
         self.closed = False
 
-    def write(self, data: bytes) -> None:
-        assert not self.closed
-        self.packets.append(data)
-
-    def is_closing(self) -> bool:
-        return self.closed
+    def packets(self) -> list[bytes]:
+        """Those that have come since the last time."""
+        found: list[bytes] = []
+        with suppress(BlockingIOError):
+            while data := self._theirs.recv(1 << 16):
+                found.append(data)
+            self.closed = True
+        return found
 
     def close(self) -> None:
-        self.closed = True
-
-    abort = close
+        self.transport.abort()
+        self._theirs.close()
 
 
 class Answering(asyncio.Protocol):
@@ -72,46 +84,78 @@ class Client:
         return self.tls.read()
 
 
-def served(version: ssl.TLSVersion) -> tuple[Client, Below, SecureTransport, Answering, bytes]:
+@pytest_asyncio.fixture
+async def streams() -> AsyncIterator[EpollSet]:
+    found = EpollSet()
+    yield found
+    found.close()
+
+
+def served(
+    streams: EpollSet, version: ssl.TLSVersion
+) -> tuple[Client, Below, SecureTransport, Answering, bytes]:
     """A client and what it says at the end of its handshake, to a server that waits for that."""
-    client, below, above = Client(version), Below(), Answering(Outbox())
-    transport = SecureTransport(above, make_context(*fake_certificate()))
-    transport.connection_made(cast(Any, below))
+    client, above = Client(version), Answering(Outbox())
+    transport = SecureTransport(above, Handshakes(make_context(*fake_certificate())))
+    below = Below(streams, transport)
+    transport.connection_made(below.transport)
     transport.data_received(client.shake())
-    last = client.shake(*below.packets)
-    below.packets.clear()
-    return client, below, transport, above, last
+    return client, below, transport, above, client.shake(*below.packets())
 
 
-async def test_tickets_an_answer_and_the_end_are_one_packet() -> None:
-    client, below, transport, above, last = served(ssl.TLSVersion.TLSv1_3)
+async def test_tickets_an_answer_and_the_end_are_one_packet(streams: EpollSet) -> None:
+    client, below, transport, above, last = served(streams, ssl.TLSVersion.TLSv1_3)
     client.tls.write(b"you")
     transport.data_received(last + client.out.read())
-    assert len(below.packets) == 1 and below.closed
-    assert client.read(*below.packets) == b"answer to you"
+    packets = below.packets()
+    assert len(packets) == 1 and below.closed
+    assert client.read(*packets) == b"answer to you"
     session = client.tls.session
     assert session is not None and session.has_ticket
     assert client.tls.read() == b"", "the end was said, and nothing cut off"
     await asyncio.sleep(0)
     assert above.others == [b"another's"]
+    below.close()
 
 
-async def test_who_says_nothing_yet_gets_the_tickets_at_once() -> None:
-    client, below, transport, _, last = served(ssl.TLSVersion.TLSv1_3)
+async def test_who_says_nothing_yet_gets_the_tickets_at_once(streams: EpollSet) -> None:
+    client, below, transport, _, last = served(streams, ssl.TLSVersion.TLSv1_3)
     transport.data_received(last)
-    assert len(below.packets) == 1 and not below.closed
+    packets = below.packets()
+    assert len(packets) == 1 and not below.closed
     with pytest.raises(ssl.SSLWantReadError):
-        client.read(*below.packets)
+        client.read(*packets)
     session = client.tls.session
     assert session is not None and session.has_ticket
-    transport.abort()
+    below.close()
 
 
-async def test_a_handshake_of_tls_1_2_ends_before_anything_is_said() -> None:
-    client, below, transport, _, last = served(ssl.TLSVersion.TLSv1_2)
+async def test_a_handshake_of_tls_1_2_ends_before_anything_is_said(streams: EpollSet) -> None:
+    client, below, transport, _, last = served(streams, ssl.TLSVersion.TLSv1_2)
     transport.data_received(last)
-    assert client.shake(*below.packets) == b"" and client.tls.version() == "TLSv1.2"
-    below.packets.clear()
+    assert client.shake(*below.packets()) == b"" and client.tls.version() == "TLSv1.2"
     client.tls.write(b"you")
     transport.data_received(client.out.read())
-    assert len(below.packets) == 1 and client.read(*below.packets) == b"answer to you"
+    packets = below.packets()
+    assert len(packets) == 1 and client.read(*packets) == b"answer to you"
+    below.close()
+
+
+async def test_who_takes_too_long_with_a_handshake_is_cut_off(streams: EpollSet) -> None:
+    """By what is said at the time: each in its turn, and nobody who is through."""
+    seconds = 0.2
+    handshakes = Handshakes(make_context(*fake_certificate()), lambda: seconds)
+    ends: list[tuple[Client, Below, SecureTransport]] = []
+    for _ in range(3):
+        transport = SecureTransport(Answering(Outbox()), handshakes)
+        below, client = Below(streams, transport), Client(ssl.TLSVersion.TLSv1_3)
+        transport.connection_made(below.transport)
+        transport.data_received(client.shake())
+        ends.append((client, below, transport))
+    client, below, transport = ends[1]
+    transport.data_received(client.shake(*below.packets()))
+    began = monotonic()
+    await until(lambda: all(one.transport.is_closing() for _, one, _ in (ends[0], ends[2])))
+    assert monotonic() - began > 0.1 and not below.transport.is_closing()
+    for _, one, _ in ends:
+        one.close()

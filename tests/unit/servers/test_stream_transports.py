@@ -8,15 +8,21 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
+import pytest
 from patience import until
 from serverloop import on_uvloop
 
+from emulab.servers.l7.shell.opening import open_upstream
+from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection
 from emulab.servers.selfsigned import make_context, self_signed
 from emulab.servers.streams.connecting import connect
 from emulab.servers.streams.epollset import EpollSet
+from emulab.servers.streams.handshakes import Handshakes
 from emulab.servers.streams.listening import listen
 from emulab.servers.streams.plain import HIGH
+from emulab.servers.streams.secure import AnyTransport
 
 MUCH = bytes(range(256)) * (4 << 10)
 
@@ -31,9 +37,8 @@ class Heard(asyncio.Protocol):
     said: list[str] = field(default_factory=list)
     error: Exception | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+    def connection_made(self, transport: Any) -> None:
+        self.transport = cast(AnyTransport, transport)
         self.said.append("made")
 
     def data_received(self, data: bytes) -> None:
@@ -82,7 +87,8 @@ async def place(
     sock = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     streams = EpollSet()
     address = sock.getsockname()[:2]
-    acceptor = listen(streams, sock, 100, made, secure)
+    handshakes = Handshakes(secure) if secure is not None else None
+    acceptor = listen(streams, sock, 100, made, handshakes)
     try:
         yield Place(streams, address, protocols)
     finally:
@@ -312,3 +318,51 @@ async def test_who_speaks_no_tls_is_sent_away() -> None:
         await until(lambda: len(there.protocols) == 1)
         assert there.protocols[0].said == []
         writer.close()
+
+
+@dataclass
+class Asked:
+    """Who has a connection to an upstream: whether more was there whenever something came."""
+
+    upstream: UpstreamConnection | None = None
+    silent: list[bool] = field(default_factory=list)
+
+    def connected(self, upstream: UpstreamConnection) -> None:
+        self.upstream, upstream.owner = upstream, self
+
+    def connect_failed(self, why: str, timed_out: bool) -> None:
+        raise AssertionError(why)
+
+    def upstream_received(self, data: bytes) -> None:
+        assert self.upstream is not None
+        self.silent.append(self.upstream.silent)
+
+    def upstream_ended(self, reset: bool) -> None: ...
+    def upstream_filled(self, full: bool) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("said", "ends", "silent"),
+    [
+        pytest.param(b"x", False, True, id="an answer"),
+        pytest.param(b"x", True, False, id="an answer and the end"),
+        pytest.param(b"x" * 5000, False, False, id="more than is read at once"),
+    ],
+)
+@on_uvloop
+async def test_whether_an_upstream_has_said_more(said: bytes, ends: bool, silent: bool) -> None:
+    """Of what had come when the batch began; the connection would else be used for another request."""
+    streams, asked = EpollSet(), Asked()
+    pool = Pool(lambda: streams, open_upstream)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        pool.open(f"127.0.0.1:{listening.getsockname()[1]}", 5, asked)
+        server = (await asyncio.to_thread(listening.accept))[0]
+        await until(lambda: asked.upstream is not None)
+        server.sendall(said)
+        if ends:
+            server.shutdown(socket.SHUT_WR)
+        await until(lambda: bool(asked.silent))
+        assert asked.silent[0] is silent
+        server.close()
+    pool.close()
+    streams.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emulab.servers.accesslog import OWN, escaped
@@ -108,7 +109,7 @@ class Recorded:
         if measure is not None:
             measure(self._measured(status, now))
         if logs:
-            line = around.snapshot.log_line(self._entry(status, now), around.unix_time())
+            line = partial(around.snapshot.log_line, self._entry(status, now), around.unix_time())
             self._commands.append((LOG, line))
         if not around.audience.wanted:
             return

@@ -16,7 +16,7 @@ from typing import Any
 from emulab.errors import EmulabError, PeerError
 from emulab.kernel.passwords import crypt
 from emulab.servers.l7.engine.questions import PasswordQuestion, RequestQuestion, ServiceAnswer
-from emulab.servers.l7.shell.upstream import open_socket
+from emulab.servers.l7.shell.opening import open_socket
 from emulab.servers.passwords import matches
 from emulab.servers.stub import ResolverConfig, resolve
 from emulab.servers.wire.http1.client import ResponseReader

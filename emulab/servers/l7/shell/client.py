@@ -16,7 +16,7 @@ from emulab.servers.l7.messages.request import begun_head
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.tunnel import Tunnel
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
-from emulab.servers.streams.secure import SecureTransport
+from emulab.servers.streams.secure import AnyTransport, SecureTransport
 from emulab.servers.wire.proxyprotocol import Proxied
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ClientEnds = tuple[tuple[str, str], tuple[str, str], Proxied | None, ClientIdent
 """Of a connection: the client's address and port, ours, what the one in front and TLS tell; as machines take it."""
 
 
-def set_reading(transport: asyncio.Transport, reading: bool) -> None:
+def set_reading(transport: AnyTransport, reading: bool) -> None:
     """Whether what the other side sends is read."""
     if transport.is_closing():
         return
@@ -38,22 +38,22 @@ def set_reading(transport: asyncio.Transport, reading: bool) -> None:
         transport.pause_reading()
 
 
-def end_ours(transport: asyncio.Transport) -> None:
+def end_ours(transport: AnyTransport) -> None:
     """Ends our side of a connection, where that can be done."""
     if transport.can_write_eof():
         transport.write_eof()
 
 
-class ClientConnection(UpstreamSide, asyncio.Protocol):
+class ClientConnection(UpstreamSide):
     """A client's connection over HTTP/1, and the upstream's that serves it at the moment."""
 
-    __slots__ = ("_accepted", "_proxied", "_scheme")
+    __slots__ = ("_accepted", "_proxied", "_scheme", "machine")
 
     machine: ConnectionMachine
 
     def __init__(self, context: Context, tls: bool, proxied: Proxied | None = None) -> None:
         """`proxied`: what the one in front says of its client by the PROXY protocol."""
-        super().__init__(context)
+        super().__init__(context, _COMMANDS)
         self._proxied = proxied
         self._scheme = "https" if tls else "http"
         # The loop makes the protocol when it accepts, and tells of the connection after the TLS handshake.
@@ -71,9 +71,9 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
 
     # --- what happens at the client's side --------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: AnyTransport) -> None:
         context = self._context
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport, self._write = transport, transport.write
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         secure = transport.get_extra_info("ssl_object")
         ends = (
@@ -88,12 +88,12 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
             http2.machine.begun(self._clock(), self._accepted, told)
             http2.carry_out()
             return
-        self.machine = ConnectionMachine(context.surroundings, self._scheme, *ends)
+        self.machine = self._requests = ConnectionMachine(context.surroundings, self._scheme, *ends)
         context.clients.add(self)
         self.machine.opened(self._clock(), self._accepted, told)
         self._carry_out()
 
-    def spoken_plainly(self, transport: asyncio.Transport, data: bytes) -> None:
+    def spoken_plainly(self, transport: AnyTransport, data: bytes) -> None:
         """Answers who speaks HTTP where TLS is spoken (nginx' 497), or nothing that anybody speaks."""
         self.connection_made(transport)
         is_request = bool(begun_head(data).target) or b"\r\n" not in data
@@ -145,7 +145,7 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         from emulab.servers.l7.shell.http2 import Http2Client  # takes a while to load
 
         http2 = Http2Client(self._context, self.transport, self._scheme, ends)
-        self.transport.set_protocol(http2)
+        self.transport.set_protocol(cast(Any, http2))
         return http2
 
     def _go_on_in_http2(self, begun: bytes) -> None:
@@ -160,7 +160,7 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
     # --- carrying out what the machine wants ------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
-        self._put(self.transport.write, data)
+        self._put(self._write, data)
 
     def _read(self, reading: bool) -> None:
         set_reading(self.transport, reading)
@@ -172,7 +172,7 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
     def _close(self, _: None) -> None:
         outbox, transport = self._context.outbox, self.transport
         if isinstance(transport, SecureTransport):
-            transport.write_last(outbox.take(transport.write))
+            transport.write_last(outbox.take(self._write))
         else:
             outbox.flush()
             transport.close()
@@ -200,7 +200,8 @@ class ClientConnection(UpstreamSide, asyncio.Protocol):
         Tunnel(context, self.transport, upstream.transport, timeout, over)
 
 
-_CLIENT_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
+_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
+    **UPSTREAM_COMMANDS,
     SEND: ClientConnection._send,
     READ: ClientConnection._read,
     END: ClientConnection._end,
@@ -210,4 +211,3 @@ _CLIENT_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
     HTTP2: ClientConnection._go_on_in_http2,
     TUNNEL: ClientConnection._tunnel,
 }
-ClientConnection.CARRY_OUT = {**UPSTREAM_COMMANDS, **_CLIENT_COMMANDS}

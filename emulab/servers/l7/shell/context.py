@@ -17,6 +17,7 @@ from emulab.servers.l7.engine.snapshot import Snapshot
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
 from emulab.servers.l7.messages.headers import DateLine
 from emulab.servers.l7.shell.mirrors import Mirrors
+from emulab.servers.l7.shell.opening import open_upstream
 from emulab.servers.l7.shell.outbox import Outbox
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
@@ -74,7 +75,7 @@ class Context:
         )
         self.certificates = CertificateStore(lambda message: emit({"event": "error", "message": message}))
         self.clock: Callable[[], float] = time.monotonic
-        self.pool = Pool(self.streams, lambda: self.clock())
+        self.pool = Pool(self.streams, open_upstream, lambda: self.clock())
         self.mirrors = Mirrors()
         self.outbox = Outbox()
         self._streams: EpollSet | None = None

@@ -13,20 +13,19 @@ from emulab.servers.l7.shell.client import ClientEnds, end_ours, set_reading
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.outbox import LARGE
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
+from emulab.servers.streams.secure import AnyTransport
 
 
 class StreamSide(UpstreamSide):
     """The upstream's side of one stream."""
 
-    __slots__ = ("_connection",)
-
-    machine: Http2Stream
+    __slots__ = ("_connection", "machine")
 
     def __init__(self, connection: Http2Client, context: Context, stream: Http2Stream) -> None:
-        super().__init__(context)
+        super().__init__(context, _STREAM_COMMANDS)
         self._connection = connection
         self.transport = connection.transport
-        self.machine = stream
+        self.machine = self._requests = stream
 
     def upstream_received(self, data: bytes) -> None:
         if (exchange := self.machine.exchange) is not None:
@@ -57,19 +56,19 @@ class StreamSide(UpstreamSide):
 
 
 _STREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
+    **UPSTREAM_COMMANDS,
     SEND: StreamSide._send,
     END: StreamSide._end,
     CLOSE: StreamSide._close,
 }
-StreamSide.CARRY_OUT = {**UPSTREAM_COMMANDS, **_STREAM_COMMANDS}
 
 
-class Http2Client(asyncio.Protocol):
+class Http2Client:
     """A client's connection over HTTP/2."""
 
     __slots__ = ("_busy", "_clock", "_context", "_sides", "_unsent", "machine", "transport")
 
-    def __init__(self, context: Context, transport: asyncio.Transport, scheme: str, ends: ClientEnds) -> None:
+    def __init__(self, context: Context, transport: AnyTransport, scheme: str, ends: ClientEnds) -> None:
         """Takes the connection over, of which its machine is to be told."""
         self._context = context
         self._clock = context.clock
@@ -89,6 +88,9 @@ class Http2Client(asyncio.Protocol):
     def waits(self) -> bool:
         """Whether no request is under way."""
         return not self.machine.streams
+
+    def connection_made(self, transport: AnyTransport) -> None:
+        """It has been, to whoever had the connection first."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.clients.discard(self)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from h2.exceptions import ProtocolError
 
 from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.http2response import Http2Response
 from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection, Where
+from emulab.servers.streams.secure import AnyTransport
 
 
 class Http2UpstreamConnection(UpstreamConnection):
@@ -17,24 +16,22 @@ class Http2UpstreamConnection(UpstreamConnection):
     A server of HTTP/2 needn't wait for a request with what it has to say of itself: that is kept for the first owner.
     """
 
-    __slots__ = ("_blocked", "_early", "_filled", "_fresh")
-
-    reader: Http2Response
+    __slots__ = ("_blocked", "_early", "_filled", "_frames", "_fresh")
 
     def __init__(self, pool: Pool, where: Where) -> None:
         super().__init__(pool, where)
         secure = isinstance(where, tuple) and isinstance(where[1], UpstreamWay) and where[1].tls is not None
-        self.reader = Http2Response("https" if secure else "http")
+        self.reader = self._frames = Http2Response("https" if secure else "http")
         self._blocked = self._filled = False
         self._fresh, self._early = True, b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: AnyTransport) -> None:
         super().connection_made(transport)
         self.write = self._write
 
     def _write(self, data: bytes) -> None:
         try:
-            self.reader.write(data)
+            self._frames.write(data)
         except ProtocolError:  # the server takes no request, or no more of it
             self.transport.abort()
         else:
@@ -54,9 +51,9 @@ class Http2UpstreamConnection(UpstreamConnection):
 
     def _go_on(self) -> None:
         """Sends what there is to send, and tells the owner whether more has a place."""
-        if data := self.reader.output():
+        if data := self._frames.output():
             self.transport.write(data)
-        blocked = self.reader.blocked
+        blocked = self._frames.blocked
         if blocked != self._blocked:
             self._blocked = blocked
             self._tell()

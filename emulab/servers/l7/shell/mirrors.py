@@ -11,7 +11,7 @@ from typing import cast
 from emulab.errors import EmulabError
 from emulab.servers.l7.engine.aside import MirroredRequest
 from emulab.servers.l7.engine.snapshot import split_address
-from emulab.servers.l7.shell.upstream import open_socket
+from emulab.servers.l7.shell.opening import open_socket
 from emulab.servers.stub import ResolverConfig, resolve
 
 AT_ONCE = 256

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from _socket import socket as Socket
 from collections.abc import Callable
 from typing import Any, cast
 
 from emulab.errors import PeerError
 from emulab.servers.streams.epollset import EpollSet
+from emulab.servers.streams.handshakes import Handshakes
 from emulab.servers.streams.listening import accept, begin_or_close
+from emulab.servers.streams.plain import StreamProtocol
 from emulab.servers.wire.proxyprotocol import Proxied, ProxyHeaderReader
 
 _PEEK = 4096 + 16
@@ -32,8 +33,8 @@ class ProxiedListener:
         streams: EpollSet,
         sock: socket.socket,
         backlog: int,
-        connection: Callable[[Proxied | None], asyncio.Protocol],
-        secure: ssl.SSLContext | None,
+        connection: Callable[[Proxied | None], StreamProtocol],
+        secure: Handshakes | None,
         seconds: Callable[[], float],
         refused: ClosedEarly,
         optional: Callable[[], bool],

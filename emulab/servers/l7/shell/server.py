@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -30,6 +31,7 @@ from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.proxied import ProxiedListener
 from emulab.servers.patches import spliced
 from emulab.servers.streams.accepting import Acceptor
+from emulab.servers.streams.handshakes import Handshakes
 from emulab.servers.streams.listening import listen
 from emulab.servers.stub import ResolverConfig, families_at
 
@@ -145,9 +147,10 @@ class L7Server:
         context, pages = self._context, key in self._snapshot.pages
         if self._snapshot.options.proxy_protocol and not pages:
             return Listener(sock, tls, False, self._behind_proxy(sock.dup(), tls), proxied=True)
-        secrets = (context.certificates.own() if pages else context.certificates.base) if tls else None
+        secrets = context.certificates.own() if pages else context.certificates.base
         connection = self._page_reader(key) if pages else lambda: ClientConnection(context, tls)
-        server = listen(context.streams(), sock.dup(), BACKLOG, connection, secrets)
+        handshakes = self._handshakes(secrets) if tls else None
+        server = listen(context.streams(), sock.dup(), BACKLOG, connection, handshakes)
         return Listener(sock, tls, pages, server)
 
     def _behind_proxy(self, sock: socket.socket, tls: bool) -> ProxiedListener:
@@ -157,11 +160,14 @@ class L7Server:
             sock,
             BACKLOG,
             lambda proxied: ClientConnection(context, tls, proxied),
-            context.certificates.base if tls else None,
+            self._handshakes(context.certificates.base) if tls else None,
             lambda: self._snapshot.options.header_timeout,
             context.refused,
             lambda: self._snapshot.options.proxy_optional,
         )
+
+    def _handshakes(self, secrets: ssl.SSLContext) -> Handshakes:
+        return Handshakes(secrets, lambda: self._snapshot.options.header_timeout)
 
     def _page_reader(self, key: str) -> Callable[[], PageReader]:
         return lambda: PageReader(partial(self._page, key), self._fails)

@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from emulab.servers.l7.config import ANY_HOST, Certificate, ClientVerification, Options
 from emulab.servers.l7.engine.secured import ClientIdentity
@@ -21,6 +20,8 @@ from emulab.servers.selfsigned import make_context, self_signed
 
 TICKETS = 1
 """For how many later connections each handshake of TLS 1.3 gives a ticket; each costs a twentieth of the handshake."""
+FOUND_MAX = 1024
+"""Names that clients give of which is remembered whose certificate they see."""
 FAKE_NAME = "Kubernetes Ingress Controller Fake Certificate"
 
 
@@ -45,9 +46,20 @@ def versions(protocols: Iterable[str]) -> tuple[ssl.TLSVersion, ssl.TLSVersion]:
     return min(known), max(known)
 
 
+def _asked_of(connection: ssl.SSLObject) -> str:
+    return connection.asked if isinstance(connection, ServerObject) else ""
+
+
 def _is_among(name: str, hosts: Collection[str]) -> bool:
     name = name.lower()
     return bool(name) and (name in hosts or "*." + name.partition(".")[2] in hosts)
+
+
+class ServerObject(ssl.SSLObject):
+    """The server's side of a connection."""
+
+    asked = ""
+    """The name that the client gave the server; `server_hostname` is for clients."""
 
 
 class CertificateStore:
@@ -59,8 +71,7 @@ class CertificateStore:
         self._made: dict[Certificate, ssl.SSLContext | None] = {}
         self._names: dict[str, ssl.SSLContext | None] = {}  # None: the default certificate
         self._base: ssl.SSLContext | None = None
-        # Servers aren't told it otherwise: `server_hostname` is for clients.
-        self._asked: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        self._found: dict[str, ssl.SSLContext | None] = {}  # of names that clients gave
         self.clients = ClientCertificates(on_error)
         self._options = Options()
         self._hosts: Collection[str] | None = None  # those that get a handshake, where not everybody does
@@ -76,7 +87,7 @@ class CertificateStore:
                 context = made[certificate] = self._made[certificate] if known else self._make(certificate)
             for host in certificate.hosts:
                 names.setdefault(host.lower(), context)
-        self._made, self._names = made, names
+        self._made, self._names, self._found = made, names, {}
 
     def _make(self, certificate: Certificate) -> ssl.SSLContext | None:
         try:
@@ -106,6 +117,7 @@ class CertificateStore:
         if self._base is None:
             self._base = make_context(*fake_certificate())
             self._base.sni_callback = self._choose
+            self._base.sslobject_class = ServerObject
             self._base.num_tickets = TICKETS
             self._speak(self._base)
         return self._base
@@ -133,21 +145,27 @@ class CertificateStore:
             self._on_error(f"ssl-ciphers {options.ssl_ciphers!r} can't be used: {error}")
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, base: ssl.SSLContext) -> int | None:
-        if self._hosts is not None and not _is_among(name or "", self._hosts):
+        asked = name or ""
+        if isinstance(connection, ServerObject):
+            connection.asked = asked
+        if self._hosts is not None and not _is_among(asked, self._hosts):
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        if name:
-            self._asked[connection] = name
-        if (context := self.find(name or "")) is not None:
+        found = self._found
+        if asked not in found:
+            if len(found) >= FOUND_MAX:
+                found.clear()
+            found[asked] = self.find(asked)
+        if (context := found[asked]) is not None:
             connection.context = context
         if self.clients.wanted:
-            self.clients.ask(connection, name or "")
+            self.clients.ask(connection, asked)
         return None
 
     def secured(self, connection: ssl.SSLObject) -> ClientIdentity | None:
         """What is known of who is at the other end, where anybody looks at certificates."""
         if not self.clients.wanted:
             return None
-        return self.clients.secured(connection, self._asked.get(connection, "").lower())
+        return self.clients.secured(connection, _asked_of(connection).lower())
 
     def told(self, connection: ssl.SSLObject) -> dict[str, Any]:
         """What records tell of a handshake; the certificate by the names it is for."""
@@ -157,6 +175,6 @@ class CertificateStore:
         return {
             "version": connection.version() or "",
             "cipher": cipher[0] if cipher else "",
-            "server_name": self._asked.get(connection, ""),
+            "server_name": _asked_of(connection),
             "certificate": "fake" if used is self._base else ", ".join(hosts),
         }

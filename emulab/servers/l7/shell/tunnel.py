@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from emulab.servers.l7.shell.context import Context
+from emulab.servers.streams.secure import AnyTransport
 
 
 class TunnelEnd(asyncio.Protocol):
@@ -20,7 +21,7 @@ class TunnelEnd(asyncio.Protocol):
 
     peer: TunnelEnd
 
-    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
+    def __init__(self, tunnel: Tunnel, transport: AnyTransport) -> None:
         self._tunnel = tunnel
         self.transport = transport
         self.ended = False  # this side has sent its end of stream
@@ -61,8 +62,8 @@ class Tunnel:
     def __init__(
         self,
         context: Context,
-        client: asyncio.Transport,
-        upstream: asyncio.Transport,
+        client: AnyTransport,
+        upstream: AnyTransport,
         timeout: float,
         on_end: Callable[[], None],
     ) -> None:

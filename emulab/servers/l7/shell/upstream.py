@@ -14,26 +14,21 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import os
 import select
-import socket
-import ssl
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol, cast
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
-from emulab.errors import EmulabError
 from emulab.servers.base import socket_name
 from emulab.servers.l7.config import Options
-from emulab.servers.l7.engine.snapshot import KeptServer, split_address
+from emulab.servers.l7.engine.snapshot import KeptServer
 from emulab.servers.l7.engine.ways import UpstreamWay
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.shell.spread import Spread
-from emulab.servers.l7.shell.towards import BadCertificate, check_server, client_context
-from emulab.servers.streams.connecting import connect
 from emulab.servers.streams.epollset import EpollSet
 from emulab.servers.streams.plain import StreamTransport
-from emulab.servers.stub import ResolverConfig, resolve
+from emulab.servers.streams.secure import AnyTransport
+from emulab.servers.stub import ResolverConfig
 
 
 class UpstreamUser(Protocol):
@@ -46,6 +41,8 @@ class UpstreamUser(Protocol):
     def upstream_filled(self, full: bool) -> None: ...
 
 
+Opener = Callable[["Pool", "Where", float, UpstreamUser, Spread | None], Coroutine[Any, Any, None]]
+"""Opens a connection within so many seconds, and tells who is to have it how that went."""
 Where = str | tuple[str, UpstreamWay]
 """A server's address, and the way to it where that isn't plain HTTP/1.1."""
 
@@ -55,7 +52,7 @@ def address_of(where: Where) -> str:
     return where if isinstance(where, str) else where[0]
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """One connection to one server."""
 
     __slots__ = (
@@ -74,7 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         "write",
     )
 
-    transport: asyncio.Transport
+    transport: AnyTransport
     poll: Callable[[int], list[tuple[int, int]]]
     """What the kernel has received and the loop hasn't told; given 0, it doesn't wait."""
     write: Callable[[bytes], None]
@@ -90,9 +87,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.served = 0  # requests
         self.source = ""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.write = self.transport.write
+    def connection_made(self, transport: AnyTransport) -> None:
+        self.transport = transport
+        self.write = transport.write
         self.source = socket_name(transport.get_extra_info("sockname"))
         self.streams = self.pool.streams() if isinstance(transport, StreamTransport) else None
         poll, self.fd = select.poll(), transport.get_extra_info("socket").fileno()
@@ -120,6 +117,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         owner.upstream_received(data)
 
+    def eof_received(self) -> None:
+        """The connection ends with it."""
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.forget(self)
         owner, self.owner = self.owner, None
@@ -138,8 +138,11 @@ class UpstreamConnection(asyncio.Protocol):
 class Pool:
     """The upstream connections of one proxy, idle ones by server address."""
 
-    def __init__(self, streams: Callable[[], EpollSet], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, streams: Callable[[], EpollSet], opener: Opener, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.streams = streams
+        self._opener = opener
         self.options = Options()
         self._clock = clock
         self._spreads: dict[str, Spread] = {}
@@ -198,7 +201,7 @@ class Pool:
             self._make_room(server.connections, server.beside)
         if (spread := self._spreads.get(address)) is not None:
             spread.connections += 1
-        task = asyncio.get_running_loop().create_task(self._open(where, seconds, owner, spread))
+        task = asyncio.get_running_loop().create_task(self._opener(self, where, seconds, owner, spread))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
@@ -210,37 +213,6 @@ class Pool:
             while idle and there >= most and address_of(where) in servers:
                 idle.pop(0).transport.close()
                 there -= 1
-
-    async def _open(self, where: Where, seconds: float, owner: UpstreamUser, spread: Spread | None) -> None:
-        host, port = split_address(address_of(where))
-        opened = False
-        try:
-            async with asyncio.timeout(seconds):
-                found = await resolve(host, self.resolver, open_socket)
-                if isinstance(where, str):
-                    upstream = UpstreamConnection(self, where)
-                    await connect(self.streams(), found, port, upstream)
-                else:
-                    upstream = await connect_otherwise(self, where, found, port)
-            opened = True
-        except TimeoutError:
-            owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
-        except ConnectionRefusedError:
-            owner.connect_failed("upstream refused the connection", False)
-        except EmulabError as error:  # a name without an address
-            owner.connect_failed(f"upstream can't be reached: {error}", False)
-        except (ssl.SSLError, BadCertificate, ValueError) as error:
-            why = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
-            owner.connect_failed(f"upstream can't be reached over TLS: {why}", False)
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            owner.connect_failed(f"upstream can't be reached: {why}", False)
-        else:
-            self.opened += 1
-            owner.connected(upstream)
-        finally:
-            if spread is not None and not opened:
-                spread.connections -= 1
 
     def release(self, upstream: UpstreamConnection, now: float) -> None:
         """Takes back a connection whose response ended in good order."""
@@ -291,37 +263,3 @@ class Pool:
         for one in there:
             sizes[one.address]["idle" if one in self._idle.get(one.where, ()) else "active"] += 1
         return sizes
-
-
-async def open_socket(family: int, kind: int) -> socket.socket:
-    """A socket in the proxy's own namespace, for who looks names up."""
-    sock = socket.socket(family, kind)
-    sock.setblocking(False)
-    return sock
-
-
-async def connect_otherwise(
-    pool: Pool, where: tuple[str, UpstreamWay], host: str, port: int
-) -> UpstreamConnection:
-    """A connection on a way that isn't plain HTTP/1.1. Raises `ssl.SSLError`, `BadCertificate` or `OSError`."""
-    from emulab.servers.l7.shell.http2upstream import Http2UpstreamConnection  # takes a while to load
-
-    _, way = where
-    kind: type[UpstreamConnection] = Http2UpstreamConnection if way.http2 else UpstreamConnection
-    loop, tls = asyncio.get_running_loop(), way.tls
-    if tls is None:
-        _, upstream = await loop.create_connection(lambda: kind(pool, where), host, port)
-        return upstream
-    transport, upstream = await loop.create_connection(
-        lambda: kind(pool, where),
-        host,
-        port,
-        ssl=client_context(tls, way.http2),
-        server_hostname=tls.name if tls.server_name else "",
-    )
-    try:
-        check_server(tls, transport.get_extra_info("ssl_object"))
-    except BadCertificate:
-        upstream.drop()
-        raise
-    return upstream

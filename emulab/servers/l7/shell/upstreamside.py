@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from emulab.servers.accesslog import OWN
+from emulab.servers.journal import LaterLine
 from emulab.servers.l7.engine.aside import MirroredRequest
 from emulab.servers.l7.engine.balance.limits import QueuedRequest, Wake
 from emulab.servers.l7.engine.commands import (
@@ -30,6 +31,7 @@ from emulab.servers.l7.engine.exchange import Exchange
 from emulab.servers.l7.shell.asking import answer
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.upstream import UpstreamConnection
+from emulab.servers.streams.secure import AnyTransport
 
 
 class RequestMachine(Protocol):
@@ -47,23 +49,27 @@ class UpstreamSide:
     __slots__ = (
         "_asking",
         "_busy",
+        "_carrying",
         "_clock",
         "_connecting",
         "_context",
+        "_pool",
         "_put",
-        "machine",
+        "_requests",
+        "_write",
         "transport",
         "upstream",
     )
 
-    CARRY_OUT: ClassVar[Mapping[str, Callable[[Any, Any], None]]]
-    """How each command is carried out."""
+    transport: AnyTransport  # to the client
+    _requests: RequestMachine
+    _write: Callable[[bytes], None]  # to the client
 
-    transport: asyncio.Transport  # to the client
-    machine: RequestMachine
-
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, carrying: Mapping[str, Callable[[Any, Any], None]]) -> None:
+        """`carrying`: how each command is carried out."""
         self._context = context
+        self._carrying = carrying
+        self._pool = context.pool
         self._clock = context.clock
         self._put = context.outbox.put
         self._busy = False
@@ -75,7 +81,7 @@ class UpstreamSide:
 
     def connected(self, upstream: UpstreamConnection) -> None:
         self._connecting = None
-        if (exchange := self.machine.exchange) is None:
+        if (exchange := self._requests.exchange) is None:
             upstream.drop()  # nobody has a use for it any more
         elif upstream.transport.is_closing():  # its end is told to its owner, which it has none yet
             exchange.refused("upstream ended the connection before it was asked", False, self._clock())
@@ -88,34 +94,34 @@ class UpstreamSide:
 
     def connect_failed(self, why: str, timed_out: bool) -> None:
         self._connecting = None
-        if (exchange := self.machine.exchange) is not None:
+        if (exchange := self._requests.exchange) is not None:
             exchange.refused(why, timed_out, self._clock())
             self._carry_out()
 
     def upstream_received(self, data: bytes) -> None:
-        if (exchange := self.machine.exchange) is not None:
+        if (exchange := self._requests.exchange) is not None:
             if out := exchange.answer(data, self._clock()):
-                self._put(self.transport.write, out)
+                self._put(self._write, out)
             self._carry_out()
 
     def upstream_ended(self, reset: bool) -> None:
         self.upstream = None
-        if (exchange := self.machine.exchange) is not None:
+        if (exchange := self._requests.exchange) is not None:
             exchange.upstream_ended(reset, self._clock())
             self._carry_out()
 
     def upstream_filled(self, full: bool) -> None:
-        if (exchange := self.machine.exchange) is not None:
+        if (exchange := self._requests.exchange) is not None:
             exchange.upstream_filled(full, self._clock())
             self._carry_out()
 
     # --- carrying out what the machine wants ------------------------------------------------------------------------
 
     def _carry_out(self) -> None:
-        wanted = self.machine.commands
+        wanted = self._requests.commands
         if self._busy or not wanted:
             return  # what is appended while commands are carried out comes after them
-        self._busy, carry_out = True, self.CARRY_OUT
+        self._busy, carry_out = True, self._carrying
         try:
             for word, argument in wanted:
                 carry_out[word](self, argument)
@@ -128,11 +134,11 @@ class UpstreamSide:
         self._busy = False
 
     def _select(self, address: str) -> None:
-        exchange = self.machine.exchange
+        exchange = self._requests.exchange
         if exchange is None:
             return  # over already
         way = exchange.way
-        upstream = self._context.pool.take(address if way is None else (address, way))
+        upstream = self._pool.take(address if way is None else (address, way))
         self.upstream = upstream
         if upstream is None:
             exchange.vacant(self._clock())
@@ -142,17 +148,17 @@ class UpstreamSide:
                 self._put(upstream.write, data)
 
     def _open(self, wanted: tuple[str, float]) -> None:
-        exchange, (address, seconds) = self.machine.exchange, wanted
+        exchange, (address, seconds) = self._requests.exchange, wanted
         if exchange is not None:
             way = exchange.way
             where = address if way is None else (address, way)
-            self._connecting = self._context.pool.open(where, seconds, self)
+            self._connecting = self._pool.open(where, seconds, self)
 
     def _wait(self, waiting: QueuedRequest) -> None:
-        exchange = self.machine.exchange
+        exchange = self._requests.exchange
 
         def wake() -> None:
-            if exchange is not None and exchange is self.machine.exchange:
+            if exchange is not None and exchange is self._requests.exchange:
                 exchange.woken(self._clock())
                 self._carry_out()
 
@@ -177,7 +183,7 @@ class UpstreamSide:
     def _release(self, now: float) -> None:
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            self._context.pool.release(upstream, now)
+            self._pool.release(upstream, now)
 
     def _drop(self, _: None) -> None:
         connecting, self._connecting = self._connecting, None
@@ -192,9 +198,9 @@ class UpstreamSide:
         self._asking = asyncio.get_running_loop().create_task(self._asked(question))
 
     async def _asked(self, question: Any) -> None:
-        told = await answer(question, self._context.pool.resolver)
+        told = await answer(question, self._pool.resolver)
         self._asking = None
-        if (exchange := self.machine.exchange) is not None:
+        if (exchange := self._requests.exchange) is not None:
             exchange.told(told, self._clock())
             self._carry_out()
 
@@ -204,10 +210,10 @@ class UpstreamSide:
             asking.cancel()
 
     def _pace(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._go_on_sending, self.machine.exchange)
+        asyncio.get_running_loop().call_later(seconds, self._go_on_sending, self._requests.exchange)
 
     def _go_on_sending(self, exchange: Exchange | None) -> None:
-        if exchange is not None and self.machine.exchange is exchange:
+        if exchange is not None and self._requests.exchange is exchange:
             exchange.go_on_sending(self._clock())
             self._carry_out()
 
@@ -217,7 +223,7 @@ class UpstreamSide:
     def _tell(self, record: dict[str, Any]) -> None:
         self._context.emit(record)
 
-    def _log(self, line: str) -> None:
+    def _log(self, line: str | LaterLine) -> None:
         self._context.journal.write(OWN, line)
 
 
@@ -237,4 +243,3 @@ UPSTREAM_COMMANDS: Mapping[str, Callable[[Any, Any], None]] = {
     WAIT: UpstreamSide._wait,
     WAKE: UpstreamSide._wake,
 }
-UpstreamSide.CARRY_OUT = UPSTREAM_COMMANDS

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from http.cookies import CookieError, SimpleCookie
 
 from emulab.servers.configuration import BadConfiguration
@@ -59,7 +59,13 @@ def _variable(name: str) -> Variable:
 
 def _plain(text: str | None) -> str:
     """nginx's own escape: quotation marks, backslashes and what can't be printed as `\\xXX`."""
-    return "-" if text is None else _UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02X}", text)
+    if text is None:
+        return "-"
+    return _UNSAFE.sub(_code, text) if _UNSAFE.search(text) else text
+
+
+def _code(found: re.Match[str]) -> str:
+    return f"\\x{ord(found[0]):02X}"
 
 
 _UNSAFE = re.compile(r'["\\\x00-\x1f\x7f-\xff]')
@@ -107,6 +113,11 @@ def _host(entry: RequestEntry, _now: float) -> str | None:
 
 def _query(entry: RequestEntry) -> str:
     return _text(entry.head.target.partition(b"?")[2])
+
+
+@lru_cache(maxsize=2)
+def _date(form: str, second: int) -> str:
+    return time.strftime(form, time.gmtime(second))
 
 
 def _seconds(value: float) -> str:
@@ -187,8 +198,8 @@ VARIABLES: Mapping[str, Variable] = {
     "service_port": lambda entry, _: _service(entry)[2],
     "status": lambda entry, _: str(entry.status),
     "the_real_ip": lambda entry, _: entry.client[0],
-    "time_iso8601": lambda _, now: time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(now)),
-    "time_local": lambda _, now: time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
+    "time_iso8601": lambda _, now: _date("%Y-%m-%dT%H:%M:%S+00:00", int(now)),
+    "time_local": lambda _, now: _date("%d/%b/%Y:%H:%M:%S +0000", int(now)),
     "upstream_addr": _of_tries(lambda one: one.server),
     "upstream_connect_time": _of_tries(lambda one: _seconds(one.connect)),
     "upstream_header_time": _of_tries(lambda one: _seconds(one.header)),
