@@ -57,7 +57,6 @@ class ControllerFlags:
     length_buckets: tuple[float, ...] = tuple(10.0 * n for n in range(1, 11))
     size_buckets: tuple[float, ...] = tuple(10.0**n for n in range(1, 8))
     excluded_metrics: tuple[str, ...] = ()
-    engine: str = ""  # what serves, of a container whose image says it; else it is the Cluster's
 
     @property
     def webhook_port(self) -> int:

@@ -6,7 +6,6 @@ What a controller serves and where it is reached follows from its template, so i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -14,7 +13,7 @@ from emulab.dataclass import dataclass
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.core.podspec import Container, PodSpec, asked_program
 from emulab.kinds.core.serviceview import Service
-from emulab.kinds.images import INGRESS, engine_of, server_of
+from emulab.kinds.images import INGRESS, server_of
 from emulab.kinds.installed import CONTROLLER
 from emulab.kinds.kind import WORKLOAD
 from emulab.kinds.networking.controllerflags import ControllerFlags, controller_flags, is_controllers
@@ -113,8 +112,7 @@ def flags_of(pod: Object, spec: PodSpec, container: Container) -> ControllerFlag
         "status.podIP": str(pod.status.get("podIP") or ""),
         "status.hostIP": str(pod.status.get("hostIP") or ""),
     }
-    flags = controller_flags(container.words, _variables(container, fields))
-    return replace(flags, engine=engine_of(container.image))
+    return controller_flags(container.words, _variables(container, fields))
 
 
 def _variables(container: Container, fields: Mapping[str, str]) -> Mapping[str, str]:
