@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from emulab.cluster.store import Store
-from emulab.kinds.images import INGRESS_IMAGE
+from emulab.kinds.images import engine_of
 from emulab.kinds.installed import (
     CONTROLLER,
     INGRESS_CLASS_NAME,
@@ -119,7 +119,7 @@ def notes(given: Iterable[Object]) -> list[str]:
 def remark(o: Object) -> str:
     """What is to be said of an object that is a lab's own ingress controller; "" of all else."""
     containers = ((o.spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    if o.key != _OWN or not any(container.get("image") == INGRESS_IMAGE for container in containers):
+    if o.key != _OWN or not any(engine_of(container.get("image") or "") for container in containers):
         return ""
     return (
         f"it is the lab's own, and stands aside for one that you bring with the controller class {CONTROLLER}"

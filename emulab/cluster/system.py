@@ -11,7 +11,7 @@ from typing import Any
 
 from emulab.kinds.emulab.clusterview import Cluster
 from emulab.kinds.emulab.podnetworks import CALICO
-from emulab.kinds.images import DNS_IMAGE, INGRESS_IMAGE, NODE_CACHE_IMAGE
+from emulab.kinds.images import DNS_IMAGE, NODE_CACHE_IMAGE, ingress_image
 from emulab.kinds.installed import (
     API_NAMESPACE,
     API_PORT,
@@ -312,7 +312,7 @@ def _ingress_controller(cluster: Cluster) -> list[Object]:
     labels = {"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/component": "controller"}
     container = {
         "name": "controller",
-        "image": INGRESS_IMAGE,
+        "image": ingress_image(cluster.ingress_engine),
         "args": [
             f"--publish-service={INGRESS_NAMESPACE}/{INGRESS_NAME}",
             f"--controller-class={CONTROLLER}",

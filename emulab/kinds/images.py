@@ -44,6 +44,17 @@ ENGINES = {"builtin": INGRESS, "nginx": "ingress-by-nginx", "haproxy": "ingress-
 that name that have to be installed."""
 
 
+def ingress_image(engine: str) -> str:
+    """The image of the controller that every lab has. It says what serves, so that another engine is a rollout, and
+    Pods that end have the one that they began with."""
+    return INGRESS_IMAGE if engine == OWN_ENGINE else f"{INGRESS_IMAGE}:{engine}"
+
+
+def engine_of(image: str) -> str:
+    """What serves in a container of that image; "" for images of others, which don't say it."""
+    return next((engine for engine in ENGINES if image == ingress_image(engine)), "")
+
+
 OWN_ENGINE = "builtin"
 DNS_ENGINES = {OWN_ENGINE: DNS, "unbound": "dns-by-unbound", "dnsmasq": "dns-by-dnsmasq"}
 """What may serve as the internet's DNS (`Cluster` `spec.dns.engine`) or as a resolver (`Resolver` `spec.engine`), and

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from emulab.kinds.core.podspec import Container, PodSpec
 from emulab.kinds.core.updates import program_runs_yet
 from emulab.kinds.emulab.clusterview import Cluster
-from emulab.kinds.images import DNS, INGRESS, NODE_CACHE, server_of
+from emulab.kinds.images import DNS, INGRESS, NODE_CACHE, engine_of, server_of
 from emulab.kinds.networking.ingresscontrollers import flags_of
 from emulab.kinds.registry import ENDPOINT_SLICE, NODE, POD
 from emulab.model.collection import Objects
@@ -35,7 +35,7 @@ from emulab.plan.endpoints import SlicesByService
 from emulab.plan.faults.faulty import Faulty
 from emulab.plan.faults.stuck import Stuck
 from emulab.plan.kept import Kept, PlanSource
-from emulab.plan.l7.ingress import ingress_plan, ingress_servers
+from emulab.plan.l7.ingress import IngressTold, ingress_plan, ingress_servers
 from emulab.plan.nodes import plan_blocks, plan_nodes
 from emulab.plan.pods import PodsPlan, place_name
 from emulab.plan.policies.tables import PoliciesPlan
@@ -271,9 +271,9 @@ _SERVER_PODS = {
         _Reading(nodecache.texts, nodecache.corefile_of),
     ),
     INGRESS: _ServerKind(
-        flags_of,
-        lambda cluster, flags, _: partial(ingress_plan, cluster=cluster, flags=flags),
-        lambda name, place, config, told, cluster: ingress_servers(name, place, config, told),
+        lambda pod, spec, c: IngressTold(flags_of(pod, spec, c), engine_of(c.image)),
+        lambda cluster, told, _: partial(ingress_plan, cluster=cluster, told=told),
+        lambda name, place, config, told, cluster: ingress_servers(name, place, config, told.flags),
     ),
 }
 

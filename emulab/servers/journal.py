@@ -104,7 +104,7 @@ class Journal:
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
-        data = self._pending + "".join([self._marked(*line) for line in lines]).encode(errors="replace")
+        data = self._pending + _encoded("".join([self._marked(*line) for line in lines]))
         try:
             while data:
                 data = data[os.write(self._pipe, data[: _piece(data)]) :]
@@ -115,3 +115,11 @@ class Journal:
             self._pending = b""
         if len(self._pending) > _PENDING:
             self._pending = self._pending[: self._pending.rfind(b"\n", 0, _PENDING) + 1]
+
+
+def _encoded(text: str) -> bytes:
+    """Its octets, those included that are no UTF-8."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")

@@ -16,8 +16,8 @@ from emulab import Lab
 
 from .engine_differences import expected, served_by
 from .test_ingress_annotations import curl, document, ingress, pod, service
-from .test_spreading import workload
-from .tools import VIP, connect, emulab, program, response
+from .test_spreading import A_HUNDRED_THOUSANDTH, chi_square, load, workload
+from .tools import VIP, connect, emulab, eventually, program, response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,6 +71,8 @@ WORLD = [
     *of_half("stays.test", "closing", proxy_next_upstream="off"),
     *of_half("once.test", "closing", proxy_next_upstream_tries="1"),
     *several("web", 4),
+    *several("ring", 4),
+    ingress("ring.test", ("/", "ring"), upstream_hash_by="$arg_user"),
     service("hashed").replace('"app": "hashed"', '"app": "web"'),
     service("stuck").replace('"app": "stuck"', '"app": "web"'),
     service("kept").replace('"app": "kept"', '"app": "web"'),
@@ -114,6 +116,10 @@ WORLD = [
     canary_of("nobody.test", "nobody", canary_weight="100"),
     ingress("both.test", ("/", "kept"), affinity="cookie"),
     canary_of("both.test", "newer", canary_weight="50"),
+    service("deaf").replace('"app": "deaf"', '"deployment": "closing-bad"'),
+    ingress("pages.test", ("/", "web"), custom_http_errors="404", default_backend="deaf"),
+    *of_half("half.pages", "closing"),  # whose wish to be asked by its endpoints is that of the Service
+    ingress("halfpages.test", ("/", "web"), custom_http_errors="404", default_backend="half-pages"),
     ingress("slow.test", ("/", "web"), limit_rate="64", limit_rate_after="32", proxy_buffering="on"),
     ingress("cookies.test", ("/", "web"), proxy_cookie_path="/a /b", proxy_cookie_domain="a.test b.test"),
     ingress("small.test", ("/", "web"), proxy_body_size="1k"),
@@ -167,6 +173,42 @@ async def test_a_key_leads_to_one_pod(lab: Lab) -> None:
     assert all(len(one) == 1 for one in found) and len(set.union(*found)) > 1
 
 
+async def test_a_key_stays_with_its_pod_unless_a_new_one_has_it(lab: Lab) -> None:
+    """The pods' addresses are in no order of their age."""
+
+    async def of_keys() -> dict[int, str]:
+        return {n: next(iter(await pods_of(lab, f"http://ring.test/?user={n}", 1))) for n in range(40)}
+
+    before = await of_keys()
+    assert len(set(before.values())) == 4
+    await lab.scale("ring", 6)
+
+    async def moved() -> set[str]:
+        after = await of_keys()
+        return {after[n] for n in after if before[n] != after[n]}
+
+    assert (await eventually(moved)).isdisjoint(before.values())
+    assert (await moved()).isdisjoint(before.values())
+
+
+async def test_requests_by_a_cluster_ip_are_spread_however_few_the_clients(lab: Lab) -> None:
+    answers = (await load(lab, "cookies", 400, 1))["pods"]
+    assert len(answers) == 4 and chi_square(answers, 4) < A_HUNDRED_THOUSANDTH
+
+
+async def test_a_service_of_another_name_answers_as_soon_as_it_is_there(lab: Lab) -> None:
+    """HAProxy resolves names of its own accord, and says 502 until it has."""
+    far = document(
+        "Service", "far", spec={"type": "ExternalName", "externalName": "new.default.svc.cluster.local"}
+    )
+    await lab.apply(far, ingress("far.test", ("/", "far")))
+    assert {await answered_by(lab, "far.test") for _ in range(5)} == {"new"}
+    await lab.apply(ingress("farther.test", ("/", "new")))  # which has the programs begin anew
+    assert {await answered_by(lab, "far.test") for _ in range(5)} == {"new"}
+    for name in ("far-test", "farther-test"):
+        await lab.delete("Ingress", name)
+
+
 async def test_a_canary_by_header_cookie_and_weight(lab: Lab) -> None:
     async def services(host: str, number: int = 5, **fields: str) -> Counter[str]:
         answers = [await asked(lab, f"http://{host}.test/", **fields) for _ in range(number)]
@@ -209,6 +251,14 @@ async def test_who_is_asked_next(lab: Lab) -> None:
     assert await statuses("stays") == {200: 4, 502: 4} == await statuses("once")
     posted = await statuses("next", method="POST", body=b"x")
     assert posted == {200: 4, 502: 4}, "a method that may not be asked twice"
+
+
+async def test_who_has_the_pages_of_errors_may_be_gone(lab: Lab) -> None:
+    """Then it is a 502, of an ingress; one of several that is gone is passed over."""
+    answer = await asked(lab, "http://pages.test/status/404")
+    assert answer.status == 502 and "502 Bad Gateway" in answer.text()
+    statuses = {(await asked(lab, "http://halfpages.test/status/404")).status for _ in range(8)}
+    assert statuses == {200}
 
 
 async def test_an_answer_comes_as_fast_as_it_may(lab: Lab) -> None:

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from emulab import Lab
+from emulab.kinds.images import engine_of
 
 from .tools import (
     PROGRAMS,
@@ -331,6 +332,30 @@ async def test_no_request_fails_while_an_ingress_pod_ends(several: Lab, tmp_path
     assert (status, headers["connection"]) == (200, "close") and json.loads(body)["path"] == "/delay/3"
     assert "500" in codes, codes
     await ending
+    over.touch()
+    found = await work
+    assert {key: n for key, n in found["outcome"].items() if key != "sent again"} == {
+        "200": found["requests"]
+    }
+
+
+async def test_no_request_fails_while_another_engine_takes_over(several: Lab, tmp_path: Path) -> None:
+    """It is a rollout: Pods that end have the engine that they began with."""
+    over = tmp_path / "over"
+    work = asyncio.ensure_future(load(several, "web", 500, 16, tmp_path / "begun", over))
+    await begun(work, tmp_path / "begun")
+    for engine in ("nginx", "builtin"):
+        await several.apply(SEVERAL.replace("replicas: 3", f"replicas: 3, engine: {engine}"))
+
+        async def has_taken_over(engine: str = engine) -> bool:
+            there = await pods(several, "ingress-nginx")
+            serve = {engine_of(pod["spec"]["containers"][0]["image"]) for pod in there}
+            return serve == {engine} and len(there) == 3 and all(map(is_ready, there))
+
+        await eventually(has_taken_over)
+        for pod in await pods(several, "ingress-nginx"):
+            served = await several.server_status(f"ingress-nginx.{name(pod)}/controller")
+            assert served.get("engine", "builtin") == engine
     over.touch()
     found = await work
     assert {key: n for key, n in found["outcome"].items() if key != "sent again"} == {

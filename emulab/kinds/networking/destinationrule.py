@@ -5,7 +5,7 @@ In a mesh the callers' sidecars heed them; here it is the ingress. What of one i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from emulab.kinds import cells
@@ -19,12 +19,14 @@ from emulab.kinds.registry import DESTINATION_RULE, SERVICE
 from emulab.model.checks import (
     LARGEST,
     Problems,
+    Rule,
     anything,
     boolean,
     dns_subdomain,
     integer,
     mapping,
     one_of,
+    pattern,
     sequence,
     show,
     string,
@@ -47,7 +49,43 @@ def _duration(value: Any) -> Problems:
         seconds = duration(value)
     except ValueError:
         return wrong(f"{show(value)} is not a duration such as 30s, 1m30s or 500ms")
-    return () if seconds >= 0.001 else wrong(f"{show(value)} is shorter than 1ms")
+    if seconds < 0.001:
+        return wrong(f"{show(value)} is shorter than 1ms")
+    parts = seconds * 1000
+    return () if abs(parts - round(parts)) < 1e-6 else wrong(f"{show(value)} isn't of whole milliseconds")
+
+
+def _maybe_never(value: Any) -> Problems:
+    """A duration, or none at all."""
+    return () if value == "0s" else _duration(value)
+
+
+def _some_of(*names: str) -> Rule:
+    """A rule of Istio's webhook: a mapping that is there says something (pkg/config/validation/validation.go)."""
+    return lambda value: () if any(name in value for name in names) else wrong("must have at least one field")
+
+
+def _not_both(one: str, other: str, is_set: Callable[[Any], bool] = lambda value: value is not None) -> Rule:
+    """A rule: two fields aren't given together."""
+
+    def rule(value: dict[str, Any]) -> Problems:
+        if not (is_set(value.get(one)) and is_set(value.get(other))):
+            return ()
+        return wrong(f"only one of {one} and {other} may be given")
+
+    return rule
+
+
+def _split(value: dict[str, Any]) -> Problems:
+    if value.get("consecutiveLocalOriginFailures") and not value.get("splitExternalLocalOriginErrors"):
+        return wrong("needs splitExternalLocalOriginErrors: true", "consecutiveLocalOriginFailures")
+    return ()
+
+
+def _protocol(value: dict[str, Any]) -> Problems:
+    if value.get("useClientProtocol") and value.get("h2UpgradePolicy") == "UPGRADE":
+        return wrong("must not be true with h2UpgradePolicy: UPGRADE", "useClientProtocol")
+    return ()
 
 
 _tcp = mapping(
@@ -56,7 +94,7 @@ _tcp = mapping(
         "connectTimeout": _duration,
         "tcpKeepalive": mapping({"probes": _count, "time": _duration, "interval": _duration}, closed=True),
         "maxConnectionDuration": _duration,
-        "idleTimeout": _duration,
+        "idleTimeout": _maybe_never,
     },
     closed=True,
 )
@@ -67,15 +105,19 @@ _http = mapping(
         "http2MaxRequests": _count,
         "maxRequestsPerConnection": _count,
         "maxRetries": _count,
-        "idleTimeout": _duration,
+        "idleTimeout": _maybe_never,
         "h2UpgradePolicy": one_of("DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"),
         "useClientProtocol": boolean,
         "maxConcurrentStreams": _count,
+        "http2KeepAlive": mapping(
+            {"interval": _duration, "timeout": _duration}, required=("interval", "timeout"), closed=True
+        ),
     },
+    rules=(_protocol,),
     closed=True,
 )
 
-_pool = mapping({"tcp": _tcp, "http": _http}, closed=True)
+_pool = mapping({"tcp": _tcp, "http": _http}, rules=(_some_of("tcp", "http"),), closed=True)
 
 _outliers = mapping(
     {
@@ -88,7 +130,9 @@ _outliers = mapping(
         "baseEjectionTime": _duration,
         "maxEjectionPercent": _percent,
         "minHealthPercent": _percent,
+        "outlierDetectionHttpErrorCodes": sequence(integer(100, 599, "a status")),
     },
+    rules=(_split,),
     closed=True,
 )
 
@@ -97,9 +141,15 @@ _balancer = mapping(
         "simple": one_of("UNSPECIFIED", *SIMPLE),
         "consistentHash": anything,
         "localityLbSetting": anything,
+        "zoneAwareLbSetting": anything,
         "warmup": anything,
         "warmupDurationSecs": _duration,
     },
+    rules=(
+        _not_both("simple", "consistentHash", lambda value: value not in (None, "UNSPECIFIED")),
+        _not_both("localityLbSetting", "zoneAwareLbSetting"),
+        _not_both("warmup", "warmupDurationSecs"),
+    ),
     closed=True,
 )
 
@@ -114,18 +164,27 @@ _policy = mapping(
     {
         **_settings,
         "portLevelSettings": sequence(
-            mapping({**_settings, "port": mapping({"number": integer(1, 65535, "a port")})}, closed=True)
+            mapping(
+                {**_settings, "port": mapping({"number": integer(1, 65535, "a port")}, required=("number",))},
+                required=("port",),
+                rules=(_some_of(*_settings),),
+                closed=True,
+            )
         ),
         "tunnel": anything,
         "proxyProtocol": anything,
         "retryBudget": anything,
     },
+    rules=(
+        _some_of(*_settings, "portLevelSettings", "tunnel", "proxyProtocol", "retryBudget"),
+        _not_both("tunnel", "proxyProtocol"),
+    ),
     closed=True,
 )
 
 _spec = mapping(
     {
-        "host": string,
+        "host": pattern(r"\S+", "a host"),
         "trafficPolicy": _policy,
         "subsets": sequence(
             mapping({"name": string, "labels": anything, "trafficPolicy": _policy}, required=("name",))
@@ -144,6 +203,7 @@ _SETTINGS = table(
         ignored={
             "consistentHash": "an Ingress' annotation upstream-hash-by does that",
             "localityLbSetting": "endpoints of all zones are alike",
+            "zoneAwareLbSetting": "endpoints of all zones are alike",
             "warmup": "an endpoint that is new gets its whole share",
             "warmupDurationSecs": "an endpoint that is new gets its whole share",
         },
@@ -164,16 +224,14 @@ _SETTINGS = table(
                 "h2UpgradePolicy": "backends are asked by HTTP/1.1",
                 "useClientProtocol": "backends are asked by HTTP/1.1",
                 "maxConcurrentStreams": "backends are asked by HTTP/1.1",
+                "http2KeepAlive": "backends are asked by HTTP/1.1",
             },
         ),
     ),
     outlierDetection=table(
-        "consecutiveErrors consecutiveGatewayErrors consecutive5xxErrors interval baseEjectionTime"
-        " maxEjectionPercent minHealthPercent",
-        ignored={
-            "splitExternalLocalOriginErrors": "a failure to connect counts as a 5xx",
-            "consecutiveLocalOriginFailures": "a failure to connect counts as a 5xx",
-        },
+        "consecutiveGatewayErrors consecutive5xxErrors interval baseEjectionTime maxEjectionPercent minHealthPercent"
+        " splitExternalLocalOriginErrors consecutiveLocalOriginFailures outlierDetectionHttpErrorCodes",
+        ignored={"consecutiveErrors": "Istio heeds it no longer; it was what consecutiveGatewayErrors is"},
     ),
 )
 """Of a Service, and of each of its ports."""

@@ -162,11 +162,17 @@ class IngressPlan(NamedTuple):
     engine: str
 
 
-def ingress_plan(source: PlanSource, cluster: Cluster, flags: ControllerFlags) -> IngressPlan:
-    """What every ingress pod with these flags does."""
-    return IngressPlan(
-        ingress_config(source, cluster, flags), stream_ports(source, flags), cluster.ingress_engine
-    )
+class IngressTold(NamedTuple):
+    """What a container tells its server: its flags, and what serves, "" where its image doesn't say it."""
+
+    flags: ControllerFlags
+    engine: str
+
+
+def ingress_plan(source: PlanSource, cluster: Cluster, told: IngressTold) -> IngressPlan:
+    """What every ingress pod does whose container tells this."""
+    config, ports = ingress_config(source, cluster, told.flags), stream_ports(source, told.flags)
+    return IngressPlan(config, ports, told.engine or cluster.ingress_engine)
 
 
 def ingress_servers(

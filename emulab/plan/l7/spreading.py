@@ -29,6 +29,8 @@ _SIMPLE: Mapping[str, Balance] = {
     "RANDOM": DrawnServer(),
     "ROUND_ROBIN": InTurn(),
 }
+_LOCAL_FAILURES = 5
+"""How many in a row where it isn't said: Envoy's default."""
 _ALL_ALIKE = "PASSTHROUGH"
 """Asks for where the caller wanted to go: the Service's address."""
 
@@ -87,7 +89,6 @@ def _outliers(rule: DestinationRule) -> OutlierDetection | None:
     values: dict[str, Any] = {}
     for key, field in (
         ("consecutive5xxErrors", "consecutive_5xx"),
-        ("consecutiveErrors", "consecutive_gateway_errors"),
         ("consecutiveGatewayErrors", "consecutive_gateway_errors"),
     ):
         if said.get(key) is not None:
@@ -101,4 +102,7 @@ def _outliers(rule: DestinationRule) -> OutlierDetection | None:
     ):
         if said.get(key):
             values[field] = said[key]
+    if said.get("splitExternalLocalOriginErrors"):
+        values["consecutive_local_failures"] = said.get("consecutiveLocalOriginFailures") or _LOCAL_FAILURES
+    values["error_codes"] = tuple(said.get("outlierDetectionHttpErrorCodes") or ())
     return OutlierDetection(**values)

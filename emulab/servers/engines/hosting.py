@@ -19,7 +19,7 @@ from emulab.servers.base import Config, Emit, vital
 from emulab.servers.configuration import from_json
 from emulab.servers.engines.logged import LoggedRequest, records
 from emulab.servers.engines.running import EngineRunner, ProgramMake
-from emulab.servers.engines.shared import is_named
+from emulab.servers.engines.shared import KnownName, is_named
 from emulab.servers.exposition import CONTENT_TYPE
 from emulab.servers.journal import Journal
 from emulab.servers.l7.config import L7Config, MeasuredAs
@@ -45,7 +45,7 @@ class EngineSettings:
     sockets: Mapping[str, socket.socket]  # what to listen at, by the key in `listen`; they are handed over
     workers: int
     generation: int  # tells which configuration is in use
-    names: Mapping[str, str]  # servers that are names → what they are in full
+    names: Mapping[str, KnownName]  # servers that are names
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class ProgramIngress:
         self._config = L7Config(())
         self._pages: dict[str, asyncio.Server] = {}
         self._routes: dict[int, ReadyRoute] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[str, KnownName] = {}
+        self._unanswered: set[str] = set()
         self._lock = asyncio.Lock()
         self._tasks: list[asyncio.Future[None]] = []
         self._metrics = self._snapshot.personality.metrics()
@@ -104,6 +105,7 @@ class ProgramIngress:
         fresh = {key: one for key, one in sockets.items() if key in wanted.listen and key not in wanted.pages}
         listeners = {**kept, **fresh}
         await self._serve_pages(wanted, sockets)
+        await self._ask_names(wanted)
         await self._use(wanted, listeners)
         self._runner.let_go(gone)
         self._runner.sockets, self._snapshot, self._config = listeners, snapshot, wanted
@@ -123,15 +125,22 @@ class ProgramIngress:
 
         await self._runner.use(files, listeners, wanted.workers)
 
+    async def _ask_names(self, wanted: L7Config) -> None:
+        """Asks, in haste, for the names that a configuration is to be written with: HAProxy goes by the addresses that
+        they have by then until its own resolvers have answered. Who wasn't answered for before is left to
+        `_learn_names`."""
+        names, resolver = _names_in(wanted), _resolver(wanted)
+        asked = names - self._unanswered
+        self._names |= await in_full(asked, resolver, _hasty(resolver, _HASTE))
+        self._unanswered = names - self._names.keys()
+
     async def _learn_names(self) -> None:
-        """Finds out what the names of servers are in full: programs know no search domains."""
+        """Finds out what the names of servers are that weren't known when their configuration came."""
         config = self._config
-        resolver = ResolverConfig.parse(config.resolv_conf, config.hosts, families_at(config.listen))
-        servers = (one for upstream in config.upstreams.values() for one in upstream.servers)
-        names = {one.rpartition(":")[0] for one in servers if is_named(one)} - self._names.keys()
+        resolver, names = _resolver(config), _names_in(config) - self._names.keys()
         patience = _HASTE
         while names:
-            hasty = replace(resolver, timeout=patience, attempts=1) if patience < _ASK_AGAIN else None
+            hasty = _hasty(resolver, patience) if patience < _ASK_AGAIN else None
             found = await in_full(names, resolver, hasty)
             if found:
                 names -= found.keys()
@@ -208,36 +217,49 @@ class ProgramIngress:
         return {path: text for path, text in self._runner.files.items() if "PRIVATE KEY" not in text}
 
 
+def _names_in(config: L7Config) -> set[str]:
+    servers = (one for upstream in config.upstreams.values() for one in upstream.servers)
+    return {one.rpartition(":")[0] for one in servers if is_named(one)}
+
+
+def _resolver(config: L7Config) -> ResolverConfig:
+    return ResolverConfig.parse(config.resolv_conf, config.hosts, families_at(config.listen))
+
+
+def _hasty(resolver: ResolverConfig, patience: float) -> ResolverConfig:
+    return replace(resolver, timeout=patience, attempts=1)
+
+
 async def in_full(
     names: Iterable[str], resolver: ResolverConfig, hasty: ResolverConfig | None
-) -> dict[str, str]:
-    """Those of the names that are known, with what they are in full: one that nobody answers for holds up no other."""
+) -> dict[str, KnownName]:
+    """Those of the names that are known, with what they are: one that nobody answers for holds up no other."""
     room = asyncio.Semaphore(_AT_ONCE)
 
-    async def one_in_full(name: str) -> str:
+    async def one_in_full(name: str) -> KnownName | None:
         async with room:
             return await _in_full(name, resolver, hasty)
 
     asked = sorted(names)
     answers = await asyncio.gather(*map(one_in_full, asked))
-    return {name: full for name, full in zip(asked, answers, strict=True) if full}
+    return {name: known for name, known in zip(asked, answers, strict=True) if known}
 
 
-async def _in_full(name: str, resolver: ResolverConfig, hasty: ResolverConfig | None) -> str:
-    """The first of a name's candidates that has an address; "" where none has, or it isn't known in haste."""
+async def _in_full(name: str, resolver: ResolverConfig, hasty: ResolverConfig | None) -> KnownName | None:
+    """The first of a name's candidates that has an address; None where none has, or it isn't known in haste."""
     if name in resolver.hosts:
-        return resolver.hosts[name][0]
+        return KnownName(resolver.hosts[name][0])
     for candidate in resolver.candidates(name):
         try:
-            await resolve(candidate, hasty or resolver, _open_socket)
+            address = await resolve(candidate, hasty or resolver, _open_socket)
         except UserError:
             continue
         except EmulabError:
             if hasty:
-                return ""  # it may be there: who comes after it would be another one
+                return None  # it may be there: who comes after it would be another one
             continue
-        return candidate.removesuffix(".")
-    return ""
+        return KnownName(candidate.removesuffix("."), address)
+    return None
 
 
 async def _open_socket(family: int, kind: int) -> socket.socket:

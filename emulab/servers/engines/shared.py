@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from emulab.servers.l7.config import Certificate, DirectResponse, Filter, HostRedirect, RootRedirect
+from emulab.servers.l7.config import Certificate, DirectResponse, Filter, HostRedirect, RootRedirect, Upstream
 
 
 class Places(NamedTuple):
@@ -42,6 +42,13 @@ def certificate_names(certificates: Sequence[Certificate]) -> list[str]:
     return found
 
 
+class KnownName(NamedTuple):
+    """What is known of the name of a server."""
+
+    full: str  # with its search domain, as programs know none
+    address: str = ""  # that it had when it was last asked for, "" where it isn't known
+
+
 def is_named(server: str) -> bool:
     """Whether a server is a name with a port, not an address."""
     return "[" not in server and any(c.isalpha() for c in server.rpartition(":")[0])
@@ -50,6 +57,15 @@ def is_named(server: str) -> bool:
 def server_mark(server: str) -> str:
     """What a cookie says of a server, so that it stays when others come and go."""
     return f"s{sha256(server.encode()).hexdigest()[:16]}"
+
+
+def may_keep(upstream: Upstream) -> bool:
+    """Whether connections to an upstream's servers may serve more than one request.
+
+    One to an address with several endpoints behind it is with one of them for as long as it lives, and programs take
+    the connection that was used last: all requests of a quiet client would be one pod's.
+    """
+    return upstream.endpoints <= 1
 
 
 OLD_BROWSERS = (

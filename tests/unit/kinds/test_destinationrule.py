@@ -136,6 +136,64 @@ def test_what_is_wrong_is_refused(right: str, wrong: str, why: str) -> None:
     assert why in raised.value.problems[0]
 
 
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ("{}", "trafficPolicy: must have at least one field"),
+        ("{connectionPool: {}}", "connectionPool: must have at least one field"),
+        ("{portLevelSettings: [{port: {number: 80}}]}", "portLevelSettings[0]: must have at least one field"),
+        ("{portLevelSettings: [{tls: {}}]}", "portLevelSettings[0].port: is required"),
+        ("{portLevelSettings: [{port: {}, tls: {}}]}", "portLevelSettings[0].port.number: is required"),
+        (
+            "{outlierDetection: {consecutiveLocalOriginFailures: 3}}",
+            "consecutiveLocalOriginFailures: needs splitExternalLocalOriginErrors: true",
+        ),
+        ("{outlierDetection: {outlierDetectionHttpErrorCodes: [600]}}", "600 is not a status (100-599)"),
+        ("{outlierDetection: {interval: 1500us}}", '"1500us" isn\'t of whole milliseconds'),
+        (
+            "{loadBalancer: {simple: RANDOM, consistentHash: {}}}",
+            "only one of simple and consistentHash may be",
+        ),
+        ("{loadBalancer: {warmup: {}, warmupDurationSecs: 1s}}", "only one of warmup and warmupDurationSecs"),
+        ("{tunnel: {}, proxyProtocol: {}}", "only one of tunnel and proxyProtocol may be given"),
+        (
+            "{connectionPool: {http: {useClientProtocol: true, h2UpgradePolicy: UPGRADE}}}",
+            "must not be true with h2UpgradePolicy: UPGRADE",
+        ),
+        ("{connectionPool: {http: {http2KeepAlive: {interval: 1s}}}}", "http2KeepAlive.timeout: is required"),
+        ("{connectionPool: {tcp: {connectTimeout: 0s}}}", "is shorter than 1ms"),
+    ],
+)
+def test_what_istio_refuses_is_refused(policy: str, why: str) -> None:
+    """Its webhook, and the rules of its CustomResourceDefinition."""
+    head = RULE[: RULE.index("  trafficPolicy")]
+    for inside in (
+        f"  trafficPolicy: {policy}\n",
+        f"  subsets: [{{name: v1, trafficPolicy: {policy}}}]\n",
+    ):
+        with pytest.raises(ManifestError) as raised:
+            one(head + inside)
+        assert why in raised.value.problems[0]
+
+
+def test_what_istio_takes_is_taken() -> None:
+    head = RULE[: RULE.index("  trafficPolicy")]
+    for policy, ignored in (
+        ("{connectionPool: {tcp: {idleTimeout: 0s}, http: {idleTimeout: 0s}}}", True),
+        ("{connectionPool: {http: {http2KeepAlive: {interval: 15s, timeout: 5s}}}}", True),
+        ("{loadBalancer: {zoneAwareLbSetting: {enabled: true}}}", True),
+        ("{loadBalancer: {simple: UNSPECIFIED, consistentHash: {useSourceIp: true}}}", True),
+        ("{outlierDetection: {consecutiveErrors: 7}}", True),
+        ("{outlierDetection: {outlierDetectionHttpErrorCodes: [429]}}", False),
+        (
+            "{outlierDetection: {splitExternalLocalOriginErrors: true, consecutiveLocalOriginFailures: 2}}",
+            False,
+        ),
+    ):
+        loaded = load([Source("r.yaml", f"{head}  trafficPolicy: {policy}\n")])
+        assert any("isn't followed" in line for line in loaded.warnings) == ignored
+
+
 def test_other_kinds_of_its_group_are_somebody_elses_as_before() -> None:
     other = one(RULE.replace("DestinationRule", "VirtualService"))
     assert KINDS[other.type].definition.standing.name == "custom"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emulab.kinds.core.coredns import CoreDnsFlags, FileSource
-from emulab.kinds.images import repository, server_of
+from emulab.kinds.images import ENGINES, engine_of, ingress_image, repository, server_of
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ from emulab.kinds.images import repository, server_of
 )
 def test_an_ingress_controller_is_one_wherever_its_image_comes_from(image: str) -> None:
     assert server_of(image) == "ingress"
+
+
+def test_the_image_of_the_labs_own_controller_says_what_serves() -> None:
+    for engine in ENGINES:
+        image = ingress_image(engine)
+        assert (engine_of(image), server_of(image)) == (engine, "ingress")
+    assert engine_of("registry.k8s.io/ingress-nginx/controller:nginx") == ""
 
 
 @pytest.mark.parametrize(

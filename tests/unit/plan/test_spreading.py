@@ -227,10 +227,16 @@ def test_everything_a_rule_says() -> None:
         "baseEjectionTime": "15m",
         "maxEjectionPercent": 80,
         "minHealthPercent": 20,
+        "splitExternalLocalOriginErrors": True,
+        "consecutiveLocalOriginFailures": 4,
+        "outlierDetectionHttpErrorCodes": [429, 500],
     }
     found = upstream(*web(), asking(), destination(connectionPool=pool, outlierDetection=outliers))
     assert found.limits == ConnectionLimits(100, 1, 1000, 10, 3, 60.25)
-    assert found.outliers == OutlierDetection(7, 3, 300.0, 900.0, 300.0, 80, 20)
+    assert found.outliers == OutlierDetection(7, 3, 300.0, 900.0, 300.0, 80, 20, 4, (429, 500))
+    split = {"splitExternalLocalOriginErrors": True}
+    by_default = upstream(*web(), asking(), destination(outlierDetection=split)).outliers
+    assert by_default == OutlierDetection(consecutive_local_failures=5)
     assert found.servers == ENDPOINTS, "it is endpoints that are left out"
     nothing = destination(
         connectionPool={"tcp": {"maxConnections": 0}, "http": {"maxRetries": 0}}, outlierDetection={}

@@ -22,6 +22,7 @@ from emulab.servers.engines.haproxy.pages import whole
 from emulab.servers.engines.haproxy.text import in_format, quoted
 from emulab.servers.engines.haproxy.unable import balance, unable
 from emulab.servers.engines.logged import records
+from emulab.servers.engines.shared import KnownName
 from emulab.servers.l7.config import (
     Canary,
     Certificate,
@@ -148,12 +149,15 @@ def test_shares_names_and_nobody() -> None:
     upstreams = {"a": Upstream(("10.0.0.1:80", "10.0.0.2:80")), "b": Upstream(("db:80",)), "none": Upstream()}
     shared = route(backends=(WeightedUpstream("a", 1), WeightedUpstream("b", 1)))
     given = config(shared, route(path="/n", backends=(WeightedUpstream("none"),)), upstreams=upstreams)
-    own = section(given, "backend route-0", HaproxyPlace({}, 1, {"db": "db.x.svc"}))
+    own = section(given, "backend route-0", HaproxyPlace({}, 1, {"db": KnownName("db.x.svc")}))
     assert (
         f"server s0-0 10.0.0.1:80 weight 50{KEPT}" in own
         and f"server s0-1 10.0.0.2:80 weight 50{KEPT}" in own
     )
     assert f"server s1-0 db.x.svc:80 resolvers cluster init-addr none weight 100{KEPT}" in own
+    seen = HaproxyPlace({}, 1, {"db": KnownName("db.x.svc", "fd00::9")})
+    named = f"server s1-0 db.x.svc:80 resolvers cluster init-addr fd00::9 weight 100{KEPT}"
+    assert named in section(given, "backend route-0", seen)
     assert any(
         line.startswith("http-request return status 503") for line in section(given, "backend route-1")
     )
@@ -163,6 +167,26 @@ def test_shares_names_and_nobody() -> None:
     assert f"server s0-0 10.0.0.1:80 weight 1{KEPT}" in section(
         replace(given, default_upstream="a"), "backend default"
     )
+
+
+def test_connections_to_several_endpoints_are_not_kept() -> None:
+    many, one = Upstream(("10.96.0.7:80",), endpoints=2), Upstream(("10.96.0.7:80",), endpoints=1)
+    for upstream, kept in ((many, False), (one, True)):
+        own = section(config(route(), upstreams={"shop/web/80": upstream}), "backend route-0")
+        (line,) = (line for line in own if line.startswith("server "))
+        assert ("pool-max-conn 0" in line, "pool-max-conn 320" in line) == (not kept, kept)
+
+
+def test_the_places_of_servers_on_a_ring_are_those_of_their_addresses() -> None:
+    def numbers(*servers: str, twice: bool = False) -> list[str]:
+        hashed = Upstream(servers, HashBy("$arg_x"))
+        shares = tuple(WeightedUpstream(name) for name in ("a", "b")[: 1 + twice])
+        own = section(config(route(backends=shares), upstreams={"a": hashed, "b": hashed}), "backend route-0")
+        return [line.split()[line.split().index("id") + 1] for line in own if line.startswith("server ")]
+
+    first, last = numbers("10.0.0.1:80", "10.0.0.3:80")
+    assert numbers("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")[::2] == [first, last]
+    assert len({*numbers("10.0.0.1:80", "10.0.0.3:80", twice=True)}) == 4  # HAProxy takes none twice
 
 
 def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> None:
@@ -213,7 +237,7 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
                 ("10.0.0.1:80", "[fd00::1]:80"),
                 CookieAffinity("c", True, False, '/$%"', "a.test", "None", True, False, 60, -1),
             ),
-            "hashed": Upstream(("10.0.0.1:80",), HashBy("$request_uri-$arg_x%$http_x_y")),
+            "hashed": Upstream(("10.0.0.1:80", "[fd00::1]:80"), HashBy("$request_uri-$arg_x%$http_x_y")),
         },
         verifications=(
             ClientVerification(("a.test", "f1.test"), pair[0], pass_certificate=True, match="CN=a", depth=1),
@@ -269,7 +293,7 @@ def test_an_answer_of_its_own_is_whole() -> None:
 
 
 SAID = {
-    **dict.fromkeys([*_TEXTS, *_VALUES], "-"),
+    **dict.fromkeys(_TEXTS, ""), **dict.fromkeys(_VALUES, "-"),
     "method": "GET", "target": "/x", "host": "a.test", "id": "f" * 32, "route": "0", "scheme": "http",
     "client": "198.51.100.2", "peer": "10.0.0.11:4711", "local": "10.244.1.3:80", "version": "HTTP/1.1",
     "status": "200", "sent": "300", "size": "90", "source": "10.244.1.3:5000", "server": "10.96.0.7:80",
@@ -280,7 +304,8 @@ SAID = {
 
 def test_the_log_tells_what_our_own_server_knows() -> None:
     assert FORMAT.count('":"%') == len(_TEXTS) + len(_VALUES)
-    said = told(json.dumps(SAID).encode() + b"\n")
+    dashes = {name: "-" for name in _TEXTS if not SAID[name]}
+    said = told(json.dumps({**SAID, **dashes}).encode() + b"\n")
     assert said == SAID and told(b"Proxy ingress stopped") is None
     (ready,) = take(config(route()), {}).ready
     done = entry(SAID, {0: ready})
@@ -296,6 +321,17 @@ def test_the_log_tells_what_our_own_server_knows() -> None:
     connect, request = records(done, SAID, "haproxy")
     assert connect["upstream_source"] == "10.244.1.3:5000" and connect["rule"] == "Ingress shop/front"
     assert request["answered_by"] == "upstream"
+    raw = told(json.dumps({**SAID, "user-agent": "\xc3\xa4\xff"}).encode())  # as it writes bytes beyond ASCII
+    assert raw is not None and b"\xc3\xa4\xff" in entry(raw, {0: ready}).head.lines[0]
+    nothing = dict.fromkeys(_TEXTS, "-")
+    bad = told(json.dumps({**SAID, **nothing, "version": "<BADREQ>", "status": "400"}).encode())
+    assert bad is not None
+    odd = entry(bad, {0: ready})
+    assert (odd.head.method, odd.head.line, odd.client) == (
+        b"",
+        b"<BADREQ>",
+        ("10.0.0.11", "10.0.0.11:4711"),
+    )
     late = entry({**SAID, "connect": "-1", "answer": "-1", "status": "502", "why": "sC--"}, {0: ready})
     assert late.tries[0].status == 504 and late.tries[0].header == -1.0
 

@@ -232,6 +232,13 @@ def test_backends_share_by_weight_and_one_without_servers_is_503() -> None:
     assert "return 503;" in location(server(text, "a.test"), "/n/")
 
 
+def test_connections_to_several_endpoints_are_not_kept() -> None:
+    for endpoints, kept in ((0, True), (1, True), (2, False)):
+        upstreams = {"shop/web/80": Upstream(("10.96.0.7:80",), endpoints=endpoints)}
+        text = nginx_conf(config(route(), upstreams=upstreams), ENGINE)
+        assert ("    keepalive 320;" in text) == kept
+
+
 def test_names_are_resolved_when_they_are_asked_for() -> None:
     named = config(
         route(), upstreams={"shop/web/80": Upstream(("db:5432",))}, resolv_conf="nameserver 10.96.0.10\n"
@@ -371,9 +378,13 @@ SAID = {
 def test_the_log_tells_what_our_own_server_knows() -> None:
     assert FORMAT.count('":"$') == len(_VARIABLES)
     (ready,) = take(config(route()), {}).ready
+    odd = entry({**SAID, "method": "", "target": "", "line": "\x16\xff"}, {0: ready})
+    assert (odd.head.method, odd.head.line) == (b"", b"\x16\xff")
     message = b"<190>Nov 29 10:00:00 nginx: " + json.dumps(SAID).encode()
     said = told(message)
     assert said == SAID and told(message[:-5]) is None
+    raw = told(message.replace(b"curl/8", b"\xc3\xa4\xff"))
+    assert raw is not None and b"\xc3\xa4\xff" in entry(raw, {0: ready}).head.lines[0]
     done = entry(SAID, {0: ready})
     assert [(one.server, one.status, one.connect) for one in done.tries] == [
         ("10.1.0.1:80", 502, -1.0), ("10.1.0.2:80", 200, 0.001),

@@ -182,6 +182,29 @@ def test_a_format_of_the_users() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("escape", "agent"),
+    [
+        ("default", r"q\x22\xC3\xA4\xFF\x09\x7F"),
+        ("json", 'q\\"ä\udcff\\t\x7f'),
+        ("none", 'q"ä\udcff\t\x7f'),
+    ],
+)
+def test_bytes_that_are_no_ascii_are_logged_as_nginx_does(escape: str, agent: str) -> None:
+    """Of its formats in JSON and without escapes they are as they came."""
+    play, _ = script(A, log_format="$http_x_y", escape=escape)
+    play.client(b'GET /nowhere HTTP/1.1\r\nHost: a.test\r\nX-Y: q"\xc3\xa4\xff\t\x7f\r\n\r\n')
+    assert lines(play) == [agent]
+
+
+@pytest.mark.parametrize("first", ["GARBAGE", "\\x16\\x03\\x01", "get / HTTP/1.1", "GET / HTTP/9"])
+def test_a_first_line_that_is_wrong_is_logged_as_it_came(first: str) -> None:
+    play, _ = script(A)
+    play.client(first.encode().decode("unicode_escape").encode("latin-1") + b"\r\nHost: a.test\r\n\r\n")
+    (line,) = lines(play)
+    assert f'"{first}" 4' in line or f'"{first}" 5' in line
+
+
 @given(st.text(max_size=20))
 def test_no_field_can_end_a_line_or_a_string(text: str) -> None:
     """Whatever a client sends, a line stays one line, and in JSON a string (as `escape=json` is for)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from test_ingress_harness import routed
 from emulab.servers.configuration import from_json
 from emulab.servers.l7.config import ConnectionLimits, L7Config, OutlierDetection
 from emulab.servers.l7.engine.balance.limits import Limiter, QueuedRequest
-from emulab.servers.l7.engine.balance.outliers import Outliers
+from emulab.servers.l7.engine.balance.outliers import UNANSWERED, UNREACHED, Outliers
 from emulab.servers.l7.engine.snapshot import Snapshot, take
 
 A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
@@ -198,6 +199,40 @@ def test_each_kind_of_failures_in_a_row_is_counted_by_itself() -> None:
     assert one.told(A, 500, 40.0), "it is the fourth, of which two were a gateway's errors, too"
 
 
+def test_failures_from_here_may_be_counted_by_themselves() -> None:
+    """Envoy's `splitExternalLocalOriginErrors`: connecting begins their count anew, whatever is answered."""
+    wanted = OutlierDetection(consecutive_5xx=2, consecutive_local_failures=2, max_ejection_percent=100)
+    one = Outliers(wanted, (A, B))
+    assert [one.told(A, said, 0.0) for said in (UNREACHED, UNANSWERED, UNANSWERED, UNREACHED)] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert [one.told(B, said, 0.0) for said in (503, UNREACHED, 503)] == [False, False, True]  # two of 5xx
+    other = Outliers(wanted, (A,))
+    assert [other.told(A, said, 0.0) for said in (UNREACHED, 500, UNREACHED)] == [False] * 3
+    first = Outliers(OutlierDetection(consecutive_local_failures=1, max_ejection_percent=100), (A,))
+    assert first.told(A, UNANSWERED, 0.0)
+
+
+def test_an_answer_after_a_failure_from_here_is_told_to_the_other_workers() -> None:
+    one = Outliers(OutlierDetection(consecutive_local_failures=2), (A,))
+    assert one.matters(A, UNREACHED, 0.0) and not one.matters(A, 200, 0.0)
+    one.told(A, UNREACHED, 0.0)
+    assert one.matters(A, 200, 0.0)
+
+
+def test_statuses_that_are_errors_in_the_place_of_all_5xx() -> None:
+    wanted = OutlierDetection(consecutive_5xx=2, error_codes=(429, 503), max_ejection_percent=100)
+    one = Outliers(wanted, (A, B))
+    assert [one.told(A, said, 0.0) for said in (429, 500, 429, 503)] == [False, False, False, True]
+    assert [one.told(B, said, 0.0) for said in (UNREACHED, 429)] == [False, True]
+    assert one.matters(B, 429, 0.0) is False  # it is left out
+    gateway = Outliers(replace(wanted, consecutive_5xx=0, consecutive_gateway_errors=2), (A,))
+    assert [gateway.told(A, said, 0.0) for said in (503, 429, 503, 503)] == [False, False, False, True]
+
+
 def test_what_comes_from_who_is_left_out_does_not_count() -> None:
     wanted = OutlierDetection(consecutive_5xx=2, max_ejection_percent=100)
     one = Outliers(wanted, (A,))
@@ -282,6 +317,22 @@ def test_where_all_are_left_out_nobody_is_asked() -> None:
         ("send", contains(b"503")),
         ("tell", has(reason="every endpoint is left out for a while, as it failed too often")),
     )
+
+
+def test_who_is_reached_fails_otherwise_than_who_is_not() -> None:
+    wanted = {"consecutive_5xx": 0, "consecutive_local_failures": 2, "max_ejection_percent": 100}
+    for reached in (True, False):
+        there = snapshot(A, outliers=wanted)
+        for _ in range(2):
+            play = Script(there)
+            play.client(GET)
+            play.vacant()
+            if reached:
+                play.connected()
+                play.upstream_ended()
+            else:
+                play.refused()
+        assert bool(there.groups["up"].status(0.0)["left_out"]) != reached
 
 
 @pytest.mark.parametrize("failure", ["refused", "timeout"])

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from emulab.servers.engines.haproxy.balancing import balanced, server_name, sticky
+from emulab.servers.engines.haproxy.balancing import (
+    alone,
+    balanced,
+    server_name,
+    server_numbers,
+    sticky,
+)
 from emulab.servers.engines.haproxy.erring import with_pages
 from emulab.servers.engines.haproxy.filters import CFG_DIRECTIVES, in_phases
 from emulab.servers.engines.haproxy.filters.answers import LOCATED, sent_to
@@ -15,7 +21,7 @@ from emulab.servers.engines.haproxy.reaching import parameters
 from emulab.servers.engines.haproxy.text import CfgLines, milliseconds
 from emulab.servers.engines.haproxy.variants import variants
 from emulab.servers.engines.haproxy.verifying import verification_of, verified
-from emulab.servers.engines.shared import answers_for_host, bounded, is_named
+from emulab.servers.engines.shared import KnownName, answers_for_host, bounded, is_named, may_keep
 from emulab.servers.l7.config import (
     GRPC,
     GRPCS,
@@ -28,8 +34,8 @@ from emulab.servers.l7.config import (
     WeightedUpstream,
 )
 
-Names = Mapping[str, str]
-"""What names of servers are in full."""
+Names = Mapping[str, KnownName]
+"""What is known of names of servers."""
 
 
 def route_backends(number: int, route: RequestRoute, config: L7Config, names: Names) -> list[CfgLines]:
@@ -149,27 +155,30 @@ def _served(
     # It says 503 whatever kept it from a server, which nginx says of having none alone.
     lines.append(f"errorfile 503 {UNREACHABLE}")
     lines += balanced(shares[0][0].balance)
+    numbers = server_numbers(upstream for upstream, _ in shares)
     for number, (upstream, weight) in enumerate(shares):
-        each = max(1, round(weight * 100 / max(1, len(upstream.servers)))) if len(shares) > 1 else 1
+        each = max(1, round(weight * 100 / max(1, len(upstream.servers))))
+        said = [
+            f"weight {min(256, each if len(shares) > 1 else alone(upstream.balance))}",
+            f"pool-max-conn {bounded(options.upstream_keepalive, _MOST) if may_keep(upstream) else 0}",
+            f"pool-purge-delay {milliseconds(options.upstream_keepalive_timeout)}",
+            f"max-reuse {bounded(options.upstream_keepalive_requests, _MOST)}",
+        ]
         for index, server in enumerate(upstream.servers):
-            said = [
-                f"weight {min(256, each)}",
-                f"pool-max-conn {bounded(options.upstream_keepalive, _MOST)}",
-                f"pool-purge-delay {milliseconds(options.upstream_keepalive_timeout)}",
-                f"max-reuse {bounded(options.upstream_keepalive_requests, _MOST)}",
-            ]
-            name = server_name(upstream, number, index)
-            lines.append(
-                f"server {name} {_address(server, names)} {' '.join(said)}{parameters(policy, CERTIFICATES)}"
-            )
+            own = [f"id {numbers[number, index]}"] if (number, index) in numbers else []
+            words = [server_name(upstream, number, index), _address(server, names), *own, *said]
+            lines.append(f"server {' '.join(words)}{parameters(policy, CERTIFICATES)}")
     return lines + sticky(shares[0][0], policy, path)
 
 
 def _address(server: str, names: Names) -> str:
+    """Of a name it has its resolvers ask from then on; until they have answered for the first time it takes the address
+    that was found beforehand."""
     if not is_named(server):
         return server.replace("[", "").replace("]", "") if server.startswith("[") else server
     host, _, port = server.rpartition(":")
-    return f"{names.get(host, host)}:{port} resolvers cluster init-addr none"
+    known = names.get(host, KnownName(host))
+    return f"{known.full}:{port} resolvers cluster init-addr {known.address or 'none'}"
 
 
 def default_backend(config: L7Config, names: Names) -> CfgLines:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from emulab.servers.engines.haproxy.text import CfgLines, quoted
@@ -41,6 +42,33 @@ BALANCES: Mapping[type[Balance], Callable[[Any], CfgLines]] = {
 def balanced(balance: Balance) -> CfgLines:
     """The directives; round robin for what isn't done."""
     return BALANCES.get(type(balance), BALANCES[InTurn])(balance)
+
+
+_POINTS = 10
+"""The weight of servers of a hash: it has 16 points a unit on its ring, nginx 160 for each server."""
+
+
+def alone(balance: Balance) -> int:
+    """The weight of servers that share with no other upstream."""
+    return _POINTS if isinstance(balance, HashBy) else 1
+
+
+def server_numbers(upstreams: Iterable[Upstream]) -> Mapping[tuple[int, int], int]:
+    """The numbers of servers that a hash leads to, by which their points on its ring are placed: of the address of
+    each, so that keys stay where they are when others come and go. Their places in the list would move with those.
+
+    By the place of the upstream, and of the server in it.
+    """
+    numbers: dict[tuple[int, int], int] = {}
+    taken: set[int] = set()
+    for place, upstream in enumerate(upstreams):
+        for index, server in enumerate(upstream.servers if isinstance(upstream.balance, HashBy) else ()):
+            number = int(sha256(server.encode()).hexdigest()[:7], 16) + 1
+            while number in taken:
+                number += 1
+            numbers[place, index] = number
+            taken.add(number)
+    return numbers
 
 
 def server_name(upstream: Upstream, number: int, index: int) -> str:

@@ -17,7 +17,7 @@ from emulab.servers.engines.haproxy.maps import RouteMaps, route_maps
 from emulab.servers.engines.haproxy.pages import STATUSES, page_file, pages_of, whole
 from emulab.servers.engines.haproxy.places import CERTIFICATES, CFG, MAPS, PLACES, PROGRAM, UNREACHABLE
 from emulab.servers.engines.haproxy.text import CfgLines, milliseconds
-from emulab.servers.engines.shared import bounded, certificate_names
+from emulab.servers.engines.shared import KnownName, bounded, certificate_names
 from emulab.servers.l7.config import ANY_HOST, L7Config
 from emulab.servers.l7.dated import dated
 
@@ -25,11 +25,11 @@ from emulab.servers.l7.dated import dated
 @dataclass(frozen=True, slots=True)
 class HaproxyPlace:
     """What isn't in the configuration: the descriptors of the sockets that are handed over, a number that tells which
-    configuration is in use, and what names of servers are in full."""
+    configuration is in use, and what is known of names of servers."""
 
     descriptors: Mapping[str, int]  # by the key in `listen`
     generation: int
-    names: Mapping[str, str]
+    names: Mapping[str, KnownName]
     threads: int = 1
 
 

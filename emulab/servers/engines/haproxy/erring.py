@@ -56,7 +56,7 @@ def _instead(one: ErrorPages, status: int, condition: str, servers: tuple[str, .
     failed = f"http-request set-var(txn.failed) int({status}){condition}"
     if not servers:
         return [failed, f"{returned(503 if one.upstream else 404)}{condition}"]
-    return [failed, f"http-request {action} if {{ var(txn.failed) -m found }}"]
+    return [failed, f"http-request {action} if {{ var(txn.failed) -m found }}", _unreached("http-request")]
 
 
 def _of_answers(one: ErrorPages, servers: tuple[str, ...], action: str) -> CfgLines:
@@ -65,4 +65,9 @@ def _of_answers(one: ErrorPages, servers: tuple[str, ...], action: str) -> CfgLi
     if not one.upstream or not servers:
         page = returned(503 if one.upstream else 404).replace("http-request", "http-response", 1)
         return [failed, f"{page} {condition}"]
-    return [failed, f"http-response {action} {condition}"]
+    return [failed, f"http-response {action} {condition}", _unreached("http-response")]
+
+
+def _unreached(kind: str) -> str:
+    """What is answered where no server of the pages can be reached."""
+    return f"{returned(502).replace('http-request', kind, 1)} if {{ var(txn.unreached) -m found }}"

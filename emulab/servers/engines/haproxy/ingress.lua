@@ -229,6 +229,14 @@ core.register_action("ask", { "http-req" }, function(txn, method, place, said, n
     end
 end, 5)
 
+-- Whether a server has answered: where it doesn't, HAProxy answers in its place, with one of its own pages.
+local OWN = "^<html><body><h1>50[234] [^<]+</h1>\n[^<]+\n</body></html>\n$"
+local TRIES = 3 -- of proxy_next_upstream_tries where nothing else is said
+
+local function reached(answer)
+    return answer ~= nil and (answer.status or 0) ~= 0 and not (answer.body or ""):find(OWN)
+end
+
 -- Another server answers in the place of an error: nginx's error_page.
 core.register_action("error_page", { "http-req", "http-res" }, function(txn, servers, names)
     local status = tostring(txn:get_var("txn.failed") or "")
@@ -251,9 +259,17 @@ core.register_action("error_page", { "http-req", "http-res" }, function(txn, ser
         all[#all + 1] = server
     end
     local query = txn:get_var("txn.error_query")
-    local url = "http://" .. all[math.random(#all)] .. "/" .. (query and query ~= "" and "?" .. query or "")
-    local answer = send(txn:get_var("txn.error_method") or "GET", url, fields)
-    if answer == nil or not answer.status then
+    local path = "/" .. (query and query ~= "" and "?" .. query or "")
+    local first, answer = math.random(#all), nil
+    for try = 0, TRIES - 1 do
+        local url = "http://" .. all[(first + try - 1) % #all + 1] .. path
+        answer = send(txn:get_var("txn.error_method") or "GET", url, fields)
+        if reached(answer) then
+            break
+        end
+    end
+    if not reached(answer) then
+        txn:set_var("txn.unreached", true)
         return
     end
     local reply = txn:reply({ status = answer.status, reason = answer.reason or "", body = answer.body or "" })

@@ -11,6 +11,8 @@ from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
 from emulab.servers.l7.messages.request import RequestHead
 
+_BAD = "<BADREQ>"
+"""What it has in the place of a request that it can't read."""
 _CAPTURED = ("user-agent", "referer", "x-forwarded-for")
 
 
@@ -58,7 +60,7 @@ FORMAT = (
     "'{"
     + ",".join(
         [
-            *(f'"{name}":"%[{sample},json(utf8s)]"' for name, sample in _TEXTS.items()),
+            *(f'"{name}":"%[{sample},json(ascii)]"' for name, sample in _TEXTS.items()),
             *(f'"{name}":"{value}"' for name, value in _VALUES.items()),
         ]
     )
@@ -68,12 +70,17 @@ FORMAT = (
 
 
 def told(datagram: bytes) -> LoggedRequest | None:
-    """The object in a message; None where it was cut, or isn't one of a request."""
+    """The object in a message, each byte a character; None where it was cut, or isn't one of a request.
+
+    What there isn't is a dash.
+    """
     try:
-        found: Any = json.loads(datagram.decode("utf-8", "replace"))
+        found: Any = json.loads(datagram.decode("latin-1"))
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return {name: "" if value == "-" and name in _TEXTS else value for name, value in found.items()}
 
 
 def entry(said: LoggedRequest, routes: Mapping[int, ReadyRoute]) -> RequestEntry:
@@ -82,6 +89,8 @@ def entry(said: LoggedRequest, routes: Mapping[int, ReadyRoute]) -> RequestEntry
     head.method, head.target, asked = (
         said[name].encode("latin-1", "replace") for name in ("method", "target", "host")
     )
+    if said["version"] == _BAD:
+        head.line = _BAD.encode()  # it tells no more of it
     head.version = said["version"].removeprefix("HTTP/") or head.version
     head.host, head.request_id = asked or None, said["id"].encode("latin-1", "replace")
     head.forwarded_for = said["x-forwarded-for"].encode("latin-1", "replace")

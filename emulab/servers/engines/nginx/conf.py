@@ -24,7 +24,7 @@ from emulab.servers.engines.nginx.logged import FORMAT
 from emulab.servers.engines.nginx.names import told_apart, upstream_name
 from emulab.servers.engines.nginx.reaching import groups
 from emulab.servers.engines.nginx.text import ConfLines, block, directive, on, pattern, quoted, seconds
-from emulab.servers.engines.shared import bounded, certificate_names, is_named, places
+from emulab.servers.engines.shared import bounded, certificate_names, is_named, may_keep, places
 from emulab.servers.l7.config import (
     ANY_HOST,
     Certificate,
@@ -232,20 +232,21 @@ def _upstreams(config: L7Config, options: Options) -> ConfLines:
             # nginx asks each line once; ingress-nginx asks a server again while there are tries left.
             balanced = BALANCES.get(type(upstream.balance), BALANCES[InTurn])(upstream.balance)
             times = min(-(-most // len(servers)), 1 + MOST_TRIES // len(servers)) if not balanced else 1
-            kept = (
-                [directive("keepalive", bounded(options.upstream_keepalive, CONNECTIONS))]
-                if options.upstream_keepalive
-                else []
-            )
-            kept += [
-                directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
-                directive("keepalive_requests", options.upstream_keepalive_requests),
-            ]
+            kept = _kept(options) if options.upstream_keepalive and may_keep(upstream) else []
             all_of_it = [directive("server", one, "max_fails=0") for one in servers * times]
             lines += block(f"upstream {upstream_name(name)}{end}", [*balanced, *all_of_it, *kept])
             for single, own in sticky_groups(name, upstream):
                 lines += block(f"upstream {single}{end}", [*own, *kept])
     return lines
+
+
+def _kept(options: Options) -> ConfLines:
+    """How long connections to an upstream are kept."""
+    return [
+        directive("keepalive", bounded(options.upstream_keepalive, CONNECTIONS)),
+        directive("keepalive_timeout", seconds(options.upstream_keepalive_timeout)),
+        directive("keepalive_requests", options.upstream_keepalive_requests),
+    ]
 
 
 def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:

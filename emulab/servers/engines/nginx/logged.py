@@ -19,6 +19,7 @@ _VARIABLES = {
     "user": "$remote_user",
     "scheme": "$scheme",
     "version": "$server_protocol",
+    "line": "$request",
     "method": "$request_method",
     "target": "$request_uri",
     "host": "$http_host",
@@ -46,9 +47,9 @@ FORMAT = "'" + "{" + ",".join(f'"{name}":"{variable}"' for name, variable in _VA
 
 
 def told(datagram: bytes) -> Mapping[str, str] | None:
-    """The object in a message of syslog; None where it was cut."""
+    """The object in a message of syslog, each byte a character; None where it was cut."""
     try:
-        found: Any = json.loads(datagram[datagram.index(b"{") :].decode("utf-8", "surrogateescape"))
+        found: Any = json.loads(datagram[datagram.index(b"{") :].decode("latin-1"))
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
@@ -58,6 +59,8 @@ def entry(said: Mapping[str, str], routes: Mapping[int, ReadyRoute]) -> RequestE
     """What is known of the request."""
     head = RequestHead()
     head.method, head.target = (said[name].encode("latin-1", "replace") for name in ("method", "target"))
+    if not head.method:
+        head.line = said["line"].encode("latin-1", "replace")
     head.host = said["host"].encode("latin-1", "replace") or None
     head.version = said["version"].removeprefix("HTTP/") or head.version
     head.request_id = said["id"].encode("latin-1", "replace")

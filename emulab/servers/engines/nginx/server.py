@@ -36,7 +36,7 @@ def _files(wanted: L7Config, around: EngineSettings) -> Mapping[str, str]:
         workers=around.workers,
         generation=around.generation,
         user=_worker(),
-        names=around.names,
+        names={name: known.full for name, known in around.names.items()},
     )
     wanted = replace(wanted, certificates=dated(wanted.certificates))
     files = {CONF: nginx_conf(wanted, place)}

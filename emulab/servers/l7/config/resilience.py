@@ -19,7 +19,10 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True)
 class OutlierDetection:
-    """When a server is left out for a while. A failure to connect or to answer counts as a gateway's error."""
+    """When a server is left out for a while.
+
+    A failure to connect or to answer counts as a gateway's error, unless such failures are counted by themselves.
+    """
 
     consecutive_5xx: int = 5  # 0: don't count
     consecutive_gateway_errors: int = 0  # 502, 503 and 504
@@ -28,3 +31,5 @@ class OutlierDetection:
     max_ejection_time: float = 300.0
     max_ejection_percent: int = 10
     min_health_percent: int = 0  # with fewer left all are asked
+    consecutive_local_failures: int = 0  # to connect, or to answer; 0: not by themselves
+    error_codes: tuple[int, ...] = ()  # statuses that are errors in the place of all 5xx

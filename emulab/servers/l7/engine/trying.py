@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import inf
 
 from emulab.servers.l7.engine.balance import Group
+from emulab.servers.l7.engine.balance.outliers import UNANSWERED, UNREACHED
 from emulab.servers.l7.engine.commands import DRAIN, OPEN, SELECT, WAIT
 from emulab.servers.l7.engine.ending import Ending
 from emulab.servers.l7.engine.entry import UNKNOWN
@@ -153,12 +154,12 @@ class Trying(Ending):
         self._client.flow(now)
 
     def _try_failed(self, failure: str, why: str, now: float, *, sent: bool = True) -> None:
-        """The server hasn't answered; `sent`: it may have got the request."""
+        """The server hasn't answered; `sent`: it was reached, and may have got the request."""
         if self.answered:
             return
         stale = failure == ERROR and self._reused and not self._touched
         if not stale:
-            self._tell_server(0, now)
+            self._tell_server(UNANSWERED if sent else UNREACHED, now)
         if self._head_sent:
             self._tell_error(why, "the answer stays cut")
             self._end_short(why, now)
@@ -214,7 +215,7 @@ class Trying(Ending):
         return True
 
     def _tell_server(self, status: int, now: float) -> None:
-        """Tells the balancer, if that wants to know, what the server has answered, or 0 for a failure."""
+        """Tells the balancer, if that wants to know, what the server has answered, or how it has failed."""
         turn = self._turn
         if turn is not None and turn.asking and self._group.told(turn, status, now):
             turn.note = f"{self._server} is left out for a while"

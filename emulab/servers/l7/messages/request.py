@@ -34,7 +34,7 @@ _ABSOLUTE = re.compile(
 
 HEAD_FIELDS = (
     "connection", "expect", "forwarded_for", "forwarded_host", "forwarded_port", "forwarded_proto", "framing",
-    "host", "keep_alive", "lines", "method", "old", "real_ip", "request_id", "shared", "size", "target",
+    "host", "keep_alive", "line", "lines", "method", "old", "real_ip", "request_id", "shared", "size", "target",
     "trailers", "upgrade", "version", "written",
 )  # fmt: skip
 
@@ -51,6 +51,7 @@ class RequestHead:
         self.version = "1.1"  # of HTTP, unless it is old
         self.trailers = False  # whether the client takes fields after the body (TE)
         self.host: bytes | None = None
+        self.line = b""  # the first one as it came, where it isn't right
         self.lines: list[bytes] = []  # fields that are passed on, each ending in CRLF
         self.framing = UNFRAMED
         self.connection: list[bytes] | None = None
@@ -100,15 +101,21 @@ def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:
     return method, path if path.startswith(b"/") else b"/" + path, old, match["authority"]
 
 
+_LINE_MAX = 8192
+"""Bytes of a first line that isn't right that are kept for the log, as many as nginx' largest buffer has."""
+
+
 def begun_head(data: bytes) -> RequestHead:
     """What is known of a request that is refused by what has come of its head: the first line, where that is right."""
     head = RequestHead()
     line, ends, _ = data.partition(b"\r\n")
+    head.line = line.partition(b"\n")[0][:_LINE_MAX]
     if line.startswith(b"HEAD "):
         head.method = b"HEAD"  # whose answer has no body
     try:
         if ends:
             head.method, head.target, head.old, _ = _parse_start(line)
+            head.line = b""
     except BadMessage:
         return head
     head.size = data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0

@@ -37,7 +37,7 @@ BALANCERS: Mapping[type[Balance], Callable[[Any, str, tuple[str, ...]], Balancer
 NO_LIMITS = ConnectionLimits()
 
 Heard = Callable[[str, int], None]
-"""Takes a server, and the status that it has answered, or 0 where it hasn't."""
+"""Takes a server, and the status that it has answered, or what is in its place where it hasn't (see `outliers`)."""
 
 
 class Group:
@@ -143,8 +143,8 @@ class Group:
             self.balancer.follow(available, now)
 
     def told(self, turn: Turn, status: int, now: float) -> bool:
-        """The server of a request has answered so, or 0 where it hasn't. Whether it is left out from now on."""
-        turn.failed = not status
+        """The server of a request has answered so, or hasn't (see `outliers`). Whether it is left out from now on."""
+        turn.failed = status <= 0
         if self._outliers is None:
             return False
         server = turn.tried[-1]

@@ -5,6 +5,10 @@ time, times the number of times that this happened of late; who may come back do
 and is counted anew. A count that was reached begins anew, whether the server was left out or not, but the other one
 goes on; nothing that a server answers while it is left out counts (Envoy's
 source/common/upstream/outlier_detection_impl.cc).
+
+Where failures that come from here are counted by themselves, connecting begins their count anew, whatever comes of the
+request: a server that takes connections and hangs up is left out by a count of one alone
+(`putResultWithLocalExternalSplit`).
 """
 
 from __future__ import annotations
@@ -14,15 +18,17 @@ from math import ceil, floor, inf
 from emulab.servers.l7.config import OutlierDetection
 
 GATEWAY_ERRORS = frozenset({502, 503, 504})
+UNANSWERED, UNREACHED = 0, -1
+"""In the place of a status: nothing came over the connection, or there was none to be had."""
 
 
 class FailureCount:
     """What is known of one server."""
 
-    __slots__ = ("errors", "gateway_errors", "times", "until")
+    __slots__ = ("errors", "gateway_errors", "local_failures", "times", "until")
 
     def __init__(self) -> None:
-        self.errors = self.gateway_errors = 0  # in a row
+        self.errors = self.gateway_errors = self.local_failures = 0  # in a row
         self.until = 0.0  # when it comes back, or came
         self.times = 0  # that it was left out, of late
 
@@ -32,6 +38,7 @@ class Outliers:
 
     def __init__(self, wanted: OutlierDetection, servers: tuple[str, ...]) -> None:
         self._wanted = wanted
+        self._errors = frozenset({*wanted.error_codes, UNANSWERED, UNREACHED})
         self._servers = servers
         self._known: dict[str, FailureCount] = {}
         self._looks_since: float | None = None
@@ -55,28 +62,51 @@ class Outliers:
         health = self._known.get(server)
         return health is not None and health.until > now
 
+    def _is_well(self, status: int) -> bool:
+        """Whether an answer is a success."""
+        return 0 < status < 500 if not self._wanted.error_codes else status not in self._errors
+
     def matters(self, server: str, status: int, now: float) -> bool:
         """Whether an answer changes what is known of a server: a failure, or the first success after some."""
         health = self._known.get(server)
-        if not 0 < status < 500:
+        if not self._is_well(status):
             return health is None or health.until <= now
-        return health is not None and bool(health.errors or health.gateway_errors)
+        return health is not None and bool(health.errors or health.gateway_errors or health.local_failures)
 
     def told(self, server: str, status: int, now: float) -> bool:
-        """A server has answered so, or 0 where it hasn't. Whether it is left out from now on."""
-        health = self._known.get(server)
+        """A server has answered so, or `UNANSWERED`, or is `UNREACHED`. Whether it is left out from now on."""
+        health, well = self._known.get(server), self._is_well(status)
         if health is None:
-            if 0 < status < 500:
+            if well:
                 return False
             health = self._known[server] = FailureCount()
-        if 0 < status < 500:
-            health.errors = health.gateway_errors = 0
+        if well:
+            health.errors = health.gateway_errors = health.local_failures = 0
             return False
         if health.until > now:
             return False
+        local = status <= 0 and self._wanted.consecutive_local_failures > 0
+        if (
+            self._fails_locally(server, health, status, now)
+            if local
+            else self._errs(server, health, status, now)
+        ):
+            health.errors = health.gateway_errors = health.local_failures = 0
+            return True
+        return False
+
+    def _fails_locally(self, server: str, health: FailureCount, status: int, now: float) -> bool:
+        health.local_failures = health.local_failures + 1 if status == UNREACHED else 1
+        if health.local_failures < self._wanted.consecutive_local_failures:
+            return False
+        health.local_failures = 0
+        return self._leave_out(server, health, now)
+
+    def _errs(self, server: str, health: FailureCount, status: int, now: float) -> bool:
         wanted = self._wanted
+        health.local_failures = 0
         health.errors += 1
-        health.gateway_errors = health.gateway_errors + 1 if not status or status in GATEWAY_ERRORS else 0
+        health.gateway_errors = health.gateway_errors + 1 if status <= 0 or status in GATEWAY_ERRORS else 0
         left_out = False
         if 0 < wanted.consecutive_gateway_errors <= health.gateway_errors:
             health.gateway_errors = 0
@@ -84,8 +114,6 @@ class Outliers:
         if 0 < wanted.consecutive_5xx <= health.errors:
             health.errors = 0
             left_out = left_out or self._leave_out(server, health, now)
-        if left_out:
-            health.errors = health.gateway_errors = 0
         return left_out
 
     def _leave_out(self, server: str, health: FailureCount, now: float) -> bool:

@@ -6,7 +6,6 @@ nginx shows it. Those with a family of names (`$http_user_agent`, `$arg_page`, `
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -72,10 +71,27 @@ def _code(found: re.Match[str]) -> str:
 _UNSAFE = re.compile(r'["\\\x00-\x1f\x7f-\xff]')
 
 
+def _unescaped(text: str | None) -> str:
+    """As it came: a variable has a character for each byte, and the log is of bytes."""
+    try:
+        return (text or "").encode("latin-1").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # of no request
+        return text or ""
+
+
+def _json(text: str | None) -> str:
+    """nginx's `escape=json` (`ngx_escape_json`), which leaves all bytes beyond ASCII as they are."""
+    return _SPECIAL.sub(lambda m: _SHORT.get(m[0]) or f"\\u{ord(m[0]):04X}", _unescaped(text))
+
+
+_SPECIAL = re.compile(r'["\\\x00-\x1f]')
+_SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+
+
 _ESCAPED: Mapping[str, Callable[[str | None], str]] = {
     "default": _plain,
-    "json": lambda text: json.dumps(text or "", ensure_ascii=False)[1:-1],
-    "none": lambda text: text or "",
+    "json": _json,
+    "none": _unescaped,
 }
 
 
@@ -84,8 +100,10 @@ def _text(data: bytes) -> str:
 
 
 def _request(entry: RequestEntry, _now: float) -> str | None:
-    """The request's first line, as it was understood."""
+    """The request's first line, as it was understood, or as it came where it wasn't."""
     head = entry.head
+    if head.line:
+        return _text(head.line)
     return f"{_text(head.method)} {_text(head.target)} {entry.version}" if head.method else ""
 
 
