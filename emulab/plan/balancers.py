@@ -249,7 +249,7 @@ def _takes_headers(source: PlanSource) -> bool:
     o = source.get(CONFIG_MAP.key(namespace, name)) if name else None
     said = str(((o.raw.get("data") or {}) if o else {}).get(PROXY_KEY, ""))
     try:
-        return bool(said and ACCESS[PROXY_KEY][0](said.strip()))
+        return bool(ACCESS[PROXY_KEY][0](said))
     except ValueError:
         return False
 

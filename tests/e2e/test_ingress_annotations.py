@@ -66,6 +66,20 @@ def ingress(
     )
 
 
+def settings(**data: str) -> str:
+    metadata = {"namespace": "ingress-nginx"}
+    return document("ConfigMap", "ingress-nginx-controller", metadata=metadata, data=data)
+
+
+SETTINGS = settings(
+    **{
+        "use-gzip": "true",
+        "add-headers": "default/added",
+        "global-allowed-response-headers": "X-Frame-Options",
+        "keep-alive-requests": "3",
+    }
+)
+
 WORLD = [
     *pod("web"),
     *pod("other"),
@@ -156,17 +170,7 @@ WORLD = [
     ingress("quiet.test", enable_access_log="false", custom_headers="default/fields"),
     document("ConfigMap", "fields", data={"X-Frame-Options": "DENY"}),
     document("ConfigMap", "added", data={"X-Served-By": "the lab", "X-Asked": "$host"}),
-    document(
-        "ConfigMap",
-        "ingress-nginx-controller",
-        metadata={"namespace": "ingress-nginx"},
-        data={
-            "use-gzip": "true",
-            "add-headers": "default/added",
-            "global-allowed-response-headers": "X-Frame-Options",
-            "keep-alive-requests": "3",
-        },
-    ),
+    SETTINGS,
 ]
 
 
@@ -447,6 +451,36 @@ async def test_fields_of_config_maps_and_what_leaves_no_line(lab: Lab) -> None:
             break
         await asyncio.sleep(0.05)
     assert "/loudly" in text and "/silently" not in text
+
+
+EMPTY = ("hsts", "ignore-invalid-headers", "keep-alive", "use-http2")
+
+
+async def test_empty_keys_are_false_or_zero_whatever_the_default_is(lab: Lab) -> None:
+    silent = {"skip-access-log-urls": "/Hidden, ~^/unseen", "log-format-escape-none": "false"}
+    await lab.apply(settings(**dict.fromkeys(EMPTY, ""), **silent))
+    try:
+        status, fields, body = await curl(lab, "-k", "-H", "X.Odd: 1", "https://alias.test/hidden")
+        assert status == "200" and body.startswith("{")
+        assert "strict-transport-security" not in fields and fields["connection"] == ["close"]
+        assert json.loads(body)["headers"]["X.odd"] == ["1"], "whatever the name is"
+        for path in ("unseen/1", "not-unseen"):
+            assert (await lab.request(f"http://alias.test/{path}")).status == 200
+        deployment = "deployment/ingress-nginx-controller"
+
+        async def written() -> str:
+            return (await emulab("-l", lab.name, "logs", deployment, "-n", "ingress-nginx")).text
+
+        async def is_logged() -> bool:
+            return "/not-unseen" in await written()
+
+        await eventually(is_logged)
+        text = await written()
+        assert '"GET /hidden' not in text and '"GET /unseen' not in text
+    finally:
+        await lab.apply(SETTINGS)
+    _, fields, _ = await curl(lab, "-k", "https://alias.test/")
+    assert "strict-transport-security" in fields
 
 
 async def test_answers_are_compressed(lab: Lab) -> None:

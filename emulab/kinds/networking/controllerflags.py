@@ -16,6 +16,18 @@ from typing import Any, NamedTuple
 from emulab.dataclass import dataclass
 from emulab.kinds.core.expansion import expand
 from emulab.kinds.installed import CONTROLLER, INGRESS_CLASS_NAME
+from emulab.kinds.networking.flagvalues import (
+    address,
+    boolean,
+    duration,
+    integer,
+    names,
+    negated,
+    number,
+    numbers,
+    port,
+    selector,
+)
 
 ANNOTATIONS_PREFIX = "nginx.ingress.kubernetes.io"
 """What the annotations' names begin with, where no flag says otherwise."""
@@ -72,74 +84,59 @@ class Flag(NamedTuple):
     field: str = ""
     read: Callable[[str], Any] = str
     missing: str = ""
+    done: str | None = None  # what asks for what is done anyway; of switches false where it isn't said
+    check: Callable[[str], Any] = str  # raises ValueError for what ends the controller, though it is followed
 
     @property
     def is_switch(self) -> bool:
         """Whether the name alone says true (pflag's `NoOptDefVal`)."""
-        return self.read in (_boolean, _negated)
+        return self.read in (boolean, negated)
 
+    @property
+    def is_list(self) -> bool:
+        """Whether one that is there several times has the values of all."""
+        return self.read in (numbers, names)
 
-def _boolean(text: str) -> bool:
-    """As Go's strconv.ParseBool. Raises ValueError."""
-    if text in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if text in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise ValueError(text)
-
-
-def _negated(text: str) -> bool:
-    return not _boolean(text)
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    return tuple(float(one) for one in text.strip("[]").split(","))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, text.split(",")))
-
-
-def _port(text: str) -> int:
-    number = int(text, 0)
-    if not 0 < number < 65536:
-        raise ValueError(text)
-    return number
+    def lacks(self, value: str) -> bool:
+        """Whether a value that can be read asks for what isn't followed."""
+        if self.is_switch:
+            return bool(self.missing) and self.read(value) is not (self.done == "true")
+        return bool(self.missing) and value != self.done
 
 
 _FOLLOWED = (
     Flag("annotations-prefix", "annotations_prefix"),
     Flag("configmap", "config_map"),
     Flag("controller-class", "controller_class"),
-    Flag("deep-inspect", "deep_inspect", _boolean),
+    Flag("deep-inspect", "deep_inspect", boolean),
     Flag("default-backend-service", "default_backend"),
     Flag("default-ssl-certificate", "default_certificate"),
-    Flag("disable-catch-all", "catch_all", _negated),
-    Flag("disable-sync-events", "sync_events", _negated),
-    Flag("disable-svc-external-name", "external_names", _negated),
-    Flag("enable-metrics", "metrics", _boolean),
-    Flag("exclude-socket-metrics", "excluded_metrics", _names),
+    Flag("disable-catch-all", "catch_all", negated),
+    Flag("disable-sync-events", "sync_events", negated),
+    Flag("disable-svc-external-name", "external_names", negated),
+    Flag("enable-metrics", "metrics", boolean),
+    Flag("exclude-socket-metrics", "excluded_metrics", names),
     Flag("health-check-path", "health_path"),
-    Flag("healthz-port", "healthz_port", _port),
-    Flag("http-port", "http_port", _port),
-    Flag("https-port", "https_port", _port),
+    Flag("healthz-port", "healthz_port", port),
+    Flag("http-port", "http_port", port),
+    Flag("https-port", "https_port", port),
     Flag("ingress-class", "ingress_class"),
-    Flag("ingress-class-by-name", "class_by_name", _boolean),
-    Flag("length-buckets", "length_buckets", _floats),
-    Flag("metrics-per-host", "metrics_per_host", _boolean),
-    Flag("metrics-per-undefined-host", "metrics_per_undefined_host", _boolean),
+    Flag("ingress-class-by-name", "class_by_name", boolean),
+    Flag("length-buckets", "length_buckets", numbers),
+    Flag("metrics-per-host", "metrics_per_host", boolean),
+    Flag("metrics-per-undefined-host", "metrics_per_undefined_host", boolean),
     Flag("publish-service", "publish_service"),
     Flag("publish-status-address", "publish_addresses"),
-    Flag("report-status-classes", "status_classes", _boolean),
-    Flag("size-buckets", "size_buckets", _floats),
+    Flag("report-status-classes", "status_classes", boolean),
+    Flag("size-buckets", "size_buckets", numbers),
     Flag("tcp-services-configmap", "tcp_services"),
-    Flag("time-buckets", "time_buckets", _floats),
+    Flag("time-buckets", "time_buckets", numbers),
     Flag("udp-services-configmap", "udp_services"),
-    Flag("update-status", "update_status", _boolean),
+    Flag("update-status", "update_status", boolean),
     Flag("validating-webhook", "webhook"),
-    Flag("watch-ingress-without-class", "without_class", _boolean),
+    Flag("watch-ingress-without-class", "without_class", boolean),
     Flag("watch-namespace", "watch_namespace"),
-    Flag("watch-namespace-selector", "namespace_selector"),
+    Flag("watch-namespace-selector", "namespace_selector", check=selector),
 )
 _SWITCHES = (
     # A lab's nodes have internal addresses alone, so those are what is shown, with it and without.
@@ -150,7 +147,6 @@ _SWITCHES = (
         "disable-leader-election",
     ),
     *(
-        "enable-annotation-validation",
         "logtostderr",
         "one_output",
     ),
@@ -158,43 +154,53 @@ _SWITCHES = (
     "update-status-on-shutdown",
 )
 _VALUES = (
-    *("apiserver-host", "bucket-factor", "certificate-authority", "default-server-port"),
-    *(
-        "dynamic-configuration-retries",
-        "election-id",
-        "election-ttl",
-    ),
-    *(
-        "health-check-timeout",
-        "internal-logger-address",
-        "kubeconfig",
-        "log_backtrace_at",
-        "log_dir",
-    ),
-    *("log_file", "log_file_max_size", "max-buckets", "maxmind-retries-count", "maxmind-retries-timeout"),
-    *("monitor-max-batch-size", "post-shutdown-grace-period", "profiler-address", "profiler-port"),
-    *("ssl-passthrough-proxy-port", "status-port", "status-update-interval"),
-    *("stderrthreshold", "stream-port", "sync-period", "sync-rate-limit", "v", "vmodule"),
+    *("apiserver-host", "certificate-authority", "election-id", "internal-logger-address", "kubeconfig"),
+    *("log_backtrace_at", "log_dir", "log_file", "stderrthreshold", "vmodule"),
     *("validating-webhook-certificate", "validating-webhook-key"),
 )
-_BY_NATURE = (*(Flag(name, read=_boolean) for name in _SWITCHES), *map(Flag, _VALUES))
+_INTEGERS = (
+    *("default-server-port", "dynamic-configuration-retries", "health-check-timeout", "log_file_max_size"),
+    *("max-buckets", "maxmind-retries-count", "monitor-max-batch-size", "post-shutdown-grace-period"),
+    *("profiler-port", "ssl-passthrough-proxy-port", "status-port", "status-update-interval", "stream-port"),
+    "v",
+)
+_DURATIONS = ("election-ttl", "maxmind-retries-timeout", "sync-period")
+_BY_NATURE = (
+    *(Flag(name, read=boolean) for name in _SWITCHES),
+    *map(Flag, _VALUES),
+    *(Flag(name, read=integer) for name in _INTEGERS),
+    *(Flag(name, read=duration) for name in _DURATIONS),
+    *(Flag(name, read=number) for name in ("bucket-factor", "sync-rate-limit")),
+    Flag("profiler-address", read=address),
+)
 _NOT_FOLLOWED = (
     Flag(
+        "enable-annotation-validation",
+        read=boolean,
+        missing="annotations are read as those are that are validated",
+        done="true",
+    ),
+    Flag(
         "enable-ssl-chain-completion",
-        read=_boolean,
+        read=boolean,
         missing="certificates are shown as their Secrets have them",
     ),
-    Flag("enable-ssl-passthrough", read=_boolean, missing="TLS ends at the ingress"),
+    Flag("enable-ssl-passthrough", read=boolean, missing="TLS ends at the ingress"),
     Flag(
-        "enable-topology-aware-routing", read=_boolean, missing="the hints of EndpointSlices aren't looked at"
+        "enable-topology-aware-routing", read=boolean, missing="the hints of EndpointSlices aren't looked at"
     ),
-    Flag("healthz-host", missing="the health page is at the Pod's addresses"),
+    Flag("healthz-host", done="", missing="the health page is at the Pod's addresses"),
     *(
-        Flag(f"maxmind-{name}", missing="there is no GeoIP")
+        Flag(f"maxmind-{name}", missing="there is no GeoIP", done="")
         for name in ("edition-ids", "license-key", "mirror")
     ),
-    Flag("shutdown-grace-period", missing="a controller that ends takes no new connections from then on"),
-    Flag("version", read=_boolean, missing="the controller serves, where it would say its version and end"),
+    Flag(
+        "shutdown-grace-period",
+        read=integer,
+        missing="a controller that ends takes no new connections from then on",
+        done="0",
+    ),
+    Flag("version", read=boolean, missing="the controller serves, where it would say its version and end"),
 )
 FLAGS: Mapping[str, Flag] = {one.name: one for one in (*_FOLLOWED, *_BY_NATURE, *_NOT_FOLLOWED)}
 
@@ -209,14 +215,15 @@ class _Said(NamedTuple):
 
 def controller_flags(words: Sequence[str], known: Mapping[str, str]) -> ControllerFlags:
     """What `command` and `args` ask for; `known` are the variables that they may name. What can't be read is left."""
-    values = {}
+    values: dict[str, Any] = {}
     for said in _said(words):
         flag = FLAGS.get(said.name)
         if flag is not None and flag.field and said.value is not None:
             try:
-                values[flag.field] = flag.read(expand(said.value, known))
+                value = flag.read(expand(said.value, known))
             except ValueError:
                 continue
+            values[flag.field] = (*values.get(flag.field, ()), *value) if flag.is_list else value
     return replace(ControllerFlags(), **values)
 
 
@@ -231,19 +238,39 @@ def oddities(words: Sequence[str]) -> Iterator[tuple[int, str]]:
             yield at, f"--{name} needs a value; the controller would end without it"
         elif _is_unreadable(flag, value):
             yield at, f"--{name}={value} can't be read; the controller would end with it"
-        elif flag.missing and not (flag.is_switch and not flag.read(value)):
-            yield at, f"--{name} is not followed: {flag.missing}"
-    said = {one.name: one.at for one in given}
-    if {"publish-service", "publish-status-address"} <= said.keys():
+        elif flag.lacks(value):
+            shown = f"{name}={value}" if flag.done == "true" else name
+            yield at, f"--{shown} is not followed: {flag.missing}"
+    yield from _contradictions(given)
+
+
+_EXCLUSIVE = (("publish-service", "publish-status-address"), ("watch-namespace", "watch-namespace-selector"))
+
+
+def _contradictions(given: Sequence[_Said]) -> Iterator[tuple[int, str]]:
+    """What ParseFlags refuses of flags that can be read, each by itself."""
+    said = {one.name: one for one in given if one.value}
+    for one, other in _EXCLUSIVE:
+        if {one, other} <= said.keys():
+            yield (
+                said[other].at,
+                f"--{one} and --{other} are mutually exclusive; the controller would end with both",
+            )
+    undefined, hosts = said.get("metrics-per-undefined-host"), said.get("metrics-per-host")
+    if undefined and hosts and _is_true(undefined) and not _is_true(hosts):
         yield (
-            said["publish-status-address"],
-            "--publish-service and --publish-status-address are mutually exclusive; the controller would end with both",
+            undefined.at,
+            "--metrics-per-undefined-host needs --metrics-per-host=true; the controller would end without it",
         )
+
+
+def _is_true(said: _Said) -> bool:
+    return said.value is not None and not _is_unreadable(FLAGS[said.name], said.value) and boolean(said.value)
 
 
 def _is_unreadable(flag: Flag, value: str) -> bool:
     try:
-        flag.read(value)
+        flag.read(value), flag.check(value)
     except ValueError:
         return "$(" not in value
     return False

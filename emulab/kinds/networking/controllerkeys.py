@@ -2,7 +2,7 @@
 
 * `DEFAULTED`: what holds where an Ingress has no annotation of the name.
 * `COMPOSED`: what the planner makes filters and options of, each with how its text is read.
-* `AS_IT_IS`: what nothing follows, and what it may say without a warning.
+* `is_as_it_is`: what nothing follows, and what it may say without a warning.
 * `UNSEEN`: what nobody outside could tell: sizes of tables, workers, where nginx's files are.
 """
 
@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from emulab.kinds.networking.enginelacks import HAPROXY, Lack, never, partly
+from emulab.kinds.networking.keyvalues import bare, boolean, buffers, integer, types
 from emulab.kinds.networking.nginxvalues import (
     EachWord,
-    boolean,
     expression,
     field_name,
     field_names,
-    integer,
     number_and_size,
     on_off,
     replacement,
@@ -27,22 +26,23 @@ from emulab.kinds.networking.nginxvalues import (
     url_text,
     words,
 )
+from emulab.kinds.networking.nginxvalues import integer as decimal
 
 _Read = Callable[[str], Any]
 
 DEFAULTED: Mapping[str, _Read] = {
-    "client-body-buffer-size": size,
+    "client-body-buffer-size": bare(size),
     "custom-http-errors": EachWord(status_between(300, 599)),
     "disable-proxy-intercept-errors": boolean,
-    "proxy-buffering": on_off,
-    "proxy-buffers-number": integer,
-    "proxy-busy-buffers-size": size,
-    "proxy-cookie-domain": replacement,
-    "proxy-cookie-path": replacement,
-    "proxy-max-temp-file-size": size,
-    "proxy-redirect-from": url_text,
-    "proxy-redirect-to": url_text,
-    "proxy-request-buffering": on_off,
+    "proxy-buffering": bare(on_off),
+    "proxy-buffers-number": buffers,
+    "proxy-busy-buffers-size": lambda text: bare(size)(text) if text else None,
+    "proxy-cookie-domain": bare(replacement),
+    "proxy-cookie-path": bare(replacement),
+    "proxy-max-temp-file-size": bare(size),
+    "proxy-redirect-from": bare(url_text),
+    "proxy-redirect-to": bare(url_text),
+    "proxy-request-buffering": bare(on_off),
     "relative-redirects": boolean,
 }
 
@@ -58,7 +58,7 @@ def _workers(text: str) -> int | None:
     """`auto` is left to who has the machine in mind: `spec.ingress.workers` of the Cluster."""
     if text == "auto":
         return None
-    if (number := integer(text)) < 1:
+    if (number := decimal(text)) < 1:
         raise ValueError("is no number of processes")
     return number
 
@@ -78,15 +78,17 @@ COMPOSED: Mapping[str, ComposedKey] = {
     "gzip-disable": ComposedKey(expression),
     "gzip-level": ComposedKey(_level, (never(HAPROXY, "it has one level of its own"),)),
     "gzip-min-length": ComposedKey(integer, (partly(HAPROXY, "it compresses answers of any length"),)),
-    "gzip-types": ComposedKey(str.split),
+    "gzip-types": ComposedKey(types),
     "hide-headers": ComposedKey(field_names),
-    "large-client-header-buffers": ComposedKey(number_and_size, (never(HAPROXY, "a head may have 24 KB"),)),
+    "large-client-header-buffers": ComposedKey(
+        bare(number_and_size), (never(HAPROXY, "a head may have 24 KB"),)
+    ),
     "no-tls-redirect-locations": ComposedKey(words),
     "proxy-add-original-uri-header": ComposedKey(boolean),
     "proxy-set-headers": ComposedKey(str),
     "server-tokens": ComposedKey(boolean),
     "use-gzip": ComposedKey(boolean),
-    "worker-processes": ComposedKey(_workers),
+    "worker-processes": ComposedKey(bare(_workers)),
 }
 
 _UNSEEN = """
@@ -100,30 +102,57 @@ variables-hash-bucket-size variables-hash-max-size worker-cpu-affinity worker-sh
 """
 UNSEEN = frozenset(_UNSEEN.split())
 
-AS_IT_IS: Mapping[str, str] = {
-    "allow-snippet-annotations": "false",
+_AS_IT_IS: Mapping[str, bool | int | str] = {
+    "allow-snippet-annotations": False,
     "annotation-value-word-blocklist": "",
     "annotations-risk-level": "High",
     "bind-address": "",
-    "disable-ipv6": "false",
-    "enable-auth-access-log": "false",
-    "enable-brotli": "false",
-    "enable-modsecurity": "false",
-    "enable-ocsp": "false",
-    "enable-opentelemetry": "false",
-    "enable-owasp-modsecurity-crs": "false",
-    "enable-syslog": "false",
+    "disable-ipv6": False,
+    "enable-auth-access-log": False,
+    "enable-brotli": False,
+    "enable-modsecurity": False,
+    "enable-ocsp": False,
+    "enable-opentelemetry": False,
+    "enable-owasp-modsecurity-crs": False,
+    "enable-syslog": False,
     "forwarded-host-header": "X-Forwarded-Host",
-    "generate-request-id": "true",
+    "generate-request-id": True,
+    "geoip2-autoreload-in-minutes": 0,
+    "global-auth-snippet": "",
+    "http-snippet": "",
+    "http2-max-field-size": "",
+    "http2-max-header-size": "",
+    "http2-max-requests": 0,
     "limit-conn-zone-variable": "$binary_remote_addr",
+    "location-snippet": "",
+    "main-snippet": "",
+    "modsecurity-snippet": "",
     "proxy-protocol-header-timeout": "5s",
+    "proxy-ssl-location-only": False,
+    "proxy-stream-next-upstream": True,
     "proxy-stream-responses": "1",
     "proxy-stream-timeout": "600s",
-    "ssl-early-data": "false",
+    "server-snippet": "",
+    "ssl-dh-param": "",
+    "ssl-early-data": False,
     "ssl-ecdh-curve": "auto",
-    "use-geoip2": "false",
+    "ssl-session-ticket-key": "",
+    "stream-snippet": "",
+    "upstream-keepalive-time": "1h",
+    "use-geoip2": False,
 }
-"""Keys that nothing follows, with the text that says what is done anyway: ingress-nginx' default."""
+"""Keys that nothing follows, with what is done anyway: ingress-nginx' default."""
+
+
+def is_as_it_is(key: str, text: str) -> bool:
+    """Whether a key that nothing follows says what is done anyway."""
+    done = _AS_IT_IS.get(key)
+    if done is None or isinstance(done, str):
+        return done == text.strip()
+    try:
+        return done == (boolean(text) if isinstance(done, bool) else integer(text))
+    except ValueError:
+        return False
 
 
 def composed(data: Mapping[str, str]) -> dict[str, Any]:
@@ -131,7 +160,7 @@ def composed(data: Mapping[str, str]) -> dict[str, Any]:
     said = {}
     for key, one in COMPOSED.items():
         try:
-            said[key] = one.read(data[key].strip()) if key in data else None
+            said[key] = one.read(data[key]) if key in data else None
         except ValueError:
             continue
     return {key: value for key, value in said.items() if value is not None}

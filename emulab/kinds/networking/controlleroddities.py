@@ -11,6 +11,7 @@ from emulab.kinds.emulab.servicebalancing import service_balancing
 from emulab.kinds.networking.controllerflags import oddities as odd_flags
 from emulab.kinds.networking.controllersettings import streams, unknown_keys, unreadable_keys
 from emulab.kinds.networking.ingresscontrollers import controller_of, is_controller
+from emulab.kinds.networking.keyvalues import boolean
 from emulab.kinds.registry import CONFIG_MAP, SECRET, SERVICE
 from emulab.model.paths import FieldPath
 
@@ -43,6 +44,8 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
     for name, (field, kind) in _NAMED.items():
         namespace, _, key = str(getattr(controller.flags, field)).partition("/")
         named = world.get(kind.key(namespace, key)) if key else None
+        if namespace and not key and "$(" not in namespace:
+            yield ("args",), f"--{name}: {namespace} names no namespace: write NAMESPACE/{namespace}"
         if key and "$(" not in key and named is None:
             yield ("args",), f"--{name}: there is no {kind.kind} {namespace}/{key}"
         elif named is not None and kind == CONFIG_MAP:
@@ -50,7 +53,7 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
             for unread, why in (unreadable_keys(data) if name == "configmap" else {}).items():
                 what = f"{unread} {data[unread]!r} {why}"
                 yield ("args",), f"--{name}: in ConfigMap {namespace}/{key}: {what}"
-            asked = name == "configmap" and str(data.get("use-proxy-protocol", "")).strip() in _YES
+            asked = name == "configmap" and _is_on(str(data.get("use-proxy-protocol", "")))
             if asked and _sends_none(controller.flags.publish_service, world):
                 yield ("args",), f"--{name}: ConfigMap {namespace}/{key}: {_PROXY}"
             unfollowed = unknown_keys(data) if name == "configmap" else _unread(data)
@@ -59,11 +62,17 @@ def oddities(o: Object, given: Mapping[str, Any], world: Lookup) -> Iterator[tup
                 yield ("args",), f"--{name}: {what}"
 
 
-_YES = ("true", "True", "1")
 _PROXY = (
     "use-proxy-protocol closes every connection without a PROXY header, and the balancer of the controller's Service"
     " sends none: annotate that with balancer.emulab.dev/proxyProtocol: v2"
 )
+
+
+def _is_on(text: str) -> bool:
+    try:
+        return boolean(text)
+    except ValueError:
+        return False
 
 
 def _sends_none(published: str, world: Lookup) -> bool:

@@ -10,21 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from emulab.kinds.networking.accesssettings import ACCESS
-from emulab.kinds.networking.controllerkeys import AS_IT_IS, COMPOSED, DEFAULTED, UNSEEN
+from emulab.kinds.networking.accessvalues import patterns
+from emulab.kinds.networking.controllerkeys import COMPOSED, DEFAULTED, UNSEEN, is_as_it_is
 from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, Lack, never, partly
+from emulab.kinds.networking.keyvalues import age, bare, boolean, integer, seconds
 from emulab.kinds.networking.logformat import log_format
 from emulab.kinds.networking.nginxvalues import (
     EachWord,
-    boolean,
     http_version,
-    integer,
     load_balance,
     next_upstream,
-    redirect_port,
-    seconds,
     size,
-    words,
 )
+from emulab.kinds.networking.nginxvalues import integer as decimal
 
 
 class Setting(NamedTuple):
@@ -35,12 +33,18 @@ class Setting(NamedTuple):
     lacks: tuple[Lack, ...] = ()  # what engines can't do of it; of what has an annotation's name, that one's
 
 
-def _escape(name: str) -> Callable[[str], str]:
-    return lambda text: name if boolean(text) else "default"
+def _escape(name: str) -> Callable[[str], str | None]:
+    """One that is off says nothing of the other; where both are on, `none` outranks `json`, as its line is later."""
+    return lambda text: name if boolean(text) else None
+
+
+def _redirect_port(text: str) -> int:
+    """The port that redirects to TLS say: that of the listener, or none."""
+    return 443 if boolean(text) else 0
 
 
 def _redirect_status(text: str) -> int:
-    status = integer(text)
+    status = decimal(text)
     if status not in (301, 302, 307, 308):
         raise ValueError("is not one of 301, 302, 307, 308")
     return status
@@ -62,7 +66,9 @@ _LACKS_OF_ACCESS: Mapping[str, tuple[Lack, ...]] = {
 SETTINGS: Mapping[str, Setting] = {
     "allow-backend-server-header": Setting(boolean, "pass_server"),
     "client-body-timeout": Setting(seconds, "body_timeout"),
-    "client-header-buffer-size": Setting(size, "header_buffer", (never(HAPROXY, "a head may have 24 KB"),)),
+    "client-header-buffer-size": Setting(
+        bare(size), "header_buffer", (never(HAPROXY, "a head may have 24 KB"),)
+    ),
     "client-header-timeout": Setting(seconds, "header_timeout"),
     "http2-max-concurrent-streams": Setting(integer, "http2_streams"),
     "log-format-escape-json": Setting(_escape("json"), "log_escape"),
@@ -76,24 +82,24 @@ SETTINGS: Mapping[str, Setting] = {
     "keep-alive": Setting(seconds, "keepalive_timeout"),
     "keep-alive-requests": Setting(integer, "keepalive_requests"),
     "preserve-trailing-slash": Setting(boolean, "keep_slash"),
-    "proxy-body-size": Setting(size, "body_max"),
-    "proxy-buffer-size": Setting(size, "response_head_max"),
+    "proxy-body-size": Setting(bare(size), "body_max"),
+    "proxy-buffer-size": Setting(bare(size), "response_head_max"),
     "proxy-connect-timeout": Setting(seconds, "connect_timeout"),
     "load-balance": Setting(load_balance, "load_balance"),
-    "proxy-next-upstream": Setting(next_upstream, "next_upstream"),
+    "proxy-next-upstream": Setting(bare(next_upstream), "next_upstream"),
     "proxy-next-upstream-timeout": Setting(seconds, "next_upstream_timeout"),
-    "proxy-http-version": Setting(http_version, "http_version"),
+    "proxy-http-version": Setting(bare(http_version), "http_version"),
     "proxy-next-upstream-tries": Setting(integer, "tries"),
     "proxy-read-timeout": Setting(seconds, "read_timeout"),
     "proxy-send-timeout": Setting(seconds, "send_timeout"),
     "retry-non-idempotent": Setting(boolean, "retry_non_idempotent"),
     "service-upstream": Setting(boolean, "service"),
-    "skip-access-log-urls": Setting(words, "unlogged"),
+    "skip-access-log-urls": Setting(patterns, "unlogged"),
     "ssl-redirect": Setting(boolean, "ssl_redirect"),
     "upstream-keepalive-connections": Setting(integer, "upstream_keepalive"),
     "upstream-keepalive-requests": Setting(integer, "upstream_keepalive_requests"),
     "upstream-keepalive-timeout": Setting(seconds, "upstream_keepalive_timeout"),
-    "use-port-in-redirects": Setting(redirect_port, "redirect_port"),
+    "use-port-in-redirects": Setting(_redirect_port, "redirect_port"),
     "use-forwarded-headers": Setting(boolean, "trust_forwarded"),
     "use-http2": Setting(boolean, "http2"),
     **{key: Setting(*line, _LACKS_OF_ACCESS.get(key, ())) for key, line in ACCESS.items()},
@@ -115,7 +121,7 @@ STRICT_PATHS = "strict-validate-path-type"
 def validates_paths(data: Mapping[str, Any]) -> bool:
     """Whether Ingresses are refused whose paths have characters that only `ImplementationSpecific` may have."""
     try:
-        return boolean(str(data.get(STRICT_PATHS, "true")).strip())
+        return boolean(str(data.get(STRICT_PATHS, "true")))
     except ValueError:
         return True
 
@@ -144,11 +150,11 @@ def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
     wrong = {}
     readers = {**{key: setting.read for key, setting in SETTINGS.items()}, **DEFAULTED}
     readers |= {key: one.read for key, one in COMPOSED.items()}
-    readers |= {key: boolean for key in HSTS if key != HSTS_AGE}
+    readers |= {key: age if key == HSTS_AGE else boolean for key in (*HSTS, STRICT_PATHS)}
     for key, read in readers.items():
         if key not in data:
             continue
-        text = str(data[key]).strip()
+        text = str(data[key])
         try:
             read(text)
         except ValueError as error:
@@ -166,4 +172,4 @@ def known_keys() -> Set[str]:
 def unknown_keys(data: Mapping[str, Any]) -> list[str]:
     """The keys that nothing follows, unless they say what is done anyway."""
     known = known_keys()
-    return [key for key, text in data.items() if key not in known and AS_IT_IS.get(key) != str(text).strip()]
+    return [key for key, text in data.items() if key not in known and not is_as_it_is(key, str(text))]

@@ -9,7 +9,7 @@ from typing import Any
 
 from emulab.kinds.networking.controllerkeys import composed
 from emulab.kinds.networking.controllersettings import HSTS, HSTS_AGE, SETTINGS, Setting
-from emulab.kinds.networking.nginxvalues import boolean
+from emulab.kinds.networking.keyvalues import age, boolean
 from emulab.plan.l7.annotations import DEFAULTS
 from emulab.plan.l7.hosts import ForAll
 from emulab.servers.l7.config import (
@@ -60,7 +60,7 @@ def _read(data: Mapping[str, str]) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for key, setting in SETTINGS.items():
         try:
-            value = setting.read(data[key].strip()) if key in data else None
+            value = setting.read(data[key]) if key in data else None
         except ValueError:
             continue
         if value is not None:
@@ -128,21 +128,19 @@ def of_upstreams(data: Mapping[str, str]) -> Mapping[str, Any]:
 def _value(data: Mapping[str, str], key: str, setting: Setting) -> Any:
     """What a key says; None where it says nothing."""
     try:
-        return setting.read(data[key].strip()) if key in data else None
+        return setting.read(data[key]) if key in data else None
     except ValueError:
         return None
 
 
 def _hsts(data: Mapping[str, str]) -> str:
-    def says(key: str) -> bool:
+    def says(key: str, read: Callable[[str], Any] = boolean) -> Any:
         try:
-            return boolean(data.get(key, HSTS[key]).strip())
+            return read(data.get(key, HSTS[key]))
         except ValueError:
-            return HSTS[key] == "true"
+            return read(HSTS[key])
 
     if not says("hsts"):
         return ""
     more = [("includeSubDomains", "hsts-include-subdomains"), ("preload", "hsts-preload")]
-    return "; ".join(
-        [f"max-age={data.get(HSTS_AGE, HSTS[HSTS_AGE])}", *(word for word, key in more if says(key))]
-    )
+    return "; ".join([f"max-age={says(HSTS_AGE, age)}", *(word for word, key in more if says(key))])

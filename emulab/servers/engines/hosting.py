@@ -175,7 +175,8 @@ class ProgramIngress:
         self._counters["requests"] += 1
         if self._snapshot.measured is not None:
             self._metrics.add_entry(done)
-        silent = not done.rule.policy.access_log or done.head.target in self._snapshot.unlogged
+        silent, unlogged = not done.rule.policy.access_log, self._snapshot.unlogged
+        silent |= unlogged is not None and done.head.target.decode("latin-1") in unlogged
         if done.rule is NO_ROUTE:  # asked of the default upstream, or answered by the program itself
             silent |= self._snapshot.hushes(
                 None, done.head.host or b"", 404 if done.upstream_name else done.status

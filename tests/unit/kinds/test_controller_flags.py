@@ -98,3 +98,58 @@ def test_every_field_is_set_by_one_flag() -> None:
 )
 def test_a_container_with_another_program_is_no_controller(words: tuple[str, ...], expected: bool) -> None:
     assert is_controllers(words) is expected
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(
+            "--sync-period=1",
+            "--election-ttl=30",
+            "--status-port=x",
+            "--v=",
+            "--bucket-factor=a",
+            "--http-port=08",
+        ),
+        *("--profiler-address=x", "--shutdown-grace-period=1s", "--watch-namespace-selector=a in b"),
+        *("--enable-annotation-validation=no", "--healthz-port=0", "--sync-rate-limit="),
+    ],
+)
+def test_what_cannot_be_read_ends_the_controller(word: str) -> None:
+    assert odd(word) == [f"{word} can't be read; the controller would end with it"]
+
+
+def test_what_is_read_as_go_reads_it() -> None:
+    assert (
+        odd("--sync-period=1m30.5s", "--election-ttl=0", "--bucket-factor=1.1", "--profiler-address=::1")
+        == []
+    )
+    assert (flags("--http-port=0x50").http_port, flags("--http-port=0120").http_port) == (80, 80)
+
+
+def test_flags_that_contradict_each_other() -> None:
+    assert odd("--watch-namespace=a", "--watch-namespace-selector=b=c") == [
+        "--watch-namespace and --watch-namespace-selector are mutually exclusive; the controller would end with both"
+    ]
+    assert odd("--watch-namespace=", "--watch-namespace-selector=b=c") == []
+    assert odd("--metrics-per-undefined-host", "--metrics-per-host=false") == [
+        "--metrics-per-undefined-host needs --metrics-per-host=true; the controller would end without it"
+    ]
+    assert odd("--metrics-per-undefined-host=false", "--metrics-per-host=false") == []
+
+
+def test_what_asks_for_what_is_done_anyway_is_nothing_to_tell() -> None:
+    assert odd("--maxmind-license-key=", "--healthz-host=", "--shutdown-grace-period=0") == []
+    assert odd("--enable-annotation-validation", "--version=false") == []
+    assert odd("--enable-annotation-validation=false") == [
+        "--enable-annotation-validation=false is not followed: annotations are read as those are that are validated"
+    ]
+
+
+def test_lists_that_are_there_twice_are_one() -> None:
+    assert flags("--exclude-socket-metrics=a,b", "--exclude-socket-metrics=c").excluded_metrics == (
+        "a",
+        "b",
+        "c",
+    )
+    assert flags("--time-buckets=1,2", "--time-buckets=3").time_buckets == (1.0, 2.0, 3.0)

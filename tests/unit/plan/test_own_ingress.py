@@ -439,6 +439,13 @@ def test_what_is_said_of_it() -> None:
     ]
 
 
+def test_names_of_objects_have_to_be_whole() -> None:
+    own = "Deployment/own spec.template.spec.containers[0].args"
+    aside = "the one that every lab has stands aside, and doesn't come back when it is deleted"
+    found = said(controller("--configmap=conf"), ingress_class("nginx"))
+    assert found == [f"{own}: --configmap: conf names no namespace: write NAMESPACE/conf", aside]
+
+
 SETTINGS = CONFIG_MAP.key("ingress-nginx", "ingress-nginx-controller")
 
 

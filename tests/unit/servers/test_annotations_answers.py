@@ -523,6 +523,30 @@ def test_upstreams_errors_may_stay_theirs() -> None:
     assert answered(play, status="404 Not Found", body=b"mine")[0::2] == ("404", b"mine")
 
 
+@pytest.mark.parametrize(
+    ("annotations", "keys", "status"),
+    [
+        ({}, {"custom_http_errors": "500"}, "404"),
+        ({"disable_proxy_intercept_errors": "true"}, {"custom_http_errors": "500"}, "404"),
+        ({}, {"custom_http_errors": "500", "disable_proxy_intercept_errors": "true"}, "500"),
+        ({"custom_http_errors": "500"}, {"disable_proxy_intercept_errors": "true"}, "404"),
+        ({"custom_http_errors": "500", "disable_proxy_intercept_errors": "true"}, {}, "500"),
+        (
+            {"custom_http_errors": "500", "disable_proxy_intercept_errors": "true"},
+            {"custom_http_errors": "503"},
+            "404",
+        ),
+        ({"custom_http_errors": "x"}, {"custom_http_errors": "500"}, "404"),
+    ],
+)
+def test_whose_errors_are_looked_at(annotations: dict[str, str], keys: dict[str, str], status: str) -> None:
+    """nginx' `proxy_intercept_errors` is said for all, or for a location, which takes nothing back."""
+    play = served(ingress(**annotations), **keys)
+    forwarded(play, "/")
+    play.upstream(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+    assert sent(play)[0] == status
+
+
 def test_a_default_backend_stands_in_for_a_service_without_endpoints() -> None:
     play = served(ingress(("/x", "empty", "Prefix"), default_backend="errors"))
     start, lines = forwarded(play, "/x/y", "Accept: a/b")

@@ -140,6 +140,19 @@ def test_for_so_long() -> None:
     assert ("send", page(504)) in play.taken()
 
 
+@pytest.mark.parametrize("policy", [{"connect_timeout": 0.0}, {"read_timeout": 0.0}])
+def test_no_time_is_too_little_for_anybody(policy: Any) -> None:
+    """As with nginx, whose timer is over before the other end is heard of; 0 isn't for ever."""
+    play = script(tries=2, **policy)
+    play.client(GET)
+    for server in (A, B):
+        assert play.taken()[-1] == ("select", server)
+        play.vacant()
+        if "read_timeout" in policy:
+            play.connected()
+    assert ("send", contains(b"HTTP/1.1 504 ")) in play.taken()
+
+
 def test_a_kept_connection_that_is_closed_counts_as_an_error() -> None:
     play = script(next_upstream=["off"])
     play.client(GET)

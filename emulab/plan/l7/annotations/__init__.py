@@ -84,7 +84,7 @@ def read(
     values: dict[str, Any] = {}
     for one in theme.annotations:
         text, key = annotations.get(prefix + one.name), DEFAULTED.get(one.name)
-        default = settings.get(one.name, "").strip() if settings and key is not None else None
+        default = settings.get(one.name, "") if settings and key is not None else None
         for said, how in ((text, one.reading), (default, key)):
             if how is None or not said or not said.strip():
                 continue  # one that is empty is none (`parseString` of ingress-nginx)

@@ -13,7 +13,7 @@ from emulab.servers.l7.config import ClientLimits, ConnectionLimit, RequestLimit
 
 
 def _wrong(values: Wishes, ingress: Ingress, world: Beside) -> Iterator[tuple[str, str]]:
-    buffered = world.settings.get("proxy-buffering") == "on"
+    buffered = world.settings.get("proxy-buffering", "").strip() == "on"
     for name, text in ingress.annotations.items():
         if name.endswith("/proxy-buffering"):
             buffered = text.strip() == "on"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from emulab.kinds.networking.ingressview import Ingress
+from emulab.kinds.networking.keyvalues import boolean as key_boolean
 from emulab.kinds.networking.nginxvalues import (
     boolean,
     path_text,
@@ -62,7 +63,7 @@ def always_relative(settings: Mapping[str, str]) -> bool:
 def is_on(settings: Mapping[str, str], key: str) -> bool:
     """Whether the controller's ConfigMap says that a key is on."""
     try:
-        return boolean(settings.get(key, "").strip())
+        return key_boolean(settings.get(key, ""))
     except ValueError:
         return False
 

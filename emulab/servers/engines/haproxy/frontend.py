@@ -253,7 +253,7 @@ def _forwarding(options: Options) -> CfgLines:
 def _answers(options: Options) -> Iterator[str]:
     yield "http-request set-var(sess.requests) int(0) if !{ var(sess.requests) -m found }"
     yield "http-request set-var(sess.requests) var(sess.requests),add(1)"
-    most = max(1, options.keepalive_requests)
+    most = max(1, options.keepalive_requests) if options.keepalive_timeout > 0 else 1
     yield f"http-after-response set-header Connection close if {{ var(sess.requests) -m int ge {most} }}"
     # nginx ends a connection after answers of its own of which it isn't sure where the next request begins.
     ours = "!{ var(txn.answered) -m bool }"

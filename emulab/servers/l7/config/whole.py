@@ -108,7 +108,7 @@ class Options:
     pass_server: bool = False  # whether an upstream's Server goes to the client
     underscores: bool = False  # whether names of fields may have underscores; others aren't passed on
     invalid_names: bool = False  # whether any name is
-    unlogged: tuple[str, ...] = ()  # targets whose requests have no line in the access log
+    unlogged: tuple[str, ...] = ()  # targets whose requests have no line in the access log, as `block_agents`
     log_default: bool = True  # whether requests for hosts that no route is of have one
 
 

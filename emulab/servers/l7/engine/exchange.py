@@ -28,7 +28,7 @@ from emulab.servers.l7.engine.commands import FORWARD, MIRROR, SEND
 from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.engine.filters.effect import Asked
 from emulab.servers.l7.engine.routes import ReadyRoute
-from emulab.servers.l7.engine.trying import KEEP_MAX, TIMEOUT
+from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import normalise_host
@@ -316,8 +316,6 @@ class Exchange(Admitting):
             why = f"client sent no more of the body for {self._client.policy.body_timeout:g} s"
             self.fail(408, why, now)
         elif self.linked:
-            self._let_go()
-            why = f"upstream timed out: no answer within {self._client.policy.read_timeout:g} s"
-            self._try_failed(TIMEOUT, why, now)
+            self._unanswered(now)
         elif self._linking:  # a connection that is being opened has a deadline of the shell's
             self.fail(504, "it waited too long for a connection that is free", now)

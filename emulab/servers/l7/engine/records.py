@@ -96,9 +96,9 @@ class Recorded:
         measure, unlogged = around.measure, around.snapshot.unlogged
         logs = False
         head, rule = self._head, self._rule
-        hushed = (unlogged and head.target in unlogged) or around.snapshot.hushes(
-            rule, head.host or b"", status
-        )
+        hushed = (
+            unlogged is not None and head.target.decode("latin-1") in unlogged
+        ) or around.snapshot.hushes(rule, head.host or b"", status)
         if self._client.policy.access_log and not hushed:
             if log.room:
                 logs = log.takes(OWN)

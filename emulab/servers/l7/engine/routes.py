@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -210,9 +209,6 @@ class RouteTable:
             if host.startswith("~")
         ]
         self.default = default
-        self._forget()
-
-    def _forget(self) -> None:
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
 
@@ -221,15 +217,18 @@ class RouteTable:
     ) -> RouteTable:
         """A table of these routes, in which some that follow each other have come in the place of others, none of them
         of a host that is an expression. Raises `ValueError` for an unknown path type."""
-        table = copy(self)
-        table._rules, table._hosts = dict(self._rules), dict(self._hosts)
+        table = RouteTable((), self.default, self._locations)
+        table._rules, table._hosts, table._expressions = (
+            dict(self._rules),
+            dict(self._hosts),
+            self._expressions,
+        )
         for host, those in self._of_hosts(rules, gone, fresh).items():
             if those:
                 table._rules[host], table._hosts[host] = those, self._locations(those)
             else:
                 table._rules.pop(host, None)
                 table._hosts.pop(host, None)
-        table._forget()
         return table
 
     def _of_hosts(

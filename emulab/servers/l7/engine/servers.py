@@ -11,7 +11,7 @@ Rules, in nginx's order:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from emulab.servers.l7.config import ClientVerification, L7Config
 from emulab.servers.l7.config.servers import VERIFY
 from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Page
+from emulab.servers.l7.engine.mapped import MappedValues
 from emulab.servers.l7.engine.secured import NO_AUTHORITY, ClientIdentity
 from emulab.servers.l7.messages.headers import replaced_lines
 from emulab.servers.l7.messages.request import RequestHead
@@ -36,24 +37,13 @@ class Blocked(NamedTuple):
     """Values of a header field that nobody may come with."""
 
     field: bytes
-    takes: Callable[[str], object]
+    values: MappedValues
     source: str
 
 
-def _values(field: bytes, said: Iterable[str], source: str) -> Blocked | None:
-    """As nginx's `map` reads them: texts, whatever their case, and expressions after `~`, or `~*` for any case."""
-    texts, expressions = set(), list[re.Pattern[str]]()
-    for one in said:
-        if one.startswith("~"):
-            anyhow = one.startswith("~*")
-            expressions.append(pattern(one[2 if anyhow else 1 :], re.IGNORECASE if anyhow else 0))
-        else:
-            texts.add(one.lower().removeprefix("\\"))
-    if not texts and not expressions:
-        return None
-    return Blocked(
-        field, lambda value: value.lower() in texts or any(one.search(value) for one in expressions), source
-    )
+def _blocked(field: bytes, said: Iterable[str], source: str) -> Blocked | None:
+    values = MappedValues(said)
+    return Blocked(field, values, source) if values else None
 
 
 class Verified(NamedTuple):
@@ -94,7 +84,7 @@ class HostRules:
                 return page
         for one in self._blocked:
             value = head.field(one.field)
-            if value and one.takes(value):
+            if value and value in one.values:
                 return Page(403, f"{one.field.decode()} {value!r} is in {one.source}", source=one.source)
         if verified is None:
             return None
@@ -156,8 +146,8 @@ def servers_of(config: L7Config) -> HostRules | None:
     """What the hosts of a configuration decide; None if they decide nothing. Raises `BadConfiguration`."""
     options = config.options
     blocked = [
-        _values(b"user-agent", options.block_agents, "block-user-agents"),
-        _values(b"referer", options.block_referers, "block-referers"),
+        _blocked(b"user-agent", options.block_agents, "block-user-agents"),
+        _blocked(b"referer", options.block_referers, "block-referers"),
     ]
     found = [one for one in blocked if one is not None]
     if not found and not config.verifications:

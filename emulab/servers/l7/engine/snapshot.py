@@ -21,6 +21,7 @@ from emulab.servers.l7.engine.balance import Group
 from emulab.servers.l7.engine.entry import RequestEntry
 from emulab.servers.l7.engine.filters.fields import check_fields
 from emulab.servers.l7.engine.filters.limits import zones
+from emulab.servers.l7.engine.mapped import MappedValues
 from emulab.servers.l7.engine.routes import ReadyRoute, RouteTable, default_route
 from emulab.servers.l7.engine.servers import HostRules, servers_of
 from emulab.servers.l7.messages.request import RequestHead
@@ -56,7 +57,7 @@ class Snapshot:
     personality: Personality
     over_tls: Personality  # of connections over TLS
     dialect: Dialect[RequestHead]
-    unlogged: frozenset[bytes]  # targets whose requests have no line in the access log
+    unlogged: MappedValues | None  # targets whose requests have no line in the access log
     answer_lines: bytes  # of every answer, besides those of the personality
     options: Options
     policy: Policy
@@ -142,7 +143,7 @@ def take(
         personality=personality,
         over_tls=over_tls,
         dialect=personality.dialect(options),
-        unlogged=frozenset(target.encode() for target in options.unlogged),
+        unlogged=MappedValues(options.unlogged) if options.unlogged else None,
         answer_lines=_answer_lines(options),
         options=options,
         policy=config.policy,

@@ -7,31 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Protocol
 
-from emulab.dataclass import dataclass
+from emulab.servers.l7.engine.counters import Counters
 from emulab.servers.l7.engine.entry import Measured
 from emulab.servers.l7.engine.kept import EngineMemory
 from emulab.servers.l7.engine.snapshot import Snapshot
-
-
-@dataclass(slots=True)
-class Counters:
-    """Totals since the start."""
-
-    accepted: int = 0
-    requests: int = 0
-    fresh: int = 0  # connections to upstreams that requests had opened
-    reused: int = 0  # … and that were there
-    retries: int = 0
-    errors: int = 0
-    upgrades: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """The totals by name."""
-        told = asdict(self)
-        return {**told, "connects": told.pop("fresh") + self.reused}
 
 
 class Audience(Protocol):

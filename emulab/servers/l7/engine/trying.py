@@ -96,6 +96,9 @@ class Trying(Ending):
         if self._around.audience.wanted:
             self._tell_try("proxy-try")
         seconds = self._group.limits.connect_timeout or client.policy.connect_timeout
+        if seconds <= 0:  # nginx' timer is over before there can be a connection
+            self.refused("no connection within 0 s", True, now)
+            return
         self._commands.append((OPEN, (self._server, seconds)))
         if client.waits:
             client.deadline = inf  # the shell watches the time that connecting takes
@@ -128,7 +131,15 @@ class Trying(Ending):
             client.flow(now)
         if around.audience.wanted:
             self._tell_try("proxy-connect", reused=reused, request_id=self._id.decode("latin-1"))
+        if policy.read_timeout <= 0 and client.body is None:
+            self._unanswered(now)  # nginx' timer is over before anybody can have answered
         return kept[0] if len(kept) == 1 else b"".join(kept)
+
+    def _unanswered(self, now: float) -> None:
+        """An upstream that was asked has said nothing for too long."""
+        self._let_go()
+        why = f"upstream timed out: no answer within {self._client.policy.read_timeout:g} s"
+        self._try_failed(TIMEOUT, why, now)
 
     def refused(self, why: str, timed_out: bool, now: float) -> None:
         """There is no connection to be had."""

@@ -11,11 +11,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emulab.servers.exposition import Labels, heading, sample
 from emulab.servers.l7.config import Certificate, MeasuredAs
-from emulab.servers.l7.engine.entry import Measured, RequestEntry, measured
+from emulab.servers.l7.engine.entry import RequestEntry, measured
 from emulab.servers.l7.engine.routes import DEFAULT_BACKEND, ReadyRoute
 from emulab.servers.l7.messages.targets import without_port
 from emulab.servers.l7.personalities.figures import (
@@ -89,10 +89,10 @@ class IngressMetrics:
     """What one controller counts."""
 
     def __init__(self) -> None:
-        self._rows: list[Measured] = []
+        self._rows: list[Any] = []
         self._series: dict[_Key, RequestSeries] = {}
-        self._known: dict[_Kind, RequestSeries | None] = {}
-        self._uncounted: set[_Kind] = set()  # of those, which have None, and may be counted by other routes
+        self._known: dict[Any, RequestSeries | None] = {}  # by `_Kind`
+        self._uncounted: set[Any] = set()  # of those, which have None, and may be counted by other routes
         self._told = MeasuredAs({})
         self._origins: frozenset[str] = frozenset()
         self._hosts: frozenset[str] = frozenset()
@@ -119,8 +119,8 @@ class IngressMetrics:
         bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
         self._layout = layout_of([(one.value, bounds[one.bounds]) for one in _MEASURES])
 
-    def add(self, row: Measured) -> None:
-        """A request is over."""
+    def add(self, row: Any) -> None:
+        """A request is over. `row`: `Measured`, which machine code would look into for its type."""
         self._rows.append(row)
         if len(self._rows) >= ROWS:
             self._fold()
@@ -133,7 +133,7 @@ class IngressMetrics:
         """Counts what waits."""
         rows, self._rows = self._rows, []
         concerned: list[RequestSeries] = []
-        last: _Kind | None = None  # many in a row are of one kind
+        last: Any = None  # many in a row are of one kind
         series: RequestSeries | None = None
         for row in rows:
             kind = row[:5]
@@ -150,7 +150,7 @@ class IngressMetrics:
         for series in concerned:
             series.take()
 
-    def _find(self, kind: _Kind) -> RequestSeries | None:
+    def _find(self, kind: Any) -> RequestSeries | None:
         """Where requests of this kind are counted, if they are."""
         series = None
         if (key := self._key(*kind)) is not None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from emulab.servers.exposition import Histogram, Labels, together
-from emulab.servers.l7.engine.entry import UNKNOWN, Measured
+from emulab.servers.l7.engine.entry import UNKNOWN
 from emulab.servers.l7.personalities.figures import SeriesFigures
 
 FIRST = 5
@@ -49,7 +50,7 @@ class RequestSeries:
         self._counts = array("Q", bytes(8 * sum(len(bounds) + 1 for _, bounds, _ in layout)))
         self._sums = array("d", bytes(8 * len(layout)))
         self._requests = 0
-        self.waiting: list[Measured] = []  # rows that have just come
+        self.waiting: list[Any] = []  # rows that have just come: `Measured`, which machine code would look into
         self._kept = array("d")  # values of rows that aren't counted yet, one row after the other
 
     def take(self) -> None:
@@ -60,7 +61,7 @@ class RequestSeries:
             return
         kept = self._kept
         for row in rows:
-            kept.extend(row[FIRST:])  # type: ignore[arg-type]
+            kept.extend(row[FIRST:])
         if len(kept) >= _MANY:
             self._count_kept()
 
