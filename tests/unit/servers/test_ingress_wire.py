@@ -271,6 +271,16 @@ def test_a_101_hands_over_what_follows_it() -> None:
     assert reader.head.upgrade == b"websocket"
 
 
+@pytest.mark.parametrize(
+    ("target", "passed"),
+    [(b"http://h", b"/"), (b"http://h?x#f", b"/?x"), (b"http://h/#f", b"/#f")],
+)
+def test_an_absolute_target_without_a_path_loses_its_fragment(target: bytes, passed: bytes) -> None:
+    head = request_reader().feed(b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % target)
+    assert head is not None
+    assert head.target == passed
+
+
 @pytest.mark.parametrize("upgrade", [b"Upgrade: websocket\r\n", b""])
 def test_a_101_names_the_protocol_that_the_server_named(upgrade: bytes) -> None:
     reader = read(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\n%b\r\n" % upgrade)
