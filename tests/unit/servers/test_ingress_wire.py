@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from emulab.errors import PeerError
 from emulab.servers.l7.engine.filters.effect import Page
+from emulab.servers.l7.messages.compose import switching_response
 from emulab.servers.l7.messages.request import RequestHead, begun_head
 from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY, heads, pages
 from emulab.servers.wire.http1.framing import LAST_CHUNK, ChunkedBody, LengthBody, chunk
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http1.reader import HeadReader
+from emulab.servers.wire.http2.fields import fields_of
 
 HEAD_MAX = 4096
 
@@ -267,6 +269,33 @@ def test_a_101_hands_over_what_follows_it() -> None:
     reader = read(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nframe")
     assert reader.tunnel == b"frame"
     assert reader.head.upgrade == b"websocket"
+
+
+@pytest.mark.parametrize(
+    ("target", "passed"),
+    [(b"http://h", b"/"), (b"http://h?x#f", b"/?x"), (b"http://h/#f", b"/#f")],
+)
+def test_an_absolute_target_without_a_path_loses_its_fragment(target: bytes, passed: bytes) -> None:
+    head = request_reader().feed(b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % target)
+    assert head is not None
+    assert head.target == passed
+
+
+@pytest.mark.parametrize("upgrade", [b"Upgrade: websocket\r\n", b""])
+def test_a_101_names_the_protocol_that_the_server_named(upgrade: bytes) -> None:
+    reader = read(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\n%b\r\n" % upgrade)
+    head = switching_response(reader, b"Date: x\r\n")
+    assert head == b"HTTP/1.1 101 Go\r\nDate: x\r\nConnection: upgrade\r\n%b\r\n" % upgrade
+
+
+@pytest.mark.parametrize("status", [200, 426])
+@pytest.mark.parametrize("listed", [b"Upgrade", b"Upgrade, X-Hop"])
+def test_a_protocol_that_is_offered_is_passed_on_over_http1_alone(status: int, listed: bytes) -> None:
+    fields = b"Upgrade: h2c\r\nX-Hop: 1\r\nConnection: %b\r\nContent-Length: 0\r\n\r\n" % listed
+    reader = read(b"HTTP/1.1 %d X\r\n%b" % (status, fields))
+    assert reader.complete
+    assert b"Upgrade: h2c\r\n" in reader.lines
+    assert b"upgrade" not in dict(fields_of(reader.lines))
 
 
 def test_pages_look_like_those_of_nginx() -> None:

@@ -55,5 +55,7 @@ def plain_response(
 
 def switching_response(reader: UpstreamResponse, date: bytes) -> bytes:
     """The head of a 101, after which the connection is a tunnel."""
-    upgrade = b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % reader.head.upgrade
-    return b"".join([b"HTTP/1.1 101 %b\r\n" % reader.head.reason, date, *reader.lines, upgrade])
+    protocol = reader.head.upgrade
+    named = b"Upgrade: %b\r\n" % protocol if protocol else b""  # a server may have left it out
+    end = b"Connection: upgrade\r\n%b\r\n" % named
+    return b"".join([b"HTTP/1.1 101 %b\r\n" % reader.head.reason, date, *reader.lines, end])

@@ -97,8 +97,11 @@ def _parse_start(line: bytes) -> tuple[bytes, bytes, bool, bytes | None]:
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise BadMessage(400, "the request's target is malformed")
-    path = match["rest"] or b"/"
-    return method, path if path.startswith(b"/") else b"/" + path, old, match["authority"]
+    path = match["rest"] or b""
+    if not path.startswith(b"/"):
+        # nginx writes a target without a path anew, and leaves its fragment out.
+        path = b"/" + path.partition(b"#")[0]
+    return method, path, old, match["authority"]
 
 
 _LINE_MAX = 8192

@@ -261,6 +261,10 @@ class UpstreamResponse:
             return None
         if connection:
             lines = without_listed(lines, connection)
+        if upgrade and status != 101:
+            # What a 426 asks for (RFC 9110, section 15.5.22) and others offer is passed on, as by nginx. HTTP/2 has no
+            # such field, and `fields_of` leaves it out there.
+            lines.append(b"Upgrade: %b\r\n" % upgrade)
         framing = response_framing(length, coding)
         head = ResponseHead(
             status, reason, line_out, lines, framing, old=old, connection=connection, upgrade=upgrade
