@@ -71,6 +71,14 @@ class SocketState(NamedTuple):
     unsent: int  # bytes that the peer hasn't acknowledged; of one that listens, how many connections may wait
 
 
+def leaving(family: int) -> bytes:
+    """The TCP sockets of a family that have ended their stream, of which the other side hasn't acknowledged all."""
+    states = sum(
+        1 << number for number, name in STATES.items() if name in ("FIN-WAIT-1", "CLOSING", "LAST-ACK")
+    )
+    return _REQUEST.pack(family, _PROTOCOLS["tcp"][0], 0, states)
+
+
 def everything(family: int, protocol: str) -> bytes:
     """All sockets of a family and a protocol, in whatever state."""
     return _REQUEST.pack(family, _PROTOCOLS[protocol][0], 0, _EVERY_STATE)

@@ -160,7 +160,7 @@ _VALUES = (
 )
 _INTEGERS = (
     *("default-server-port", "dynamic-configuration-retries", "health-check-timeout", "log_file_max_size"),
-    *("max-buckets", "maxmind-retries-count", "monitor-max-batch-size", "post-shutdown-grace-period"),
+    *("max-buckets", "maxmind-retries-count", "monitor-max-batch-size"),
     *("profiler-port", "ssl-passthrough-proxy-port", "status-port", "status-update-interval", "stream-port"),
     "v",
 )
@@ -193,6 +193,12 @@ _NOT_FOLLOWED = (
     *(
         Flag(f"maxmind-{name}", missing="there is no GeoIP", done="")
         for name in ("edition-ids", "license-key", "mirror")
+    ),
+    Flag(
+        "post-shutdown-grace-period",
+        read=integer,
+        missing="a controller that has ended stays while clients lack bytes of its answers, for 10 seconds at most",
+        done="10",
     ),
     Flag(
         "shutdown-grace-period",

@@ -30,6 +30,7 @@ from emulab.servers.l7.personalities.figures import Connections
 from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, PageReader
 from emulab.servers.l7.shell.process import own_process
+from emulab.servers.lastbytes import until_sent
 from emulab.servers.stub import ResolverConfig, families_at, resolve
 
 _HASTE, _ASK_AGAIN = 0.25, 2.0
@@ -202,7 +203,12 @@ class ProgramIngress:
             task.cancel()
         for server in self._pages.values():
             server.close()
+        ports, until = (
+            {one.getsockname()[1] for one in self._runner.sockets.values()},
+            time.monotonic() + grace,
+        )
         await self._runner.close(grace)
+        await until_sent(ports, until - time.monotonic())
         self._notices.close()
         self._journal.flush()
 

@@ -29,6 +29,7 @@ from emulab.servers.l7.shell.notices import Notices
 from emulab.servers.l7.shell.pages import PLAIN, FoundPage, PageReader
 from emulab.servers.l7.shell.process import own_process
 from emulab.servers.l7.shell.proxied import ProxiedListener
+from emulab.servers.lastbytes import until_sent
 from emulab.servers.patches import spliced
 from emulab.servers.streams.accepting import Acceptor
 from emulab.servers.streams.handshakes import Handshakes
@@ -248,7 +249,8 @@ class L7Server:
 
     async def close(self, grace: float = 0.0) -> None:
         """See `base.Server`."""
-        context = self._context
+        context, until = self._context, time.monotonic() + grace
+        ports = {one.socket.getsockname()[1] for one in self._listeners.values()}
         context.surroundings.closing = True
         listeners = [one.server for one in self._listeners.values()]
         for key in list(self._listeners):
@@ -272,6 +274,7 @@ class L7Server:
         if self._sweep is not None:
             self._sweep.cancel()
         await asyncio.sleep(0)  # transports close in the loop's next turn
+        await until_sent(ports, until - time.monotonic())
 
     def status(self) -> dict[str, Any]:
         """Counters, who is connected, and the sizes of the upstream pools."""
