@@ -16,10 +16,10 @@ at a time, which `messages.http2response` translates, so that exchanges needn't 
   `snapshot` is a configuration, checked; `ways` are those to servers other than plain HTTP/1.1.
 * `messages`: what is in heads, how they are written anew, and what becomes of their fields.
 * `personalities`: what a make of proxy has of its own: its dialect, pages, order of paths, what upstreams are told.
-* `shell`: `client` and `upstream` are the two ends, `tunnel` takes over after a 101, `tls` finds certificates for
-  clients and `towards` speaks TLS to servers, `clientcertificates` looks at those of clients, `proxied` reads PROXY
-  headers, `asking` what gates want to know, `context` is what connections share, `outbox` sends, `server` listens and
-  reconfigures.
+* `shell`: `client` and `upstream` are the two ends, `opening` connects to servers, `tunnel` takes over after a 101,
+  `tls` finds certificates for clients and `towards` speaks TLS to servers, `clientcertificates` looks at those of
+  clients, `proxied` reads PROXY headers, `asking` what gates want to know, `context` is what connections share,
+  `outbox` sends, `server` listens and reconfigures.
 * `workers`: several processes of the above, where one isn't enough.
 
 Records; all but `error` have client and local, the two ends of the client's connection:
