@@ -83,7 +83,12 @@ class Journal:
             asyncio.get_running_loop().call_soon(self._write)
 
     def _marked(self, log: str, said: str | LaterLine) -> str:
-        text = said if isinstance(said, str) else said()
+        try:
+            text = said if isinstance(said, str) else said()
+        except Exception as error:  # of that one line, and of no other
+            told = {"message": "a line of the log could not be put together", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(told)
+            return ""
         return f"{text}\n" if self._single else f"{BEGIN}{log}{PART}{text}\n"
 
     def flush(self) -> None:

@@ -87,3 +87,18 @@ async def test_a_pipe_that_is_full_holds_up_nobody(
 
 def test_a_line_whose_beginning_is_lost_is_dropped() -> None:
     assert parted(b"alt.log\x1frest\n\x1ea.log\x1fone\n\x1ea.log\x1ftwo\n") == {"a.log": b"one\ntwo\n"}
+
+
+async def test_a_line_that_fails_takes_no_other_along(opened: tuple[Journal, int]) -> None:
+    journal, reading = opened
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+
+    def fails() -> str:
+        raise ValueError("a variable")
+
+    for text in ("one", fails, lambda: "three"):
+        assert journal.takes("a.log")
+        journal.write("a.log", text)
+    assert await written(journal, reading) == {"a.log": ["one", "three"]}
+    assert told == ["a line of the log could not be put together"]
