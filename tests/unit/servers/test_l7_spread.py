@@ -8,10 +8,18 @@ from random import Random
 from typing import Any
 
 import test_ingress_harness as harness
+from patience import LONG, until
 from test_ingress_harness import Backend, World
 
 from emulab.servers.base import Informed
+from emulab.servers.l7.config import Options, UpstreamTLS
+from emulab.servers.l7.engine.snapshot import KeptServer
+from emulab.servers.l7.engine.ways import UpstreamWay
+from emulab.servers.l7.shell.opening import open_upstream
 from emulab.servers.l7.shell.spread import CREDIT, CREDIT_A_SECOND, PER_ENDPOINT, Spread
+from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection
+from emulab.servers.selfsigned import make_context, self_signed
+from emulab.servers.streams.epollset import EpollSet
 
 
 def spread(endpoints: int, most: int = 320) -> Spread:
@@ -187,3 +195,49 @@ async def test_who_ends_soon_keeps_no_connection_and_fails_its_health(world: Wor
     assert await health() == 500
     answer = await world.get()
     assert (answer.status, answer.get("connection")) == (200, "close")
+
+
+class NeverOpened:
+    """Who asks for connections, and hears why there is none."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def connected(self, upstream: UpstreamConnection) -> None:
+        raise AssertionError("nobody is there")
+
+    def connect_failed(self, why: str, timed_out: bool) -> None:
+        self.heard.append(why)
+
+    def upstream_received(self, data: bytes) -> None: ...
+    def upstream_ended(self, reset: bool) -> None: ...
+    def upstream_filled(self, full: bool) -> None: ...
+
+
+async def test_what_never_opens_is_not_counted() -> None:
+    """Nor is it where a task is cancelled before it begins, as a request's is whose client leaves in the same turn; and
+    a connection that is made and refused for its certificate isn't counted off twice."""
+    streams, asker = EpollSet(), NeverOpened()
+    certificate, key = self_signed("Servers", "here.test", ["here.test"])
+    there = make_context(certificate, key)
+    async with await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=there
+    ) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        way = UpstreamWay(UpstreamTLS(verify=True, authorities=certificate, name="elsewhere.test"))
+        pool = Pool(lambda: streams, open_upstream)
+        kept = {address: KeptServer(endpoints=2)}
+        pool.configure(Options(), kept, pool.resolver)
+        counted = pool._spreads[address]
+        pool.open(address, LONG, asker).cancel()
+        assert counted.connections == 1
+        await until(lambda: counted.connections == 0)
+        task = pool.open((address, way), LONG, asker)
+        assert counted.connections == 1
+        await task
+        await until(lambda: counted.connections == 0 and not pool.connections)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert counted.connections == 0 and len(asker.heard) == 1
+    pool.close()
+    streams.close()

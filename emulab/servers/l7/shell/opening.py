@@ -11,19 +11,15 @@ from typing import cast
 from emulab.errors import EmulabError
 from emulab.servers.l7.engine.snapshot import split_address
 from emulab.servers.l7.engine.ways import UpstreamWay
-from emulab.servers.l7.shell.spread import Spread
 from emulab.servers.l7.shell.towards import BadCertificate, check_server, client_context
 from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection, UpstreamUser, Where, address_of
 from emulab.servers.streams.connecting import connect
 from emulab.servers.stub import resolve
 
 
-async def open_upstream(
-    pool: Pool, where: Where, seconds: float, owner: UpstreamUser, spread: Spread | None
-) -> None:
-    """See `Opener`. `spread` has counted the connection."""
+async def open_upstream(pool: Pool, where: Where, seconds: float, owner: UpstreamUser) -> None:
+    """See `Opener`."""
     host, port = split_address(address_of(where))
-    opened = False
     try:
         async with asyncio.timeout(seconds):
             found = await resolve(host, pool.resolver, open_socket)
@@ -32,7 +28,6 @@ async def open_upstream(
                 await connect(pool.streams(), found, port, upstream)
             else:
                 upstream = await connect_otherwise(pool, where, found, port)
-        opened = True
     except TimeoutError:
         owner.connect_failed(f"upstream timed out: no connection within {seconds:g} s", True)
     except ConnectionRefusedError:
@@ -48,9 +43,6 @@ async def open_upstream(
     else:
         pool.opened += 1
         owner.connected(upstream)
-    finally:
-        if spread is not None and not opened:
-            spread.connections -= 1
 
 
 async def open_socket(family: int, kind: int) -> socket.socket:

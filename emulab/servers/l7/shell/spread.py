@@ -38,6 +38,10 @@ class Spread:
             self._credit = CREDIT  # who has come is to get its share soon
         self.size = size
 
+    def tried(self, _: object) -> None:
+        """One that was being opened isn't any more: it is there, and counted as such, or there is none."""
+        self.connections -= 1
+
     @property
     def grows(self) -> bool:
         """Whether there are fewer than there are to be."""

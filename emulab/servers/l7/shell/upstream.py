@@ -41,7 +41,7 @@ class UpstreamUser(Protocol):
     def upstream_filled(self, full: bool) -> None: ...
 
 
-Opener = Callable[["Pool", "Where", float, UpstreamUser, Spread | None], Coroutine[Any, Any, None]]
+Opener = Callable[["Pool", "Where", float, UpstreamUser], Coroutine[Any, Any, None]]
 """Opens a connection within so many seconds, and tells who is to have it how that went."""
 Where = str | tuple[str, UpstreamWay]
 """A server's address, and the way to it where that isn't plain HTTP/1.1."""
@@ -95,7 +95,7 @@ class UpstreamConnection:
         poll, self.fd = select.poll(), transport.get_extra_info("socket").fileno()
         poll.register(self.fd, select.POLLIN)
         self.poll = poll.poll
-        self.pool.connections.add(self)
+        self.pool.made(self)
 
     @property
     def silent(self) -> bool:
@@ -199,12 +199,19 @@ class Pool:
         server = self._servers.get(address)
         if server is not None and server.connections is not None:
             self._make_room(server.connections, server.beside)
-        if (spread := self._spreads.get(address)) is not None:
-            spread.connections += 1
-        task = asyncio.get_running_loop().create_task(self._opener(self, where, seconds, owner, spread))
+        task = asyncio.get_running_loop().create_task(self._opener(self, where, seconds, owner))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
+        if (spread := self._spreads.get(address)) is not None:
+            spread.connections += 1
+            task.add_done_callback(spread.tried)  # a task that is cancelled before it begins tells of nothing
         return task
+
+    def made(self, upstream: UpstreamConnection) -> None:
+        """A connection has come about."""
+        self.connections.add(upstream)
+        if (spread := self._spreads.get(upstream.address)) is not None:
+            spread.connections += 1
 
     def _make_room(self, most: int, servers: tuple[str, ...]) -> None:
         """Closes idle connections so that one more may be opened to one of these servers."""
