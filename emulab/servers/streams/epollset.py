@@ -27,7 +27,7 @@ def _nothing() -> None:
 class EpollSet:
     """Calls whoever watches a socket that is ready, in the running event loop."""
 
-    __slots__ = ("_epoll", "_ready", "at_end", "due", "loop", "turning")
+    __slots__ = ("_all", "_epoll", "_ready", "at_end", "due", "loop", "turning")
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -37,7 +37,8 @@ class EpollSet:
         """Whether `at_end` is going to be called anyway."""
         self.due: dict[int, int] = {}
         """Who may have something to read: the events of this batch by descriptor, but for those that have been told of
-        bytes alone. Whoever isn't among them, and has read what it was told of, was silent when the batch began."""
+        bytes alone."""
+        self._all = False  # whether the batch has all that was ready
         self._epoll = select.epoll()
         self._ready: dict[int, Ready] = {}
         self.loop.add_reader(self._epoll.fileno(), self._turn)
@@ -62,13 +63,18 @@ class EpollSet:
         if self._ready.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def was_silent(self, fd: int) -> bool:
+        """Whether a socket that is watched, and has been read from if it was told to, had nothing more to tell when the
+        batch began. False where nobody knows."""
+        return self.turning and self._all and fd not in self.due
+
     def _turn(self) -> None:
         poll = self._epoll.poll
         for _ in range(_BATCHES):
             events = poll(0, _BATCH)
             if not events:
                 return
-            self.turning = True
+            self.turning, self._all = True, len(events) < _BATCH
             try:
                 self._tell(events)
             finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +19,7 @@ from serverloop import on_uvloop
 from emulab.servers.l7.shell.opening import open_upstream
 from emulab.servers.l7.shell.upstream import Pool, UpstreamConnection
 from emulab.servers.selfsigned import make_context, self_signed
+from emulab.servers.streams import epollset
 from emulab.servers.streams.connecting import connect
 from emulab.servers.streams.epollset import EpollSet
 from emulab.servers.streams.handshakes import Handshakes
@@ -366,3 +369,26 @@ async def test_whether_an_upstream_has_said_more(said: bytes, ends: bool, silent
         server.close()
     pool.close()
     streams.close()
+
+
+@on_uvloop
+async def test_who_had_no_place_in_a_batch_is_not_taken_for_silent() -> None:
+    """The kernel tells of so many at a time; of the others nobody knows yet whether they have said something."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * epollset._BATCH)), hard))
+    streams, said, silent = EpollSet(), list[int](), list[bool]()
+    ready = [os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(epollset._BATCH + 1)]
+
+    def told(fd: int) -> None:
+        os.read(fd, 8)
+        said.append(fd)
+        silent.append(any(streams.was_silent(other) for other in ready if other not in said))
+
+    for fd in ready:
+        streams.watch(fd, epollset.READABLE, lambda _, fd=fd: told(fd))
+    await until(lambda: len(said) == len(ready))
+    assert not any(silent), "one that had something to say"
+    streams.close()
+    for fd in ready:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -103,7 +103,7 @@ class UpstreamConnection:
         if self.transport.is_closing():
             return False
         streams = self.streams
-        return (streams is not None and streams.turning and self.fd not in streams.due) or not self.poll(0)
+        return (streams is not None and streams.was_silent(self.fd)) or not self.poll(0)
 
     def drop(self) -> None:
         """Ends the connection at once; its owner hears no more of it."""
