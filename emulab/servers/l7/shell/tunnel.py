@@ -1,7 +1,7 @@
 """After a 101: bytes both ways, whatever they mean, with backpressure and half-close.
 
 Each direction ends by itself: the end of stream on one side is passed to the other, which may go on
-talking. TLS has no half-close in asyncio, so there the end of one direction ends both. As in nginx a
+talking. Over TLS the end of one direction ends both, as its transports have no half-close. As in nginx a
 tunnel on which nothing moves for the read timeout is closed.
 """
 
