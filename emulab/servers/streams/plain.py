@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from time import monotonic
 from typing import Any, Protocol
 
 from emulab.servers.streams.epollset import ENDED, GONE, READABLE, WRITABLE, EpollSet
@@ -49,6 +51,7 @@ class StreamTransport:
         "_set",
         "_size",
         "_sock",
+        "taken",
     )
 
     def __init__(
@@ -64,6 +67,7 @@ class StreamTransport:
         self._size = _SMALL
         self._closing = self._ending = self._full = False
         self._reading = True
+        self.taken = -inf  # when the kernel last took bytes that waited for the other side
         self.set_protocol(protocol)
         self._events = _INCOMING  # what is watched for
         epoll_set.watch(self._fd, _INCOMING, self._ready)
@@ -237,6 +241,7 @@ class StreamTransport:
             self._over(error)
             return
         del buffer[:sent]
+        self.taken = monotonic()
         if not buffer:
             if self._closing:
                 self._over(None)

@@ -178,6 +178,11 @@ class SecureTransport:
     def get_write_buffer_size(self) -> int:
         return self._below.get_write_buffer_size()
 
+    @property
+    def taken(self) -> float:
+        """See `StreamTransport`."""
+        return self._below.taken
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._ended or not data:
             return

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 from emulab.servers.l7.engine.connection import ConnectionMachine
@@ -168,11 +169,11 @@ class Script:
     def upstream_full(self, full: bool) -> None:
         self._exchange.upstream_filled(full, self.now)
 
-    def wait(self, seconds: float) -> None:
-        """Time passes; a deadline that passes with it is an event."""
+    def wait(self, seconds: float, taken: float = -inf) -> None:
+        """Time passes; a deadline that passes with it is an event. `taken`: when the client last took bytes."""
         self.now += seconds
         if self.machine.deadline <= self.now:
-            self.machine.expired(self.now)
+            self.machine.expired(self.now, taken)
 
     def _note(self, before: int, word: str, data: bytes) -> None:
         """Bytes that an event returned go out before its commands, as a shell does it."""

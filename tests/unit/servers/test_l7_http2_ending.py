@@ -64,3 +64,19 @@ def test_an_idle_client_that_takes_nothing_is_left_in_the_end() -> None:
     assert play.commands == [("close", None)]
     play.wait(1)
     assert play.commands[-1] == ("abort", None)
+
+
+def test_who_takes_something_is_waited_for() -> None:
+    """An answer may lie here that takes longer than a client may take nothing: what waits for its socket counts."""
+    play = script(keepalive_requests=1)
+    number = play.ask()
+    play.connected(number)
+    play.upstream(number, OK[:-1])
+    play.machine.filled(play.now)
+    play.upstream(number, OK[-1:])
+    for play.now in (60.0, 105.0):
+        assert not play.commands and not play.streams[number].closed
+        assert play.machine.deadline == play.now
+        play.machine.expired(play.now, 45.0)
+        play.carry_out()
+    assert play.commands[-1] == ("abort", None)

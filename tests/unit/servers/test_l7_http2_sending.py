@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -13,6 +14,7 @@ from test_ingress_harness import routed
 from emulab.servers.configuration import from_json
 from emulab.servers.l7.config import L7Config
 from emulab.servers.l7.engine.snapshot import take
+from emulab.servers.l7.shell.client import ClientConnection
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.http2 import Http2Client
 from emulab.servers.l7.shell.outbox import LARGE
@@ -24,6 +26,7 @@ class _Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.done: list[tuple[str, bytes]] = []
+        self.taken = -inf
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.done.append(("write", bytes(data)))
@@ -57,7 +60,7 @@ class _Talk:
     def __init__(self) -> None:
         self.transport = _Transport()
         nothing = routed([], {}, listen=[], upstreams={})
-        context = Context(Audience(False), take(from_json(L7Config, nothing), {}))
+        self.context = context = Context(Audience(False), take(from_json(L7Config, nothing), {}))
         self.shell = Http2Client(context, self.transport, "https", (CLIENT, LOCAL, None, None))
         self.shell.machine.begun(context.clock(), 0, None)
         self.client = H2Connection(H2Configuration(header_encoding="utf-8"))
@@ -124,3 +127,25 @@ async def test_who_breaks_the_protocol_is_told_before_the_connection_ends() -> N
     talk.shell.data_received(b"\0\0\1\6\0\0\0\0\0x")  # a PING of one octet
     assert _kinds(talk.heard(), ConnectionTerminated) == [ConnectionTerminated]
     assert talk.transport.words[-1] in ("end", "close", "abort")
+
+
+async def test_when_the_client_last_took_something_is_looked_at() -> None:
+    talk = _Talk()
+    talk.shell.machine.filled(0.0)
+    talk.transport.taken = 50.0
+    talk.shell.expire(60.0)
+    assert "abort" not in talk.transport.words and talk.shell.deadline == 110
+    talk.shell.expire(110.0)
+    assert talk.transport.words[-1] == "abort"
+
+
+async def test_and_so_it_is_of_a_client_of_http_1() -> None:
+    talk = _Talk()
+    client, transport = ClientConnection(talk.context, False), _Transport()
+    client.connection_made(transport)
+    client.machine.filled(0.0)
+    transport.taken = 50.0
+    client.expire(60.0)
+    assert "abort" not in transport.words and client.deadline == 110
+    client.expire(110.0)
+    assert transport.words[-1] == "abort"

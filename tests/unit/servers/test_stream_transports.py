@@ -10,6 +10,8 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
 from typing import Any, cast
 
 import pytest
@@ -162,7 +164,10 @@ async def test_there_is_room_again() -> None:
             heard.transport.write(MUCH)
         asyncio.get_running_loop().call_later(0, lambda: None)
         task = asyncio.ensure_future(reader.read())
+        assert heard.transport.taken == -inf  # type: ignore[union-attr]
+        began = monotonic()
         await until(lambda: heard.said == ["made", "full", "room"])
+        assert began < heard.transport.taken < monotonic()  # type: ignore[union-attr]
         heard.transport.write_eof()
         assert len(await task) % len(MUCH) == 0
         writer.close()

@@ -33,8 +33,9 @@ class Answered(Erring):
         if self._pace is not None and self._reader.complete:
             return  # what there is of its answer is on its way
         if not reset and self._reader.eof():
+            before = len(self._commands)
             if out := self._pass_on(now):
-                self._commands.append((SEND, out))
+                self._commands.insert(before, (SEND, out))  # before the end of the client's connection, say
             return
         how = "reset" if reset else "ended"
         when = "in its answer" if self._touched else "before it answered"

@@ -48,39 +48,11 @@ class ConnectionMachine:
     """What becomes of one client's connection, without its socket."""
 
     __slots__ = (
-        "_held",
-        "_left",
-        "_reader",
-        "_state",
-        "_until",
-        "address",
-        "ahead",
-        "around",
-        "body",
-        "closed",
-        "commands",
-        "deadline",
-        "ends",
-        "everywhere",
-        "exchange",
-        "extra",
-        "forwarding",
-        "front",
-        "keep",
-        "leaving",
-        "listener",
-        "local",
-        "name",
-        "options",
-        "personality",
-        "policy",
-        "port",
-        "reading",
-        "scheme",
-        "secured",
-        "shown",
-        "stalled",
-    )
+        "_held", "_left", "_pipelined", "_reader", "_state", "_until", "address", "ahead", "around", "body",
+        "closed", "commands", "deadline", "ends", "everywhere", "exchange", "extra", "forwarding", "front",
+        "keep", "leaving", "listener", "local", "name", "options", "personality", "policy", "port", "reading",
+        "scheme", "secured", "shown", "stalled",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -121,9 +93,9 @@ class ConnectionMachine:
         self._left = snapshot.options.keepalive_requests  # requests that may still come
         self.ahead = 0  # bytes that the client hasn't taken, since it took no more
         self._state = FIRST
-        self._until = (
-            inf  # when a client that still sends after the last answer has had long enough to hear it
-        )
+        self._pipelined = False  # whether the present request had come before the answer to the one before it
+        # When a client that still sends after the last answer has had long enough to hear it.
+        self._until = inf
         self.body: Body | None = None  # what of the request's body hasn't come
         self._held = b""
         self.reading = True
@@ -145,7 +117,7 @@ class ConnectionMachine:
             if handshake is not None:
                 self.tell("tls", **handshake)
         if around.closing:
-            self.close()
+            self.close(now)
 
     def received(self, data: bytes, now: float) -> None:
         """The client sent something."""
@@ -175,7 +147,9 @@ class ConnectionMachine:
         """The client takes bytes again."""
         self.stalled = False
         self.deadline = now + self.policy.read_timeout
-        if self.exchange is not None and self.exchange.linked:
+        if self._state == LINGERING:
+            self._begin_to_linger(now)
+        elif self.exchange is not None and self.exchange.linked:
             self.exchange.drain(True)
         elif self._state <= HEAD:
             self.settle(now)
@@ -185,28 +159,30 @@ class ConnectionMachine:
         if self._state > HEAD or self.stalled or not self._held or self.closed:
             return
         data, self._held = self._held, b""
+        self._pipelined = True
         self._read_head(data, now)
         self.flow(now)
 
-    def expired(self, now: float) -> None:
-        """The deadline has passed."""
-        self.deadline = now + LINGER
+    def expired(self, now: float, taken: float = -inf) -> None:
+        """The deadline has passed. `taken`: when the client last took bytes that waited for it."""
         exchange = self.exchange
-        if self._state == LINGERING or self.stalled:
-            self.commands.append((ABORT, None))
-        elif self.closed:  # and the client hasn't taken the last bytes yet
-            self._state = LINGERING
-            self.deadline = now + self.around.snapshot.policy.send_timeout
-        elif self._state <= HEAD or exchange is None or exchange.answered:
-            self.close()
+        if self.stalled or self.closed:
+            self.deadline = taken + self.policy.send_timeout
+            if self.deadline <= now:
+                self.deadline = now + LINGER
+                self.commands.append((ABORT, None))
+            return
+        self.deadline = now + LINGER
+        if self._state <= HEAD or self._state == LINGERING or exchange is None or exchange.answered:
+            self.close(now)
         else:
             exchange.expired(now)
 
-    def shut_down(self) -> None:
+    def shut_down(self, now: float) -> None:
         """The server ends: the request under way may end, and the connection with it."""
         self.keep = False
-        if self._state <= HEAD and not self._reader.partial and not self._held:
-            self.close()
+        if self._state <= HEAD and not self._reader.partial and not self._held and not self.closed:
+            self.close(now)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -228,6 +204,7 @@ class ConnectionMachine:
             return
         self._begin(head, now).admit(now)
         if rest := reader.rest:
+            reader.rest = b""
             if self._state == BODY:
                 self._read_body(rest, now)
             else:
@@ -292,6 +269,7 @@ class ConnectionMachine:
         if not exchange.answered:
             exchange.body(piece, last, now)
         elif last:
+            self._held, rest = rest, b""
             self.finish(now)
         if rest:
             self._hold(rest, now)
@@ -350,7 +328,7 @@ class ConnectionMachine:
         if close and (pending or status in self.personality.closing):
             self.linger(now)
         elif close:
-            self.close()
+            self._end(now)
         elif pending:
             self.deadline = now + self.policy.body_timeout
             self.flow(now)
@@ -363,15 +341,32 @@ class ConnectionMachine:
         self._state = LINGERING
         self._held = b""
         self.flow(now)
-        self.deadline, self._until = now + LINGER, now + LINGER_MAX
+        if self.stalled:
+            self.deadline = now + self.policy.send_timeout
+        else:
+            self._begin_to_linger(now)
         self.commands.append((END, None))
+
+    def _begin_to_linger(self, now: float) -> None:
+        self.deadline, self._until = now + LINGER, now + LINGER_MAX
+
+    def _end(self, now: float) -> None:
+        """Ends the connection after its last answer (`ngx_http_finalize_connection`).
+
+        Who has said more than was asked for may go on, and the kernel resets who speaks to a closed socket.
+        """
+        if self._held or self._reader.rest or self._pipelined:
+            self.linger(now)
+        else:
+            self.close(now)
 
     def finish(self, now: float) -> None:
         """The request is through: on to the next, or the end."""
         self.exchange = None
         if not self.keep or self.around.closing:
-            self.close()
+            self._end(now)
             return
+        self._pipelined = False
         self._state = HEAD
         self.deadline = now + self.options.keepalive_timeout
         if self._held:
@@ -384,9 +379,10 @@ class ConnectionMachine:
         held, self._held = self._held, b""
         return held
 
-    def close(self) -> None:
-        """Ends the connection once all that was sent is out."""
+    def close(self, now: float) -> None:
+        """Ends the connection once all that was sent is out; for that the client has as long as for any answer."""
         self.closed = True
+        self.deadline = now + self.policy.send_timeout
         self.commands.append((CLOSE, None))
 
     def tell(self, event: str, **fields: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import inf
 from time import time_ns
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,6 +45,12 @@ def end_ours(transport: AnyTransport) -> None:
         transport.end()
     elif transport.can_write_eof():
         transport.write_eof()
+
+
+def taken(transport: AnyTransport) -> float:
+    """When the client last took bytes that waited for it, where that is known."""
+    when: float = getattr(transport, "taken", -inf)
+    return when
 
 
 class ClientConnection(UpstreamSide):
@@ -126,12 +133,12 @@ class ClientConnection(UpstreamSide):
 
     def expire(self, now: float) -> None:
         """The machine's deadline has passed."""
-        self.machine.expired(now)
+        self.machine.expired(now, taken(self.transport))
         self._carry_out()
 
     def shutdown(self) -> None:
         """The server ends."""
-        self.machine.shut_down()
+        self.machine.shut_down(self._clock())
         self._carry_out()
 
     def abort(self) -> None:

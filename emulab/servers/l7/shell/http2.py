@@ -9,7 +9,7 @@ from typing import Any
 from emulab.servers.l7.engine.commands import ABORT, CLOSE, END, READ, SEND, SETTLE, TELL
 from emulab.servers.l7.engine.http2.connection import Http2Machine
 from emulab.servers.l7.engine.http2.stream import Http2Stream
-from emulab.servers.l7.shell.client import ClientEnds, end_ours, set_reading
+from emulab.servers.l7.shell.client import ClientEnds, end_ours, set_reading, taken
 from emulab.servers.l7.shell.context import Context
 from emulab.servers.l7.shell.outbox import LARGE
 from emulab.servers.l7.shell.upstreamside import UPSTREAM_COMMANDS, UpstreamSide
@@ -115,7 +115,7 @@ class Http2Client:
 
     def expire(self, now: float) -> None:
         """A deadline of the machine has passed."""
-        self.machine.expired(now)
+        self.machine.expired(now, taken(self.transport))
         self.carry_out()
 
     def shutdown(self) -> None:

@@ -163,21 +163,23 @@ class Http2Machine:
         if self._held:
             self.commands.append((SETTLE, None))
 
-    def expired(self, now: float) -> None:
-        """The deadline of the connection or of a stream has passed."""
+    def expired(self, now: float, taken: float = -inf) -> None:
+        """The deadline of the connection or of a stream has passed. `taken`: see `ConnectionMachine`."""
         self._now = now
-        if self._deadline <= now:
-            if self.stalled or self.closed:
+        if self._deadline <= now and (self.stalled or self.closed):
+            self._deadline = taken + self._patience
+            if self._deadline <= now:
                 self.commands.append((ABORT, None))
                 self._deadline = now + LINGER
                 return
+        if self._deadline <= now:
             self._farewell()
             self._deadline = now + LINGER
             if not self.streams:
                 self._close()
         for stream in [one for one in self.streams.values() if one.deadline <= now]:
             self._concern(stream)
-            stream.expired(now)
+            stream.expired(now, taken if self.stalled else -inf)
 
     def shut_down(self, now: float) -> None:
         """The server ends: the requests under way may end, and the connection with them."""

@@ -120,9 +120,12 @@ class Http2Stream:
             self.exchange.client_left(now)
         self._over(now)
 
-    def expired(self, now: float) -> None:
-        """The deadline has passed."""
+    def expired(self, now: float, taken: float) -> None:
+        """The deadline has passed. `taken`: when the client last took bytes behind which those of the stream wait."""
         exchange = self.exchange
+        if self.stalled and (until := taken + self.policy.send_timeout) > now:
+            self.deadline = until
+            return
         self.deadline = inf
         if self.stalled or exchange is None or exchange.answered:
             self._reset(ErrorCodes.CANCEL, now)
@@ -169,7 +172,7 @@ class Http2Stream:
         """See `ClientSide`: in HTTP/2 no request asks for it."""
         raise AssertionError("a stream has no other protocol")
 
-    def close(self) -> None:
+    def close(self, now: float) -> None:
         """See `ClientSide`."""
         self.exchange = None
         self.commands.append((CLOSE, None))
