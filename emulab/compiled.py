@@ -31,7 +31,7 @@ _DNS, _L4, _L7, _HTTP1 = (
 )
 MODULES = (
     *(f"{_HTTP1}.{name}" for name in ("framing", "head", "reader")),
-    *(f"{_L7}.messages.{name}" for name in ("http2response", "request", "response")),
+    *(f"{_L7}.messages.{name}" for name in ("compose", "http2response", "request", "response")),
     *(f"{_L7}.engine.{name}" for name in ("admitting", "answering", "connection", "ending", "erring")),
     *(f"{_L7}.engine.{name}" for name in ("balance.group", "exchange", "records", "routes")),
     *(f"{_L7}.engine.{name}" for name in ("surroundings", "trying")),
@@ -40,7 +40,7 @@ MODULES = (
         f"{_L7}.personalities.ingress_nginx.{name}"
         for name in ("fields", "forwarding", "heads", "metrics", "series")
     ),
-    *(f"{_L7}.shell.{name}" for name in ("client", "http2", "http2upstream", "outbox")),
+    *(f"{_L7}.shell.{name}" for name in ("client", "fresh", "http2", "http2upstream", "outbox")),
     *(f"{_L7}.shell.{name}" for name in ("spread", "upstream", "upstreamside")),
     *(f"{_DNS}.{name}" for name in ("datagrams", "hot", "udpport")),
     *(f"{_L4}.{name}" for name in ("acceptor", "balance", "frontend", "limits", "pump", "tcp")),

@@ -7,10 +7,13 @@ from ipaddress import ip_address, ip_network
 from itertools import islice
 from typing import NamedTuple
 
+from emulab.kinds.apps.givenlabels import HASH_LABEL
 from emulab.kinds.core.serviceview import Service, ingress_ips, is_proxied
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.images import engine_of
 from emulab.kinds.registry import NODE, POD, SERVICE
 from emulab.model.collection import Objects
+from emulab.model.objects import Object
 from emulab.twins.asks import Ask
 
 ITSELF = "itself"
@@ -29,12 +32,22 @@ class Situation(NamedTuple):
     of_node: bool = False  # a node asks, not a pod and nobody outside
 
 
+def _name(pod: Object) -> str:
+    """Of a Pod; the ingress controller's, whose image names its engine and so whose hash is another in each lab, has
+    its Deployment's."""
+    hashed = pod.labels.get(HASH_LABEL, "")
+    deployment = pod.name.rpartition(f"-{hashed}-")[0]
+    if deployment and any(engine_of(str(one.get("image"))) for one in pod.spec.get("containers") or ()):
+        return f"deployment/{pod.namespace}/{deployment}"
+    return f"pod/{pod.namespace}/{pod.name}"
+
+
 class Owners:
     """Whose the addresses of one lab are."""
 
     def __init__(self, objects: Objects, places: Mapping[str, Sequence[str]]) -> None:
         """`places`: the addresses of each, pods being NAMESPACE.NAME."""
-        pods = {f"{p.namespace}.{p.name}": f"pod/{p.namespace}/{p.name}" for p in objects.kind(POD)}
+        pods = {f"{p.namespace}.{p.name}": _name(p) for p in objects.kind(POD)}
         nodes = {o.name: o for o in objects.kind(NODE)}
         self._names = {a: pods.get(place, place) for place, addresses in places.items() for a in addresses}
         for name in nodes.keys() & places.keys():  # pods in a node's own network have its address, too
@@ -46,7 +59,8 @@ class Owners:
                     self._names.setdefault(str(address), f"node/{name}")
 
     def whose(self, address: str, asker: str = "") -> str:
-        """`itself` for the asker's own address, `node/NAME`, `pod/NAMESPACE/NAME`, a place, or the address."""
+        """`itself` for the asker's own address, `node/NAME`, `pod/NAMESPACE/NAME` (see `_name`), a place or
+        the address."""
         owner = self._names.get(address, address)
         return ITSELF if asker and owner == self._names.get(asker, asker) else owner
 

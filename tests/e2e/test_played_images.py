@@ -200,6 +200,7 @@ async def test_a_program_that_is_told_to_exit_is_started_again(lab: Lab) -> None
 
 async def test_the_liveness_server_of_the_documents_is_restarted(lab: Lab) -> None:
     probe = {"periodSeconds": 1, "failureThreshold": 1, "httpGet": {"path": "/healthz", "port": 8080}}
+    probe["timeoutSeconds"] = 10  # a second isn't always enough on a machine that runs other tests
     body = {"name": "liveness", "image": AGNHOST, "args": ["liveness"], "livenessProbe": probe}
     spec = {"containers": [body], "terminationGracePeriodSeconds": 1}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "liveness-http"}, "spec": spec}

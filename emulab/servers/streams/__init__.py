@@ -1,4 +1,4 @@
-"""TCP connections with the methods of asyncio's transports, watched by an epoll(7) set of our own in the loop's place.
+"""TCP connections with the methods of asyncio's transports, watched by an epoll(7) set of our own instead of a loop's.
 
 A protocol notices no difference but these:
 

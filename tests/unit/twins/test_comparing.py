@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from emulab.kinds.emulab.clusterview import Cluster
+from emulab.kinds.images import ingress_image
 from emulab.kinds.registry import KINDS
 from emulab.model.collection import Objects
 from emulab.model.objects import Object
@@ -251,6 +252,23 @@ def test_the_address_of_a_node_is_the_nodes_whatever_pods_share_its_network(plac
     agent = o("Pod", "agent", namespace="app", spec={"hostNetwork": True})
     owners = Owners(Objects([agent, node]), {place: ["10.0.0.11"] for place in places})
     assert owners.whose("10.0.0.11") == "node/node1"
+
+
+def test_a_controllers_pod_is_of_one_name_whatever_its_engine() -> None:
+    """Its image says what serves, and so its Pods have another hash in each lab."""
+    found = set()
+    for engine, hashed in (("builtin", "6c9f"), ("haproxy", "77b8")):
+        name, labels = f"ingress-{hashed}-x7k2p", {"pod-template-hash": hashed}
+        spec = {"containers": [{"name": "controller", "image": ingress_image(engine)}]}
+        other = o(
+            "Pod", f"web-{hashed}-abcde", namespace="app", labels=labels, spec={"containers": [{"name": "c"}]}
+        )
+        pod = o("Pod", name, namespace="edge", labels=labels, spec=spec)
+        addresses = {f"edge.{name}": ["10.244.1.2"], f"app.{other.name}": ["10.244.1.3"]}
+        owners = Owners(Objects([pod, other]), addresses)
+        found.add(owners.whose("10.244.1.2"))
+        assert owners.whose("10.244.1.3") == f"pod/app/{other.name}"
+    assert found == {"deployment/edge/ingress"}
 
 
 def test_what_an_address_and_a_port_stand_for() -> None:

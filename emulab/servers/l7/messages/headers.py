@@ -12,8 +12,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from email.utils import formatdate
+from collections.abc import Collection
 
 NAMES_MAX = 4096
 """Distinct spellings of field names that a table remembers."""
@@ -99,23 +98,3 @@ def without_listed(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
 def replaced_lines(lines: list[bytes], gone: Collection[bytes], new: list[bytes]) -> list[bytes]:
     """Field lines without those of some names, which are given in lower case, and with new ones. A new list."""
     return [line for line in lines if line.partition(b":")[0].lower() not in gone] + new
-
-
-class DateLine:
-    """The Date field, made anew at most once a second."""
-
-    __slots__ = ("_clock", "_line", "_second")
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds since the epoch."""
-        self._clock = clock
-        self._second = -1
-        self._line = b""
-
-    def now(self) -> bytes:
-        """The line."""
-        second = int(self._clock())
-        if second != self._second:
-            self._second = second
-            self._line = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
-        return self._line

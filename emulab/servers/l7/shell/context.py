@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -15,24 +15,13 @@ from emulab.servers.base import Emit, socket_name
 from emulab.servers.journal import Journal
 from emulab.servers.l7.engine.snapshot import Snapshot
 from emulab.servers.l7.engine.surroundings import EngineSurroundings
-from emulab.servers.l7.messages.headers import DateLine
+from emulab.servers.l7.shell.fresh import DateLine, RequestIds
 from emulab.servers.l7.shell.mirrors import Mirrors
 from emulab.servers.l7.shell.opening import open_upstream
 from emulab.servers.l7.shell.outbox import Outbox
 from emulab.servers.l7.shell.tls import CertificateStore
 from emulab.servers.l7.shell.upstream import Pool
 from emulab.servers.streams.epollset import EpollSet
-
-IDS = 256
-"""Request ids that are drawn at once, which is much quicker."""
-
-
-def request_ids() -> Iterator[bytes]:
-    """32 random hexadecimal digits each, as nginx's `$request_id`."""
-    while True:
-        digits = os.urandom(16 * IDS).hex().encode()
-        for start in range(0, len(digits), 32):
-            yield digits[start : start + 32]
 
 
 class Accepted(Protocol):
@@ -68,7 +57,7 @@ class Context:
             snapshot,
             emit,
             DateLine(time.time).now,
-            request_ids().__next__,
+            RequestIds().draw,
             self.journal,
             time.time,
             os.urandom(32),
