@@ -20,7 +20,10 @@ PREFIXES = ("http_", "arg_", "cookie_")
 
 
 def log_format(text: str) -> str:
-    """The format as it is. Raises `ValueError` where it names a variable that there isn't: nginx would not start."""
+    """The format as it is. Raises `ValueError` where it names a variable that there isn't, with which nginx would not
+    start, and for an empty one: all lines would be empty."""
+    if not text:
+        raise ValueError("is empty, as all lines would be")
     for braced, bare in re.findall(r"\$\{(\w+)\}|\$(\w+)", text):
         name = braced or bare
         if name not in VARIABLES and not name.startswith(PREFIXES):

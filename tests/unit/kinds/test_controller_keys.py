@@ -79,6 +79,11 @@ def test_what_nginx_would_not_start_with_is_told(key: str) -> None:
     assert said(**{key.replace("-", "_"): ""}) == said()
 
 
+def test_a_format_that_would_make_every_line_empty_is_told() -> None:
+    assert unreadable_keys({"log-format-upstream": ""})["log-format-upstream"].endswith("; the default holds")
+    assert said(log_format_upstream="") == said()
+
+
 def test_spaces_beside_switches_and_numbers_are_too_much() -> None:
     data = {"use-gzip": "true\n", "keep-alive": " 5", "ssl-redirect": "false ", "http-redirect-code": "301\n"}
     assert unreadable_keys(data).keys() == data.keys()
