@@ -81,6 +81,19 @@ def test_no_key_of_the_config_map_does(text: str, tmp_path: Path) -> None:
     assert refused(planned(said, ingress("i", rule("a.test"))), tmp_path) == {}
 
 
+def test_a_configuration_may_have_no_routes(tmp_path: Path) -> None:
+    assert planned().routes == () and refused(planned(), tmp_path) == {}
+
+
+def test_who_is_blocked_may_be_named_twice(tmp_path: Path) -> None:
+    """nginx takes no text twice in a map, whatever its case."""
+    twice = r"bot,Bot,~x,~x,~X,\~y,\~Y,default,include"
+    said = settings({"block-user-agents": twice, "block-referers": twice})
+    assert refused(planned(said, ingress("i", rule("a.test"))), tmp_path) == {}
+    text = (tmp_path / "nginx/nginx.conf").read_text()
+    assert text.count('"bot" 1;') == 2 and '"Bot" 1;' not in text and text.count('"~X" 1;') == 2
+
+
 def led(
     name: str, host: str, service: str, namespace: str = "default", path: str = "/", **said: str
 ) -> Object:

@@ -246,9 +246,18 @@ def blocked(options: Options) -> ConfLines:
         line
         for name, variable, said in _blocked(options)
         for line in block(
-            f"map $http_{variable} ${name}", ["default 0;", *(f"{pattern(one)} 1;" for one in said)]
+            f"map $http_{variable} ${name}",
+            ["default 0;", *(f"{pattern(one)} 1;" for one in _each_once(said))],
         )
     ]
+
+
+def _each_once(said: tuple[str, ...]) -> list[str]:
+    """What a map has: nginx refuses a text that is there twice, whatever its case, and takes two words for its own."""
+    found: dict[str, str] = {}
+    for one in said:
+        found.setdefault(one if one.startswith("~") else one.removeprefix("\\").lower(), one)
+    return [f"\\{one}" if one in ("default", "include") else one for one in found.values()]
 
 
 def _blocked(options: Options) -> Iterator[tuple[str, str, tuple[str, ...]]]:

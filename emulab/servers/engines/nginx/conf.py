@@ -224,7 +224,7 @@ def _forwarded_for(options: Options) -> ConfLines:
 
 def _upstreams(config: L7Config, options: Options) -> ConfLines:
     lines: ConfLines = []
-    most = max(1, *(route.policy.tries for route in config.routes))  # 0: each once
+    most = max(1, max((route.policy.tries for route in config.routes), default=0))  # 0: each once
     for name, end in groups(config):
         upstream = config.upstreams[name]
         servers = [one for one in upstream.servers if not is_named(one)]
