@@ -28,11 +28,12 @@ from emulab.plan.l7.spreading import spread
 from emulab.plan.l7.wishes import NOTHING_WISHED
 from emulab.servers.engines.haproxy import unable as haproxy
 from emulab.servers.engines.nginx import unable as nginx
-from emulab.servers.l7.config import RequestRoute, Upstream
+from emulab.servers.l7.config import L7Config, RequestRoute, Upstream
 
 _OWN = "builtin"
 _UNABLE: Mapping[
-    str, tuple[Callable[[RequestRoute], Iterator[str]], Callable[[Upstream], Iterator[tuple[str, str]]]]
+    str,
+    tuple[Callable[[RequestRoute, L7Config], Iterator[str]], Callable[[Upstream], Iterator[tuple[str, str]]]],
 ] = {
     "nginx": (nginx.unable, nginx.balance),
     "haproxy": (haproxy.unable, haproxy.balance),
@@ -134,11 +135,12 @@ def _of_configuration(ingresses: Sequence[Object], objects: Objects, cluster: Cl
     there = {f"Ingress {o.namespace}/{o.name}": o for o in ingresses}
     source, told = PlanSource.of(objects), set[tuple[str, str]]()
     for controller in controllers(objects):
-        for route in ingress_config(source, cluster, controller.flags).routes:
-            for what in of_route(route):
+        config = ingress_config(source, cluster, controller.flags)
+        for route in config.routes:
+            for what in of_route(route, config):
                 if route.origin in there and (route.origin, what) not in told:
                     told.add((route.origin, what))
-                    yield Finding(there[route.origin], (), f"{what}: requests are served as without it")
+                    yield Finding(there[route.origin], (), what)
 
 
 def _of_rule(o: Object, engine: str) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from functools import cache
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from emulab.kinds.networking.nginxvalues import in_range, signed, words
+from emulab.kinds.networking.nginxvalues import expression, in_range, short, signed, words
 
 DURATION = r"[0-9]+(?:ms|s|m|h|d|w|M|y)"
 
@@ -62,7 +62,7 @@ def ciphers(text: str) -> str:
     import ssl  # of who gives such a list
 
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(_of_ciphers(text) or "DEFAULT")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(short(_of_ciphers(text)) or "DEFAULT")
     except ssl.SSLError:
         raise ValueError("has no cipher before TLS 1.3 that OpenSSL knows") from None
     return text
@@ -119,7 +119,7 @@ def error_page(text: str) -> str:
     """A URL, or a path of the host."""
     if re.fullmatch(_path, text) is None:
         raise ValueError("is neither a URL nor a path")
-    return text
+    return short(text)
 
 
 def common_name(text: str) -> str:
@@ -129,13 +129,8 @@ def common_name(text: str) -> str:
     return expression(text)
 
 
-def expression(text: str) -> str:
-    """A regular expression."""
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return text
+_MAPPED = 900
+"""Octets of a text in a map, of whose table a row is."""
 
 
 def patterns(text: str) -> tuple[str, ...]:
@@ -144,6 +139,8 @@ def patterns(text: str) -> tuple[str, ...]:
     for one in found:
         if one.startswith("~"):
             expression(one[1:].removeprefix("*"))
+        else:
+            short(one, _MAPPED)
     return found
 
 

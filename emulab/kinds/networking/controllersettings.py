@@ -145,8 +145,18 @@ def streams(data: Mapping[str, Any]) -> Iterator[StreamedPort]:
             yield StreamedPort(int(key), namespace, service, more[0], tuple(filter(None, more[1:])))
 
 
+_NO_TIME: Mapping[str, str] = {
+    "client-body-timeout": "clients whose bodies aren't there at once get 408",
+    "client-header-timeout": "clients whose requests aren't there at once are cut off",
+    "proxy-connect-timeout": "clients get 504",
+    "proxy-read-timeout": "clients get 504",
+}
+"""What becomes of a time of 0, which elsewhere often is for ever."""
+
+
 def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
-    """The keys whose texts say nothing, or less than they have words: each with why, and what becomes of it."""
+    """The keys whose texts say nothing, less than they have words, or hardly what is meant: each with why, and what
+    becomes of it."""
     wrong = {}
     readers = {**{key: setting.read for key, setting in SETTINGS.items()}, **DEFAULTED}
     readers |= {key: one.read for key, one in COMPOSED.items()}
@@ -156,7 +166,8 @@ def unreadable_keys(data: Mapping[str, Any]) -> dict[str, str]:
             continue
         text = str(data[key])
         try:
-            read(text)
+            if read(text) == 0 and key in _NO_TIME:
+                wrong[key] = f"is no time at all, not for ever: {_NO_TIME[key]}"
         except ValueError as error:
             wrong[key] = f"{error}; the default holds"
         if isinstance(read, EachWord) and (left := read.left(text)):

@@ -94,4 +94,4 @@ def age(text: str) -> str:
     """What stands behind `max-age=`, which ingress-nginx takes as it is: all that can be in a header field."""
     if re.fullmatch(r"[ -~]*", text) is None:
         raise ValueError("has characters that a header field can't have")
-    return text
+    return nginxvalues.short(text)

@@ -15,6 +15,13 @@ _LARGEST = (1 << 63) - 1
 _MOST_DIGITS = len(str(_LARGEST))  # Python reads no number of thousands of digits
 
 
+def short(text: str, most: int = 2000) -> str:
+    """A text that is one word of nginx.conf, as which nginx reads no longer ones, with what escapes it in there."""
+    if len(text.encode()) > most:
+        raise ValueError(f"has more than {most:,} octets, which nginx doesn't read")
+    return text
+
+
 def boolean(text: str) -> bool:
     """As Go's `strconv.ParseBool` reads it."""
     if text in _TRUE:
@@ -208,7 +215,7 @@ def number_and_size(text: str) -> tuple[int, int]:
 def expression(text: str) -> str:
     """A regular expression."""
     try:
-        re.compile(text)
+        re.compile(short(text))
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is no regular expression: {error}") from None
     return text

@@ -107,6 +107,10 @@ def _fields(data: Mapping[str, str]) -> tuple[Field, ...]:
     return tuple(Field(name, value) for name, value in data.items() if can_be_field(name, value))
 
 
+_VALUE_MAX = 3000
+"""Octets of a field's value: nginx reads no word of more than 4,096 in its configuration, and some of it is escaped."""
+
+
 def can_be_field(name: str, value: str) -> bool:
     """Whether it is a header field that isn't the proxy's own to write, with variables that there are."""
     framing = ("content-length", "transfer-encoding", "upgrade", "trailer", "te", "keep-alive", "connection")
@@ -115,6 +119,7 @@ def can_be_field(name: str, value: str) -> bool:
         and name.lower() not in framing
         and re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value) is None
         and not unknown_variables(value)
+        and len(value.encode()) <= _VALUE_MAX
     )
 
 

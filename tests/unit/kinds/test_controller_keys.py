@@ -79,6 +79,26 @@ def test_what_nginx_would_not_start_with_is_told(key: str) -> None:
     assert said(**{key.replace("-", "_"): ""}) == said()
 
 
+@pytest.mark.parametrize(
+    "key", ["client-body-timeout", "client-header-timeout", "proxy-connect-timeout", "proxy-read-timeout"]
+)
+def test_that_a_time_of_0_is_not_for_ever_is_told(key: str) -> None:
+    assert "not for ever" in unreadable_keys({key: "0"})[key] and unreadable_keys({key: "1"}) == {}
+    assert unreadable_keys({"keep-alive": "0", "proxy-next-upstream-timeout": "0"}) == {}
+
+
+def test_words_that_nginx_does_not_read_are_told() -> None:
+    long = {
+        "block-user-agents": "a" * 901,
+        "block-referers": "~" + "a" * 2001,
+        "gzip-disable": "a" * 2001,
+        "hsts-max-age": "1" * 2001,
+        "ssl-ciphers": ":".join(["HIGH"] * 500),
+    }
+    assert unreadable_keys(long).keys() == long.keys()
+    assert unreadable_keys({key: text[:900] for key, text in long.items()}) == {}
+
+
 def test_a_format_that_would_make_every_line_empty_is_told() -> None:
     assert unreadable_keys({"log-format-upstream": ""})["log-format-upstream"].endswith("; the default holds")
     assert said(log_format_upstream="") == said()

@@ -559,6 +559,13 @@ def test_a_default_backend_stands_in_for_a_service_without_endpoints() -> None:
     ]
 
 
+def test_that_a_time_of_0_is_not_for_ever_is_told() -> None:
+    for said in ({"proxy_connect_timeout": "0"}, {"proxy_read_timeout": "0"}):
+        (line,) = warnings(ingress(**said))
+        assert line.endswith("0 is no time at all, not for ever: clients get 504")
+    assert warnings(ingress(proxy_send_timeout="0", proxy_next_upstream_timeout="0")) == []
+
+
 # --- what is held back, and what is written -------------------------------------------------------------------------
 
 

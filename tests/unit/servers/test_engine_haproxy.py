@@ -281,10 +281,10 @@ def test_haproxy_takes_what_is_written(tmp_path: Path, monkeypatch: object) -> N
 
 
 def test_what_it_cannot_do_is_told() -> None:
-    assert list(unable(route(match=Match("a.test", query=(FieldMatch("x", "y"),))))) == [
-        "haproxy's maps are asked for host and path alone"
+    assert list(unable(route(match=Match("a.test", query=(FieldMatch("x", "y"),))), config())) == [
+        "haproxy's maps are asked for host and path alone: requests are served as without it"
     ]
-    assert list(unable(route())) == [] == list(balance(Upstream()))
+    assert list(unable(route(), config(route()))) == [] == list(balance(Upstream()))
 
 
 def test_an_answer_of_its_own_is_whole() -> None:

@@ -269,8 +269,10 @@ def test_who_is_believed() -> None:
 
 def test_what_it_cannot_do_is_told() -> None:
     asked = route(match=Match("a.test", headers=(FieldMatch("x", "y"),)))
-    assert list(unable(asked)) == ["nginx's locations ask for the path alone"]
-    assert list(unable(route())) == [] == list(balance(Upstream()))
+    assert list(unable(asked, config(asked))) == [
+        "nginx's locations ask for the path alone: requests are served as without it"
+    ]
+    assert list(unable(route(), config(route()))) == [] == list(balance(Upstream()))
 
 
 STUCK = {
@@ -435,7 +437,7 @@ def test_an_answer_of_nginx_own_has_its_reason() -> None:
 def test_filters_of_annotations_are_directives(one: Filter, lines: list[str]) -> None:
     own = location(server(nginx_conf(config(route(filters=(one,))), ENGINE), "a.test"), "/")
     assert [line for line in lines if line not in own] == []
-    assert [*unable(route(filters=(one,)))] == []
+    assert [*unable(route(filters=(one,)), config())] == []
 
 
 def test_that_places_stay_relative_is_said_once() -> None:

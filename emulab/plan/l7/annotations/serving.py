@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from emulab.kinds.networking.enginelacks import HAPROXY, NGINX, never, partly
+from emulab.kinds.networking.ingressview import Ingress
 from emulab.kinds.networking.nginxvalues import (
     boolean,
     integer,
@@ -13,11 +15,17 @@ from emulab.kinds.networking.nginxvalues import (
     seconds,
     size,
 )
-from emulab.plan.l7.annotations.table import Annotation, RouteDraft, Theme, Wishes
+from emulab.plan.l7.annotations.table import Annotation, Beside, RouteDraft, Theme, Wishes
 
 
 def _apply(values: Wishes, draft: RouteDraft) -> None:
     draft.policy = replace(draft.policy, **values)
+
+
+def _wrong(values: Wishes, _ingress: Ingress, _world: Beside) -> Iterator[tuple[str, str]]:
+    for name, field in (("proxy-connect-timeout", "connect_timeout"), ("proxy-read-timeout", "read_timeout")):
+        if values.get(field) == 0:
+            yield name, "0 is no time at all, not for ever: clients get 504"
 
 
 def _has_unretried(conditions: tuple[str, ...]) -> bool:
@@ -86,4 +94,5 @@ SERVING = Theme(
         ),
     ),
     _apply,
+    wrong=_wrong,
 )

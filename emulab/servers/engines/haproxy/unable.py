@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulab.servers.engines.haproxy.maps import in_map
-from emulab.servers.l7.config import RequestRoute, Upstream
+from emulab.servers.l7.config import L7Config, RequestRoute, Upstream
 
 
-def unable(route: RequestRoute) -> Iterator[str]:
-    """What of a route, a few words each; requests are served as without it, unless they say it."""
+def unable(route: RequestRoute, _config: L7Config) -> Iterator[str]:
+    """What of a route of the configuration, and how requests are served then."""
     match = route.match
     if match.methods or match.headers or match.query:
-        yield "haproxy's maps are asked for host and path alone"
+        yield "haproxy's maps are asked for host and path alone: requests are served as without it"
     if not in_map(match):
         yield "haproxy's maps have no path with a tab or a line's end: nobody is led there"
 

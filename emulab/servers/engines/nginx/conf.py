@@ -11,6 +11,7 @@ from emulab.servers.engines.nginx.balancing import BALANCES
 from emulab.servers.engines.nginx.choosing import choices, sticky_groups
 from emulab.servers.engines.nginx.crossorigin import origins
 from emulab.servers.engines.nginx.filters import DIRECTIVES
+from emulab.servers.engines.nginx.lengths import has_place, shortened
 from emulab.servers.engines.nginx.locations import (
     CERTIFICATES,
     UPSTREAM_FIELDS,
@@ -59,7 +60,7 @@ class NginxPlace:
 
 def nginx_conf(config: L7Config, engine: NginxPlace) -> str:
     """The text of nginx.conf."""
-    config = told_apart(config)
+    config = told_apart(shortened(config, http_lines))
     lines = [
         f"# Configuration {engine.generation}, of the Ingresses of the lab",
         directive("daemon", "off"),
@@ -79,6 +80,11 @@ def nginx_conf(config: L7Config, engine: NginxPlace) -> str:
         *block("http", _http(config, engine)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def http_lines(config: L7Config) -> ConfLines:
+    """What is written for whatever place."""
+    return _http(config, NginxPlace({}, 1, 0, "", {}))
 
 
 def _http(config: L7Config, engine: NginxPlace) -> ConfLines:
@@ -252,6 +258,8 @@ def _kept(options: Options) -> ConfLines:
 def _servers(config: L7Config, engine: NginxPlace) -> ConfLines:
     hosts: dict[str, list[tuple[int, RequestRoute]]] = {"": []}
     for number, route in enumerate(config.routes):
+        if not has_place(route.match):
+            continue
         host = route.match.host
         hosts.setdefault(host if host.startswith("~") else host.lower(), []).append((number, route))
     certificates = certificate_files(config.certificates)

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulab.servers.l7.config import RequestRoute, Upstream
+from emulab.servers.engines.nginx.conf import http_lines
+from emulab.servers.engines.nginx.lengths import has_place, is_long
+from emulab.servers.l7.config import L7Config, RequestRoute, Upstream
 
 
-def unable(route: RequestRoute) -> Iterator[str]:
-    """What of a route, a few words each; requests are served as without it."""
+def unable(route: RequestRoute, config: L7Config) -> Iterator[str]:
+    """What of a route of the configuration, and how requests are served then."""
     match = route.match
     if match.methods or match.headers or match.query:
-        yield "nginx's locations ask for the path alone"
+        yield "nginx's locations ask for the path alone: requests are served as without it"
+    if not has_place(match):
+        yield "nginx reads no host and no path of more than 4,000 octets: nobody is led there"
+    elif is_long(route, config, http_lines):
+        yield "nginx reads nothing of more than 4,000 octets, as an annotation is here: clients get 503"
 
 
 def balance(upstream: Upstream) -> Iterator[tuple[str, str]]:
