@@ -34,6 +34,7 @@ H2_CONNECTIONS, H2_STREAMS = 8, 16
 IDLE = 2000
 FEW, MANY = 10, 10_000
 CHANGES = 5
+TURNS = 3  # of looking up among few and many, as neighbours on the machine come and go
 SETTLED = 2.0  # seconds after which no process of an older configuration accepts any more
 PARTS = ("small", "new", "big", "tls", "h2", "idle", "rules")
 
@@ -147,12 +148,14 @@ def _rules(
 ) -> None:
     own = next(side for side in sides if side.name == EMULAB)
     asking = partial(_look_up, figures=figures, script=folder / "ask.lua", seconds=seconds)
-    for way in (PATHS, HOSTS):
-        for number in (FEW, MANY):
-            for side in sides if (way, number) == (HOSTS, FEW) else [own]:  # nginx takes a minute for many
-                _use(side, many_rules(config, way, number), f"{way}{number}")
-                time.sleep(0 if side is own else SETTLED)
-                asking(side, way, number)
+    for turn in range(TURNS):
+        for way in (PATHS, HOSTS):
+            for number in (FEW, MANY):
+                with_nginx = (way, number) == (HOSTS, FEW)  # it takes a minute for many
+                for side in sides if with_nginx else [own]:
+                    _use(side, many_rules(config, way, number), f"{way}{number}turn{turn}")
+                    time.sleep(0 if side is own else SETTLED)
+                    asking(side, way, number)
     many = many_rules(config, HOSTS, MANY)
     for number in range(CHANGES + 1):  # the first one makes them many
         spent = used(own.pid)

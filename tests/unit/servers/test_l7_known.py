@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from itertools import product
 from typing import Any
 
 import pytest
@@ -10,8 +12,19 @@ import test_ingress_harness as harness
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import soon
+from scripted import Script
 from test_ingress_harness import World, read_message
 
+from emulab.servers.l7.config import (
+    L7Config,
+    Match,
+    MeasuredAs,
+    RequestRoute,
+    Upstream,
+    WeightedUpstream,
+)
+from emulab.servers.l7.engine.routes import ReadyRoute
+from emulab.servers.l7.engine.snapshot import take
 from emulab.servers.l7.messages.compose import client_response, plain_response
 from emulab.servers.l7.messages.request import (
     BYTES_MAX,
@@ -25,6 +38,8 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY
 from emulab.servers.l7.personalities.ingress_nginx.heads import DIALECT
 from emulab.servers.l7.personalities.ingress_nginx.heads import dialect as dialect_by
+from emulab.servers.l7.personalities.ingress_nginx.metrics import IngressMetrics
+from emulab.servers.l7.personalities.personality import Connections, ProcessUse
 from emulab.servers.l7.shell.outbox import LARGE, Outbox
 from emulab.servers.wire.http1.head import BadMessage
 from emulab.servers.wire.http1.reader import HeadReader
@@ -38,7 +53,7 @@ FIELDS = (
 
 
 def said(head: RequestHead | None) -> dict[str, Any] | None:
-    own = ("shared", "written")
+    own = ("shared", "written", "table", "route", "counted")
     return None if head is None else {name: getattr(head, name) for name in HEAD_FIELDS if name not in own}
 
 
@@ -83,9 +98,11 @@ def test_who_changes_a_head_changes_its_own() -> None:
     head.lines, head.target = [b"X: y\r\n"], b"/"
     assert head.own() is head
     head.shared, head.written = True, (b"h", b"f", b"before", b"after")
+    head.table, head.counted = 7, "somewhere"
     own = head.own()
     own.target = b"/other"
     assert (head.target, own.lines, own.shared, own.written) == (b"/", head.lines, False, None)
+    assert (own.table, own.counted) == (0, None)
 
 
 @pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\nok", b"\r\nok"])
@@ -146,3 +163,81 @@ async def test_bytes_go_out_in_order_in_the_next_turn() -> None:
     outbox.put(out.append, b"f")
     await asyncio.sleep(0)
     assert out[-1] == b"f"
+
+
+def shop(*hosts: str, upstream: str = "a") -> Script:
+    """A proxy with a route of each of these hosts."""
+    rules = tuple(
+        RequestRoute(Match(host, "/"), (WeightedUpstream(upstream),), "Ingress s/i") for host in hosts
+    )
+    upstreams = {"a": Upstream(("10.0.0.1:80",)), "b": Upstream(("10.0.0.2:80",))}
+    return Script(take(L7Config((), routes=rules, upstreams=upstreams), {}))
+
+
+def server_of(play: Script, wire: bytes) -> str | None:
+    """Who is asked for a request, None if nobody; and its answer."""
+    play.client(wire)
+    found = [argument for word, argument in play.machine.commands if word == "select"]
+    if found:
+        play.connected()
+        play.upstream(b"HTTP/1.1 204 No Content\r\n\r\n")
+    play.skip()
+    return found[0] if found else None
+
+
+def test_a_head_that_is_remembered_has_the_route_of_the_configuration_that_there_is() -> None:
+    """Machines share heads, so what one head remembers is of one table alone."""
+    wire = b"GET /of-which-configuration HTTP/1.1\r\nHost: one.test\r\n\r\n"
+    first, second, none = shop("one.test"), shop("one.test", upstream="b"), shop("two.test")
+    for _ in range(2):
+        assert server_of(first, wire) == "10.0.0.1:80"
+        assert server_of(second, wire) == "10.0.0.2:80"
+        assert server_of(none, wire) is None
+    first.around.snapshot = take(
+        L7Config(
+            (),
+            routes=(RequestRoute(Match("one.test", "/"), (WeightedUpstream("b"),)),),
+            upstreams={"b": Upstream(("10.0.0.3:80",))},
+        ),
+        {},
+    )
+    assert server_of(first, wire) == "10.0.0.3:80"
+
+
+def test_requests_of_one_head_are_counted_by_what_else_they_differ_in() -> None:
+    metrics = IngressMetrics()
+    metrics.configure(MeasuredAs({}), ["one.test"], ["Ingress s/i"])
+    head = RequestHead()
+    head.method, head.host, head.shared = b"GET", b"one.test", True
+    routes = [
+        ReadyRoute(RequestRoute(Match("one.test", path), (), "Ingress s/i"), {}) for path in ("/", "/x", "/")
+    ]
+    rows = [
+        (route, status, name) for route in routes for status in (200, 503) for name in ("s/a/80", "s/b/80")
+    ]
+
+    def counted() -> dict[tuple[str, str, str], int]:
+        figures = metrics.figures(Connections(0, 0, 0, 0), ProcessUse(0, 0.0, 0, 0, 0.0))
+        return {
+            (path, name, status): one.requests
+            for (_, _, path, name, *_, status), one in figures.series.items()
+        }
+
+    pairs = [
+        (rows[-1], rows[-1]),
+        *product(rows, rows),
+    ]  # what follows each other differs in each thing alone, too
+    wanted: Counter[tuple[str, str, str]] = Counter()
+    for number in range(3):
+        for pair in pairs:
+            for route, status, name in pair:
+                metrics.add((head, route, status, name, 0.0, 0.1, 0.1, 0.1, 80, 200))
+                wanted[route.route.match.path, name, str(status)] += 1
+            assert counted() == wanted
+        if number == 0:  # the same is counted after a change that concerns none of it
+            metrics.configure(MeasuredAs({}), ["one.test", "two.test"], ["Ingress s/i", "Ingress s/j"])
+        if number == 1:  # and anew what had been gone
+            metrics.configure(MeasuredAs({}), ["two.test"], ["Ingress s/j"])
+            assert counted() == {}
+            metrics.configure(MeasuredAs({}), ["one.test"], ["Ingress s/i"])
+            wanted.clear()

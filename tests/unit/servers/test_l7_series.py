@@ -30,9 +30,7 @@ rows = st.lists(st.tuples(*[st.just("")] * FIRST, *[values] * VALUES), min_size=
 def test_rows_are_in_their_buckets(batches: list[list[Row]]) -> None:
     one = RequestSeries(LAYOUT)
     for batch in batches:
-        one.waiting += batch
-        one.take()
-        assert not one.waiting
+        one.take(batch)
     figures, expected = one.figures(), []
     taken = [row for batch in batches for row in batch]
     for place, bounds in enumerate(BOUNDS):

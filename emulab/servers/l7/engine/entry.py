@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 UNKNOWN = -1.0
 """A time that there isn't: it never came so far."""
 
-Measured = tuple["ReadyRoute", bytes | None, bytes, int, str, float, float, float, float, int, int]
+Measured = tuple["RequestHead", "ReadyRoute", int, str, float, float, float, float, int, int]
 """What is counted of a request that is over, made for each and so a plain tuple.
 
-By what it is counted: its route, host, method, status, and upstream ("" for none). Then, of its last try, seconds until
-the connection was there, until the answer's head was, until it was over (`UNKNOWN` for what never happened); seconds of
-the request; bytes of the request, and of the answer.
+By what it is counted: its head (the host and method of which decide), route, status, and upstream ("" for none). Then,
+of its last try, seconds until the connection was there, until the answer's head was, until it was over (`UNKNOWN` for
+what never happened); seconds of the request; bytes of the request, and of the answer.
 """
 
 
@@ -56,7 +56,7 @@ def measured(entry: RequestEntry) -> Measured:
     last = entry.tries[-1] if entry.tries else None
     times = (last.connect, last.header, last.seconds) if last is not None else (UNKNOWN,) * 3
     return (
-        *(entry.rule, entry.head.host, entry.head.method, entry.status, entry.upstream_name),
+        *(entry.head, entry.rule, entry.status, entry.upstream_name),
         *times,
         *(entry.seconds, entry.request_size, entry.sent),
     )

@@ -144,9 +144,8 @@ class Recorded:
         else:
             connect = header = over = UNKNOWN
         return (
+            head,
             self._rule or NO_ROUTE,
-            head.host,
-            head.method,
             status,
             self._name,
             connect,

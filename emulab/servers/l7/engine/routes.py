@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from emulab.errors import PeerError
@@ -50,6 +51,8 @@ _POLICIES_MAX = 4096
 _policies: dict[Policy, Policy] = {}
 """Policies of routes, each by itself (`_shared`); of so many all are forgotten."""
 
+
+_numbers = count(1)  # of tables, by which heads know whose answer they remember
 
 DEFAULT_BACKEND = "default backend"
 """The origin of the route of what no other takes."""
@@ -97,6 +100,13 @@ class ReadyRoute:
         "ways",
     )
 
+    # What every request asks for comes first and lies together: of ten thousand routes none is near the processor.
+    policy: Policy
+    sends_as_written: bool
+    straight: (
+        Group | None
+    )  # whom requests go to at once, if only the route is to be asked, and they have no body
+
     def __init__(self, route: RequestRoute, groups: Mapping[str, Group]) -> None:
         """Raises `BadConfiguration`, which names the field of the route."""
         self.route: RequestRoute = route
@@ -131,8 +141,7 @@ class ReadyRoute:
         # Whether it needs a `Turn` to find who gets a request.
         self.by_turns = self.canary is not None or not all(group.plain for group in used)
         self.filtered = self._secure or self.filters is not None or self.by_turns
-        # Whom requests go to at once, where nothing but the route is to be asked, and they have no body.
-        self.straight: Group | None = None
+        self.straight = None
         if not (self.filtered or self.mirror is not None or self._group is None) and self._group.servers:
             self.straight = self._group
         match = route.match
@@ -209,6 +218,7 @@ class RouteTable:
             if host.startswith("~")
         ]
         self.default = default
+        self._number = next(_numbers)
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
 
@@ -264,8 +274,18 @@ class RouteTable:
     def match(self, host: bytes, head: RequestHead) -> ReadyRoute | None:
         """The route for a request to this host, None if nothing takes it.
 
-        Raises `PeerError` when the host or the request's target are malformed.
+        `host` is what the head says, or what stands in for it in all heads that say none. A head that requests share
+        remembers the answer. Raises `PeerError` when the host or the request's target are malformed.
         """
+        if head.shared and head.table == self._number:
+            found: ReadyRoute | None = head.route
+            return found
+        found = self._match(host, head)
+        if head.shared:
+            head.table, head.route = self._number, found
+        return found
+
+    def _match(self, host: bytes, head: RequestHead) -> ReadyRoute | None:
         try:
             return self._certain[host, head.target]
         except KeyError:

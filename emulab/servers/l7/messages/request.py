@@ -10,6 +10,7 @@ one of them is refused (RFC 9112, section 6.1).
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from emulab.servers.l7.messages import headers
 from emulab.servers.l7.messages.headers import DROP, HOST, SINGLE, ActionTable, without_listed
@@ -33,9 +34,9 @@ _ABSOLUTE = re.compile(
 
 
 HEAD_FIELDS = (
-    "connection", "expect", "forwarded_for", "forwarded_host", "forwarded_port", "forwarded_proto", "framing",
-    "host", "keep_alive", "line", "lines", "method", "old", "real_ip", "request_id", "shared", "size", "target",
-    "trailers", "upgrade", "version", "written",
+    "connection", "counted", "expect", "forwarded_for", "forwarded_host", "forwarded_port", "forwarded_proto",
+    "framing", "host", "keep_alive", "line", "lines", "method", "old", "real_ip", "request_id", "route", "shared",
+    "size", "table", "target", "trailers", "upgrade", "version", "written",
 )  # fmt: skip
 
 
@@ -45,24 +46,31 @@ class RequestHead:
     __slots__ = HEAD_FIELDS
 
     def __init__(self) -> None:
+        # What every request asks for comes first and lies together: of ten thousand heads none is near the processor.
         self.method: bytes = b""
-        self.target: bytes = b""
-        self.old = False  # HTTP/1.0
-        self.version = "1.1"  # of HTTP, unless it is old
-        self.trailers = False  # whether the client takes fields after the body (TE)
         self.host: bytes | None = None
-        self.line = b""  # the first one as it came, where it isn't right
-        self.lines: list[bytes] = []  # fields that are passed on, each ending in CRLF
-        self.framing = UNFRAMED
-        self.connection: list[bytes] | None = None
+        self.old = False  # HTTP/1.0
         self.keep_alive = True  # whether the client wants the connection to stay (RFC 9112, section 9.3)
         self.expect = False
-        self.size = 0  # bytes, with the empty line at the end
-        self.upgrade = self.request_id = self.real_ip = b""
-        self.forwarded_for = self.forwarded_host = self.forwarded_port = self.forwarded_proto = b""
         self.shared = False  # whether other requests may have it, too
+        self.trailers = False  # whether the client takes fields after the body (TE)
+        # Which route takes it, and by the number of which table; where such requests are counted. What is found by this
+        # head needs no place of its own to be found in, which would have to be fetched, too.
+        self.table = 0
+        self.route: Any = None
+        self.counted: Any = None
         # For what host and what lines it was last written for upstreams, and how (`personalities.Personality.request`).
         self.written: tuple[bytes, bytes, bytes, bytes] | None = None
+        self.framing = UNFRAMED
+        self.request_id = self.upgrade = b""
+        self.size = 0  # bytes, with the empty line at the end
+        self.connection: list[bytes] | None = None
+        self.target: bytes = b""
+        self.version = "1.1"  # of HTTP, unless it is old
+        self.line = b""  # the first one as it came, where it isn't right
+        self.lines: list[bytes] = []  # fields that are passed on, each ending in CRLF
+        self.real_ip = self.forwarded_for = self.forwarded_host = b""
+        self.forwarded_port = self.forwarded_proto = b""
 
     def own(self) -> RequestHead:
         """One that is this request's alone, and may be changed."""
@@ -71,7 +79,7 @@ class RequestHead:
         own = RequestHead()
         for name in HEAD_FIELDS:
             setattr(own, name, getattr(self, name))
-        own.shared, own.written = False, None
+        own.shared, own.written, own.table, own.counted = False, None, 0, None
         return own
 
     def field(self, name: bytes) -> str:

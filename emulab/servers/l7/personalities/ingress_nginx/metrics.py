@@ -17,6 +17,7 @@ from emulab.servers.exposition import Labels, heading, sample
 from emulab.servers.l7.config import Certificate, MeasuredAs
 from emulab.servers.l7.engine.entry import RequestEntry, measured
 from emulab.servers.l7.engine.routes import DEFAULT_BACKEND, ReadyRoute
+from emulab.servers.l7.messages.request import RequestHead
 from emulab.servers.l7.messages.targets import without_port
 from emulab.servers.l7.personalities.figures import (
     Connections,
@@ -82,7 +83,7 @@ _MEASURES = (
 _Key = tuple[str, str, str, str, str, str, str]
 """Host, the route's origin and path, upstream, the alternative one (a canary), method, status."""
 _Kind = tuple[ReadyRoute, bytes | None, bytes, int, str]
-"""What of a row says by what it is counted."""
+"""By what requests are counted: their route, host, method, status and upstream."""
 
 
 class IngressMetrics:
@@ -94,6 +95,7 @@ class IngressMetrics:
         self._known: dict[Any, RequestSeries | None] = {}  # by `_Kind`
         self._uncounted: set[Any] = set()  # of those, which have None, and may be counted by other routes
         self._told = MeasuredAs({})
+        self._round = 0  # how often it was configured: what heads remember from before is of no use
         self._origins: frozenset[str] = frozenset()
         self._hosts: frozenset[str] = frozenset()
         self._reloads = -1
@@ -103,6 +105,7 @@ class IngressMetrics:
         """What is counted from now on, with the hosts and origins of the routes that there are. What was counted of an
         origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
         self._fold()
+        self._round += 1
         self._reloads += 1
         there, names = frozenset(origins), frozenset(hosts)  # which are what they were, if they are such sets
         others = told != self._told or not (there is self._origins or there >= self._origins)
@@ -132,23 +135,42 @@ class IngressMetrics:
     def _fold(self) -> None:
         """Counts what waits."""
         rows, self._rows = self._rows, []
-        concerned: list[RequestSeries] = []
-        last: Any = None  # many in a row are of one kind
-        series: RequestSeries | None = None
+        last: RequestSeries | None = None
+        together: list[Any] = []  # often many that follow each other are of one series
         for row in rows:
-            kind = row[:5]
-            if kind != last:
-                last = kind
-                try:
-                    series = self._known[kind]
-                except KeyError:
-                    series = self._find(kind)
-            if series is not None:
-                if not series.waiting:
-                    concerned.append(series)
-                series.waiting.append(row)
-        for series in concerned:
-            series.take()
+            series = self._series_of(row)
+            if series is not last:
+                if last is not None:
+                    last.take(together)
+                last, together = series, []
+            together.append(row)
+        if last is not None:
+            last.take(together)
+
+    def _series_of(self, row: Any) -> RequestSeries | None:
+        """Where a request is counted, if it is: its head, which may be many requests', remembers it."""
+        head: RequestHead = row[0]
+        rule: Any = row[1]
+        status: int = row[2]
+        upstream: str = row[3]
+        series: RequestSeries | None = head.counted
+        if (
+            series is not None
+            and series.round == self._round
+            and series.rule is rule
+            and series.status == status
+            and series.upstream == upstream
+        ):
+            return series
+        kind: Any = (rule, head.host, head.method, status, upstream)
+        try:
+            series = self._known[kind]
+        except KeyError:
+            series = self._find(kind)
+        if series is not None and head.shared:
+            series.round, series.rule, series.status, series.upstream = self._round, rule, status, upstream
+            head.counted = series
+        return series
 
     def _find(self, kind: Any) -> RequestSeries | None:
         """Where requests of this kind are counted, if they are."""
