@@ -34,6 +34,29 @@ def test_who_says_more_after_its_last_request_is_heard_out(pieces: tuple[bytes, 
     assert play.deadline == 5
 
 
+@pytest.mark.parametrize("ending", ["ended", "reset", "silent"])
+def test_what_there_is_of_an_answer_that_is_cut_off_arrives(ending: str) -> None:
+    """With the next request half there, as nginx flushes what it has and lingers."""
+    play = script(A)
+    asked(play, GET + GET[:9])
+    play.skip()
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+    play.skip()
+    if ending == "silent":
+        play.wait(60)
+        assert play.taken()[-1] == ("end", None)
+    else:
+        play.upstream_ended(ending == "reset")
+        play.expect(("read", True), ("end", None))
+    assert play.deadline == 5
+    play = script(A)
+    asked(play, GET)
+    play.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+    play.skip()
+    play.upstream_ended()
+    play.expect(("close", None))
+
+
 def test_a_page_of_our_own_as_well() -> None:
     play = script()
     play.client(OLD + GET[:9])

@@ -85,7 +85,7 @@ class ClientSide(Protocol):
     def change_protocol(self) -> bytes:
         """The connection isn't HTTP any more. What has come of the new protocol."""
 
-    def close(self, now: float) -> None:
+    def cut_off(self, now: float) -> None:
         """Ends an answer that can't be completed, so that the client learns of it."""
 
     def tell(self, event: str, **fields: Any) -> None:

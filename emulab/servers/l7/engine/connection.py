@@ -360,6 +360,13 @@ class ConnectionMachine:
         else:
             self.close(now)
 
+    def cut_off(self, now: float) -> None:
+        """Ends an answer that can't be completed, so that the client learns of it, and has what there is of it."""
+        if self.body is not None:
+            self.linger(now)
+        else:
+            self._end(now)
+
     def finish(self, now: float) -> None:
         """The request is through: on to the next, or the end."""
         self.exchange = None

@@ -37,7 +37,7 @@ class Ending(Recorded):
     def _end_short(self, why: str, now: float) -> None:
         """Ends a response that can't be completed: the closed connection is what tells the client."""
         self._record(self._reader.status, now, "upstream", why)
-        self._client.close(now)
+        self._client.cut_off(now)
 
     def fail(self, status: int, why: str, now: float) -> None:
         """Answers with a page of our own, if there is still a place for it; `why` is for records."""

@@ -172,7 +172,7 @@ class Http2Stream:
         """See `ClientSide`: in HTTP/2 no request asks for it."""
         raise AssertionError("a stream has no other protocol")
 
-    def close(self, now: float) -> None:
+    def cut_off(self, now: float) -> None:
         """See `ClientSide`."""
         self.exchange = None
         self.commands.append((CLOSE, None))
