@@ -280,6 +280,8 @@ def test_fields_of_all_answers_of_the_controller() -> None:
     assert values(lines, "X-In") + values(lines, "Vary") == [] and values(lines, "X-Out") == ["1"]
     status, found = own(play, "/", host="unknown.test")
     assert status == "404" and found["X-All"] == "1" and found["Server"] == "nginx/1.27.1"
+    ask(play, "/", host="unknown.test")
+    assert b"<hr><center>nginx/1.27.1</center>" in sent(play)[2], "the page says another name"
 
 
 def test_they_may_name_variables_and_those_of_an_ingress_may_not() -> None:

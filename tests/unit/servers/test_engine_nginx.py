@@ -135,6 +135,12 @@ def test_http_2_may_be_off() -> None:
     assert "http2;" not in text and "http2_max_concurrent_streams 5;" in text
 
 
+@pytest.mark.parametrize(("size", "written"), [(300, 512), (512, 512), (8192, 8192)])
+def test_buffers_for_heads_are_as_large_as_it_needs_to_begin(size: int, written: int) -> None:
+    text = nginx_conf(config(route(), options=Options(header_buffer_max=size)), ENGINE)
+    assert f"large_client_header_buffers 4 {written};" in text
+
+
 def test_a_wildcard_is_one_label() -> None:
     own = server(nginx_conf(config(route("*.a.test")), ENGINE), "*.a.test")
     (name,) = re.findall(r'server_name "~(.*)";', own)

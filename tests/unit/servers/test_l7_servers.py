@@ -212,3 +212,9 @@ class TestBlocked:
         play = script(options=self.OPTIONS)
         ask(play, "User-Agent: curl/8", host="nobody.example")
         play.expect(("send", page(403)))
+
+    @pytest.mark.parametrize("target", ["/a%00b", "/../x", "/%zz"])
+    def test_after_what_is_malformed(self, target: str) -> None:
+        play = script(options=self.OPTIONS)
+        play.client(f"GET {target} HTTP/1.1\r\nHost: h\r\nUser-Agent: curl/8\r\n\r\n".encode())
+        assert play.taken()[0] == ("send", page(400))

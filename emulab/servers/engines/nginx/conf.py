@@ -129,7 +129,8 @@ def _general(options: Options) -> ConfLines:
         directive("http2_max_concurrent_streams", options.http2_streams),
         directive("client_header_timeout", seconds(options.header_timeout)),
         directive("client_header_buffer_size", options.header_buffer),
-        directive("large_client_header_buffers", options.header_buffers, options.header_buffer_max),
+        # It doesn't begin with buffers that are smaller than its memory pool for a connection.
+        directive("large_client_header_buffers", options.header_buffers, max(512, options.header_buffer_max)),
         directive("underscores_in_headers", on(options.underscores)),
         directive("ignore_invalid_headers", on(not options.invalid_names)),
         *([directive("proxy_pass_header", "Server")] if options.pass_server else []),

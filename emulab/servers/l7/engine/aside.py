@@ -18,6 +18,7 @@ from emulab.servers.l7.engine.filters.effect import Asked, Outgoing
 from emulab.servers.l7.engine.filters.requests import upstream_fields
 from emulab.servers.l7.engine.variables import compiled
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.targets import with_query
 from emulab.servers.wire.http1.framing import framing_line
 
 _URL = re.compile(rb"(https?)://([^/?]+)(.*)", re.DOTALL)
@@ -40,9 +41,9 @@ class ErrorUpstream:
         start, *lines, end = written.splitlines(keepends=True)
         outgoing = Outgoing(asked, b"", lines)
         self._change(outgoing)
-        query = b"".join(asked.head.target.partition(b"?")[1:])
+        target = with_query(b"/", asked.head.target)
         code = b"X-Code: %d\r\n" % status
-        return b"".join([start.split(b" ")[0], b" /", query, b" HTTP/1.1\r\n", code, *outgoing.lines, end])
+        return b"".join([start.split(b" ")[0], b" ", target, b" HTTP/1.1\r\n", code, *outgoing.lines, end])
 
 
 def error_upstream(filters: Iterable[Filter], groups: Mapping[str, Group]) -> ErrorUpstream | None:
@@ -86,11 +87,10 @@ class MirrorTarget:
         if found is None:
             return None
         scheme, authority, target = found.groups()
-        query = b"".join(head.target.partition(b"?")[1:])
         if not target.startswith(b"/"):
-            target = self._path + (target or query)
+            target = self._path + (target or with_query(b"", head.target))
         elif self._is_constant and b"?" not in target:
-            target += query
+            target = with_query(target, head.target)
         port = b"" if re.search(rb":[0-9]+$", authority) else b":" + _PORTS[scheme]
         address = (authority + port).decode("latin-1")
         return MirroredRequest(address, scheme == b"https", self._written(head, target, body))

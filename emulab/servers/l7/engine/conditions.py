@@ -15,6 +15,7 @@ from typing import AnyStr
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import EXACT, REGULAR_EXPRESSION, FieldMatch, Match
 from emulab.servers.l7.messages.request import RequestHead
+from emulab.servers.l7.messages.targets import query
 
 
 def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
@@ -60,8 +61,8 @@ class Conditions:
         if self._query:
             from urllib.parse import parse_qsl  # takes a while to load, and few routes have a use for it
 
-            query = head.target.partition(b"?")[2].decode("latin-1")
-            return _all_hold(self._query, dict(reversed(parse_qsl(query, keep_blank_values=True))))
+            asked = query(head.target).decode("latin-1")
+            return _all_hold(self._query, dict(reversed(parse_qsl(asked, keep_blank_values=True))))
         return True
 
 

@@ -31,7 +31,7 @@ from emulab.servers.l7.engine.routes import ReadyRoute
 from emulab.servers.l7.engine.trying import KEEP_MAX
 from emulab.servers.l7.messages.compose import CONTINUE
 from emulab.servers.l7.messages.request import RequestHead
-from emulab.servers.l7.messages.targets import normalise_host
+from emulab.servers.l7.messages.targets import normalise_host, normalise_path
 from emulab.servers.wire.http1.framing import CHUNKED, LAST_CHUNK, UNFRAMED, chunk
 
 if TYPE_CHECKING:
@@ -139,9 +139,11 @@ class Exchange(Admitting):
         return self._go_in(host, forwarding, now)
 
     def _is_refused_by(self, servers: HostRules, host: bytes, now: float) -> bool:
-        """Whether the host itself has the request not be, or another one in its place."""
+        """Whether the host itself has the request not be, or another one in its place. Raises `PeerError` for one that
+        is malformed."""
         client = self._client
         head = self._head = self._head.own()
+        normalise_path(head.target)  # one that is malformed is nobody's
         page = servers.refuse(normalise_host(host), head, client.scheme, client.secured)
         if page is not None and page.instead:
             head.method, head.target = b"GET", page.instead

@@ -12,14 +12,14 @@ from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config.variables import pieces, unknown_variables
 from emulab.servers.l7.engine import cookies
 from emulab.servers.l7.engine.filters.effect import Asked
-from emulab.servers.l7.messages.targets import argument, normalise_host, normalise_path
+from emulab.servers.l7.messages.targets import argument, normalise_host, normalise_path, query
 
 Evaluated = Callable[[Asked], bytes]
 EvaluatedText = Callable[[Asked], str]
 
 
 def _query(asked: Asked) -> bytes:
-    return asked.target.partition(b"?")[2]
+    return query(asked.target)
 
 
 def _uri(asked: Asked) -> bytes:

@@ -67,9 +67,46 @@ def normalise_path(target: bytes) -> bytes:
     return b"/" + b"/".join(elements)
 
 
+def query(target: bytes) -> bytes:
+    """The query of a target without its fragment, as nginx's `$args` has it."""
+    return target.partition(b"#")[0].partition(b"?")[2]
+
+
+def with_query(path: bytes, target: bytes) -> bytes:
+    """Another path with the query of a target, if it has one."""
+    asked = query(target)
+    return path + b"?" + asked if asked else path
+
+
 def escaped(path: bytes) -> bytes:
     """A path that is decoded, as a target can have it: percent-encoded as nginx does it (`ngx_escape_uri`)."""
     return _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], path)
+
+
+_IN_ARGUMENTS = re.compile(rb'[\x00-\x20"#%&+;<>?\\^`{|}\x7f-\xff]')
+
+
+def in_location(part: bytes) -> bytes:
+    """A part of a path that is decoded, as nginx writes it into a place to which a client is sent, which becomes of
+    all of the place by `located` (`NGX_ESCAPE_ARGS`)."""
+    return _IN_ARGUMENTS.sub(lambda match: b"%%%02X" % match[0][0], part)
+
+
+_BEGUN_OR_QUOTED = re.compile(rb"\?|%([0-9A-Fa-f]{2})")
+
+
+def located(place: bytes) -> bytes:
+    """A place to which a client is sent, where nothing is percent-encoded before the query but what has to be
+    (`NGX_UNESCAPE_REDIRECT`)."""
+    pieces, at = [], 0
+    for found in _BEGUN_OR_QUOTED.finditer(place):
+        char = bytes.fromhex((found[1] or b"3F").decode())
+        if b"%" < char < b"\x7f":
+            pieces += [place[at : found.start()], char]
+            at = found.end()
+        if char == b"?":
+            break
+    return b"".join(pieces) + place[at:]
 
 
 _ARGUMENT = re.compile(rb"[^-.0-9A-Z_a-z~]")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.config import Match, PathChange, ReplaceFullPath, RequestRedirect, URLRewrite
 from emulab.servers.l7.engine.filters.effect import Asked, Outgoing, OwnAnswer, Page, RequestChange
-from emulab.servers.l7.messages.targets import escaped, normalise_path, without_port
+from emulab.servers.l7.messages.targets import escaped, normalise_path, with_query, without_port
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PORTS = {"http": "80", "https": "443"}
@@ -39,7 +39,7 @@ def _path(change: PathChange, match: Match) -> Callable[[bytes], bytes]:
         whole = _written(change.path)
 
         def full(target: bytes) -> bytes:
-            return whole + b"".join(target.partition(b"?")[1:])
+            return with_query(whole, target)
 
         return full
     if match.path_type != "Prefix":
@@ -52,7 +52,7 @@ def _path(change: PathChange, match: Match) -> Callable[[bytes], bytes]:
 
     def beginning(target: bytes) -> bytes:
         rest = normalise_path(target)[taken:]  # what the route was found by
-        return (prefix + escaped(rest) or b"/") + b"".join(target.partition(b"?")[1:])
+        return with_query(prefix + escaped(rest) or b"/", target)
 
     return beginning
 

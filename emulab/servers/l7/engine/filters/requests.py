@@ -16,7 +16,13 @@ from emulab.servers.l7.engine.conditions import pattern
 from emulab.servers.l7.engine.filters.effect import Asked, Outgoing, OwnAnswer, Page, RequestChange
 from emulab.servers.l7.engine.variables import compiled
 from emulab.servers.l7.messages.headers import replaced_lines
-from emulab.servers.l7.messages.targets import escaped, normalise_path
+from emulab.servers.l7.messages.targets import (
+    escaped,
+    in_location,
+    located,
+    normalise_path,
+    with_query,
+)
 
 _ELSEWHERE = ("http://", "https://", "$scheme")
 _FRAMES = frozenset({"content-length", "transfer-encoding", "upgrade", "trailer", "te"})
@@ -48,6 +54,16 @@ class _Rewrite:
         asked.groups = groups
         return self._target(asked)
 
+    def place(self, asked: Asked) -> bytes | None:
+        """The URL that a client is sent to; None where the expression isn't in the path of its request. What was found
+        is percent-encoded where anything of the path had been."""
+        groups = self._groups(asked.head.target)
+        if groups is None:
+            return None
+        path = asked.head.target.partition(b"?")[0].partition(b"#")[0]
+        asked.groups = tuple(map(in_location, groups)) if b"%" in path or b"+" in path else groups
+        return with_query(located(self._target(asked)), asked.head.target)
+
 
 def rewrite(one: RegexRewrite, _match: Match) -> RequestChange:
     rewriting, prefix = _Rewrite(one), compiled(one.prefix)
@@ -55,8 +71,7 @@ def rewrite(one: RegexRewrite, _match: Match) -> RequestChange:
     def request(outgoing: Outgoing) -> None:
         path = None if rewriting.elsewhere else rewriting.apply(outgoing.asked)
         if path is not None:
-            query = outgoing.target.partition(b"?")[2]
-            outgoing.target = escaped(path) + (b"?" + query if query else b"")
+            outgoing.target = with_query(escaped(path), outgoing.target)
         if one.prefix:
             line = _line("X-Forwarded-Prefix", prefix(outgoing.asked))
             outgoing.lines = replaced_lines(outgoing.lines, (b"x-forwarded-prefix",), line)
@@ -69,13 +84,10 @@ def rewrite_elsewhere(one: RegexRewrite, _match: Match) -> OwnAnswer:
     rewriting = _Rewrite(one)
 
     def answer(asked: Asked) -> Page | None:
-        found = rewriting.apply(asked)
-        if found is None:
-            return None
         if rewriting.elsewhere:
-            location = found + b"".join(asked.head.target.partition(b"?")[1:])
-            return Page(302, "the rule rewrites to a URL", _clean(location))
-        return Page(500, "the rewritten path is empty") if not found else None
+            place = rewriting.place(asked)
+            return Page(302, "the rule rewrites to a URL", _clean(place)) if place is not None else None
+        return Page(500, "the rewritten path is empty") if rewriting.apply(asked) == b"" else None
 
     return answer
 

@@ -15,7 +15,7 @@ from http.cookies import CookieError, SimpleCookie
 from emulab.servers.configuration import BadConfiguration
 from emulab.servers.l7.engine.entry import UNKNOWN, RequestEntry, Try
 from emulab.servers.l7.engine.routes import NO_ROUTE, ReadyRoute
-from emulab.servers.l7.messages.targets import without_port
+from emulab.servers.l7.messages.targets import query, without_port
 
 DEFAULT = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" '
@@ -112,7 +112,7 @@ def _host(entry: RequestEntry, _now: float) -> str | None:
 
 
 def _query(entry: RequestEntry) -> str:
-    return _text(entry.head.target.partition(b"?")[2])
+    return _text(query(entry.head.target))
 
 
 @lru_cache(maxsize=2)
@@ -172,7 +172,7 @@ VARIABLES: Mapping[str, Variable] = {
     "content_type": lambda entry, _: entry.head.field(b"content-type") or None,
     "host": _host,
     "ingress_name": lambda entry, _: ingress_of(entry.rule.route.origin)[1],
-    "is_args": lambda entry, _: "?" if b"?" in entry.head.target else "",
+    "is_args": lambda entry, _: "?" if _query(entry) else "",
     "location_path": lambda entry, _: entry.rule.route.match.path,
     "msec": lambda _, now: f"{now:.3f}",
     "namespace": lambda entry, _: ingress_of(entry.rule.route.origin)[0],

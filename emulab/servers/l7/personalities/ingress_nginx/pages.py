@@ -7,6 +7,7 @@ unsure where the next request starts (`CLOSING`).
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -42,6 +43,9 @@ _REASONS = {
 }
 
 
+_NAME = re.compile(rb"(?mi)^Server: (nginx/[0-9.]+)\r$")
+
+
 def wire_status(status: int) -> int:
     """The status that goes over the wire: 494, say, is a 400 to the client."""
     return 400 if status in _NOTES else status
@@ -56,8 +60,8 @@ def reason(status: int) -> str:
 
 
 @lru_cache(maxsize=64)
-def html(status: int) -> bytes:
-    """The HTML body for `status`, CRLF-separated."""
+def html(status: int, name: str = "nginx") -> bytes:
+    """The HTML body for `status`, CRLF-separated; `name` is what the server calls itself."""
     code = wire_status(status)
     heading = f"{code} {_TITLES.get(code) or reason(code)}"
     note = _NOTES.get(status, "")
@@ -66,7 +70,7 @@ def html(status: int) -> bytes:
     lines.append(f"<center><h1>{heading}</h1></center>")
     if note:
         lines.append(f"<center>{note}</center>")
-    lines += ["<hr><center>nginx</center>", "</body>", "</html>", ""]
+    lines += [f"<hr><center>{name}</center>", "</body>", "</html>", ""]
     return "\r\n".join(lines).encode()
 
 
@@ -78,11 +82,13 @@ def answer_lines(scheme: str, hsts: str) -> bytes:
 def answer(page: Page, *, date: bytes, close: bool, head_only: bool = False) -> bytes:
     """A whole response: status line, headers and page, or the body that it has instead.
 
-    `date` is a complete header line; `close` ends the connection after it; `head_only` leaves the body
-    out, as a HEAD request wants.
+    `date` is complete header lines, of which the page says what the server calls itself (nginx: `server_tokens`);
+    `close` ends the connection after it; `head_only` leaves the body out, as a HEAD request wants.
     """
     code = wire_status(page.status)
-    body = html(page.status) if page.body is None else page.body
+    name = _NAME.search(date)
+    own = html(page.status, name[1].decode()) if name is not None else html(page.status)
+    body = own if page.body is None else page.body
     head = [b"HTTP/1.1 %d %s\r\n" % (code, reason(code).encode()), date]
     if code != 204:
         head.append(b"Content-Type: %b\r\nContent-Length: %d\r\n" % (page.content_type.encode(), len(body)))
