@@ -265,6 +265,15 @@ async def test_a_proxy_header_tells_who_asks(lab: Lab) -> None:
         fields = json.loads(text.partition("\r\n\r\n")[2])["headers"]
         assert fields["X-Real-Ip"] == ["10.9.9.9"] and fields["X-Forwarded-For"] == ["10.9.9.9, 198.51.100.2"]
         assert " 403 " in await curl(lab, "http://allowed.test/", "-H", "X-Forwarded-For: 192.0.2.9")
+        # Another field may say it, which upstreams are told of then.
+        forwarded = {"use_forwarded_headers": "true", "compute_full_forwarded_for": "true"}
+        other = settings(use_proxy_protocol="false", forwarded_for_header="CF-Connecting-IP", **forwarded)
+        await lab.apply(other)
+        said = ("-H", "CF-Connecting-IP: 10.9.9.9", "-H", "X-Forwarded-For: 192.0.2.9")
+        text = await curl(lab, "http://allowed.test/", *said)
+        fields = json.loads(text.partition("\r\n\r\n")[2])["headers"]
+        assert fields["X-Real-Ip"] == fields["X-Original-Forwarded-For"] == ["10.9.9.9"]
+        assert fields["X-Forwarded-For"][0].startswith("192.0.2.9, 10."), "the node that hands it on"
     finally:
         await lab.apply(settings(use_proxy_protocol="false"))
     assert " 200 OK" in await curl(lab, "http://allowed.test/")

@@ -226,7 +226,8 @@ def _forwarding(options: Options) -> CfgLines:
         *chained,
         "http-request del-header X-Original-Forwarded-For",
         "http-request del-header X-Original-Forwarded-Host",
-        "http-request set-header X-Original-Forwarded-For %[var(txn.forwarded)] if forwarded",
+        *_joined("txn.original", options.forwarded_for_header.lower()),
+        "http-request set-header X-Original-Forwarded-For %[var(txn.original)] if { var(txn.original) -m found }",
         *_joined("txn.asked_by_front", "x-forwarded-host"),
         "http-request set-header X-Original-Forwarded-Host %[var(txn.asked_by_front)] "
         "if { var(txn.asked_by_front) -m found }",

@@ -222,11 +222,15 @@ def _own_port(options: Options) -> ConfLines:
 
 
 def _forwarded_for(options: Options) -> ConfLines:
-    """Who asked, as upstreams are told it: the address, or all who were in front."""
+    """Who asked, as upstreams are told it: the address, or all in front; and what the field said that tells."""
     before = "$proxy_protocol_addr" if options.proxy_protocol else "$realip_remote_addr"
     told = [f'default "$http_x_forwarded_for, {before}";', f"'' {before};"]
     full = options.trust_forwarded and options.full_forwarded_for
-    return block("map $http_x_forwarded_for $told_forwarded_for", told if full else ["default $remote_addr;"])
+    field = f"$http_{options.forwarded_for_header.replace('-', '_').lower()}"
+    return [
+        *block("map $http_x_forwarded_for $told_forwarded_for", told if full else ["default $remote_addr;"]),
+        *block(f"map {field} $original_forwarded_for", [f"default {field};"]),
+    ]
 
 
 def _upstreams(config: L7Config, options: Options) -> ConfLines:

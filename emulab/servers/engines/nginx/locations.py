@@ -52,7 +52,7 @@ UPSTREAM_FIELDS: Mapping[str, str] = {
     "X-Forwarded-Proto": "$pass_access_scheme",
     "X-Forwarded-Scheme": "$pass_access_scheme",
     "X-Scheme": "$pass_access_scheme",
-    "X-Original-Forwarded-For": "$http_x_forwarded_for",
+    "X-Original-Forwarded-For": "$original_forwarded_for",
     "X-Original-Forwarded-Host": "$http_x_forwarded_host",
     "Proxy": '""',
     **{field: told_variable(field) for field in TOLD},
