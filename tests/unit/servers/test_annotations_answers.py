@@ -280,8 +280,11 @@ def test_fields_of_all_answers_of_the_controller() -> None:
     assert values(lines, "X-In") + values(lines, "Vary") == [] and values(lines, "X-Out") == ["1"]
     status, found = own(play, "/", host="unknown.test")
     assert status == "404" and found["X-All"] == "1" and found["Server"] == "nginx/1.27.1"
-    ask(play, "/", host="unknown.test")
-    assert b"<hr><center>nginx/1.27.1</center>" in sent(play)[2], "the page says another name"
+    shut = ingress(whitelist_source_range="9.9.9.9")
+    hiding = served(shut, fields, add_headers="default/all", server_tokens="true", hide_headers="X-In")
+    for one, host in ((play, "unknown.test"), (hiding, "a.test")):
+        ask(one, "/", host=host)
+        assert b"<hr><center>nginx/1.27.1</center>" in sent(one)[2], "the page says another name"
 
 
 def test_they_may_name_variables_and_those_of_an_ingress_may_not() -> None:

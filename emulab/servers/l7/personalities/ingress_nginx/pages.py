@@ -82,11 +82,11 @@ def answer_lines(scheme: str, hsts: str) -> bytes:
 def answer(page: Page, *, date: bytes, close: bool, head_only: bool = False) -> bytes:
     """A whole response: status line, headers and page, or the body that it has instead.
 
-    `date` is complete header lines, of which the page says what the server calls itself (nginx: `server_tokens`);
-    `close` ends the connection after it; `head_only` leaves the body out, as a HEAD request wants.
+    `date` is complete header lines; `close` ends the connection after it; `head_only` leaves the body out, as a HEAD
+    request wants. What the server calls itself in its lines the page says, too (nginx: `server_tokens`).
     """
     code = wire_status(page.status)
-    name = _NAME.search(date)
+    name = _NAME.search(b"".join((date, *page.lines)))
     own = html(page.status, name[1].decode()) if name is not None else html(page.status)
     body = own if page.body is None else page.body
     head = [b"HTTP/1.1 %d %s\r\n" % (code, reason(code).encode()), date]
