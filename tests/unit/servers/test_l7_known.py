@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from itertools import product
 from typing import Any
@@ -38,7 +39,7 @@ from emulab.servers.l7.messages.response import UpstreamResponse
 from emulab.servers.l7.personalities.ingress_nginx import PERSONALITY
 from emulab.servers.l7.personalities.ingress_nginx.heads import DIALECT
 from emulab.servers.l7.personalities.ingress_nginx.heads import dialect as dialect_by
-from emulab.servers.l7.personalities.ingress_nginx.metrics import IngressMetrics
+from emulab.servers.l7.personalities.ingress_nginx.metrics import ROWS, IngressMetrics
 from emulab.servers.l7.personalities.personality import Connections, ProcessUse
 from emulab.servers.l7.shell.outbox import LARGE, Outbox
 from emulab.servers.wire.http1.head import BadMessage
@@ -53,7 +54,7 @@ FIELDS = (
 
 
 def said(head: RequestHead | None) -> dict[str, Any] | None:
-    own = ("shared", "written", "table", "route", "counted")
+    own = ("shared", "written", "table", "route", "round", "counted")
     return None if head is None else {name: getattr(head, name) for name in HEAD_FIELDS if name not in own}
 
 
@@ -98,11 +99,11 @@ def test_who_changes_a_head_changes_its_own() -> None:
     head.lines, head.target = [b"X: y\r\n"], b"/"
     assert head.own() is head
     head.shared, head.written = True, (b"h", b"f", b"before", b"after")
-    head.table, head.counted = 7, "somewhere"
+    head.table, head.round = 7, 7
     own = head.own()
     own.target = b"/other"
     assert (head.target, own.lines, own.shared, own.written) == (b"/", head.lines, False, None)
-    assert (own.table, own.counted) == (0, None)
+    assert (own.table, own.round) == (0, 0)
 
 
 @pytest.mark.parametrize("body", [b"Content-Length: 2\r\n\r\nok", b"\r\nok"])
@@ -241,3 +242,24 @@ def test_requests_of_one_head_are_counted_by_what_else_they_differ_in() -> None:
             assert counted() == {}
             metrics.configure(MeasuredAs({}), ["one.test"], ["Ingress s/i"])
             wanted.clear()
+
+
+def test_what_is_remembered_keeps_no_route_that_is_gone() -> None:
+    """Sixteen thousand heads, each with a route of another configuration, and its servers, would be much."""
+    first, metrics = shop("one.test", "two.test"), IngressMetrics()
+    metrics.configure(MeasuredAs({}), ["one.test", "two.test"], ["Ingress s/i"])
+    first.around.measure = metrics.add
+    for number in range(3 * ROWS):
+        wire = b"GET /kept?%d HTTP/1.1\r\nHost: one.test\r\n\r\n" % (number % 50)
+        assert server_of(first, wire) == "10.0.0.1:80"
+
+    def old() -> int:
+        gc.collect()
+        routes = [one for one in gc.get_objects() if type(one) is ReadyRoute]
+        return sum(one.route.match.host == "one.test" for one in routes)
+
+    assert old() == 1
+    first.around.snapshot = shop("two.test").around.snapshot
+    metrics.configure(MeasuredAs({}), ["one.test", "two.test"], ["Ingress s/i"])
+    assert server_of(first, b"GET / HTTP/1.1\r\nHost: two.test\r\n\r\n") == "10.0.0.1:80"
+    assert old() == 0

@@ -219,6 +219,9 @@ class RouteTable:
         ]
         self.default = default
         self._number = next(_numbers)
+        self._found: list[
+            ReadyRoute | None
+        ] = []  # what heads remember by their place, so that it goes with this table
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
 
@@ -278,11 +281,14 @@ class RouteTable:
         remembers the answer. Raises `PeerError` when the host or the request's target are malformed.
         """
         if head.shared and head.table == self._number:
-            found: ReadyRoute | None = head.route
-            return found
+            return self._found[head.route]
         found = self._match(host, head)
         if head.shared:
-            head.table, head.route = self._number, found
+            if len(self._found) >= MEMO_MAX:
+                self._found.clear()
+                self._number = next(_numbers)
+            head.table, head.route = self._number, len(self._found)
+            self._found.append(found)
         return found
 
     def _match(self, host: bytes, head: RequestHead) -> ReadyRoute | None:

@@ -10,7 +10,6 @@ one of them is refused (RFC 9112, section 6.1).
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from emulab.servers.l7.messages import headers
 from emulab.servers.l7.messages.headers import DROP, HOST, SINGLE, ActionTable, without_listed
@@ -35,8 +34,8 @@ _ABSOLUTE = re.compile(
 
 HEAD_FIELDS = (
     "connection", "counted", "expect", "forwarded_for", "forwarded_host", "forwarded_port", "forwarded_proto",
-    "framing", "host", "keep_alive", "line", "lines", "method", "old", "real_ip", "request_id", "route", "shared",
-    "size", "table", "target", "trailers", "upgrade", "version", "written",
+    "framing", "host", "keep_alive", "line", "lines", "method", "old", "real_ip", "request_id", "round", "route",
+    "shared", "size", "table", "target", "trailers", "upgrade", "version", "written",
 )  # fmt: skip
 
 
@@ -54,11 +53,10 @@ class RequestHead:
         self.expect = False
         self.shared = False  # whether other requests may have it, too
         self.trailers = False  # whether the client takes fields after the body (TE)
-        # Which route takes it, and by the number of which table; where such requests are counted. What is found by this
-        # head needs no place of its own to be found in, which would have to be fetched, too.
-        self.table = 0
-        self.route: Any = None
-        self.counted: Any = None
+        # Which of its routes takes it, by the number of which table; where such requests are counted, since which round
+        # of counting. What is found by this head needs no dictionary, which would have to be fetched, too.
+        self.table = self.route = 0
+        self.round = self.counted = 0
         # For what host and what lines it was last written for upstreams, and how (`personalities.Personality.request`).
         self.written: tuple[bytes, bytes, bytes, bytes] | None = None
         self.framing = UNFRAMED
@@ -79,7 +77,7 @@ class RequestHead:
         own = RequestHead()
         for name in HEAD_FIELDS:
             setattr(own, name, getattr(self, name))
-        own.shared, own.written, own.table, own.counted = False, None, 0, None
+        own.shared, own.written, own.table, own.round = False, None, 0, 0
         return own
 
     def field(self, name: bytes) -> str:

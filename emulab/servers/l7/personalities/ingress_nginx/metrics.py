@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any, NamedTuple
 
 from emulab.servers.exposition import Labels, heading, sample
@@ -41,6 +42,7 @@ _EXPIRE_HELP = (
     'expire in 10 days is: "nginx_ingress_controller_ssl_expire_time_seconds < (time() + (10 * 24 * 3600))"'
 )
 PREFIX = "nginx_ingress_controller_"
+_rounds = count(1)
 
 
 class _Measure(NamedTuple):
@@ -93,9 +95,11 @@ class IngressMetrics:
         self._rows: list[Any] = []
         self._series: dict[_Key, RequestSeries] = {}
         self._known: dict[Any, RequestSeries | None] = {}  # by `_Kind`
-        self._uncounted: set[Any] = set()  # of those, which have None, and may be counted by other routes
         self._told = MeasuredAs({})
-        self._round = 0  # how often it was configured: what heads remember from before is of no use
+        self._round = 0  # the number of what heads remember now
+        self._places: list[
+            RequestSeries
+        ] = []  # what they remember by its place, so that nothing is kept by them
         self._origins: frozenset[str] = frozenset()
         self._hosts: frozenset[str] = frozenset()
         self._reloads = -1
@@ -105,18 +109,12 @@ class IngressMetrics:
         """What is counted from now on, with the hosts and origins of the routes that there are. What was counted of an
         origin that is gone is forgotten, as ingress-nginx does it; the rest stays."""
         self._fold()
-        self._round += 1
+        self._forget()
         self._reloads += 1
         there, names = frozenset(origins), frozenset(hosts)  # which are what they were, if they are such sets
-        others = told != self._told or not (there is self._origins or there >= self._origins)
-        if others or not (names is self._hosts or names >= self._hosts):
-            self._known.clear()
-        if others:
+        if told != self._told or not (there is self._origins or there >= self._origins):
             kept = {*there, "", DEFAULT_BACKEND}
             self._series = {key: one for key, one in self._series.items() if key[1] in kept}
-        for kind in self._uncounted:
-            self._known.pop(kind, None)
-        self._uncounted.clear()
         self._told, self._origins, self._hosts = told, there, names
         self._own = tuple(sorted(told.labels.items()))
         bounds = {"time": told.time_bounds, "length": told.length_bounds, "size": told.size_bounds}
@@ -153,24 +151,33 @@ class IngressMetrics:
         rule: Any = row[1]
         status: int = row[2]
         upstream: str = row[3]
-        series: RequestSeries | None = head.counted
-        if (
-            series is not None
-            and series.round == self._round
-            and series.rule is rule
-            and series.status == status
-            and series.upstream == upstream
-        ):
-            return series
+        if head.round == self._round:
+            last = self._places[head.counted]
+            if last.rule is rule and last.status == status and last.upstream == upstream:
+                return last
         kind: Any = (rule, head.host, head.method, status, upstream)
         try:
             series = self._known[kind]
         except KeyError:
             series = self._find(kind)
         if series is not None and head.shared:
-            series.round, series.rule, series.status, series.upstream = self._round, rule, status, upstream
-            head.counted = series
+            series.rule, series.status, series.upstream = rule, status, upstream
+            if head.round == self._round:
+                self._places[head.counted] = series
+            else:
+                if len(self._places) >= KNOWN_MAX:
+                    self._forget()
+                head.round, head.counted = self._round, len(self._places)
+                self._places.append(series)
         return series
+
+    def _forget(self) -> None:
+        """Forgets where requests are counted, and with that the routes that they had."""
+        for series in self._series.values():
+            series.rule = None
+        self._places.clear()
+        self._known.clear()
+        self._round = next(_rounds)
 
     def _find(self, kind: Any) -> RequestSeries | None:
         """Where requests of this kind are counted, if they are."""
@@ -181,10 +188,7 @@ class IngressMetrics:
                 series = self._series[key] = RequestSeries(self._layout)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
-            self._uncounted.clear()
         self._known[kind] = series
-        if series is None:
-            self._uncounted.add(kind)
         return series
 
     def _key(

@@ -47,12 +47,12 @@ class RequestSeries:
 
     __slots__ = (
         *("_counts", "_kept", "_number", "_requests", "_room", "_sums"),
-        *("layout", "round", "rule", "status", "upstream"),
+        *("layout", "rule", "status", "upstream"),
     )
 
     def __init__(self, layout: SeriesLayout) -> None:
         # Of which kind of requests a head has last remembered that they are counted here (`IngressMetrics`).
-        self.round = self.status = 0
+        self.status = 0
         self.upstream = ""
         self.rule: Any = None
         self._kept = array("d")  # values of rows that aren't counted yet, one row after the other
