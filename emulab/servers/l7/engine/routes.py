@@ -218,10 +218,9 @@ class RouteTable:
             if host.startswith("~")
         ]
         self.default = default
+        # Heads remember the place of what was found for them here, so that it goes with this table, and its number.
         self._number = next(_numbers)
-        self._found: list[
-            ReadyRoute | None
-        ] = []  # what heads remember by their place, so that it goes with this table
+        self._found: list[ReadyRoute | None] = []
         self._certain: dict[tuple[bytes, bytes], ReadyRoute] = {}  # what depends on nothing but these
         self._memo: dict[tuple[bytes, bytes], tuple[ReadyRoute | None, ...]] = {}
 
