@@ -268,7 +268,7 @@ def test_who_is_believed() -> None:
     other = Options(trust_forwarded=True, forwarded_for_header="CF-Connecting-IP")
     text = nginx_conf(config(route(), options=other), ENGINE)
     assert "real_ip_header CF-Connecting-IP;" in text
-    assert "map $http_cf_connecting_ip $original_forwarded_for {" in text
+    assert "default $http_cf_connecting_ip;" in text
     both = Options(trust_forwarded=True, full_forwarded_for=True, proxy_protocol=True)
     text = nginx_conf(config(route(), options=both), ENGINE)
     assert "real_ip_header X-Forwarded-For;" in text and "$http_x_forwarded_for, $proxy_protocol_addr" in text

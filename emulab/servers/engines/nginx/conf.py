@@ -42,6 +42,8 @@ CONNECTIONS = 16384
 """Of a worker."""
 MOST_TRIES = 100
 """So many of one request an upstream's servers are asked, however many are wished: each is a line."""
+_NAME_MAX = 1024
+"""Octets of a field's name that nginx takes into that of a variable; no client says one that is as long."""
 PLACES = places(FOLDER)
 
 
@@ -226,10 +228,11 @@ def _forwarded_for(options: Options) -> ConfLines:
     before = "$proxy_protocol_addr" if options.proxy_protocol else "$realip_remote_addr"
     told = [f'default "$http_x_forwarded_for, {before}";', f"'' {before};"]
     full = options.trust_forwarded and options.full_forwarded_for
-    field = f"$http_{options.forwarded_for_header.replace('-', '_').lower()}"
+    name = options.forwarded_for_header.replace("-", "_").lower()
+    said = [f"default $http_{name};"] if len(name) <= _NAME_MAX else ['default "";']
     return [
         *block("map $http_x_forwarded_for $told_forwarded_for", told if full else ["default $remote_addr;"]),
-        *block(f"map {field} $original_forwarded_for", [f"default {field};"]),
+        *block("map $remote_addr $original_forwarded_for", said),
     ]
 
 
